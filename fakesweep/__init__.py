@@ -1,0 +1,1 @@
+"""The command a person types, and the local stack it can bring along."""

@@ -1,0 +1,1 @@
+"""Finds images, cuts them into batches, records them and fills the queues."""

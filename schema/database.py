@@ -1,0 +1,142 @@
+"""How a process gets to PostgreSQL: engines, migrations, and errors that say what to do."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+
+from schema.errors import DatabaseError, MigrationError
+
+CONNECT_TIMEOUT_SECONDS = 5
+
+
+def open_engine(database_url: str, application: str, pool_size: int = 2) -> Engine:
+    """Return an engine of at most `pool_size` connections; none is opened yet.
+
+    Raises:
+        DatabaseError: the URL is no PostgreSQL URL.
+    """
+    return create_engine(
+        _postgresql(database_url),
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_pre_ping=True,
+        connect_args={
+            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+            "application_name": f"fakesweep {application}",
+        },
+    )
+
+
+def display_url(database_url: str) -> str:
+    """Return the URL with its password hidden, for people and logs."""
+    return _postgresql(database_url).render_as_string(hide_password=True)
+
+
+@contextmanager
+def explained(database_url: str) -> Iterator[None]:
+    """Turn a database that does not answer into one line that says which and what to do.
+
+    Raises:
+        DatabaseError: in place of SQLAlchemy's own errors.
+    """
+    try:
+        yield
+    except OperationalError as error:
+        raise DatabaseError(
+            f"PostgreSQL at {display_url(database_url)} does not answer: {first_line(error)}; "
+            f"check FAKESWEEP_DATABASE_URL and that the server is up"
+        ) from error
+    except DBAPIError as error:
+        raise DatabaseError(f"PostgreSQL refused: {first_line(error)}") from error
+
+
+def first_line(error: DBAPIError) -> str:
+    """Return the first line of what the driver said."""
+    lines = str(error.orig).strip().splitlines()
+    return lines[0] if lines else type(error.orig).__name__
+
+
+def upgrade(connection: Connection) -> str:
+    """Bring the database to this code's migration and return its name. Safe to repeat.
+
+    Raises:
+        MigrationError: the database is ahead of this code.
+    """
+    config = _config()
+    config.attributes["connection"] = connection
+    current = current_migration(connection)
+    if current is not None and current not in _known(config):
+        raise MigrationError(_ahead(current, head_migration()))
+    command.upgrade(config, "head")
+    return head_migration()
+
+
+def check_migration(connection: Connection) -> None:
+    """Refuse a database that is at another migration than this code.
+
+    Raises:
+        MigrationError: the message says which, and what to run.
+    """
+    current, head = current_migration(connection), head_migration()
+    if current == head:
+        return
+    if current is not None and current not in _known(_config()):
+        raise MigrationError(_ahead(current, head))
+    found = f"at migration {current}" if current else "empty"
+    raise MigrationError(
+        f"the database is {found}, this fakesweep needs migration {head}; "
+        f"run `fakesweep db upgrade`"
+    )
+
+
+def current_migration(connection: Connection) -> str | None:
+    """Return the migration the database is at, None where it has none."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def head_migration() -> str:
+    """Return the migration this code needs."""
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    if head is None:
+        raise MigrationError("this installation carries no migrations; install fakesweep again")
+    return head
+
+
+def _postgresql(database_url: str) -> URL:
+    try:
+        url = make_url(database_url)
+    except ArgumentError as error:
+        raise DatabaseError(
+            "FAKESWEEP_DATABASE_URL is no database URL; "
+            "write postgresql://user:password@host:5432/name"
+        ) from error
+    if url.get_backend_name() not in ("postgresql", "postgres"):
+        raise DatabaseError(
+            f"FAKESWEEP_DATABASE_URL names {url.get_backend_name()!r}, but the ledger is "
+            f"PostgreSQL; write postgresql://user:password@host:5432/name"
+        )
+    return url.set(drivername="postgresql+psycopg2")
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", "schema:migrations")
+    return config
+
+
+def _known(config: Config) -> set[str]:
+    return {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+
+
+def _ahead(current: str, head: str) -> str:
+    return (
+        f"the database is at migration {current}, which this fakesweep (migration {head}) does not "
+        f"know; install the fakesweep that made it, or a newer one"
+    )

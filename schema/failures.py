@@ -1,0 +1,106 @@
+"""Why an image has no verdict: a closed list of codes, one exception class for each.
+
+ImageFailure
+├── InvalidUri            the text names no image this system can address
+├── FetchFailure
+│   ├── ImageNotFound     the storage says there is no such object
+│   ├── AccessDenied      the storage refuses to hand it out
+│   ├── FetchTimedOut     the storage did not answer in time, on every attempt
+│   ├── SourceUnavailable the storage answered with errors, on every attempt
+│   └── ImageTooLarge     more bytes than `max_image_bytes`
+├── DecodeFailure
+│   ├── ImageEmpty        no bytes at all
+│   ├── NotAnImage        the bytes are no image format this system reads
+│   ├── CorruptImage      the format is known, its pixels cannot be decoded
+│   └── TooManyPixels     more pixels than `max_image_pixels`
+└── ClassifyFailure
+    ├── ModelUnavailable  the worker cannot load the model the scan asked for
+    └── ModelFailed       the model raised, or answered with no finite number
+"""
+
+from enum import StrEnum
+from typing import ClassVar
+
+
+class FailureCode(StrEnum):
+    """The closed list; the same words as the `failure_code` type in PostgreSQL."""
+
+    INVALID_URI = "invalid_uri"
+    NOT_FOUND = "not_found"
+    ACCESS_DENIED = "access_denied"
+    TIMED_OUT = "timed_out"
+    UNAVAILABLE = "unavailable"
+    TOO_LARGE = "too_large"
+    EMPTY = "empty"
+    NOT_AN_IMAGE = "not_an_image"
+    CORRUPT = "corrupt"
+    TOO_MANY_PIXELS = "too_many_pixels"
+    MODEL_UNAVAILABLE = "model_unavailable"
+    MODEL_FAILED = "model_failed"
+    KILLED_WORKER = "killed_worker"
+
+
+class ImageFailure(Exception):
+    """One image cannot be judged; its message says why, in one line for people."""
+
+    code: ClassVar[FailureCode]
+
+
+class InvalidUri(ImageFailure):
+    code = FailureCode.INVALID_URI
+
+
+class FetchFailure(ImageFailure):
+    """The bytes could not be had."""
+
+
+class ImageNotFound(FetchFailure):
+    code = FailureCode.NOT_FOUND
+
+
+class AccessDenied(FetchFailure):
+    code = FailureCode.ACCESS_DENIED
+
+
+class FetchTimedOut(FetchFailure):
+    code = FailureCode.TIMED_OUT
+
+
+class SourceUnavailable(FetchFailure):
+    code = FailureCode.UNAVAILABLE
+
+
+class ImageTooLarge(FetchFailure):
+    code = FailureCode.TOO_LARGE
+
+
+class DecodeFailure(ImageFailure):
+    """The bytes could not be made into pixels."""
+
+
+class ImageEmpty(DecodeFailure):
+    code = FailureCode.EMPTY
+
+
+class NotAnImage(DecodeFailure):
+    code = FailureCode.NOT_AN_IMAGE
+
+
+class CorruptImage(DecodeFailure):
+    code = FailureCode.CORRUPT
+
+
+class TooManyPixels(DecodeFailure):
+    code = FailureCode.TOO_MANY_PIXELS
+
+
+class ClassifyFailure(ImageFailure):
+    """The pixels could not be scored."""
+
+
+class ModelUnavailable(ClassifyFailure):
+    code = FailureCode.MODEL_UNAVAILABLE
+
+
+class ModelFailed(ClassifyFailure):
+    code = FailureCode.MODEL_FAILED

@@ -1,0 +1,65 @@
+"""The queue's message: one batch, readable as it lies in Redis, and sendable by hand."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from schema.words import Lane
+
+MESSAGE_VERSION = 1
+
+
+class UnreadableMessage(Exception):  # noqa: N818 - says what the message is
+    """The message is not one this version understands; it says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchImage:
+    """One image of a batch: its row in the ledger and its normalised URI."""
+
+    image_id: int
+    uri: str
+
+
+@dataclass(frozen=True, slots=True)
+class BatchMessage:
+    """The images of one message. The ledger decides who may work on it, and by which models."""
+
+    batch_id: int
+    scan_id: int
+    lane: Lane
+    images: tuple[BatchImage, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the message as plain JSON values."""
+        return {
+            "version": MESSAGE_VERSION,
+            "batch_id": self.batch_id,
+            "scan_id": self.scan_id,
+            "lane": self.lane.value,
+            "images": [[image.image_id, image.uri] for image in self.images],
+        }
+
+
+def read_message(body: object) -> BatchMessage:
+    """Read a message from plain JSON values.
+
+    Raises:
+        UnreadableMessage: it is garbage, or of another version.
+    """
+    if not isinstance(body, Mapping):
+        raise UnreadableMessage("the message is no JSON object")
+    if body.get("version") != MESSAGE_VERSION:
+        raise UnreadableMessage(
+            f"the message is of version {body.get('version')!r}, "
+            f"this worker reads version {MESSAGE_VERSION}"
+        )
+    try:
+        return BatchMessage(
+            batch_id=int(body["batch_id"]),
+            scan_id=int(body["scan_id"]),
+            lane=Lane(body["lane"]),
+            images=tuple(BatchImage(int(number), str(uri)) for number, uri in body["images"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise UnreadableMessage(f"the message cannot be read: {error!r}") from error

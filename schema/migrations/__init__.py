@@ -1,0 +1,1 @@
+"""Alembic's home: how the database came to be what it is, step by step."""

@@ -1,0 +1,52 @@
+"""Queue and task names, and Celery's settings as plain data shared by both ends."""
+
+from typing import Any
+
+from schema.settings import Settings
+from schema.words import Lane
+
+CLASSIFY_BATCH = "fakesweep.classify_batch"
+
+QUEUES = tuple(lane.value for lane in Lane)
+"""In the order workers serve them: with strict priority, the first named goes first."""
+
+
+def celery_settings(settings: Settings) -> dict[str, Any]:
+    """Return the Celery settings that producer and worker agree on.
+
+    PostgreSQL is the ledger and messages are hints, so there is no result backend, late
+    acknowledgement, and no retry by Celery. `docs/architecture.md` says why for each.
+    """
+    watched = settings.celery_events
+    return {
+        "broker_url": settings.broker_url,
+        "task_ignore_result": True,
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "task_create_missing_queues": False,
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": True,
+        "task_acks_on_failure_or_timeout": True,
+        "task_send_sent_event": watched,
+        "worker_send_task_events": watched,
+        "worker_enable_remote_control": watched,
+        "worker_pool": "threads",
+        "worker_concurrency": settings.batches_in_flight,
+        "worker_prefetch_multiplier": 1,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "worker_hijack_root_logger": False,
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "broker_channel_error_retry": True,
+        "broker_transport_options": {
+            "visibility_timeout": 600,
+            "unacked_restore_interval": 10,
+            "unacked_restore_throttle": 1,
+            "unacked_mutex_expire": 30,
+            "queue_order_strategy": "priority",
+            "socket_timeout": 10,
+            "socket_connect_timeout": 5,
+            "socket_keepalive": True,
+            "health_check_interval": 10,
+        },
+    }

@@ -1,0 +1,169 @@
+"""Statements about what the work is done by: policies, models and worker processes."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, bindparam, text
+from sqlalchemy.dialects.postgresql import JSONB
+
+from schema.errors import CatalogueError
+from schema.labels import Labels
+from schema.policy import Policy
+
+_CURRENT_POLICY = text("""
+    SELECT policy_id, name, real_below, fake_above FROM ledger.policies
+    WHERE name = :name ORDER BY policy_id DESC LIMIT 1
+""")
+
+_ADD_POLICY = text("""
+    INSERT INTO ledger.policies (name, real_below, fake_above)
+    VALUES (:name, :real_below, :fake_above) RETURNING policy_id
+""")
+
+_POLICY_NAMES = text("SELECT DISTINCT name FROM ledger.policies ORDER BY name")
+
+_REGISTER_MODEL = text("""
+    INSERT INTO ledger.models
+        (key, source, revision, fingerprint, architecture, preprocessing, labels, sides,
+         sides_origin)
+    VALUES
+        (:key, :source, :revision, :fingerprint, :architecture, :preprocessing, :labels, :sides,
+         :sides_origin)
+    ON CONFLICT (key, revision, fingerprint) DO UPDATE SET superseded_at = NULL
+    RETURNING model_id
+""").bindparams(bindparam("preprocessing", type_=JSONB))
+
+_SUPERSEDE_OTHERS = text("""
+    UPDATE ledger.models SET superseded_at = now()
+    WHERE key = :key AND model_id <> :model_id AND superseded_at IS NULL
+""")
+
+_REGISTER_WORKER = text("""
+    INSERT INTO ledger.workers (worker_id, hostname, pid, device, version)
+    VALUES (:worker_id, :hostname, :pid, :device, :version)
+""")
+
+_RECORD_LOAD = text("""
+    INSERT INTO ledger.model_loads (worker_id, model_id, seconds)
+    VALUES (:worker_id, :model_id, :seconds)
+""")
+
+_RETIRE_WORKER = text("UPDATE ledger.workers SET stopped_at = now() WHERE worker_id = :worker_id")
+
+_WORKERS_SEEN = text("""
+    SELECT count(*) FROM ledger.workers
+    WHERE stopped_at IS NULL AND seen_at > now() - make_interval(secs => :within_seconds)
+""")
+
+_REJUDGE = text("SELECT rejudge(:scan_id, :policy)")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelIdentity:
+    """Everything a score depends on besides the pixels; one row of `ledger.models`.
+
+    `fingerprint` is a digest of preprocessing, labels and precision.
+    """
+
+    key: str
+    source: str
+    revision: str
+    fingerprint: str
+    architecture: str
+    preprocessing: dict[str, Any]
+    labels: Labels
+
+
+def policy_id(connection: Connection, name: str, wanted: Policy | None) -> int:
+    """Return the row of the newest policy of that name, adding one where `wanted` differs from it.
+
+    `wanted` is what the operator's own file says, None where the database alone decides.
+
+    Raises:
+        CatalogueError: neither the file nor the database knows the name.
+    """
+    row = connection.execute(_CURRENT_POLICY, {"name": name}).one_or_none()
+    if wanted is not None and (
+        row is None or (row.real_below, row.fake_above) != (wanted.real_below, wanted.fake_above)
+    ):
+        return int(
+            connection.execute(
+                _ADD_POLICY,
+                {
+                    "name": name,
+                    "real_below": wanted.real_below,
+                    "fake_above": wanted.fake_above,
+                },
+            ).scalar_one()
+        )
+    if row is None:
+        known = ", ".join(connection.execute(_POLICY_NAMES).scalars())
+        raise CatalogueError(f"policy {name!r} is not known; known: {known}")
+    return int(row.policy_id)
+
+
+def rejudge(connection: Connection, scan_id: int, policy: str) -> int:
+    """Judge a scan again from its stored scores; return how many verdicts changed their word."""
+    return int(connection.execute(_REJUDGE, {"scan_id": scan_id, "policy": policy}).scalar_one())
+
+
+def register_model(connection: Connection, identity: ModelIdentity) -> int:
+    """Return the model's row, made the current one of its key."""
+    model_id = int(
+        connection.execute(
+            _REGISTER_MODEL,
+            {
+                "key": identity.key,
+                "source": identity.source,
+                "revision": identity.revision,
+                "fingerprint": identity.fingerprint,
+                "architecture": identity.architecture,
+                "preprocessing": identity.preprocessing,
+                "labels": list(identity.labels.names),
+                "sides": [side.value for side in identity.labels.sides],
+                "sides_origin": identity.labels.origin.value,
+            },
+        ).scalar_one()
+    )
+    connection.execute(_SUPERSEDE_OTHERS, {"key": identity.key, "model_id": model_id})
+    return model_id
+
+
+def register_worker(
+    connection: Connection,
+    worker_id: UUID,
+    *,
+    hostname: str,
+    pid: int,
+    device: str,
+    version: str,
+) -> None:
+    """Record that a worker process started."""
+    connection.execute(
+        _REGISTER_WORKER,
+        {
+            "worker_id": worker_id,
+            "hostname": hostname,
+            "pid": pid,
+            "device": device,
+            "version": version,
+        },
+    )
+
+
+def record_load(connection: Connection, worker_id: UUID, model_id: int, seconds: float) -> None:
+    """Record that a worker loaded a model; a second time in one process is an error."""
+    connection.execute(
+        _RECORD_LOAD, {"worker_id": worker_id, "model_id": model_id, "seconds": seconds}
+    )
+
+
+def retire_worker(connection: Connection, worker_id: UUID) -> None:
+    """Record that a worker process left in order."""
+    connection.execute(_RETIRE_WORKER, {"worker_id": worker_id})
+
+
+def workers_seen(connection: Connection, within_seconds: float) -> int:
+    """Return how many worker processes gave a sign of life lately."""
+    return int(connection.execute(_WORKERS_SEEN, {"within_seconds": within_seconds}).scalar_one())

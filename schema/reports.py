@@ -1,0 +1,179 @@
+"""Statements of the reading side: everything a person is shown, from the public views."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, text
+
+from schema.errors import DatabaseError, ScanError
+from schema.words import VerdictWord
+
+RESULT_COLUMNS = (
+    "uri", "status", "verdict", "kind", "p_fake", "model", "model_revision", "scores", "policy",
+    "sha256", "width", "height", "format", "failure_code", "failure_message", "classified_at",
+)  # fmt: skip
+
+_PROGRESS = text("SELECT * FROM scan_progress WHERE scan_id = :scan_id")
+
+_RECENT = text("SELECT * FROM scan_progress ORDER BY scan_id DESC LIMIT :limit")
+
+_SOURCES = text("""
+    SELECT source FROM ledger.scan_sources WHERE scan_id = :scan_id ORDER BY position
+""")
+
+_RESULTS = """
+    SELECT i.uri, o.status, v.verdict, v.kind, v.p_fake, v.model, v.model_revision, v.scores,
+           v.policy, encode(c.sha256, 'hex') AS sha256, c.width, c.height, c.format,
+           o.failure_code, o.failure_message, v.classified_at
+    FROM ledger.batches b
+    JOIN ledger.images i USING (batch_id)
+    JOIN ledger.outcomes o USING (image_id)
+    LEFT JOIN ledger.contents c USING (content_id)
+    LEFT JOIN verdicts v ON v.image_id = i.image_id
+    WHERE b.scan_id = :scan_id {where}
+    ORDER BY i.image_id, v.model_id
+"""
+
+_FAILURE_COUNTS = text("""
+    SELECT code, count(*) AS images FROM failures WHERE scan_id = :scan_id
+    GROUP BY code ORDER BY images DESC, code
+""")
+
+_VERDICT_COUNTS = text("""
+    SELECT m.key AS model, v.verdict, count(*) AS images
+    FROM ledger.verdicts v JOIN ledger.models m USING (model_id)
+    WHERE v.scan_id = :scan_id GROUP BY m.key, v.verdict ORDER BY m.key, v.verdict
+""")
+
+_OPEN_QUERY = text("SELECT ledger.open_query(:query)")
+
+FETCH_ROWS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a scan is: `submitted = classified + reused + failed + pending`, always."""
+
+    scan_id: int
+    name: str | None
+    lane: str
+    state: str
+    submitted: int
+    classified: int
+    reused: int
+    failed: int
+    pending: int
+    images_per_second: float
+    seconds_left: float | None
+    models: tuple[str, ...]
+    policy: str
+    created_at: datetime
+    listed_at: datetime | None
+    finished_at: datetime | None
+
+    @property
+    def ended(self) -> int:
+        """Images that have a row: a verdict or a failure."""
+        return self.classified + self.reused + self.failed
+
+
+def progress(connection: Connection, scan_id: int) -> Progress:
+    """Return how far a scan is.
+
+    Raises:
+        ScanError: there is no such scan.
+    """
+    row = connection.execute(_PROGRESS, {"scan_id": scan_id}).mappings().one_or_none()
+    if row is None:
+        raise ScanError(f"there is no scan {scan_id}; `fakesweep status` lists the scans there are")
+    return _progress(row)
+
+
+def recent_scans(connection: Connection, limit: int = 20) -> list[Progress]:
+    """Return the newest scans, newest first."""
+    return [_progress(row) for row in connection.execute(_RECENT, {"limit": limit}).mappings()]
+
+
+def sources_of(connection: Connection, scan_id: int) -> list[str]:
+    """Return a scan's sources as they were asked for."""
+    return list(connection.execute(_SOURCES, {"scan_id": scan_id}).scalars())
+
+
+def results(
+    connection: Connection,
+    scan_id: int,
+    verdict: VerdictWord | None = None,
+    only_failed: bool = False,
+) -> Iterator[RowMapping]:
+    """Yield every ended image of a scan in listing order, once for each model that judged it.
+
+    Each row has `RESULT_COLUMNS`; rows are read as they are asked for, not all at once.
+    """
+    where = "AND o.status = 'failed'" if only_failed else ""
+    parameters: dict[str, Any] = {"scan_id": scan_id}
+    if verdict is not None:
+        where += " AND v.verdict = CAST(:verdict AS ledger.verdict)"
+        parameters["verdict"] = verdict.value
+    streamed = connection.execution_options(stream_results=True, max_row_buffer=FETCH_ROWS)
+    yield from streamed.execute(text(_RESULTS.format(where=where)), parameters).mappings()
+
+
+def failure_counts(connection: Connection, scan_id: int) -> dict[str, int]:
+    """Return how many images of a scan failed, by code, most first."""
+    rows = connection.execute(_FAILURE_COUNTS, {"scan_id": scan_id})
+    return {row.code: row.images for row in rows}
+
+
+def verdict_counts(connection: Connection, scan_id: int) -> dict[str, dict[str, int]]:
+    """Return how many images of a scan got which verdict, by model key."""
+    counts: dict[str, dict[str, int]] = {}
+    for row in connection.execute(_VERDICT_COUNTS, {"scan_id": scan_id}):
+        counts.setdefault(row.model, {})[row.verdict] = row.images
+    return counts
+
+
+def query(connection: Connection, sql: str) -> tuple[Sequence[str], Iterator[Sequence[Any]]]:
+    """Run one reading query of a person's own: its column names, and its rows as they come.
+
+    The transaction is read-only and the server opens the text as a single cursor, so it can
+    neither write nor smuggle a second statement in.
+
+    Raises:
+        DatabaseError: the text is no query.
+    """
+    connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+    connection.execute(_OPEN_QUERY, {"query": sql.strip().rstrip(";")})
+    cursor = connection.connection.cursor()
+    cursor.execute(f"FETCH {FETCH_ROWS} FROM opened")
+    if cursor.description is None:
+        raise DatabaseError("this SQL returns no rows; `fakesweep sql` runs queries only")
+    return [column[0] for column in cursor.description], _fetched(cursor)
+
+
+def _fetched(cursor: Any) -> Iterator[Sequence[Any]]:
+    while rows := cursor.fetchall():
+        yield from rows
+        cursor.execute(f"FETCH {FETCH_ROWS} FROM opened")
+
+
+def _progress(row: Mapping[Any, Any]) -> Progress:
+    left = row["seconds_left"]
+    numbers = {name: int(row[name]) for name in
+               ("submitted", "classified", "reused", "failed", "pending")}  # fmt: skip
+    return Progress(
+        scan_id=row["scan_id"],
+        name=row["name"],
+        lane=row["lane"],
+        state=row["state"],
+        images_per_second=float(Decimal(row["images_per_second"])),
+        seconds_left=None if left is None else float(left),
+        models=tuple(row["models"]),
+        policy=row["policy"],
+        created_at=row["created_at"],
+        listed_at=row["listed_at"],
+        finished_at=row["finished_at"],
+        **numbers,
+    )

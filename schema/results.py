@@ -1,0 +1,329 @@
+"""Statements of the answering side: claim a batch, find known scores, store what came of it."""
+
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+from uuid import UUID
+
+import psycopg2.extensions
+from sqlalchemy import Connection, text
+
+from schema.failures import FailureCode
+from schema.policy import Policy
+from schema.words import ImageStatus, Kind, VerdictWord
+
+_CLAIM = text("""
+    UPDATE ledger.batches b
+    SET state = 'running', attempt = b.attempt + 1, worker_id = :worker_id,
+        lease_until = now() + make_interval(secs => :lease_seconds)
+    FROM ledger.scans s JOIN ledger.policies p USING (policy_id)
+    WHERE b.batch_id = :batch_id AND s.scan_id = b.scan_id
+      AND (b.state IN ('recorded', 'published')
+           OR b.state = 'running' AND b.lease_until < now())
+    RETURNING b.batch_id, b.scan_id, b.attempt, s.model_keys,
+              p.policy_id, p.name, p.real_below, p.fake_above
+""")
+
+_RENEW = text("""
+    UPDATE ledger.batches SET lease_until = now() + make_interval(secs => :lease_seconds)
+    WHERE batch_id = ANY(:batch_ids) AND worker_id = :worker_id AND state = 'running'
+""")
+
+_SEEN = text("UPDATE ledger.workers SET seen_at = now() WHERE worker_id = :worker_id")
+
+_RELEASE = text("""
+    UPDATE ledger.batches SET state = 'recorded', lease_until = NULL, worker_id = NULL
+    WHERE batch_id = :batch_id AND attempt = :attempt AND worker_id = :worker_id
+      AND state = 'running'
+""")
+
+_KNOWN = text("""
+    SELECT c.sha256, p.model_id, p.p_fake, p.kind
+    FROM ledger.contents c JOIN ledger.predictions p USING (content_id)
+    WHERE c.sha256 = ANY(:digests) AND p.model_id = ANY(:model_ids)
+""")
+
+_FENCE = text("""
+    UPDATE ledger.batches
+    SET state = 'done', finished_at = now(), lease_until = NULL,
+        classified_count = classified_count + :classified,
+        reused_count = reused_count + :reused, failed_count = failed_count + :failed
+    WHERE batch_id = :batch_id AND attempt = :attempt AND worker_id = :worker_id
+      AND state = 'running'
+    RETURNING batch_id
+""")
+
+_CREATE_STAGES = """
+    CREATE TEMPORARY TABLE IF NOT EXISTS stage_images (
+        image_id bigint, status ledger.image_status, sha256 bytea, size_bytes bigint,
+        width integer, height integer, format text, frame_count integer,
+        failure_code ledger.failure_code, failure_message text
+    ) ON COMMIT DELETE ROWS;
+    CREATE TEMPORARY TABLE IF NOT EXISTS stage_verdicts (
+        image_id bigint, sha256 bytea, model_id integer, scores real[],
+        p_fake double precision, kind ledger.kind, verdict ledger.verdict
+    ) ON COMMIT DELETE ROWS;
+"""
+
+_ADD_CONTENTS = text("""
+    INSERT INTO ledger.contents (sha256, size_bytes, width, height, format, frame_count)
+    SELECT DISTINCT ON (sha256) sha256, size_bytes, width, height, format, frame_count
+    FROM stage_images WHERE sha256 IS NOT NULL ORDER BY sha256, width
+    ON CONFLICT (sha256) DO NOTHING
+""")
+
+_ADD_PREDICTIONS = text("""
+    INSERT INTO ledger.predictions (content_id, model_id, scores, p_fake, kind)
+    SELECT DISTINCT ON (c.content_id, v.model_id)
+           c.content_id, v.model_id, v.scores, v.p_fake, v.kind
+    FROM stage_verdicts v JOIN ledger.contents c USING (sha256)
+    WHERE v.scores IS NOT NULL ORDER BY c.content_id, v.model_id
+    ON CONFLICT (content_id, model_id) DO NOTHING
+""")
+
+_ADD_VERDICTS = text("""
+    INSERT INTO ledger.verdicts
+        (image_id, model_id, scan_id, content_id, policy_id, p_fake, verdict, kind)
+    SELECT v.image_id, v.model_id, :scan_id, c.content_id, :policy_id, v.p_fake, v.verdict,
+           CASE WHEN v.verdict <> 'real' THEN v.kind END
+    FROM stage_verdicts v JOIN ledger.contents c USING (sha256)
+    ORDER BY v.image_id, v.model_id
+""")
+
+_ADD_OUTCOMES = text("""
+    INSERT INTO ledger.outcomes
+        (image_id, scan_id, status, content_id, failure_code, failure_message)
+    SELECT s.image_id, :scan_id, s.status, c.content_id, s.failure_code, s.failure_message
+    FROM stage_images s LEFT JOIN ledger.contents c USING (sha256)
+    ORDER BY s.image_id
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to work on a batch: `attempt` fences off whoever held it before."""
+
+    batch_id: int
+    scan_id: int
+    attempt: int
+    model_keys: tuple[str, ...]
+    policy_id: int
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True)
+class KnownScore:
+    """A score stored earlier for the same content and model."""
+
+    p_fake: float
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The bytes of an image; dimensions are None where they were never decoded.
+
+    `sha256` has 32 bytes, `width` and `height` are pixels as shown (after EXIF orientation).
+    """
+
+    sha256: bytes
+    size_bytes: int
+    width: int | None = None
+    height: int | None = None
+    format: str | None = None
+    frame_count: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """One model's answer for one image.
+
+    `scores` are the probabilities in the order of the model's labels; None where they were
+    known before and only looked up.
+    """
+
+    model_id: int
+    p_fake: float
+    kind: Kind
+    verdict: VerdictWord
+    scores: tuple[float, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an image has no verdict."""
+
+    code: FailureCode
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one image ended: judgements by every model, or a failure.
+
+    `content` is None where the bytes could not be had.
+    """
+
+    image_id: int
+    content: Content | None
+    judgements: tuple[Judgement, ...] = ()
+    failure: Failure | None = None
+
+    @property
+    def status(self) -> ImageStatus:
+        """The one word for it: failed, reused where no model had to run, else classified."""
+        if self.failure is not None:
+            return ImageStatus.FAILED
+        if all(judgement.scores is None for judgement in self.judgements):
+            return ImageStatus.REUSED
+        return ImageStatus.CLASSIFIED
+
+
+def claim_batch(
+    connection: Connection, batch_id: int, worker_id: UUID, lease_seconds: float
+) -> Claim | None:
+    """Take a batch, or return None where it is done or another worker holds it."""
+    row = connection.execute(
+        _CLAIM, {"batch_id": batch_id, "worker_id": worker_id, "lease_seconds": lease_seconds}
+    ).one_or_none()
+    if row is None:
+        return None
+    return Claim(
+        batch_id=row.batch_id,
+        scan_id=row.scan_id,
+        attempt=row.attempt,
+        model_keys=tuple(row.model_keys),
+        policy_id=row.policy_id,
+        policy=Policy(row.name, row.real_below, row.fake_above),
+    )
+
+
+def renew_leases(
+    connection: Connection, batch_ids: Sequence[int], worker_id: UUID, lease_seconds: float
+) -> None:
+    """Keep the batches a worker holds, by the database's clock, and say that it lives."""
+    connection.execute(
+        _RENEW,
+        {"batch_ids": list(batch_ids), "worker_id": worker_id, "lease_seconds": lease_seconds},
+    )
+    connection.execute(_SEEN, {"worker_id": worker_id})
+
+
+def release_batch(connection: Connection, claim: Claim, worker_id: UUID) -> None:
+    """Hand a batch back unfinished, to be published again at once."""
+    connection.execute(
+        _RELEASE,
+        {"batch_id": claim.batch_id, "attempt": claim.attempt, "worker_id": worker_id},
+    )
+
+
+def known_scores(
+    connection: Connection, digests: Sequence[bytes], model_ids: Sequence[int]
+) -> dict[tuple[bytes, int], KnownScore]:
+    """Return the stored scores of contents, by SHA-256 and model row."""
+    rows = connection.execute(_KNOWN, {"digests": list(digests), "model_ids": list(model_ids)})
+    return {
+        (bytes(row.sha256), row.model_id): KnownScore(row.p_fake, Kind(row.kind)) for row in rows
+    }
+
+
+def store_outcomes(
+    connection: Connection, claim: Claim, worker_id: UUID, outcomes: Sequence[Outcome]
+) -> bool:
+    """Write everything a batch came to; the caller's transaction makes it all or nothing.
+
+    Returns False, with nothing written, where the claim was lost to another worker. Rows that
+    workers may write at the same time go in by key order, so that they cannot deadlock.
+    """
+    counts = dict.fromkeys(ImageStatus, 0)
+    for outcome in outcomes:
+        counts[outcome.status] += 1
+    held = connection.execute(
+        _FENCE,
+        {
+            "batch_id": claim.batch_id,
+            "attempt": claim.attempt,
+            "worker_id": worker_id,
+            "classified": counts[ImageStatus.CLASSIFIED],
+            "reused": counts[ImageStatus.REUSED],
+            "failed": counts[ImageStatus.FAILED],
+        },
+    ).one_or_none()
+    if held is None:
+        return False
+    connection.exec_driver_sql(_CREATE_STAGES)
+    _copy(connection, "stage_images", (_image_row(outcome) for outcome in outcomes))
+    _copy(connection, "stage_verdicts", _verdict_rows(outcomes))
+    of_scan = {"scan_id": claim.scan_id}
+    connection.execute(_ADD_CONTENTS)
+    connection.execute(_ADD_PREDICTIONS)
+    connection.execute(_ADD_VERDICTS, {**of_scan, "policy_id": claim.policy_id})
+    connection.execute(_ADD_OUTCOMES, of_scan)
+    return True
+
+
+def _image_row(outcome: Outcome) -> tuple[Any, ...]:
+    content, failure = outcome.content, outcome.failure
+    return (
+        outcome.image_id,
+        outcome.status.value,
+        *(
+            (
+                _bytea(content.sha256),
+                content.size_bytes,
+                content.width,
+                content.height,
+                content.format,
+                content.frame_count,
+            )
+            if content
+            else (None,) * 6
+        ),
+        failure.code.value if failure else None,
+        failure.message if failure else None,
+    )
+
+
+def _verdict_rows(outcomes: Iterable[Outcome]) -> Iterable[tuple[Any, ...]]:
+    for outcome in outcomes:
+        if outcome.content is None:
+            continue
+        digest = _bytea(outcome.content.sha256)
+        for one in outcome.judgements:
+            scores = None if one.scores is None else "{" + ",".join(map(repr, one.scores)) + "}"
+            yield (
+                outcome.image_id,
+                digest,
+                one.model_id,
+                scores,
+                repr(one.p_fake),
+                one.kind.value,
+                one.verdict.value,
+            )
+
+
+def _copy(connection: Connection, table: str, rows: Iterable[tuple[Any, ...]]) -> None:
+    lines = "".join("\t".join(map(_field, row)) + "\n" for row in rows)
+    driver = cast("psycopg2.extensions.connection", connection.connection.driver_connection)
+    with driver.cursor() as cursor:
+        cursor.copy_expert(f"COPY {table} FROM STDIN", io.StringIO(lines))
+
+
+def _field(value: object) -> str:
+    if value is None:
+        return "\\N"
+    written = str(value)
+    if written.isalnum():
+        return written
+    return (
+        written.replace("\\", "\\\\")
+        .replace("\t", "\\t")
+        .replace("\n", "\\n")
+        .replace("\r", "\\r")
+        .replace("\x00", "")
+    )
+
+
+def _bytea(digest: bytes) -> str:
+    return "\\x" + digest.hex()

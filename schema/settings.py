@@ -1,0 +1,113 @@
+"""Every setting: frozen, typed, read once from `FAKESWEEP_*` variables, then passed down."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from schema.errors import SettingsError
+
+PREFIX = "FAKESWEEP_"
+
+
+def _split_words(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return tuple(word.strip() for word in value.split(",") if word.strip())
+
+
+def _expanded(path: Path) -> Path:
+    return Path(os.path.abspath(path.expanduser()))  # noqa: PTH100 - links stay as written
+
+
+class Settings(BaseSettings):
+    """What an operator can set; `docs/settings.md` lists each with its default."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True
+    )
+
+    database_url: str | None = Field(
+        None, description="PostgreSQL, as postgresql://user:password@host:5432/name"
+    )
+    broker_url: str | None = Field(None, description="Redis protocol, as redis://host:6379/0")
+    home: Annotated[Path, AfterValidator(_expanded)] = Field(
+        Path("~/.fakesweep"), validate_default=True, description="Where the local stack lives"
+    )
+    catalogue: Annotated[Path, AfterValidator(_expanded)] | None = Field(
+        None, description="TOML file with your own models and policies"
+    )
+
+    batch_images: int = Field(256, ge=1, le=10_000, description="Images in one message")
+    window_batches: int = Field(
+        64, ge=1, description="Batches published and unfinished at most, per lane"
+    )
+    lease_seconds: float = Field(
+        60.0, ge=5.0, description="A batch whose worker has not been heard of for so long is free"
+    )
+
+    models: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_words)] = Field(
+        (), description="Models a worker loads before it takes work, separated by commas"
+    )
+    device: str = Field(
+        "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N"
+    )
+    device_batch_images: int = Field(
+        64, ge=1, le=4_096, description="Images scored in one call of the model"
+    )
+    batches_in_flight: int = Field(
+        4, ge=1, le=64, description="Batches a worker process works on at once"
+    )
+    cpu_threads: int = Field(0, ge=0, description="Threads of the model on a CPU; 0: one per core")
+    fetch_concurrency: int = Field(
+        16, ge=1, le=512, description="Images a worker fetches and decodes at once"
+    )
+
+    fetch_timeout_seconds: float = Field(
+        30.0, gt=0, description="How long one connect or read may stall"
+    )
+    fetch_attempts: int = Field(
+        4, ge=1, le=20, description="Attempts at one image while its storage fails"
+    )
+    max_image_bytes: int = Field(
+        64 * 1024 * 1024, ge=1, description="Larger images fail as too_large"
+    )
+    max_image_pixels: int = Field(
+        178_956_970, ge=1, description="Images of more pixels fail as too_many_pixels"
+    )
+
+    s3_endpoint_url: str | None = Field(
+        None, description="S3 service other than Amazon's, as http://host:9000"
+    )
+    s3_addressing_style: Literal["auto", "path", "virtual"] = Field(
+        "auto", description="auto, path (for most S3 servers of your own) or virtual"
+    )
+
+    celery_events: bool = Field(
+        False, description="Task events and remote control, for Flower; costs throughput"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="debug, info, warning or error"
+    )
+    log_format: Literal["text", "json"] = Field("text", description="text or json")
+
+    @property
+    def names_cluster(self) -> bool:
+        """Whether the operator named both servers, so that nothing local is to be started."""
+        return self.database_url is not None and self.broker_url is not None
+
+
+def read_settings() -> Settings:
+    """Read the settings from the environment.
+
+    Raises:
+        SettingsError: a variable does not make sense; the message names it.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = PREFIX + str(first["loc"][0]).upper()
+        raise SettingsError(f"{name} cannot be used: {first['msg']} (docs/settings.md)") from error

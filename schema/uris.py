@@ -1,0 +1,151 @@
+"""The grammar of image URIs: one image is one normalised URI.
+
+`file:///absolute/path` is percent-encoded (RFC 8089), so any file name fits on one line;
+`s3://bucket/key` carries the key as it is, like every S3 tool; `http(s)://` is lower-cased in
+scheme and host and loses its fragment. Nothing longer than `MAX_URI_BYTES`, no NUL, no
+credentials.
+"""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import SplitResult, unquote_to_bytes, urlsplit, urlunsplit
+
+from schema.failures import InvalidUri
+
+MAX_URI_BYTES = 2_048
+SCHEMES = ("file", "s3", "http", "https")
+
+_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
+_BUCKET = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._:-]{1,253}[A-Za-z0-9]$")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class S3Address:
+    """A bucket and a key; as a prefix the key may be empty."""
+
+    bucket: str
+    key: str
+
+
+def scheme_of(text: str) -> str | None:
+    """Return the lower-cased scheme, or None where the text is a plain path."""
+    match = _SCHEME.match(text)
+    return match.group(1).lower() if match else None
+
+
+def normalise(text: str) -> str:
+    """Return the one spelling of an image's URI.
+
+    Raises:
+        InvalidUri: it is empty, too long, of an unknown scheme, or malformed.
+    """
+    uri = _normalise(text)
+    if len(uri.encode("utf-8", "surrogateescape")) > MAX_URI_BYTES:
+        raise InvalidUri(f"the URI is longer than {MAX_URI_BYTES} bytes")
+    return uri
+
+
+def from_path(path: Path) -> str:
+    """Return the `file://` URI of a path, made absolute without following links.
+
+    Raises:
+        InvalidUri: the result is too long.
+    """
+    absolute = Path(os.path.abspath(path))  # noqa: PTH100 - links stay as written
+    return normalise(absolute.as_uri())
+
+
+def from_s3(bucket: str, key: str) -> str:
+    """Return the URI of an object, its key kept to the letter.
+
+    Raises:
+        InvalidUri: the key cannot be stored (a NUL), or the result is too long.
+    """
+    return normalise(f"s3://{bucket}/{key}")
+
+
+def to_path(uri: str) -> Path:
+    """Return the path of a normalised `file://` URI."""
+    return Path(os.fsdecode(unquote_to_bytes(urlsplit(uri).path)))
+
+
+def to_s3(uri: str) -> S3Address:
+    """Split `s3://bucket/key` (the key may be empty, as in a prefix).
+
+    Raises:
+        InvalidUri: the bucket name is missing or malformed.
+    """
+    bucket, _, key = uri[len("s3://") :].partition("/")
+    if not _BUCKET.match(bucket):
+        raise InvalidUri(f"{bucket!r} is no bucket name; write s3://bucket/key")
+    return S3Address(bucket, key)
+
+
+def _normalise(text: str) -> str:
+    if not text:
+        raise InvalidUri("the URI is empty")
+    if "\x00" in text:
+        raise InvalidUri("the URI holds a NUL character")
+    scheme = scheme_of(text)
+    match scheme:
+        case "file":
+            return _normalise_file(text)
+        case "s3":
+            return _normalise_s3(text)
+        case "http" | "https":
+            return _normalise_http(scheme, text)
+        case None:
+            raise InvalidUri("the URI has no scheme; write one of " + _known_schemes())
+        case _:
+            raise InvalidUri(f"scheme {scheme!r} is not known; use one of " + _known_schemes())
+
+
+def _normalise_file(text: str) -> str:
+    parts = _split(text)
+    if parts.netloc not in ("", "localhost"):
+        raise InvalidUri(f"a file URI names no host, but this one names {parts.netloc!r}")
+    path = os.fsdecode(unquote_to_bytes(parts.path))
+    if not path.startswith("/") or path == "/":
+        raise InvalidUri("a file URI needs an absolute path, as in file:///photos/a.jpg")
+    if "\x00" in path:
+        raise InvalidUri("the path holds a NUL character")
+    return Path(os.path.normpath(path)).as_uri()
+
+
+def _normalise_s3(text: str) -> str:
+    address = to_s3("s3://" + text.partition("://")[2])
+    if not address.key:
+        raise InvalidUri("the URI names a bucket, but no object in it")
+    return f"s3://{address.bucket}/{address.key}"
+
+
+def _normalise_http(scheme: str, text: str) -> str:
+    parts = _split(text)
+    try:
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise InvalidUri(f"the URI cannot be read: {error}") from error
+    if not host:
+        raise InvalidUri("the URI names no host")
+    if parts.username is not None or parts.password is not None:
+        raise InvalidUri("the URI holds credentials; they would be stored and logged")
+    if re.search(r"[\s\x00-\x1f\x7f]", text):
+        raise InvalidUri("the URI holds white space or control characters; percent-encode them")
+    netloc = f"[{host}]" if ":" in host else host
+    if port is not None and port != _DEFAULT_PORTS[scheme]:
+        netloc = f"{netloc}:{port}"
+    return urlunsplit((scheme, netloc, parts.path or "/", parts.query, ""))
+
+
+def _split(text: str) -> SplitResult:
+    try:
+        return urlsplit(text)
+    except ValueError as error:
+        raise InvalidUri(f"the URI cannot be read: {error}") from error
+
+
+def _known_schemes() -> str:
+    return ", ".join(f"{scheme}://" for scheme in SCHEMES)

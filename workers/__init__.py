@@ -1,0 +1,1 @@
+"""Fetches, decodes, classifies, judges and stores the images of a batch."""
