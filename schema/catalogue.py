@@ -1,6 +1,7 @@
 """Which models and policies exist by name: the built-in ones and the operator's own TOML file."""
 
 import difflib
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ DEFAULT_MODEL = "vit-tiny-cifake"
 DEFAULT_POLICY = "default"
 BUNDLED = "bundled:"
 
-_HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _MODEL_FIELDS = {"source", "revision", "labels", "about"}
 _POLICY_FIELDS = {"real_below", "fake_above"}
 
@@ -26,8 +27,9 @@ _POLICY_FIELDS = {"real_below", "fake_above"}
 class ModelEntry:
     """One model a scan can ask for.
 
-    `source` is a Hub id (`owner/name`), an absolute folder, or `bundled:<name>`; `labels` is
-    the meaning of each class in index order, None where only the checkpoint's names count.
+    `source` is a Hub id (`owner/name`), an absolute folder (a file may write it relative to
+    itself), or `bundled:<name>`; `labels` is the meaning of each class in index order, None
+    where only the checkpoint's names count.
     """
 
     key: str
@@ -39,7 +41,10 @@ class ModelEntry:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """Every model and policy known by name."""
+    """Every model known by name, and the policies the operator's own file sets.
+
+    Policies live in PostgreSQL; those of the file are added there when a scan uses them.
+    """
 
     models: Mapping[str, ModelEntry]
     policies: Mapping[str, Policy]
@@ -52,29 +57,17 @@ class Catalogue:
         """
         if reference in self.models:
             return self.models[reference]
-        folder = Path(reference).expanduser()
-        if folder.is_dir():
-            return ModelEntry(key=str(folder.resolve()), source=str(folder.resolve()))
+        folder = os.path.expanduser(reference)  # noqa: PTH111 - takes an unknown ~user as a name
+        if os.path.isdir(folder):  # noqa: PTH112 - says False to names no file system takes
+            folder = str(Path(folder).resolve())
+            return ModelEntry(key=folder, source=folder)
         if reference.startswith((".", "/", "~")):
             raise CatalogueError(f"model folder {reference!r} does not exist")
-        if _HUB_ID.match(reference):
+        if _HUB_ID.fullmatch(reference):
             return ModelEntry(key=reference, source=reference)
         raise CatalogueError(
             f"model {reference!r} is not known{_near(reference, self.models)}; "
             f"`fakesweep models list` shows every key, a Hub id (owner/name) or a folder works too"
-        )
-
-    def policy(self, name: str) -> Policy:
-        """Return the policy of that name.
-
-        Raises:
-            CatalogueError: there is none; the message names near matches.
-        """
-        if name in self.policies:
-            return self.policies[name]
-        raise CatalogueError(
-            f"policy {name!r} is not known{_near(name, self.policies)}; "
-            f"known here: {', '.join(sorted(self.policies))}"
         )
 
 
@@ -85,9 +78,11 @@ def read_catalogue(operator_file: Path | None) -> Catalogue:
         CatalogueError: the operator's file is missing, no TOML, or an entry makes no sense.
     """
     built_in = resources.files("schema").joinpath("catalogue.toml").read_text("utf-8")
-    models, policies = _parse("the built-in catalogue", built_in)
+    models, policies = _parse("the built-in catalogue", built_in, Path())
     if operator_file is not None:
-        own_models, own_policies = _parse(str(operator_file), _read(operator_file))
+        own_models, own_policies = _parse(
+            str(operator_file), _read(operator_file), operator_file.parent
+        )
         models |= own_models
         policies |= own_policies
     return Catalogue(models, policies)
@@ -100,14 +95,14 @@ def _read(path: Path) -> str:
         raise CatalogueError(f"catalogue file {path} cannot be read: {error}") from error
 
 
-def _parse(where: str, text: str) -> tuple[dict[str, ModelEntry], dict[str, Policy]]:
+def _parse(where: str, text: str, folder: Path) -> tuple[dict[str, ModelEntry], dict[str, Policy]]:
     try:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise CatalogueError(f"{where} is not valid TOML: {error}") from error
     _refuse_unknown(where, tables, {"models", "policies"})
     models = {
-        key: _model(f"{where}: models.{key}", key, entry)
+        key: _model(f"{where}: models.{key}", key, entry, folder)
         for key, entry in _table(where, tables, "models").items()
     }
     policies = {
@@ -117,15 +112,15 @@ def _parse(where: str, text: str) -> tuple[dict[str, ModelEntry], dict[str, Poli
     return models, policies
 
 
-def _model(where: str, key: str, entry: Any) -> ModelEntry:
+def _model(where: str, key: str, entry: Any, folder: Path) -> ModelEntry:
     _refuse_unknown(where, entry, _MODEL_FIELDS)
     source, revision = entry.get("source"), entry.get("revision")
     if not isinstance(source, str) or not source:
         raise CatalogueError(f"{where} needs `source`: a Hub id (owner/name) or a folder")
     if revision is not None and not isinstance(revision, str):
         raise CatalogueError(f"{where}: `revision` is a commit in quotes")
-    if not source.startswith(BUNDLED) and not _HUB_ID.match(source):
-        source = str(Path(source).expanduser().resolve())
+    if not source.startswith(BUNDLED) and not _HUB_ID.fullmatch(source):
+        source = str((folder / os.path.expanduser(source)).resolve())  # noqa: PTH111 - as above
     return ModelEntry(key, source, revision, _sides(where, entry), str(entry.get("about", "")))
 
 
@@ -144,7 +139,7 @@ def _policy(where: str, name: str, entry: Any) -> Policy:
     _refuse_unknown(where, entry, _POLICY_FIELDS)
     try:
         return Policy(name, float(entry["real_below"]), float(entry["fake_above"]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, OverflowError, TypeError, ValueError) as error:
         raise CatalogueError(f"{where} needs two numbers: `real_below` and `fake_above`") from error
 
 

@@ -7,13 +7,15 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from schema.errors import DatabaseError, MigrationError
 
 CONNECT_TIMEOUT_SECONDS = 5
+
+_LOCK_MIGRATIONS = text("SELECT pg_advisory_xact_lock(hashtext('fakesweep migrations'))")
 
 
 def open_engine(database_url: str, application: str, pool_size: int = 2) -> Engine:
@@ -30,13 +32,16 @@ def open_engine(database_url: str, application: str, pool_size: int = 2) -> Engi
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
             "application_name": f"fakesweep {application}",
+            "client_encoding": "utf8",
         },
     )
 
 
 def display_url(database_url: str) -> str:
     """Return the URL with its password hidden, for people and logs."""
-    return _postgresql(database_url).render_as_string(hide_password=True)
+    url = _postgresql(database_url).set(drivername="postgresql")
+    hidden = {name: "***" for name in url.query if "password" in name}
+    return url.update_query_dict(hidden).render_as_string(hide_password=True)
 
 
 @contextmanager
@@ -48,13 +53,13 @@ def explained(database_url: str) -> Iterator[None]:
     """
     try:
         yield
-    except OperationalError as error:
+    except DBAPIError as error:
+        if not _says_nothing(error):
+            raise DatabaseError(f"PostgreSQL refused: {first_line(error)}") from error
         raise DatabaseError(
             f"PostgreSQL at {display_url(database_url)} does not answer: {first_line(error)}; "
             f"check FAKESWEEP_DATABASE_URL and that the server is up"
         ) from error
-    except DBAPIError as error:
-        raise DatabaseError(f"PostgreSQL refused: {first_line(error)}") from error
 
 
 def first_line(error: DBAPIError) -> str:
@@ -63,14 +68,22 @@ def first_line(error: DBAPIError) -> str:
     return lines[0] if lines else type(error.orig).__name__
 
 
+def storable(text: str) -> str:
+    """Return the text as PostgreSQL can hold it: without NUL, and all of it Unicode."""
+    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
+
+
 def upgrade(connection: Connection) -> str:
-    """Bring the database to this code's migration and return its name. Safe to repeat.
+    """Bring the database to this code's migration and return its name.
+
+    Safe to repeat, and for several processes at once: the later ones wait and find it done.
 
     Raises:
         MigrationError: the database is ahead of this code.
     """
     config = _config()
     config.attributes["connection"] = connection
+    connection.execute(_LOCK_MIGRATIONS)
     current = current_migration(connection)
     if current is not None and current not in _known(config):
         raise MigrationError(_ahead(current, head_migration()))
@@ -109,10 +122,16 @@ def head_migration() -> str:
     return head
 
 
+def _says_nothing(error: DBAPIError) -> bool:
+    """Tell a server that cannot be reached, or goes away, from one that answers with an error."""
+    refused = getattr(error.orig, "pgcode", None) is not None
+    return isinstance(error, OperationalError) and (error.connection_invalidated or not refused)
+
+
 def _postgresql(database_url: str) -> URL:
     try:
         url = make_url(database_url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
         raise DatabaseError(
             "FAKESWEEP_DATABASE_URL is no database URL; "
             "write postgresql://user:password@host:5432/name"

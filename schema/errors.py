@@ -5,6 +5,7 @@ FakesweepError
 ├── SourceError         a source of images cannot be read at all
 ├── CatalogueError      a model or policy is unknown or badly described
 ├── ModelError          a checkpoint cannot be loaded, or contradicts its labels
+├── DeviceError         the device the models run on is broken; no image is to blame
 ├── DatabaseError       PostgreSQL does not answer, or refuses
 │   └── MigrationError  the database is at another migration than this code
 ├── BrokerError         the broker does not answer
@@ -31,6 +32,10 @@ class CatalogueError(FakesweepError):
 
 class ModelError(FakesweepError):
     """A checkpoint cannot be loaded, or contradicts its labels."""
+
+
+class DeviceError(FakesweepError):
+    """The device the models run on is broken; no image is to blame."""
 
 
 class DatabaseError(FakesweepError):

@@ -64,7 +64,7 @@ class Labels:
         fake = sum(
             score for score, side in zip(scores, self.sides, strict=True) if side is not Side.REAL
         )
-        return min(1.0, max(0.0, fake))
+        return min(max(fake, 0.0), 1.0)  # in this order a NaN stays one, and is refused
 
     def kind(self, scores: Sequence[float]) -> Kind:
         """Return the kind of the strongest fake-side class."""

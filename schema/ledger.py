@@ -6,6 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, text
 
+from schema.database import storable
 from schema.failures import FailureCode
 from schema.message import BatchImage, BatchMessage
 from schema.words import BatchState, Lane
@@ -29,7 +30,8 @@ _SCANS_TO_LIST = text("""
     SELECT scan_id FROM ledger.scans s
     WHERE listed_at IS NULL AND NOT EXISTS (
         SELECT FROM ledger.scan_sources x
-        WHERE x.scan_id = s.scan_id AND x.listed_at IS NULL AND x.hostname <> :hostname
+        WHERE x.scan_id = s.scan_id AND x.listed_at IS NULL
+          AND (x.hostname <> :hostname OR x.source = '-')
     ) ORDER BY scan_id
 """)
 
@@ -79,6 +81,8 @@ _END_LISTING = text("""
     UPDATE ledger.scans SET listed_at = now() WHERE scan_id = :scan_id AND listed_at IS NULL
 """)
 
+_LOCK_LANE = text("SELECT pg_advisory_xact_lock(hashtext('fakesweep lane'), hashtext(:lane))")
+
 _TAKE_RECORDED = text("""
     WITH open AS (
         SELECT count(*) AS published FROM ledger.batches
@@ -86,6 +90,7 @@ _TAKE_RECORDED = text("""
     ), taken AS (
         SELECT batch_id FROM ledger.batches
         WHERE lane = CAST(:lane AS ledger.lane) AND state = 'recorded'
+          AND scan_id = coalesce(:scan_id, scan_id)
         ORDER BY batch_id
         LIMIT (SELECT greatest(0, :window - published) FROM open)
         FOR UPDATE SKIP LOCKED
@@ -104,14 +109,20 @@ _IMAGES_OF = text("""
 
 _RETURN_EXPIRED = text("""
     UPDATE ledger.batches SET state = 'recorded', lease_until = NULL
-    WHERE state = 'running' AND lease_until < now() RETURNING batch_id
+    WHERE batch_id IN (
+        SELECT batch_id FROM ledger.batches
+        WHERE state = 'running' AND lease_until < now() FOR UPDATE SKIP LOCKED
+    ) RETURNING batch_id
 """)
 
 _RETURN_LOST = text("""
     UPDATE ledger.batches SET state = 'recorded'
-    WHERE lane = CAST(:lane AS ledger.lane) AND state = 'published'
-      AND published_at < now() - make_interval(secs => :older_than_seconds)
-    RETURNING batch_id
+    WHERE batch_id IN (
+        SELECT batch_id FROM ledger.batches
+        WHERE lane = CAST(:lane AS ledger.lane) AND state = 'published'
+          AND published_at < now() - make_interval(secs => :older_than_seconds)
+        FOR UPDATE SKIP LOCKED
+    ) RETURNING batch_id
 """)
 
 
@@ -155,7 +166,7 @@ def add_scan(
         connection.execute(
             _ADD_SCAN,
             {
-                "name": name,
+                "name": None if name is None else storable(name),
                 "lane": lane.value,
                 "policy_id": policy_id,
                 "model_keys": list(model_keys),
@@ -179,7 +190,10 @@ def sources_left(connection: Connection, scan_id: int) -> list[SourceLeft]:
 
 
 def scans_to_list(connection: Connection, hostname: str) -> list[int]:
-    """Return the scans whose listing this host could go on with, oldest first."""
+    """Return the scans whose listing this host could go on with, oldest first.
+
+    Standard input is not among them: only the person who pipes it in can say what comes next.
+    """
     return list(connection.execute(_SCANS_TO_LIST, {"hostname": hostname}).scalars())
 
 
@@ -219,7 +233,7 @@ def record_batch(
             "image_id": row.image_id,
             "scan_id": scan_id,
             "code": FailureCode.INVALID_URI.value,
-            "message": reasons[row.uri],
+            "message": storable(reasons[row.uri]),
         }
         for row in added
         if row.uri in reasons
@@ -254,13 +268,19 @@ def end_listing(connection: Connection, scan_id: int) -> None:
     connection.execute(_END_LISTING, {"scan_id": scan_id})
 
 
-def take_recorded(connection: Connection, lane: Lane, window: int) -> list[BatchMessage]:
+def take_recorded(
+    connection: Connection, lane: Lane, window: int, scan_id: int | None = None
+) -> list[BatchMessage]:
     """Mark recorded batches as published, as many as the window has room for, and return them.
 
+    With `scan_id` only that scan's batches are taken; the window counts those of all scans.
+    One process at a time does this for a lane, so the window holds for all of them together.
     The caller commits, then publishes: a message that never arrives is found by
     `return_lost`, one published twice by the claim.
     """
-    taken = connection.execute(_TAKE_RECORDED, {"lane": lane.value, "window": window}).all()
+    connection.execute(_LOCK_LANE, {"lane": lane.value})
+    wanted = {"lane": lane.value, "window": window, "scan_id": scan_id}
+    taken = connection.execute(_TAKE_RECORDED, wanted).all()
     if not taken:
         return []
     images: dict[int, list[BatchImage]] = {row.batch_id: [] for row in taken}

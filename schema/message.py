@@ -56,10 +56,22 @@ def read_message(body: object) -> BatchMessage:
         )
     try:
         return BatchMessage(
-            batch_id=int(body["batch_id"]),
-            scan_id=int(body["scan_id"]),
+            batch_id=_row(body["batch_id"]),
+            scan_id=_row(body["scan_id"]),
             lane=Lane(body["lane"]),
-            images=tuple(BatchImage(int(number), str(uri)) for number, uri in body["images"]),
+            images=tuple(BatchImage(_row(number), _uri(uri)) for number, uri in body["images"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise UnreadableMessage(f"the message cannot be read: {error!r}") from error
+
+
+def _row(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**63:
+        raise ValueError(f"{value!r} is no row of the ledger")
+    return value
+
+
+def _uri(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no URI")
+    return value

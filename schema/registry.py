@@ -1,6 +1,7 @@
 """Statements about what the work is done by: policies, models and worker processes."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -23,6 +24,8 @@ _ADD_POLICY = text("""
 
 _POLICY_NAMES = text("SELECT DISTINCT name FROM ledger.policies ORDER BY name")
 
+_LOCK_KEY = text("SELECT pg_advisory_xact_lock(hashtext('fakesweep model'), hashtext(:key))")
+
 _REGISTER_MODEL = text("""
     INSERT INTO ledger.models
         (key, source, revision, fingerprint, architecture, preprocessing, labels, sides,
@@ -37,6 +40,11 @@ _REGISTER_MODEL = text("""
 _SUPERSEDE_OTHERS = text("""
     UPDATE ledger.models SET superseded_at = now()
     WHERE key = :key AND model_id <> :model_id AND superseded_at IS NULL
+""")
+
+_REVISIONS = text("""
+    SELECT revision, superseded_at IS NULL AS is_current, first_loaded_at
+    FROM ledger.models WHERE key = :key ORDER BY model_id
 """)
 
 _REGISTER_WORKER = text("""
@@ -75,6 +83,15 @@ class ModelIdentity:
     labels: Labels
 
 
+@dataclass(frozen=True, slots=True)
+class LoadedRevision:
+    """A revision of a model as the ledger knows it."""
+
+    revision: str
+    is_current: bool
+    first_loaded_at: datetime
+
+
 def policy_id(connection: Connection, name: str, wanted: Policy | None) -> int:
     """Return the row of the newest policy of that name, adding one where `wanted` differs from it.
 
@@ -109,7 +126,8 @@ def rejudge(connection: Connection, scan_id: int, policy: str) -> int:
 
 
 def register_model(connection: Connection, identity: ModelIdentity) -> int:
-    """Return the model's row, made the current one of its key."""
+    """Return the model's row, made the only current one of its key."""
+    connection.execute(_LOCK_KEY, {"key": identity.key})
     model_id = int(
         connection.execute(
             _REGISTER_MODEL,
@@ -128,6 +146,12 @@ def register_model(connection: Connection, identity: ModelIdentity) -> int:
     )
     connection.execute(_SUPERSEDE_OTHERS, {"key": identity.key, "model_id": model_id})
     return model_id
+
+
+def revisions_of(connection: Connection, key: str) -> list[LoadedRevision]:
+    """Return the revisions of a model that workers have loaded, oldest first."""
+    rows = connection.execute(_REVISIONS, {"key": key})
+    return [LoadedRevision(row.revision, row.is_current, row.first_loaded_at) for row in rows]
 
 
 def register_worker(

@@ -6,8 +6,11 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, text
+from psycopg2.errorcodes import INVALID_CURSOR_DEFINITION
+from sqlalchemy import Connection, Row, RowMapping, text
+from sqlalchemy.exc import DBAPIError
 
+from schema.database import first_line
 from schema.errors import DatabaseError, ScanError
 from schema.words import VerdictWord
 
@@ -25,16 +28,21 @@ _SOURCES = text("""
 """)
 
 _RESULTS = """
-    SELECT i.uri, o.status, v.verdict, v.kind, v.p_fake, v.model, v.model_revision, v.scores,
-           v.policy, encode(c.sha256, 'hex') AS sha256, c.width, c.height, c.format,
-           o.failure_code, o.failure_message, v.classified_at
+    SELECT i.uri, o.status, v.verdict, v.kind, v.p_fake,
+           m.key AS model, m.revision AS model_revision,
+           ledger.named_scores(m.labels, s.scores) AS scores, p.name AS policy,
+           encode(c.sha256, 'hex') AS sha256, c.width, c.height, c.format,
+           o.failure_code, o.failure_message, s.classified_at
     FROM ledger.batches b
     JOIN ledger.images i USING (batch_id)
     JOIN ledger.outcomes o USING (image_id)
     LEFT JOIN ledger.contents c USING (content_id)
-    LEFT JOIN verdicts v ON v.image_id = i.image_id
+    LEFT JOIN ledger.verdicts v USING (image_id)
+    LEFT JOIN ledger.models m USING (model_id)
+    LEFT JOIN ledger.policies p USING (policy_id)
+    LEFT JOIN ledger.predictions s ON (s.content_id, s.model_id) = (v.content_id, v.model_id)
     WHERE b.scan_id = :scan_id {where}
-    ORDER BY i.image_id, v.model_id
+    ORDER BY b.batch_id, i.image_id, v.model_id
 """
 
 _FAILURE_COUNTS = text("""
@@ -51,6 +59,8 @@ _VERDICT_COUNTS = text("""
 _OPEN_QUERY = text("SELECT ledger.open_query(:query)")
 
 FETCH_ROWS = 1_000
+
+_FETCH = f"FETCH {FETCH_ROWS} FROM opened"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +127,11 @@ def results(
     if verdict is not None:
         where += " AND v.verdict = CAST(:verdict AS ledger.verdict)"
         parameters["verdict"] = verdict.value
-    streamed = connection.execution_options(stream_results=True, max_row_buffer=FETCH_ROWS)
-    yield from streamed.execute(text(_RESULTS.format(where=where)), parameters).mappings()
+    yield from connection.execute(
+        text(_RESULTS.format(where=where)),
+        parameters,
+        execution_options={"stream_results": True, "max_row_buffer": FETCH_ROWS},
+    ).mappings()
 
 
 def failure_counts(connection: Connection, scan_id: int) -> dict[str, int]:
@@ -142,21 +155,26 @@ def query(connection: Connection, sql: str) -> tuple[Sequence[str], Iterator[Seq
     neither write nor smuggle a second statement in.
 
     Raises:
-        DatabaseError: the text is no query.
+        DatabaseError: the text is not one query.
     """
     connection.exec_driver_sql("SET TRANSACTION READ ONLY")
-    connection.execute(_OPEN_QUERY, {"query": sql.strip().rstrip(";")})
-    cursor = connection.connection.cursor()
-    cursor.execute(f"FETCH {FETCH_ROWS} FROM opened")
-    if cursor.description is None:
-        raise DatabaseError("this SQL returns no rows; `fakesweep sql` runs queries only")
-    return [column[0] for column in cursor.description], _fetched(cursor)
+    try:
+        connection.execute(_OPEN_QUERY, {"query": sql.strip().rstrip(";")})
+    except DBAPIError as error:
+        if getattr(error.orig, "pgcode", None) != INVALID_CURSOR_DEFINITION:
+            raise
+        raise DatabaseError(
+            f"this is not one reading query, and `fakesweep sql` runs nothing else: "
+            f"{first_line(error)}"
+        ) from error
+    first = connection.exec_driver_sql(_FETCH)
+    return list(first.keys()), _rows(connection, first.all())
 
 
-def _fetched(cursor: Any) -> Iterator[Sequence[Any]]:
-    while rows := cursor.fetchall():
+def _rows(connection: Connection, rows: Sequence[Row[Any]]) -> Iterator[Sequence[Any]]:
+    while rows:
         yield from rows
-        cursor.execute(f"FETCH {FETCH_ROWS} FROM opened")
+        rows = connection.exec_driver_sql(_FETCH).all()
 
 
 def _progress(row: Mapping[Any, Any]) -> Progress:

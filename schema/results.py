@@ -9,6 +9,7 @@ from uuid import UUID
 import psycopg2.extensions
 from sqlalchemy import Connection, text
 
+from schema.database import storable
 from schema.failures import FailureCode
 from schema.policy import Policy
 from schema.words import ImageStatus, Kind, VerdictWord
@@ -73,6 +74,19 @@ _ADD_CONTENTS = text("""
     ON CONFLICT (sha256) DO NOTHING
 """)
 
+_ADD_DIMENSIONS = text("""
+    WITH bare AS (
+        SELECT c.content_id, s.width, s.height, s.format, s.frame_count
+        FROM stage_images s JOIN ledger.contents c USING (sha256)
+        WHERE c.width IS NULL AND s.width IS NOT NULL
+        ORDER BY c.content_id FOR UPDATE OF c
+    )
+    UPDATE ledger.contents c
+    SET width = bare.width, height = bare.height, format = bare.format,
+        frame_count = bare.frame_count
+    FROM bare WHERE bare.content_id = c.content_id
+""")
+
 _ADD_PREDICTIONS = text("""
     INSERT INTO ledger.predictions (content_id, model_id, scores, p_fake, kind)
     SELECT DISTINCT ON (c.content_id, v.model_id)
@@ -85,9 +99,15 @@ _ADD_PREDICTIONS = text("""
 _ADD_VERDICTS = text("""
     INSERT INTO ledger.verdicts
         (image_id, model_id, scan_id, content_id, policy_id, p_fake, verdict, kind)
-    SELECT v.image_id, v.model_id, :scan_id, c.content_id, :policy_id, v.p_fake, v.verdict,
-           CASE WHEN v.verdict <> 'real' THEN v.kind END
-    FROM stage_verdicts v JOIN ledger.contents c USING (sha256)
+    SELECT v.image_id, v.model_id, :scan_id, c.content_id, :policy_id, p.p_fake, said.verdict,
+           CASE WHEN said.verdict <> 'real' THEN p.kind END
+    FROM stage_verdicts v
+    JOIN ledger.contents c USING (sha256)
+    LEFT JOIN ledger.predictions p USING (content_id, model_id)
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN p.p_fake = v.p_fake THEN v.verdict
+                    ELSE judge(p.p_fake, :real_below, :fake_above) END AS verdict
+    ) AS said
     ORDER BY v.image_id, v.model_id
 """)
 
@@ -170,6 +190,11 @@ class Outcome:
     judgements: tuple[Judgement, ...] = ()
     failure: Failure | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse an outcome that would leave its image without verdict and without failure."""
+        if self.failure is None and (self.content is None or not self.judgements):
+            raise ValueError(f"image {self.image_id} has neither judgements nor a failure")
+
     @property
     def status(self) -> ImageStatus:
         """The one word for it: failed, reused where no model had to run, else classified."""
@@ -234,7 +259,8 @@ def store_outcomes(
     """Write everything a batch came to; the caller's transaction makes it all or nothing.
 
     Returns False, with nothing written, where the claim was lost to another worker. Rows that
-    workers may write at the same time go in by key order, so that they cannot deadlock.
+    workers may write at the same time go in by key order, so that they cannot deadlock. The
+    scores that a content has already by the same model stand, and its verdict is about them.
     """
     counts = dict.fromkeys(ImageStatus, 0)
     for outcome in outcomes:
@@ -255,11 +281,18 @@ def store_outcomes(
     connection.exec_driver_sql(_CREATE_STAGES)
     _copy(connection, "stage_images", (_image_row(outcome) for outcome in outcomes))
     _copy(connection, "stage_verdicts", _verdict_rows(outcomes))
-    of_scan = {"scan_id": claim.scan_id}
-    connection.execute(_ADD_CONTENTS)
+    judged_by = {
+        "scan_id": claim.scan_id,
+        "policy_id": claim.policy_id,
+        "real_below": claim.policy.real_below,
+        "fake_above": claim.policy.fake_above,
+    }
+    contents = {outcome.content.sha256 for outcome in outcomes if outcome.content}
+    if connection.execute(_ADD_CONTENTS).rowcount < len(contents):
+        connection.execute(_ADD_DIMENSIONS)
     connection.execute(_ADD_PREDICTIONS)
-    connection.execute(_ADD_VERDICTS, {**of_scan, "policy_id": claim.policy_id})
-    connection.execute(_ADD_OUTCOMES, of_scan)
+    connection.execute(_ADD_VERDICTS, judged_by)
+    connection.execute(_ADD_OUTCOMES, {"scan_id": claim.scan_id})
     return True
 
 
@@ -281,7 +314,7 @@ def _image_row(outcome: Outcome) -> tuple[Any, ...]:
             else (None,) * 6
         ),
         failure.code.value if failure else None,
-        failure.message if failure else None,
+        storable(failure.message) if failure else None,
     )
 
 
@@ -291,13 +324,15 @@ def _verdict_rows(outcomes: Iterable[Outcome]) -> Iterable[tuple[Any, ...]]:
             continue
         digest = _bytea(outcome.content.sha256)
         for one in outcome.judgements:
-            scores = None if one.scores is None else "{" + ",".join(map(repr, one.scores)) + "}"
+            scores = None
+            if one.scores is not None:
+                scores = "{" + ",".join(repr(float(score)) for score in one.scores) + "}"
             yield (
                 outcome.image_id,
                 digest,
                 one.model_id,
                 scores,
-                repr(one.p_fake),
+                repr(float(one.p_fake)),
                 one.kind.value,
                 one.verdict.value,
             )
@@ -307,7 +342,7 @@ def _copy(connection: Connection, table: str, rows: Iterable[tuple[Any, ...]]) -
     lines = "".join("\t".join(map(_field, row)) + "\n" for row in rows)
     driver = cast("psycopg2.extensions.connection", connection.connection.driver_connection)
     with driver.cursor() as cursor:
-        cursor.copy_expert(f"COPY {table} FROM STDIN", io.StringIO(lines))
+        cursor.copy_expert(f"COPY {table} FROM STDIN", io.BytesIO(lines.encode()))
 
 
 def _field(value: object) -> str:
@@ -317,11 +352,7 @@ def _field(value: object) -> str:
     if written.isalnum():
         return written
     return (
-        written.replace("\\", "\\\\")
-        .replace("\t", "\\t")
-        .replace("\n", "\\n")
-        .replace("\r", "\\r")
-        .replace("\x00", "")
+        written.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
     )
 
 

@@ -49,7 +49,7 @@ class Settings(BaseSettings):
     )
 
     models: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_words)] = Field(
-        (), description="Models a worker loads before it takes work, separated by commas"
+        (), description="Models a worker loads first and a scan uses by itself, separated by commas"
     )
     device: str = Field(
         "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N"

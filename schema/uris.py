@@ -10,7 +10,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import SplitResult, unquote_to_bytes, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote_from_bytes, unquote_to_bytes, urlsplit, urlunsplit
 
 from schema.failures import InvalidUri
 
@@ -18,8 +18,9 @@ MAX_URI_BYTES = 2_048
 SCHEMES = ("file", "s3", "http", "https")
 
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
-_BUCKET = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._:-]{1,253}[A-Za-z0-9]$")
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{1,253}[A-Za-z0-9]")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_CREDENTIALS = "the URI holds credentials; they would be stored and logged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +43,12 @@ def normalise(text: str) -> str:
     Raises:
         InvalidUri: it is empty, too long, of an unknown scheme, or malformed.
     """
-    uri = _normalise(text)
-    if len(uri.encode("utf-8", "surrogateescape")) > MAX_URI_BYTES:
+    try:
+        uri = _normalise(text)
+        size_bytes = len(uri.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidUri("the URI is not valid Unicode; percent-encode its bytes") from error
+    if size_bytes > MAX_URI_BYTES:
         raise InvalidUri(f"the URI is longer than {MAX_URI_BYTES} bytes")
     return uri
 
@@ -54,8 +59,8 @@ def from_path(path: Path) -> str:
     Raises:
         InvalidUri: the result is too long.
     """
-    absolute = Path(os.path.abspath(path))  # noqa: PTH100 - links stay as written
-    return normalise(absolute.as_uri())
+    absolute = os.path.abspath(path)  # noqa: PTH100 - links stay as written
+    return normalise("file://" + quote_from_bytes(os.fsencode(absolute)))
 
 
 def from_s3(bucket: str, key: str) -> str:
@@ -69,7 +74,7 @@ def from_s3(bucket: str, key: str) -> str:
 
 def to_path(uri: str) -> Path:
     """Return the path of a normalised `file://` URI."""
-    return Path(os.fsdecode(unquote_to_bytes(urlsplit(uri).path)))
+    return Path(os.fsdecode(unquote_to_bytes(uri[len("file://") :])))
 
 
 def to_s3(uri: str) -> S3Address:
@@ -79,7 +84,9 @@ def to_s3(uri: str) -> S3Address:
         InvalidUri: the bucket name is missing or malformed.
     """
     bucket, _, key = uri[len("s3://") :].partition("/")
-    if not _BUCKET.match(bucket):
+    if "@" in bucket:
+        raise InvalidUri(_CREDENTIALS)
+    if not _BUCKET.fullmatch(bucket):
         raise InvalidUri(f"{bucket!r} is no bucket name; write s3://bucket/key")
     return S3Address(bucket, key)
 
@@ -104,15 +111,17 @@ def _normalise(text: str) -> str:
 
 
 def _normalise_file(text: str) -> str:
-    parts = _split(text)
-    if parts.netloc not in ("", "localhost"):
-        raise InvalidUri(f"a file URI names no host, but this one names {parts.netloc!r}")
-    path = os.fsdecode(unquote_to_bytes(parts.path))
-    if not path.startswith("/") or path == "/":
-        raise InvalidUri("a file URI needs an absolute path, as in file:///photos/a.jpg")
-    if "\x00" in path:
+    host, _, encoded = text[len("file://") :].partition("/")
+    if host.lower() not in ("", "localhost"):
+        raise InvalidUri("a file URI names no host; write three slashes, as in file:///a.jpg")
+    if "?" in encoded or "#" in encoded:
+        raise InvalidUri("in a file URI, ? is written as %3F and # as %23")
+    path = b"/" + os.path.normpath(b"/" + unquote_to_bytes(encoded)).lstrip(b"/")
+    if path == b"/":
+        raise InvalidUri("a file URI needs a path, as in file:///photos/a.jpg")
+    if b"\x00" in path:
         raise InvalidUri("the path holds a NUL character")
-    return Path(os.path.normpath(path)).as_uri()
+    return "file://" + quote_from_bytes(path)
 
 
 def _normalise_s3(text: str) -> str:
@@ -127,11 +136,11 @@ def _normalise_http(scheme: str, text: str) -> str:
     try:
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise InvalidUri(f"the URI cannot be read: {error}") from error
+        raise InvalidUri("the URI's port is no number below 65536") from error
     if not host:
         raise InvalidUri("the URI names no host")
     if parts.username is not None or parts.password is not None:
-        raise InvalidUri("the URI holds credentials; they would be stored and logged")
+        raise InvalidUri(_CREDENTIALS)
     if re.search(r"[\s\x00-\x1f\x7f]", text):
         raise InvalidUri("the URI holds white space or control characters; percent-encode them")
     netloc = f"[{host}]" if ":" in host else host
@@ -144,7 +153,7 @@ def _split(text: str) -> SplitResult:
     try:
         return urlsplit(text)
     except ValueError as error:
-        raise InvalidUri(f"the URI cannot be read: {error}") from error
+        raise InvalidUri("the URI's host cannot be read") from error
 
 
 def _known_schemes() -> str:

@@ -21,4 +21,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop everything, rows included."""
-    op.get_bind().exec_driver_sql("DROP SCHEMA ledger CASCADE; DROP FUNCTION judge;")
+    op.get_bind().exec_driver_sql("DROP SCHEMA ledger CASCADE; DROP FUNCTION set_policy, rejudge")

@@ -22,7 +22,8 @@ CREATE TABLE ledger.policies (
     real_below double precision NOT NULL,
     fake_above double precision NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
-    CHECK (0 <= real_below AND real_below <= fake_above AND fake_above <= 1)
+    CONSTRAINT cut_points_in_order
+        CHECK (0 <= real_below AND real_below <= fake_above AND fake_above <= 1)
 );
 CREATE INDEX policies_name ON ledger.policies (name, policy_id DESC);
 INSERT INTO ledger.policies (name, real_below, fake_above)
@@ -107,8 +108,8 @@ CREATE TABLE ledger.batches (
     CHECK (classified_count + reused_count + failed_count <= image_count),
     CHECK (state <> 'done' OR classified_count + reused_count + failed_count = image_count)
 ) WITH (fillfactor = 70);
-CREATE INDEX batches_scan ON ledger.batches (scan_id);
-CREATE INDEX batches_unfinished ON ledger.batches (lane, batch_id) WHERE state <> 'done';
+CREATE INDEX batches_scan ON ledger.batches (scan_id, batch_id);
+CREATE INDEX batches_unfinished ON ledger.batches (state, lane, batch_id) WHERE state <> 'done';
 
 CREATE TABLE ledger.images (
     image_id    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -152,9 +153,12 @@ CREATE TABLE ledger.outcomes (
     failure_code    ledger.failure_code,
     failure_message text,
     finished_at     timestamptz NOT NULL DEFAULT now(),
-    CHECK ((status = 'failed') = (failure_code IS NOT NULL))
+    CHECK ((status = 'failed') = (failure_code IS NOT NULL)),
+    CHECK (status = 'failed' OR content_id IS NOT NULL)
 );
 CREATE INDEX outcomes_failed ON ledger.outcomes (scan_id, failure_code) WHERE status = 'failed';
+CREATE INDEX outcomes_failed_content ON ledger.outcomes (content_id)
+    WHERE status = 'failed' AND content_id IS NOT NULL;
 
 CREATE TABLE ledger.verdicts (
     image_id   bigint NOT NULL,
@@ -170,14 +174,49 @@ CREATE TABLE ledger.verdicts (
 );
 CREATE INDEX verdicts_scan ON ledger.verdicts (scan_id, p_fake DESC);
 CREATE INDEX verdicts_content ON ledger.verdicts (content_id, model_id, image_id DESC);
-CREATE INDEX verdicts_review ON ledger.verdicts (p_fake DESC) WHERE verdict <> 'real';
+CREATE INDEX verdicts_review ON ledger.verdicts (p_fake, image_id, model_id)
+    WHERE verdict <> 'real';
 
-CREATE FUNCTION public.judge(p_fake double precision, real_below double precision, fake_above double precision)
-RETURNS ledger.verdict LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT CASE WHEN p_fake < real_below THEN 'real'
-                WHEN p_fake > fake_above THEN 'fake'
-                ELSE 'uncertain' END::ledger.verdict
-$$;
+-- A model's own labels and their probabilities; one that names two classes alike gets their sum.
+CREATE FUNCTION ledger.named_scores(labels text[], scores real[]) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN (SELECT jsonb_object_agg(label, score)
+        FROM (SELECT label, sum(score) AS score FROM unnest(labels, scores) AS x (label, score)
+              WHERE label IS NOT NULL GROUP BY label) AS named);
+
+-- The row of the content with that SHA-256, written in hexadecimal; NULL where it was never seen.
+-- (An index on the hexadecimal text would double the random writes of every new content.)
+CREATE FUNCTION public.content_id_of(sha256 text) RETURNS bigint
+LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog
+RETURN (SELECT c.content_id FROM ledger.contents c
+        WHERE c.sha256 = decode(content_id_of.sha256, 'hex'));
+
+CREATE FUNCTION public.judge(
+    p_fake double precision, real_below double precision, fake_above double precision
+) RETURNS ledger.verdict LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN p_fake < real_below THEN 'real'::ledger.verdict
+            WHEN p_fake > fake_above THEN 'fake'::ledger.verdict
+            ELSE 'uncertain'::ledger.verdict END;
+
+-- Change a policy, or add one, from now on; what was judged before keeps its verdicts until it is
+-- judged again. Returns the row that holds the cut points.
+CREATE FUNCTION public.set_policy(
+    name text, real_below double precision, fake_above double precision
+) RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE
+    newest ledger.policies;
+BEGIN
+    SELECT * INTO newest FROM ledger.policies p
+    WHERE p.name = set_policy.name ORDER BY p.policy_id DESC LIMIT 1;
+    IF (newest.real_below, newest.fake_above)
+        IS DISTINCT FROM (set_policy.real_below, set_policy.fake_above)
+    THEN
+        INSERT INTO ledger.policies (name, real_below, fake_above)
+        VALUES (set_policy.name, set_policy.real_below, set_policy.fake_above)
+        RETURNING * INTO newest;
+    END IF;
+    RETURN newest.policy_id;
+END $$;
 
 -- Judge a scan again from its stored scores, by the newest policy of that name.
 -- Returns how many verdicts changed their word.
@@ -192,21 +231,23 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION 'there is no policy named %', policy;
     END IF;
+    UPDATE ledger.scans SET policy_id = chosen.policy_id WHERE scan_id = scan;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'there is no scan %', scan;
+    END IF;
     WITH judged AS (
-        SELECT v.image_id, v.model_id, v.verdict AS before, p.kind,
-               judge(p.p_fake, chosen.real_below, chosen.fake_above) AS after
+        SELECT v.image_id, v.model_id, v.verdict AS before, p.p_fake, p.kind,
+               public.judge(p.p_fake, chosen.real_below, chosen.fake_above) AS after
         FROM ledger.verdicts v JOIN ledger.predictions p USING (content_id, model_id)
-        WHERE v.scan_id = scan
-        ORDER BY v.image_id, v.model_id
+        WHERE v.scan_id = scan AND v.policy_id <> chosen.policy_id
     ), written AS (
         UPDATE ledger.verdicts v
-        SET policy_id = chosen.policy_id, verdict = j.after, judged_at = now(),
-            kind = CASE WHEN j.after <> 'real' THEN j.kind END
+        SET policy_id = chosen.policy_id, p_fake = j.p_fake, verdict = j.after,
+            kind = CASE WHEN j.after <> 'real' THEN j.kind END, judged_at = now()
         FROM judged j WHERE (v.image_id, v.model_id) = (j.image_id, j.model_id)
         RETURNING j.before <> j.after AS differs
     )
     SELECT count(*) FILTER (WHERE differs) INTO changed FROM written;
-    UPDATE ledger.scans SET policy_id = chosen.policy_id WHERE scan_id = scan;
     RETURN changed;
 END $$;
 

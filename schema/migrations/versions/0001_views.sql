@@ -11,35 +11,35 @@ SELECT model_id, key AS model, source, revision, superseded_at IS NULL AS is_cur
        first_loaded_at, superseded_at
 FROM ledger.models;
 
+-- Counted scan by scan (LATERAL), so that the newest few cost nothing but themselves.
 CREATE VIEW public.scan_progress AS
 WITH counted AS (
-    SELECT scan_id,
-           sum(image_count) AS submitted,
-           sum(classified_count) AS classified,
-           sum(reused_count) AS reused,
-           sum(failed_count) AS failed,
-           count(*) FILTER (WHERE state <> 'done') AS batches_left,
-           max(finished_at) AS last_finished_at,
-           sum(classified_count + reused_count + failed_count)
-               FILTER (WHERE finished_at > now() - interval '60 seconds') AS last_minute
-    FROM ledger.batches GROUP BY scan_id
-), timed AS (
-    SELECT s.*, p.name AS policy,
-           coalesce(c.submitted, 0) AS submitted, coalesce(c.classified, 0) AS classified,
-           coalesce(c.reused, 0) AS reused, coalesce(c.failed, 0) AS failed,
+    SELECT s.*, p.name AS policy, b.*,
            CASE WHEN s.listed_at IS NULL THEN 'listing'
-                WHEN coalesce(c.batches_left, 0) > 0 THEN 'running'
+                WHEN b.batches_left > 0 THEN 'running'
                 ELSE 'finished' END AS state,
-           greatest(c.last_finished_at, s.listed_at) AS ended_at,
-           coalesce(c.last_minute, 0) AS last_minute
-    FROM ledger.scans s JOIN ledger.policies p USING (policy_id) LEFT JOIN counted c USING (scan_id)
+           greatest(b.last_finished_at, s.listed_at) AS ended_at,
+           coalesce(b.first_published_at, s.created_at) AS started_at
+    FROM ledger.scans s JOIN ledger.policies p USING (policy_id)
+    CROSS JOIN LATERAL (
+        SELECT coalesce(sum(image_count), 0) AS submitted,
+               coalesce(sum(classified_count), 0) AS classified,
+               coalesce(sum(reused_count), 0) AS reused,
+               coalesce(sum(failed_count), 0) AS failed,
+               count(*) FILTER (WHERE state <> 'done') AS batches_left,
+               min(published_at) AS first_published_at,
+               max(finished_at) AS last_finished_at,
+               coalesce(sum(classified_count + reused_count + failed_count)
+                   FILTER (WHERE finished_at > now() - interval '60 seconds'), 0) AS last_minute
+        FROM ledger.batches WHERE batches.scan_id = s.scan_id
+    ) AS b
 ), rated AS (
-    SELECT t.*, submitted - classified - reused - failed AS pending,
+    SELECT c.*, submitted - classified - reused - failed AS pending,
            CASE WHEN state = 'finished'
                 THEN submitted / greatest(0.001, extract(epoch FROM ended_at - created_at))
-                ELSE last_minute / least(60, greatest(1, extract(epoch FROM now() - created_at)))
+                ELSE last_minute / least(60, greatest(1, extract(epoch FROM now() - started_at)))
            END AS rate
-    FROM timed t
+    FROM counted c
 )
 SELECT scan_id, name, lane, state, submitted, classified, reused, failed, pending,
        round(rate::numeric, 2) AS images_per_second,
@@ -54,8 +54,7 @@ SELECT v.scan_id, v.image_id, i.uri, o.status, v.verdict, v.kind, v.p_fake,
        m.key AS model, m.revision AS model_revision,
        m.superseded_at IS NULL AS revision_is_current,
        p.name AS policy,
-       (SELECT jsonb_object_agg(label, score)
-        FROM unnest(m.labels, pr.scores) AS named (label, score)) AS scores,
+       ledger.named_scores(m.labels, pr.scores) AS scores,
        encode(c.sha256, 'hex') AS sha256, c.size_bytes, c.width, c.height, c.format, c.frame_count,
        pr.classified_at, v.judged_at, v.content_id, v.model_id
 FROM ledger.verdicts v
@@ -68,9 +67,10 @@ JOIN ledger.predictions pr ON pr.content_id = v.content_id AND pr.model_id = v.m
 
 -- What a person should look at: each content once for each model, by its newest verdict.
 CREATE VIEW public.review_queue AS
-SELECT v.content_id, v.p_fake, v.verdict, v.kind, m.key AS model, m.revision AS model_revision,
-       i.uri, v.scan_id, v.image_id, encode(c.sha256, 'hex') AS sha256,
-       c.size_bytes, c.width, c.height, c.format, v.judged_at
+SELECT v.p_fake, v.verdict, v.kind, m.key AS model, m.revision AS model_revision,
+       m.superseded_at IS NULL AS revision_is_current, i.uri, v.scan_id, v.image_id,
+       encode(c.sha256, 'hex') AS sha256, c.size_bytes, c.width, c.height, c.format,
+       v.judged_at, v.content_id, v.model_id
 FROM ledger.verdicts v
 JOIN ledger.images i USING (image_id)
 JOIN ledger.models m USING (model_id)
@@ -84,7 +84,7 @@ WHERE v.verdict <> 'real'
 
 CREATE VIEW public.failures AS
 SELECT o.scan_id, o.image_id, i.uri, o.failure_code AS code, o.failure_message AS message,
-       encode(c.sha256, 'hex') AS sha256, c.size_bytes, o.finished_at AS failed_at
+       encode(c.sha256, 'hex') AS sha256, c.size_bytes, o.finished_at AS failed_at, o.content_id
 FROM ledger.outcomes o
 JOIN ledger.images i USING (image_id)
 LEFT JOIN ledger.contents c USING (content_id)

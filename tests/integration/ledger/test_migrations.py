@@ -1,0 +1,145 @@
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from alembic import command
+from sqlalchemy import Engine, make_url, text
+
+from schema.database import (
+    check_migration,
+    current_migration,
+    explained,
+    head_migration,
+    open_engine,
+    upgrade,
+)
+from schema.errors import DatabaseError, MigrationError
+from tests.integration.ledger.rows import tuples, value
+
+
+@pytest.fixture
+def empty(empty_database_url: str) -> Iterator[Engine]:
+    engine = open_engine(empty_database_url, "tests", pool_size=4)
+    yield engine
+    engine.dispose()
+
+
+def _check(engine: Engine) -> None:
+    with engine.connect() as connection:
+        check_migration(connection)
+
+
+def test_an_empty_database_is_refused_until_it_is_upgraded(empty: Engine) -> None:
+    with pytest.raises(MigrationError, match=r"database is empty, .* run `fakesweep db upgrade`"):
+        _check(empty)
+    with empty.begin() as connection:
+        assert upgrade(connection) == head_migration()
+    _check(empty)
+    assert value(empty, "SELECT count(*) FROM scan_progress") == 0
+
+
+def test_upgrading_again_changes_nothing(empty: Engine) -> None:
+    shape = (
+        "SELECT table_schema, table_name, column_name, data_type FROM information_schema.columns "
+        "WHERE table_schema IN ('public', 'ledger') ORDER BY 1, 2, 3"
+    )
+    with empty.begin() as connection:
+        upgrade(connection)
+    before = tuples(empty, shape)
+    assert before
+    with empty.begin() as connection:
+        assert upgrade(connection) == head_migration()
+    assert tuples(empty, shape) == before
+
+
+def test_processes_that_upgrade_at_once_wait_for_one_another(empty: Engine) -> None:
+    def one(_: int) -> str:
+        with empty.begin() as connection:
+            return upgrade(connection)
+
+    with ThreadPoolExecutor(3) as threads:
+        assert list(threads.map(one, range(3))) == [head_migration()] * 3
+
+
+def test_an_upgrade_that_is_not_committed_leaves_nothing(empty: Engine) -> None:
+    with empty.connect() as connection:
+        upgrade(connection)
+        connection.rollback()
+    assert value(empty, "SELECT count(*) FROM pg_namespace WHERE nspname = 'ledger'") == 0
+
+
+def test_a_downgrade_leaves_an_empty_database(empty: Engine) -> None:
+    from schema.database import _config  # noqa: PLC0415 - Alembic's way down has no command
+
+    with empty.begin() as connection:
+        upgrade(connection)
+    config = _config()
+    with empty.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "base")
+    left = (
+        "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace UNION ALL "
+        "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace UNION ALL "
+        "SELECT nspname FROM pg_namespace WHERE nspname = 'ledger'"
+    )
+    assert {name for (name,) in tuples(empty, left)} <= {
+        "alembic_version",
+        "alembic_version_pkc",
+    }
+    with empty.begin() as connection:
+        assert upgrade(connection) == head_migration()
+
+
+def test_a_database_ahead_of_this_code_is_refused_and_left_alone(empty: Engine) -> None:
+    with empty.begin() as connection:
+        upgrade(connection)
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(MigrationError, match=r"migration 9999, which this fakesweep .* newer one"):
+        _check(empty)
+    with empty.begin() as connection:
+        with pytest.raises(MigrationError, match="9999"):
+            upgrade(connection)
+        assert current_migration(connection) == "9999"
+
+
+def test_a_database_that_does_not_exist_is_one_line(postgres: str) -> None:
+    url = make_url(postgres).set(database="fakesweep_test_nowhere", password="hunter2")
+    written = url.render_as_string(hide_password=False)
+    engine = open_engine(written, "tests")
+    with pytest.raises(DatabaseError) as refusal, explained(written):
+        _check(engine)
+    message = str(refusal.value)
+    assert '"fakesweep_test_nowhere" does not exist' in message
+    assert "hunter2" not in message
+    assert "\n" not in message
+
+
+def test_what_the_server_refuses_is_one_line(empty: Engine, empty_database_url: str) -> None:
+    with pytest.raises(DatabaseError) as refusal, explained(empty_database_url):
+        value(empty, "SELECT *\nFROM nowhere")
+    assert str(refusal.value) == 'PostgreSQL refused: relation "nowhere" does not exist'
+
+
+def test_a_query_that_takes_too_long_is_not_a_server_that_does_not_answer(
+    empty: Engine, empty_database_url: str
+) -> None:
+    with pytest.raises(DatabaseError) as refusal, explained(empty_database_url):
+        value(empty, "SET statement_timeout = 1; SELECT pg_sleep(60)")
+    assert str(refusal.value).startswith("PostgreSQL refused: canceling statement")
+
+
+def test_a_server_that_goes_away_does_not_answer(empty: Engine, empty_database_url: str) -> None:
+    with pytest.raises(DatabaseError) as refusal, explained(empty_database_url):
+        value(empty, "SELECT pg_terminate_backend(pg_backend_pid())")
+    assert "does not answer: " in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_connection_speaks_unicode_and_names_who_it_is(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "latin1")
+    engine = open_engine(empty_database_url, "worker")
+    assert value(engine, "SHOW client_encoding") == "UTF8"
+    assert value(engine, "SHOW application_name") == "fakesweep worker"
+    engine.dispose()

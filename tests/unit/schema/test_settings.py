@@ -1,0 +1,91 @@
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from schema.errors import SettingsError
+from schema.settings import Settings, read_settings
+
+
+def test_an_empty_environment_names_nothing() -> None:
+    settings = read_settings()
+    assert settings.database_url is None
+    assert settings.models == ()
+    assert not settings.names_cluster
+
+
+def test_variables_are_read_with_their_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKESWEEP_BATCH_IMAGES", "32")
+    monkeypatch.setenv("FAKESWEEP_CELERY_EVENTS", "true")
+    monkeypatch.setenv("BATCH_IMAGES", "64")
+    assert read_settings().batch_images == 32
+    assert read_settings().celery_events
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("BATCH_IMAGES", "many"),
+        ("BATCH_IMAGES", "0"),
+        ("LEASE_SECONDS", "1"),
+        ("DEVICE", "gpu"),
+        ("LOG_LEVEL", "chatty"),
+        ("CELERY_EVENTS", "perhaps"),
+        ("S3_ADDRESSING_STYLE", "round"),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_one_line_that_names_the_variable(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(f"FAKESWEEP_{name}", value)
+    with pytest.raises(SettingsError, match=rf"^FAKESWEEP_{name} cannot be used: .*docs") as said:
+        read_settings()
+    assert "\n" not in str(said.value)
+
+
+def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DATABASE_URL", "BATCH_IMAGES", "HOME", "MODELS", "DEVICE"):
+        monkeypatch.setenv(f"FAKESWEEP_{name}", "")
+    assert read_settings() == Settings()
+    assert read_settings().database_url is None
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("siglip-deepfake", ("siglip-deepfake",)),
+        ("a, b ,c", ("a", "b", "c")),
+        ("a,,b,", ("a", "b")),
+        (",", ()),
+        ("org/model,./folder with spaces", ("org/model", "./folder with spaces")),
+    ],
+)
+def test_models_are_split_at_commas(
+    monkeypatch: pytest.MonkeyPatch, written: str, read: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("FAKESWEEP_MODELS", written)
+    assert read_settings().models == read
+
+
+def test_paths_become_absolute_and_know_the_home_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert read_settings().home == tmp_path / ".fakesweep"
+    monkeypatch.setenv("FAKESWEEP_HOME", "~/elsewhere")
+    monkeypatch.setenv("FAKESWEEP_CATALOGUE", "own/../models.toml")
+    assert read_settings().home == tmp_path / "elsewhere"
+    assert read_settings().catalogue == tmp_path / "models.toml"
+
+
+def test_a_cluster_is_named_by_both_servers_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKESWEEP_DATABASE_URL", "postgresql://db.example/fakesweep")
+    assert not read_settings().names_cluster
+    monkeypatch.setenv("FAKESWEEP_BROKER_URL", "redis://redis.example/0")
+    assert read_settings().names_cluster
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        read_settings().batch_images = 1  # type: ignore[misc]  # the point of the test

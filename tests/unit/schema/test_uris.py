@@ -1,0 +1,223 @@
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schema.failures import InvalidUri
+from schema.uris import (
+    MAX_URI_BYTES,
+    S3Address,
+    from_path,
+    from_s3,
+    normalise,
+    scheme_of,
+    to_path,
+    to_s3,
+)
+
+FILE_NAMES = st.binary(min_size=1, max_size=60).filter(
+    lambda name: b"\x00" not in name and b"/" not in name and name not in (b".", b"..")
+)
+KEYS = st.text(
+    st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), min_size=1, max_size=60
+)
+PIECES = st.sampled_from(
+    [
+        "a",
+        "B",
+        "%",
+        "%2F",
+        "%41",
+        "/",
+        "//",
+        "..",
+        ".",
+        "?",
+        "#",
+        ":",
+        "@",
+        " ",
+        "é",
+        "[",
+        "]",
+        "80",
+    ]
+)
+
+
+@given(st.lists(FILE_NAMES, min_size=1, max_size=4))
+def test_any_path_comes_back_from_its_uri_byte_for_byte(names: list[bytes]) -> None:
+    path = Path(os.fsdecode(b"/" + b"/".join(names)))
+    uri = from_path(path)
+    assert os.fsencode(to_path(uri)) == os.fsencode(path)
+    assert uri.isascii()
+    assert uri.isprintable()
+
+
+@pytest.mark.parametrize(
+    "name", ["-rf", "a#b?c%41.jpg", "line\nbreak", " lead and trail ", "~", "é"]
+)
+def test_awkward_file_names_survive(name: str) -> None:
+    assert to_path(from_path(Path("/photos") / name)) == Path("/photos") / name
+
+
+def test_a_relative_path_is_made_absolute_and_links_are_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    monkeypatch.chdir(tmp_path)
+    assert to_path(from_path(Path("link/a.jpg"))) == tmp_path / "link" / "a.jpg"
+
+
+@given(st.lists(PIECES, max_size=12), st.sampled_from(["file:///", "s3://bucket/", "http://h/"]))
+def test_normalising_twice_changes_nothing(pieces: list[str], start: str) -> None:
+    _assert_stable(start + "".join(pieces))
+
+
+@given(st.text(max_size=40), st.sampled_from(["", "file://", "s3://", "https://", "HTTP://"]))
+def test_any_text_is_normalised_for_good_or_refused(text: str, start: str) -> None:
+    _assert_stable(start + text)
+
+
+def _assert_stable(text: str) -> None:
+    try:
+        uri = normalise(text)
+    except InvalidUri:
+        return
+    assert normalise(uri) == uri
+    assert len(uri.encode()) <= MAX_URI_BYTES
+    assert "\x00" not in uri
+
+
+@given(KEYS)
+def test_s3_keys_are_kept_to_the_letter(key: str) -> None:
+    uri = from_s3("bucket", key)
+    assert to_s3(uri) == S3Address("bucket", key)
+    assert normalise(uri) == uri
+
+
+@pytest.mark.parametrize(
+    "key", ["a b ", "//a//b/", "../a/./b", "a?b#c", "100%25", "a\nb", "é", "C:\\a", "-", "a@b:c"]
+)
+def test_awkward_s3_keys_survive(key: str) -> None:
+    assert normalise(f"s3://photos/{key}") == f"s3://photos/{key}"
+    assert to_s3(f"s3://photos/{key}").key == key
+
+
+def test_an_s3_prefix_may_be_a_bucket_alone_but_an_image_may_not() -> None:
+    assert to_s3("s3://photos") == S3Address("photos", "")
+    assert to_s3("s3://photos/") == S3Address("photos", "")
+    with pytest.raises(InvalidUri, match="no object"):
+        normalise("s3://photos/")
+
+
+@pytest.mark.parametrize("bucket", ["", "a", "-ab", "a b", "a" * 256, "bucket\n", "bücket"])
+def test_malformed_buckets_are_refused(bucket: str) -> None:
+    with pytest.raises(InvalidUri, match="bucket"):
+        normalise(f"s3://{bucket}/a.jpg")
+
+
+@pytest.mark.parametrize(
+    ("written", "stored"),
+    [
+        ("HTTP://Example.ORG/A.jpg", "http://example.org/A.jpg"),
+        ("https://example.org", "https://example.org/"),
+        ("https://example.org?size=2", "https://example.org/?size=2"),
+        ("https://example.org:443/a", "https://example.org/a"),
+        ("http://example.org:80/a", "http://example.org/a"),
+        ("http://example.org:443/a", "http://example.org:443/a"),
+        ("https://example.org:/a", "https://example.org/a"),
+        ("https://example.org/a?b=1#part", "https://example.org/a?b=1"),
+        ("https://example.org//a/../b%20c", "https://example.org//a/../b%20c"),
+        ("http://[2001:DB8::1]:8080/a", "http://[2001:db8::1]:8080/a"),
+        ("https://[::1]:443/a", "https://[::1]/a"),
+        ("S3://photos/A.jpg", "s3://photos/A.jpg"),
+        ("FILE:///photos/a.jpg", "file:///photos/a.jpg"),
+        ("file://localhost/photos/a.jpg", "file:///photos/a.jpg"),
+        ("file:////photos//a/../b.jpg", "file:///photos/b.jpg"),
+        ("file:///photos/a b.jpg", "file:///photos/a%20b.jpg"),
+        ("file:///photos/a\nb.jpg", "file:///photos/a%0Ab.jpg"),
+        ("file:///photos/100%.jpg", "file:///photos/100%25.jpg"),
+        ("file:///photos/%61%e9.jpg", "file:///photos/a%E9.jpg"),
+        ("file:///photos/é.jpg", "file:///photos/%C3%A9.jpg"),
+    ],
+)
+def test_one_image_has_one_spelling(written: str, stored: str) -> None:
+    assert normalise(written) == stored
+    assert normalise(stored) == stored
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "empty"),
+        ("/photos/a.jpg", "no scheme"),
+        (" s3://photos/a.jpg", "no scheme"),
+        ("ftp://example.org/a.jpg", "'ftp' is not known"),
+        ("gs://photos/a.jpg", "'gs' is not known"),
+        ("s3://photos/a\x00.jpg", "NUL"),
+        ("file:///photos/a%00.jpg", "NUL"),
+        ("file://server/photos/a.jpg", "no host"),
+        ("file:///", "needs a path"),
+        ("file:///./..", "needs a path"),
+        ("file:///what?.jpg", "%3F"),
+        ("file:///a#1.jpg", "%23"),
+        ("file:///\udcff.jpg", "Unicode"),
+        ("s3://photos/\ud800", "Unicode"),
+        ("https://example.org/\udcff", "Unicode"),
+        ("https:///a.jpg", "no host"),
+        ("https://example.org:99999/a", "port"),
+        ("https://example.org:eight/a", "port"),
+        ("https://[::1/a", "host cannot be read"),
+        ("https://example.org/a b", "white space"),
+        ("https://example.org/a\n", "white space"),
+        ("https://example.org/a\x7f", "white space"),
+    ],
+)
+def test_what_names_no_image_is_refused_with_a_reason(text: str, why: str) -> None:
+    with pytest.raises(InvalidUri, match=why):
+        normalise(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://user:hunter2@example.org/a.jpg",
+        "https://hunter2@example.org/a.jpg",
+        "https://@example.org/a.jpg",
+        "s3://key:hunter2@bucket/a.jpg",
+        "file://user:hunter2@host/a.jpg",
+    ],
+)
+def test_credentials_are_refused_and_not_repeated(text: str) -> None:
+    with pytest.raises(InvalidUri) as refusal:
+        normalise(text)
+    assert "hunter2" not in str(refusal.value)
+
+
+def test_a_uri_may_have_2048_bytes_and_not_one_more() -> None:
+    longest = "s3://photos/" + "é" * ((MAX_URI_BYTES - 12) // 2)
+    assert len(longest.encode()) == MAX_URI_BYTES
+    assert normalise(longest) == longest
+    with pytest.raises(InvalidUri, match="longer than 2048 bytes"):
+        normalise(longest + "a")
+
+
+def test_a_path_that_grows_too_long_by_its_encoding_is_refused() -> None:
+    with pytest.raises(InvalidUri, match="longer"):
+        from_path(Path("/" + "\n" * 700))
+
+
+def test_a_path_with_a_nul_is_refused() -> None:
+    with pytest.raises(InvalidUri, match="NUL"):
+        from_path(Path("/a\x00b"))
+
+
+def test_the_scheme_of_a_path_is_none() -> None:
+    assert scheme_of("S3://a/b") == "s3"
+    assert scheme_of("photos/s3://a") is None
+    assert scheme_of("C:/photos") is None
+    assert scheme_of("-") is None
