@@ -1,0 +1,166 @@
+"""Sources: what a person names, checked before it is recorded, and listed image by image."""
+
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from stat import S_ISREG
+
+from producer.sources.folder import list_file, list_folder
+from producer.sources.manifest import (
+    STDIN,
+    list_manifest,
+    list_remote_head,
+    list_remote_manifest,
+    list_stdin,
+)
+from producer.sources.names import manifest_format, shown
+from producer.sources.s3 import list_prefix
+from producer.sources.web import list_url
+from schema.errors import SourceError
+from schema.failures import InvalidUri
+from schema.ledger import ListedImage
+from schema.settings import Settings
+from schema.uris import normalise, scheme_of, to_path, to_s3
+
+_LOCAL = (None, "file")
+_EXAMPLES = ".jpg, .png, .webp, .heic and the like"
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedSource:
+    """A source as the ledger records it; `hostname` is the only machine that can list it."""
+
+    source: str
+    hostname: str | None
+
+
+def resolve_source(text: str) -> ResolvedSource:
+    """Return the one spelling of what a person typed, without looking whether it is there.
+
+    Folders, files and local manifests become absolute paths (links stay as written; a path
+    that is not UTF-8 becomes a `file://` URI). An extension of .txt, .csv or .jsonl means a
+    manifest, in S3 and behind a URL too; any other `s3://` URI is a prefix, any other URL one
+    image. `-` is standard input.
+
+    Raises:
+        SourceError: it is none of these.
+    """
+    try:
+        return _resolved(text)
+    except InvalidUri as error:
+        raise SourceError(f"source {shown(text)!r} cannot be used: {error}") from error
+
+
+def check_source(source: str, settings: Settings) -> None:
+    """Refuse a source that cannot be listed, or in which there is nothing to list.
+
+    Raises:
+        SourceError: the message says what is wrong and what to do.
+    """
+    scheme, written_as = scheme_of(source), manifest_format(source)
+    if source == STDIN:
+        return
+    if scheme in _LOCAL:
+        _check_local(_path(source))
+    elif written_as is not None:
+        _check_any(list_remote_head(source, written_as, settings), _names_nothing(source))
+    elif scheme == "s3":
+        _check_any(
+            list_prefix(source, None, settings),
+            f"{shown(source)} matches no image; check bucket and prefix (images end in "
+            f"{_EXAMPLES}, or have no extension at all)",
+        )
+
+
+def list_images(source: str, cursor: str | None, settings: Settings) -> Iterator[ListedImage]:
+    """List a source lazily, from its start or behind the image that has this cursor.
+
+    Raises:
+        SourceError: it cannot be read (on); what was listed before stands.
+    """
+    scheme, written_as = scheme_of(source), manifest_format(source)
+    if source == STDIN:
+        return list_stdin(cursor)
+    if scheme in _LOCAL:
+        return _list_local(_path(source), cursor)
+    if written_as is not None:
+        return list_remote_manifest(source, written_as, cursor, settings)
+    if scheme == "s3":
+        return list_prefix(source, cursor, settings)
+    return list_url(source, cursor)
+
+
+def _resolved(text: str) -> ResolvedSource:
+    if text == STDIN:
+        return ResolvedSource(STDIN, socket.gethostname())
+    if not text:
+        raise InvalidUri("it is empty; name a folder, a file, s3://bucket/prefix or -")
+    if "\x00" in text:
+        raise InvalidUri("it holds a NUL character")
+    scheme = scheme_of(text)
+    if scheme is None:
+        return _local(Path(os.path.abspath(text)))  # noqa: PTH100 - links stay as written
+    if not _is_unicode(text):
+        raise InvalidUri("it is no valid Unicode")
+    if scheme == "file":
+        return _local(to_path(normalise(text)))
+    if scheme == "s3":
+        address = to_s3("s3://" + text.partition("://")[2])
+        return ResolvedSource(f"s3://{address.bucket}/{address.key}", None)
+    return ResolvedSource(normalise(text), None)
+
+
+def _local(path: Path) -> ResolvedSource:
+    source = str(path) if _is_unicode(str(path)) else path.as_uri()
+    return ResolvedSource(source, socket.gethostname())
+
+
+def _is_unicode(text: str) -> bool:
+    return text.encode("utf-8", "replace").decode() == text
+
+
+def _path(source: str) -> Path:
+    return Path(source) if scheme_of(source) is None else to_path(source)
+
+
+def _list_local(path: Path, cursor: str | None) -> Iterator[ListedImage]:
+    written_as = manifest_format(path.name)
+    if os.path.isdir(path):  # noqa: PTH112 - says False where it may not look
+        return list_folder(path, cursor)
+    if written_as is not None:
+        return list_manifest(path, written_as, cursor)
+    return list_file(path, cursor)
+
+
+def _check_local(path: Path) -> None:
+    name = shown(str(path))
+    try:
+        if os.path.isdir(path):  # noqa: PTH112 - says False where it may not look
+            nothing = (
+                f"folder {name} holds no image, nor does any folder in it; images end in "
+                f"{_EXAMPLES}"
+            )
+        elif S_ISREG(path.stat().st_mode):
+            path.open("rb").close()
+            nothing = _names_nothing(name)
+        else:
+            raise SourceError(
+                f"{name} is neither a folder nor a regular file; pipe what it holds into "
+                f"`fakesweep scan -`"
+            )
+    except FileNotFoundError as error:
+        raise SourceError(f"{name} does not exist; check the path") from error
+    except OSError as error:
+        raise SourceError(f"{name} cannot be read: {error.strerror}") from error
+    _check_any(_list_local(path, None), nothing)
+
+
+def _check_any(images: Iterator[ListedImage], nothing: str) -> None:
+    if next(images, None) is None:
+        raise SourceError(nothing)
+
+
+def _names_nothing(source: str) -> str:
+    return f"manifest {shown(source)} names no image; it needs a URI or a path on each line"

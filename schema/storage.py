@@ -1,0 +1,101 @@
+"""How storage is asked and what its refusals mean: plain values for those who list and fetch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any
+
+from schema import __version__
+from schema.settings import Settings
+
+USER_AGENT = f"fakesweep/{__version__}"
+HOW_TO_GIVE_CREDENTIALS = (
+    "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a profile in AWS_PROFILE, "
+    "or give this machine a role"
+)
+
+
+class Refusal(Enum):
+    """What an answer other than the object comes to."""
+
+    MISSING = auto()
+    DENIED = auto()
+    ARCHIVED = auto()
+    TIMED_OUT = auto()
+    BUSY = auto()
+    OTHER = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class S3Options:
+    """Keyword arguments: of a boto3 session's `client("s3", ...)` and of botocore's `Config`."""
+
+    client: Mapping[str, Any]
+    config: Mapping[str, Any]
+
+
+# Only what the HTTP status alone would get wrong.
+_CODES = {
+    "AuthorizationHeaderMalformed": Refusal.DENIED,
+    "ExpiredToken": Refusal.DENIED,
+    "InvalidBucketName": Refusal.MISSING,
+    "InvalidObjectState": Refusal.ARCHIVED,
+    "InvalidToken": Refusal.DENIED,
+    "OperationAborted": Refusal.BUSY,
+    "RequestTimeout": Refusal.TIMED_OUT,
+    "SlowDown": Refusal.BUSY,
+    "Throttling": Refusal.BUSY,
+    "TokenRefreshRequired": Refusal.DENIED,
+}
+_STATUSES = {
+    401: Refusal.DENIED,
+    403: Refusal.DENIED,
+    404: Refusal.MISSING,
+    407: Refusal.DENIED,
+    408: Refusal.TIMED_OUT,
+    410: Refusal.MISSING,
+    425: Refusal.BUSY,
+    429: Refusal.BUSY,
+    451: Refusal.DENIED,
+    501: Refusal.OTHER,
+    505: Refusal.OTHER,
+}
+_SERVER_ERROR = 500
+
+
+def s3_options(settings: Settings, attempts: int) -> S3Options:
+    """Return how to reach S3, each call made up to `attempts` times while it fails.
+
+    Everything unset is left to boto3's session, so profiles, roles and AWS_* variables count.
+    """
+    config: dict[str, Any] = {
+        "connect_timeout": settings.fetch_timeout_seconds,
+        "read_timeout": settings.fetch_timeout_seconds,
+        "max_pool_connections": settings.fetch_concurrency,
+        "retries": {"mode": "standard", "total_max_attempts": attempts},
+        # Bodies are read from the connection itself and held against their announced length.
+        "response_checksum_validation": "when_required",
+        "user_agent_extra": USER_AGENT,
+    }
+    if settings.s3_addressing_style != "auto":
+        config["s3"] = {"addressing_style": settings.s3_addressing_style}
+    client = {"endpoint_url": settings.s3_endpoint_url} if settings.s3_endpoint_url else {}
+    return S3Options(client, config)
+
+
+def refusal_of(status: int, code: str = "") -> Refusal:
+    """Say what an HTTP status, and with it S3's own error code, comes to."""
+    if code in _CODES:
+        return _CODES[code]
+    if code.startswith("KMS."):
+        return Refusal.DENIED
+    return _STATUSES.get(status, Refusal.BUSY if status >= _SERVER_ERROR else Refusal.OTHER)
+
+
+def one_line(text: str, limit: int = 200) -> str:
+    """Return foreign text (a name, a key, a server's words) as one short, printable line."""
+    shown = "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
+        for letter in text[:limit]
+    )
+    return shown + "…" if len(text) > limit else shown
