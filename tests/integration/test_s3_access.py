@@ -1,0 +1,86 @@
+"""Whose credentials count, and which service is asked, in listing and in fetching."""
+
+from pathlib import Path
+
+import pytest
+
+from producer.sources import check_source, list_images
+from schema.errors import SourceError
+from schema.failures import (
+    AccessDenied,
+    SourceUnavailable,
+)
+from schema.ledger import ListedImage
+from schema.settings import read_settings
+from tests.servers import S3Server, free_port
+from workers.fetch import open_fetcher
+
+
+@pytest.fixture
+def bucket(s3: S3Server, request: pytest.FixtureRequest) -> str:
+    """The name of a new bucket."""
+    name = f"bucket-{abs(hash(request.node.name)):x}"
+    (s3.root / name).mkdir()
+    return name
+
+
+def listed(source: str, cursor: str | None = None) -> list[ListedImage]:
+    return list(list_images(source, cursor, read_settings()))
+
+
+def fetched(uri: str) -> bytes:
+    with open_fetcher(read_settings()) as fetcher:
+        return fetcher.fetch(uri)
+
+
+def refusal(source: str) -> str:
+    """Return the line `check_source` refuses a source with."""
+    with pytest.raises(SourceError) as refused:
+        check_source(source, read_settings())
+    assert str(refused.value).isprintable()
+    return str(refused.value)
+
+
+def test_without_credentials_the_way_to_give_them_is_said(
+    s3: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    uri = s3.put(bucket, "a.jpg", b"x")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    assert "AWS_ACCESS_KEY_ID" in refusal(uri)
+    with pytest.raises(AccessDenied, match="AWS_ACCESS_KEY_ID"):
+        fetched(uri)
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    assert "nobody" in refusal(uri)
+    with pytest.raises(AccessDenied, match="AWS_PROFILE"):
+        fetched(uri)
+
+
+def test_a_profile_gives_the_credentials(
+    s3: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    uri = s3.put(bucket, "a.jpg", b"x")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    (tmp_path / "credentials").write_text(
+        "[mine]\naws_access_key_id = test\naws_secret_access_key = testtest\n"
+    )
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_PROFILE", "mine")
+    assert len(listed(uri)) == 1
+    assert fetched(uri) == b"x"
+
+
+@pytest.mark.usefixtures("s3")
+@pytest.mark.parametrize("endpoint", ["http://127.0.0.1:{port}", "no address at all"])
+def test_a_service_that_is_not_there_is_named(
+    monkeypatch: pytest.MonkeyPatch, endpoint: str
+) -> None:
+    monkeypatch.setenv("FAKESWEEP_S3_ENDPOINT_URL", endpoint.format(port=free_port()))
+    monkeypatch.setenv("FAKESWEEP_FETCH_ATTEMPTS", "1")
+    assert "FAKESWEEP_S3_ENDPOINT_URL" in refusal("s3://pictures/")
+    with pytest.raises(SourceUnavailable):
+        fetched("s3://pictures/a.jpg")

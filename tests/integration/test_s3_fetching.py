@@ -1,0 +1,148 @@
+"""Fetching from a real S3 server, and from one that refuses and breaks off."""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from schema.failures import (
+    AccessDenied,
+    FetchFailure,
+    FetchTimedOut,
+    ImageNotFound,
+    ImageTooLarge,
+    InvalidUri,
+    SourceUnavailable,
+)
+from schema.settings import read_settings
+from tests.servers import S3Server
+from tests.web_server import Answer, WebServer, s3_error, web_server
+from workers.fetch import attempts, open_fetcher
+
+
+@pytest.fixture
+def bucket(s3: S3Server, request: pytest.FixtureRequest) -> str:
+    """The name of a new bucket."""
+    name = f"bucket-{abs(hash(request.node.name)):x}"
+    (s3.root / name).mkdir()
+    return name
+
+
+def fetched(uri: str) -> bytes:
+    with open_fetcher(read_settings()) as fetcher:
+        return fetcher.fetch(uri)
+
+
+@pytest.mark.parametrize("key", ["a.jpg", "ä b+c%20#?&.jpg", "deep/er/no-extension"])
+def test_an_object_is_fetched_whole_whatever_its_key(s3: S3Server, bucket: str, key: str) -> None:
+    content = os.urandom(1_500_000)
+    assert fetched(s3.put(bucket, key, content)) == content
+
+
+def test_an_empty_object_is_no_failure_of_fetching(s3: S3Server, bucket: str) -> None:
+    assert fetched(s3.put(bucket, "empty.jpg", b"")) == b""
+
+
+def test_one_fetcher_serves_many_threads(s3: S3Server, bucket: str) -> None:
+    uris = [s3.put(bucket, f"{number}.jpg", b"%d" % number * 1_000) for number in range(40)]
+    with open_fetcher(read_settings()) as fetcher, ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(fetcher.fetch, uris))
+    assert found == [b"%d" % number * 1_000 for number in range(40)]
+
+
+def test_an_object_of_the_largest_size_is_fetched_and_one_byte_more_is_too_large(
+    s3: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKESWEEP_MAX_IMAGE_BYTES", "1000")
+    assert len(fetched(s3.put(bucket, "fits.jpg", bytes(1_000)))) == 1_000
+    with pytest.raises(ImageTooLarge):
+        fetched(s3.put(bucket, "large.jpg", bytes(1_001)))
+
+
+def test_missing_objects_and_buckets_are_not_found(bucket: str) -> None:
+    for uri in (f"s3://{bucket}/none.jpg", "s3://no-such-bucket/a.jpg"):
+        with pytest.raises(ImageNotFound, match="S3 answers NoSuch"):
+            fetched(uri)
+    with pytest.raises(InvalidUri):
+        fetched("s3://no:bucket/a.jpg")
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[WebServer]:
+    """A server that speaks only as much S3 as the test tells it."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("FAKESWEEP_S3_ADDRESSING_STYLE", "path")
+    monkeypatch.setenv("FAKESWEEP_FETCH_ATTEMPTS", "3")
+    monkeypatch.setattr(attempts, "FIRST_PAUSE_SECONDS", 0.001)
+    with web_server() as server:
+        monkeypatch.setenv("FAKESWEEP_S3_ENDPOINT_URL", server.url)
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("answer", "failure", "words", "asked"),
+    [
+        (s3_error(403, "AccessDenied", "no identity-based policy"), AccessDenied, "policy", 1),
+        (s3_error(400, "ExpiredToken"), AccessDenied, "ExpiredToken", 1),
+        (s3_error(400, "KMS.DisabledException"), AccessDenied, "KMS", 1),
+        (s3_error(403, "InvalidObjectState"), AccessDenied, "archived", 1),
+        (s3_error(404, "NoSuchKey"), ImageNotFound, "NoSuchKey", 1),
+        (s3_error(400, "InvalidRequest"), SourceUnavailable, "InvalidRequest", 1),
+        (s3_error(503, "SlowDown"), SourceUnavailable, "3 attempts", 3),
+        (s3_error(500, "InternalError"), SourceUnavailable, "3 attempts", 3),
+        (s3_error(400, "RequestTimeout"), FetchTimedOut, "3 attempts", 3),
+        (Answer(502, b"<html>no XML"), SourceUnavailable, "3 attempts", 3),
+        (Answer(200, bytes(100), cut_to=10), SourceUnavailable, "10 of 100 bytes", 3),
+    ],
+)
+def test_a_refusal_becomes_its_failure_and_only_what_may_pass_is_asked_again(
+    told: WebServer, answer: Answer, failure: type[FetchFailure], words: str, asked: int
+) -> None:
+    told.always(answer)
+    with pytest.raises(failure, match=words):
+        fetched("s3://pictures/a.jpg")
+    assert len(told.requests) == asked
+
+
+def test_what_broke_off_once_is_fetched_by_another_attempt(told: WebServer) -> None:
+    content = os.urandom(50_000)
+    told.in_turn(Answer(200, content, cut_to=100), s3_error(503, "SlowDown"), Answer(200, content))
+    assert fetched("s3://pictures/a.jpg") == content
+    assert len(told.requests) == 3
+
+
+@pytest.mark.parametrize(
+    "answer", [Answer(200, b"beginning", {"Content-Length": "100"}, stalls=True),
+               Answer(200, b"", {"Content-Length": "100"}, stalls=True)]
+)  # fmt: skip
+def test_an_object_that_stalls_times_out(
+    told: WebServer, answer: Answer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKESWEEP_FETCH_TIMEOUT_SECONDS", "0.1")
+    monkeypatch.setenv("FAKESWEEP_FETCH_ATTEMPTS", "2")
+    told.always(answer)
+    with pytest.raises(FetchTimedOut, match=r"0\.1 s \(2 attempts\)"):
+        fetched("s3://pictures/a.jpg")
+
+
+def test_an_object_that_drips_times_out_though_it_never_stalls(
+    told: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKESWEEP_FETCH_TIMEOUT_SECONDS", "0.5")
+    monkeypatch.setattr(attempts, "DEADLINE_STALLS", 2)
+    told.always(Answer(200, bytes(10_000), drips=True))
+    with pytest.raises(FetchTimedOut, match="not whole within 1 s"):
+        fetched("s3://pictures/a.jpg")
+    assert len(told.requests) == 1
+
+
+def test_an_object_of_unknown_length_is_cut_at_the_limit(
+    told: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKESWEEP_MAX_IMAGE_BYTES", "1000")
+    chunk = b"400\r\n" + bytes(1_024) + b"\r\n"
+    told.always(Answer(200, chunk * 3 + b"0\r\n\r\n", {"Transfer-Encoding": "chunked"}))
+    with pytest.raises(ImageTooLarge):
+        fetched("s3://pictures/a.jpg")

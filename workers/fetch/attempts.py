@@ -1,0 +1,70 @@
+"""One rule for every storage: what is tried again, how often, after what pause, until when."""
+
+import random
+import time
+from collections.abc import Callable
+
+from schema.failures import FetchFailure, FetchTimedOut
+from schema.settings import Settings
+
+DEADLINE_STALLS = 10
+FIRST_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 20.0
+
+
+class Transient(Exception):  # noqa: N818 - says what the failure is
+    """A failure worth another attempt: what it comes to after the last, and the pause asked for."""
+
+    def __init__(self, failure: FetchFailure, pause_seconds: float | None = None) -> None:
+        super().__init__(failure)
+        self.failure = failure
+        self.pause_seconds = pause_seconds
+
+
+class Deadline:
+    """When one image must be whole: a body that drips never stalls, and never ends."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._ends_at = time.monotonic() + seconds
+
+    def allows(self, pause_seconds: float) -> bool:
+        """Say whether it is still ahead after such a pause."""
+        return time.monotonic() + pause_seconds < self._ends_at
+
+    def check(self) -> None:
+        """Give up once it has passed.
+
+        Raises:
+            FetchTimedOut: the image is not whole, and time is up.
+        """
+        if not self.allows(0):
+            raise FetchTimedOut(f"the image was not whole within {self.seconds:g} s")
+
+
+def with_attempts(read: Callable[[Deadline], bytes], settings: Settings) -> bytes:
+    """Read until it works, the failure is final, the attempts are used up, or time is."""
+    deadline = Deadline(DEADLINE_STALLS * settings.fetch_timeout_seconds)
+    attempt = 1
+    while True:
+        try:
+            return read(deadline)
+        except Transient as trouble:
+            pause_seconds = _pause_seconds(trouble, attempt)
+            if attempt == settings.fetch_attempts or not deadline.allows(pause_seconds):
+                raise _final(trouble.failure, attempt) from trouble
+        time.sleep(pause_seconds)
+        attempt += 1
+
+
+def _pause_seconds(trouble: Transient, attempt: int) -> float:
+    if trouble.pause_seconds is not None:
+        return min(trouble.pause_seconds, LONGEST_PAUSE_SECONDS)
+    longest = min(FIRST_PAUSE_SECONDS * 2 ** (attempt - 1), LONGEST_PAUSE_SECONDS)
+    return random.uniform(longest / 2, longest)  # noqa: S311 - spreads retries, hides nothing
+
+
+def _final(failure: FetchFailure, attempts: int) -> FetchFailure:
+    if attempts == 1:
+        return failure
+    return type(failure)(f"{failure} ({attempts} attempts)")

@@ -1,0 +1,102 @@
+"""Images over HTTP: a pool of connections, every redirect examined, no address in a message."""
+
+import http.client
+from urllib.parse import quote, urljoin, urlsplit
+
+from urllib3 import BaseHTTPResponse, PoolManager, Timeout
+from urllib3.exceptions import HTTPError
+
+from schema.failures import FetchFailure, InvalidUri, SourceUnavailable
+from schema.settings import Settings
+from schema.storage import USER_AGENT, one_line, refusal_of
+from schema.uris import normalise, scheme_of
+from workers.fetch.attempts import Deadline, Transient
+from workers.fetch.bodies import check_size, read_response
+from workers.fetch.troubles import broken, refused
+
+MAX_REDIRECTS = 5
+
+
+def open_pool(settings: Settings) -> PoolManager:
+    """Return connections for `fetch_concurrency` threads; none is opened yet."""
+    stall_seconds = settings.fetch_timeout_seconds
+    return PoolManager(
+        num_pools=settings.fetch_concurrency,
+        maxsize=settings.fetch_concurrency,
+        timeout=Timeout(connect=stall_seconds, read=stall_seconds),
+        headers={"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity"},
+        retries=False,
+    )
+
+
+def read_url(pool: PoolManager, url: str, settings: Settings, deadline: Deadline) -> bytes:
+    """Read what a normalised URL leads to.
+
+    Raises:
+        Transient: the server is busy, answers with errors, or broke off.
+        FetchFailure: it refuses, has nothing there, or sends too much.
+    """
+    for _ in range(MAX_REDIRECTS + 1):
+        admit(url)
+        host = _host(url)
+        try:
+            response = pool.request("GET", url, redirect=False, preload_content=False)
+        except (HTTPError, UnicodeError) as error:
+            raise _unanswered(error, settings, host) from error
+        try:
+            location = response.get_redirect_location()
+            if not location:
+                return _read_body(response, settings, deadline, host)
+        finally:
+            response.close()
+        url = _redirected(url, location)
+        deadline.check()
+    raise SourceUnavailable(f"more than {MAX_REDIRECTS} redirects")
+
+
+def admit(url: str) -> None:
+    """Every address passes here before it is asked, those of redirects too.
+
+    Raises:
+        SourceUnavailable: it is no address to ask over HTTP.
+    """
+    if scheme_of(url) not in ("http", "https"):
+        raise SourceUnavailable(f"redirects to a {scheme_of(url)}:// address, which is refused")
+
+
+def _read_body(
+    response: BaseHTTPResponse, settings: Settings, deadline: Deadline, host: str
+) -> bytes:
+    if not http.client.OK <= response.status < http.client.MULTIPLE_CHOICES:
+        raise _refused(response, host)
+    announced = response.headers.get("Content-Length", "")
+    if announced.isdecimal():
+        check_size(int(announced), settings)
+    return read_response(response, settings, deadline, host)
+
+
+def _redirected(url: str, location: str) -> str:
+    # Headers arrive as Latin-1; servers that do not percent-encode send UTF-8.
+    written = quote(location.encode("latin-1", "replace"), safe="%/:?#[]@!$&'()*+,;=~")
+    try:
+        return normalise(urljoin(url, written))
+    except (InvalidUri, ValueError) as error:
+        raise SourceUnavailable(f"redirects to an address that is refused: {error}") from error
+
+
+def _refused(response: BaseHTTPResponse, host: str) -> Transient | FetchFailure:
+    phrase = http.client.responses.get(response.status, "")
+    answer = f"{host} answers {response.status} {phrase}".strip()
+    return refused(refusal_of(response.status), answer, response.headers.get("Retry-After"))
+
+
+def _unanswered(
+    error: HTTPError | UnicodeError, settings: Settings, host: str
+) -> Transient | FetchFailure:
+    if isinstance(error, HTTPError):
+        return broken(error, settings, host)
+    return SourceUnavailable(f"{host} is no host name")
+
+
+def _host(url: str) -> str:
+    return one_line(urlsplit(url).hostname or "the server")
