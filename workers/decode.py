@@ -1,0 +1,119 @@
+"""Makes pixels of untrusted bytes, exactly the pixels that transformers' own loading gives."""
+
+import io
+import warnings
+from dataclasses import dataclass
+
+import pillow_heif
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from schema.failures import CorruptImage, ImageEmpty, NotAnImage, TooManyPixels
+from workers.frames import count_frames
+from workers.wording import one_line
+
+# AVIF stands before HEIF, because both claim the generic container brands and only Pillow's AVIF
+# reader turns a file of the other kind away while opening it.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF")
+
+_PILLOW_MODULES = r"(PIL|pillow_heif)\b"
+
+pillow_heif.register_heif_opener()
+Image.init()  # every reader is registered before threads could race for it
+Image.MAX_IMAGE_PIXELS = None  # `max_image_pixels` decides, and refuses before decoding
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedImage:
+    """The first frame of an image, upright.
+
+    `pixels` is RGB; of Pillow's facts about the file it keeps only `transparency`, the colour
+    that some models' preprocessing paints white. `width` and `height` are pixels as shown,
+    `format` is Pillow's name (JPEG, MPO, PNG, WEBP, GIF, TIFF, BMP, AVIF, HEIF).
+    """
+
+    pixels: Image.Image
+    width: int
+    height: int
+    format: str
+    frame_count: int
+
+
+def decode(content: bytes, max_image_pixels: int) -> DecodedImage:
+    """Decode the first frame, apply its EXIF orientation and convert it to RGB.
+
+    Safe to call from many threads.
+
+    Raises:
+        ImageEmpty: there are no bytes.
+        NotAnImage: no format of `FORMATS` recognises the bytes.
+        TooManyPixels: the header claims more than `max_image_pixels`, or memory runs out.
+        CorruptImage: the format is known, but the pixels cannot be decoded.
+    """
+    if not content:
+        raise ImageEmpty("the image has no bytes")
+    _silence_pillow()
+    with _open(content) as image:
+        name = (image.format or "").upper()
+        claimed = f"{name} of {image.width} x {image.height} pixels"
+        if image.width * image.height > max_image_pixels:
+            raise TooManyPixels(f"{claimed} has more than max_image_pixels ({max_image_pixels})")
+        try:
+            pixels = _upright_rgb(image)
+            frame_count = count_frames(image, content)
+        except MemoryError as error:
+            raise TooManyPixels(f"{claimed} needs more memory than this worker has") from error
+        except Exception as error:  # Pillow's readers raise whatever bad bytes lead to
+            raise CorruptImage(f"{claimed} cannot be decoded: {one_line(error)}") from error
+    return DecodedImage(pixels, pixels.width, pixels.height, name, frame_count)
+
+
+def _open(content: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(content), formats=FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise TooManyPixels(one_line(error)) from error
+    except UnidentifiedImageError as error:
+        known = _format_by_signature(content)
+        if known is None:
+            raise NotAnImage(f"the bytes are none of the formats {', '.join(FORMATS)}") from error
+        raise CorruptImage(f"{known} whose header cannot be read") from error
+    except MemoryError as error:
+        raise TooManyPixels("opening it needs more memory than this worker has") from error
+    except Exception as error:  # Pillow's readers raise whatever bad bytes lead to
+        known = _format_by_signature(content)
+        raise CorruptImage(f"{known} whose header cannot be read: {one_line(error)}") from error
+
+
+def _format_by_signature(content: bytes) -> str | None:
+    for name in FORMATS:
+        accepts = Image.OPEN[name][1]
+        if accepts is not None and accepts(content[:16]) is True:
+            return name
+    return None
+
+
+def _upright_rgb(image: Image.Image) -> Image.Image:
+    image.load()
+    try:
+        ImageOps.exif_transpose(image, in_place=True)
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001, S110 - unreadable EXIF orients nothing; the pixels are good
+        pass
+    pixels = image.convert("RGB")
+    colour = pixels.info.get("transparency")
+    pixels.info = {} if colour is None else {"transparency": colour}
+    return pixels
+
+
+def _silence_pillow() -> None:
+    """Keep Pillow's warnings about bad files from being printed or raised.
+
+    `warnings.catch_warnings` is not safe among threads, so the filter stays in place; it is put
+    back where somebody (a test runner, say) has replaced the filters since.
+    """
+    if not any(
+        action == "ignore" and module is not None and module.pattern == _PILLOW_MODULES
+        for action, _, _, module, _ in warnings.filters
+    ):
+        warnings.filterwarnings("ignore", module=_PILLOW_MODULES)
