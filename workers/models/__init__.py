@@ -1,0 +1,1 @@
+"""The only home of torch and transformers: finds, loads and runs image classifiers."""

@@ -1,0 +1,95 @@
+"""A model in memory: prepares images on any thread, scores batches of them one call at a time."""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from schema.errors import DeviceError
+from schema.failures import ModelFailed
+from schema.registry import ModelIdentity
+from workers.models.preprocess import Floats, Pixels, Preprocessing
+from workers.models.processor import run_processor
+from workers.wording import one_line
+
+Prepared = Pixels | Floats
+Scores = tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LoadedModel:
+    """A classifier on its device, in float32 and evaluation mode.
+
+    `seconds` is how long loading took. `preprocessing` is a `Preprocessing`, or transformers'
+    own processor where its steps cannot be written as one.
+    """
+
+    identity: ModelIdentity
+    seconds: float
+    device: torch.device
+    network: torch.nn.Module = field(repr=False)
+    preprocessing: Preprocessing | Any = field(repr=False)
+    is_multi_label: bool = False
+    _turn: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def prepare(self, image: Image.Image) -> Prepared:
+        """Make an RGB image into the model's input, from any thread.
+
+        Returns uint8 [height, width, 3] that `classify` normalises on the device, or float32
+        [3, height, width] where transformers' own processor did all of it.
+
+        Raises:
+            ModelFailed: this image cannot be prepared.
+        """
+        try:
+            if isinstance(self.preprocessing, Preprocessing):
+                return self.preprocessing.prepare(image)
+            return run_processor(self.preprocessing, image)
+        except (ValueError, TypeError, MemoryError) as error:
+            raise ModelFailed(f"it cannot be prepared for the model: {one_line(error)}") from error
+
+    def classify(self, prepared: Sequence[Prepared]) -> list[Scores | ModelFailed]:
+        """Return the probabilities of each image in the order of the labels.
+
+        Where the call as a whole fails, each image is tried alone, so that only those that
+        cannot be scored come back as ModelFailed.
+
+        Raises:
+            DeviceError: the device itself is broken; no image is to blame.
+        """
+        if not prepared:
+            return []
+        with self._turn:
+            try:
+                return self._score(prepared)
+            except torch.AcceleratorError as error:
+                raise DeviceError(f"device {self.device}: {one_line(error)}") from error
+            except (RuntimeError, ValueError) as error:
+                if len(prepared) == 1:
+                    return [ModelFailed(f"the model raised: {one_line(error)}")]
+        return [one for alone in prepared for one in self.classify([alone])]
+
+    def _score(self, prepared: Sequence[Prepared]) -> list[Scores | ModelFailed]:
+        with torch.inference_mode():
+            logits = self.network(pixel_values=self._to_device(np.stack(prepared))).logits.float()
+            scores = logits.sigmoid() if self.is_multi_label else logits.softmax(dim=-1)
+            finite = torch.isfinite(scores).all(dim=-1).tolist()
+        return [
+            tuple(row) if is_finite else ModelFailed("the model answered with no finite number")
+            for row, is_finite in zip(scores.tolist(), finite, strict=True)
+        ]
+
+    def _to_device(self, batch: npt.NDArray[Any]) -> torch.Tensor:
+        """Move a batch; uint8 pixels travel as they are and are normalised on the device."""
+        moved = torch.from_numpy(batch).to(self.device)
+        if not isinstance(self.preprocessing, Preprocessing):
+            return moved
+        mean = torch.tensor(self.preprocessing.mean, device=self.device).view(1, 3, 1, 1)
+        std = torch.tensor(self.preprocessing.std, device=self.device).view(1, 3, 1, 1)
+        pixels = moved.permute(0, 3, 1, 2).float() * self.preprocessing.rescale_factor
+        return (pixels - mean) / std

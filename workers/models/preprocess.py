@@ -1,0 +1,93 @@
+"""The steps between an image and a model's input, as plain values that need no transformers."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from schema.failures import ModelFailed
+
+Pixels = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+
+MAX_RESIZED_PIXELS = 2**26
+"""Resizing by the shortest edge makes a strip of 1 x 100,000 pixels enormous; it fails instead."""
+
+_WHITE = (255, 255, 255, 255)
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """Resize, crop, rescale and normalise, all read from a checkpoint's own configuration.
+
+    `size` and `crop` are (height, width); either `size` or `shortest_edge` is set, or none where
+    the image keeps its size. `resample` is Pillow's filter number. Applied in the order of the
+    fields.
+    """
+
+    transparency_on_white: bool
+    size: tuple[int, int] | None
+    shortest_edge: int | None
+    resample: int
+    crop: tuple[int, int] | None
+    rescale_factor: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def prepare(self, image: Image.Image) -> Pixels:
+        """Return the resized and cropped pixels of an RGB image, [height, width, 3].
+
+        Raises:
+            ModelFailed: the image is so long and thin that resizing it would not fit in memory.
+        """
+        if self.transparency_on_white and image.info.get("transparency") is not None:
+            background = Image.new("RGBA", image.size, _WHITE)
+            image = Image.alpha_composite(background, image.convert("RGBA")).convert("RGB")
+        height_width = self._resized(image)
+        if height_width is not None:
+            height, width = height_width
+            if height * width > MAX_RESIZED_PIXELS:
+                raise ModelFailed(
+                    f"the model resizes the shortest edge, which makes {width} x {height} pixels "
+                    f"of an image of {image.width} x {image.height}"
+                )
+            image = image.resize((width, height), Image.Resampling(self.resample))
+        if self.crop is not None:
+            image = _cropped(image, *self.crop)
+        return np.asarray(image)
+
+    def normalised(self, pixels: Pixels) -> Floats:
+        """Return what the model is fed, [3, height, width], computed as transformers does."""
+        rescaled = (pixels.astype(np.float64) * self.rescale_factor).astype(np.float32)
+        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
+        return np.moveaxis((rescaled - mean) / std, -1, 0)
+
+    def described(self) -> dict[str, Any]:
+        """Return the steps as JSON."""
+        return {
+            "transparency": "white" if self.transparency_on_white else "dropped",
+            "size": self.size,
+            "shortest_edge": self.shortest_edge,
+            "resample": Image.Resampling(self.resample).name.lower(),
+            "crop": self.crop,
+            "rescale_factor": self.rescale_factor,
+            "mean": self.mean,
+            "std": self.std,
+        }
+
+    def _resized(self, image: Image.Image) -> tuple[int, int] | None:
+        if self.shortest_edge is None:
+            return self.size
+        short, long = sorted(image.size)
+        stretched = int(self.shortest_edge * long / short)
+        if image.width <= image.height:
+            return stretched, self.shortest_edge
+        return self.shortest_edge, stretched
+
+
+def _cropped(image: Image.Image, height: int, width: int) -> Image.Image:
+    """Cut out the middle, with black where the image is smaller than the crop."""
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))
