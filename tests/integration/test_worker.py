@@ -1,0 +1,298 @@
+"""The answering side: batches through the pipeline, and through real worker processes."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import redis
+from celery import Celery
+from sqlalchemy import Engine, text
+
+from producer.publisher import Publisher
+from schema.ledger import ListedImage, add_scan, end_listing, record_batch, take_recorded
+from schema.message import BatchMessage
+from schema.queues import CLASSIFY_BATCH, celery_settings
+from schema.registry import policy_id
+from schema.reports import progress, results
+from schema.settings import Settings
+from schema.uris import from_path
+from schema.words import Lane
+from tests.photographs import folder_of_photographs, photograph
+from tests.servers import wait_until
+from workers.pipeline import run_batch
+from workers.work import Work, open_work
+
+
+@pytest.fixture
+def settings(database_url: str, broker_url: str) -> Settings:
+    redis.Redis.from_url(broker_url).flushdb()
+    return Settings(
+        database_url=database_url,
+        broker_url=broker_url,
+        device="cpu",
+        device_batch_images=4,
+        fetch_attempts=1,
+    )
+
+
+@pytest.fixture
+def work(settings: Settings) -> Iterator[Work]:
+    with open_work(settings) as opened:
+        yield opened
+
+
+def publish_scan(
+    engine: Engine, uris: list[str], models: tuple[str, ...] = ("vit-tiny-cifake",), size: int = 256
+) -> list[BatchMessage]:
+    """Record a listed scan of these URIs and return its messages, marked as published."""
+    with engine.begin() as connection:
+        scan_id = add_scan(
+            connection,
+            name=None,
+            lane=Lane.BULK,
+            policy_id=policy_id(connection, "default", None),
+            model_keys=models,
+            sources=[("test", None)],
+        )
+        for start in range(0, len(uris), size):
+            listed = [ListedImage(uri, str(start)) for uri in uris[start : start + size]]
+            record_batch(connection, scan_id, 0, listed)
+        end_listing(connection, scan_id)
+    with engine.begin() as connection:
+        return take_recorded(connection, Lane.BULK, 1_000)
+
+
+def uris_of(folder: Path) -> list[str]:
+    return [from_path(path) for path in sorted(folder.iterdir())]
+
+
+def result_rows(engine: Engine, scan_id: int) -> list[dict[str, object]]:
+    with engine.connect() as connection:
+        return [dict(row) for row in results(connection, scan_id)]
+
+
+def test_every_image_of_a_batch_ends_as_a_verdict_or_a_failure_of_its_own(
+    work: Work, engine: Engine, tmp_path: Path
+) -> None:
+    folder = folder_of_photographs(tmp_path, 6)
+    (folder / "0001.jpg").write_bytes(b"")
+    (folder / "0002.jpg").write_bytes(b"this is no image at all")
+    (folder / "0003.jpg").write_bytes(photograph(3)[:-200])
+    uris = [*uris_of(folder), from_path(folder / "missing.jpg")]
+    [message] = publish_scan(engine, uris)
+    run_batch(message, work)
+    codes = [row["failure_code"] for row in result_rows(engine, message.scan_id)]
+    assert codes == [None, "empty", "not_an_image", "corrupt", None, None, "not_found"]
+    with engine.connect() as connection:
+        done = progress(connection, message.scan_id)
+    assert (done.submitted, done.classified, done.failed, done.pending) == (7, 3, 4, 0)
+
+
+def test_a_content_seen_before_is_reused_and_seen_twice_in_one_batch_classified_once(
+    work: Work, engine: Engine, tmp_path: Path
+) -> None:
+    for name, seed in (("a", 1), ("b", 2), ("c", 1), ("d", 1), ("e", 2), ("f", 3)):
+        (tmp_path / f"{name}.jpg").write_bytes(photograph(seed))
+    [first] = publish_scan(engine, uris_of(tmp_path))
+    run_batch(first, work)
+    statuses = [row["status"] for row in result_rows(engine, first.scan_id)]
+    assert statuses == ["classified", "classified", "reused", "reused", "reused", "classified"]
+    [second] = publish_scan(engine, uris_of(tmp_path))
+    run_batch(second, work)
+    again = result_rows(engine, second.scan_id)
+    assert {row["status"] for row in again} == {"reused"}
+    before = result_rows(engine, first.scan_id)
+    assert [row["p_fake"] for row in again] == [row["p_fake"] for row in before]
+    assert all(row["width"] == 48 and row["scores"] for row in again)
+
+
+def test_several_models_score_each_image_each(work: Work, engine: Engine, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    model_folder = Path(__file__).parents[2] / "workers/checkpoints/vit-tiny-cifake"
+    copy.mkdir()
+    for file in model_folder.iterdir():
+        (copy / file.name).write_bytes(file.read_bytes())
+    folder = folder_of_photographs(tmp_path / "in", 5)
+    [message] = publish_scan(engine, uris_of(folder), ("vit-tiny-cifake", str(copy)))
+    run_batch(message, work)
+    found = result_rows(engine, message.scan_id)
+    assert len(found) == 10
+    assert {row["model"] for row in found} == {"vit-tiny-cifake", str(copy)}
+    by_image = {row["uri"]: row["p_fake"] for row in found[:2]}
+    assert len(by_image) == 1, "both models' rows of one image stand together"
+
+
+def test_a_model_that_cannot_be_loaded_fails_the_images_with_the_reason(
+    work: Work, engine: Engine, tmp_path: Path
+) -> None:
+    folder = folder_of_photographs(tmp_path / "in", 3)
+    [message] = publish_scan(engine, uris_of(folder), ("/no/such/model",))
+    run_batch(message, work)
+    found = result_rows(engine, message.scan_id)
+    assert {row["failure_code"] for row in found} == {"model_unavailable"}
+    assert "/no/such/model" in str(found[0]["failure_message"])
+
+
+def test_a_batch_that_is_done_is_passed_over(work: Work, engine: Engine, tmp_path: Path) -> None:
+    [message] = publish_scan(engine, uris_of(folder_of_photographs(tmp_path / "in", 3)))
+    run_batch(message, work)
+    before = result_rows(engine, message.scan_id)
+    run_batch(message, work)
+    assert result_rows(engine, message.scan_id) == before
+
+
+def test_batches_of_many_threads_share_one_load_of_the_model(
+    work: Work, engine: Engine, tmp_path: Path
+) -> None:
+    uris = uris_of(folder_of_photographs(tmp_path / "in", 24))
+    messages = publish_scan(engine, uris, size=3)
+    threads = [threading.Thread(target=run_batch, args=(message, work)) for message in messages]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    with engine.connect() as connection:
+        assert progress(connection, messages[0].scan_id).classified == 24
+        assert connection.execute(text("SELECT count(*) FROM ledger.model_loads")).scalar() == 1
+
+
+def test_a_held_batch_keeps_its_lease_while_it_is_worked_on(
+    settings: Settings, engine: Engine, tmp_path: Path
+) -> None:
+    short = settings.model_copy(update={"lease_seconds": 0.4})
+    [message] = publish_scan(engine, uris_of(folder_of_photographs(tmp_path / "in", 1)))
+    leases = []
+
+    def lease() -> object:
+        with engine.connect() as connection:
+            return connection.execute(text("SELECT lease_until FROM ledger.batches")).scalar()
+
+    with open_work(short) as work:
+        fetcher = work.fetcher
+
+        class Slow:
+            def fetch(self, uri: str) -> bytes:
+                leases.append(lease())
+                wait_until(lambda: lease() not in leases, "the lease is renewed")
+                leases.append(lease())
+                return fetcher.fetch(uri)
+
+        run_batch(message, replace(work, fetcher=Slow()))  # type: ignore[arg-type] # slow on purpose
+    assert leases[0] < leases[1]  # type: ignore[operator] # both are times
+    assert result_rows(engine, message.scan_id)[0]["status"] == "classified"
+
+
+@contextmanager
+def worker_process(
+    settings: Settings, log: Path, **extra: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a worker the way people who know Celery do."""
+    environment = {
+        **os.environ,
+        "FAKESWEEP_DATABASE_URL": settings.database_url or "",
+        "FAKESWEEP_BROKER_URL": settings.broker_url or "",
+        "FAKESWEEP_DEVICE": "cpu",
+        **extra,
+    }
+    with log.open("wb") as written:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "celery", "-A", "workers.app", "worker"],
+            env=environment, stdout=written, stderr=written,
+        )  # fmt: skip
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(30)
+
+
+def test_a_celery_worker_process_classifies_loads_once_and_leaves_on_sigterm(
+    settings: Settings, engine: Engine, tmp_path: Path
+) -> None:
+    uris = uris_of(folder_of_photographs(tmp_path / "in", 40))
+    messages = publish_scan(engine, uris, size=5)
+    publisher = Publisher(settings)
+    for message in messages:
+        publisher.publish(message)
+    log = tmp_path / "worker.log"
+    with worker_process(settings, log, FAKESWEEP_MODELS="vit-tiny-cifake") as process:
+
+        def finished() -> bool:
+            with engine.connect() as connection:
+                return progress(connection, messages[0].scan_id).state == "finished"
+
+        wait_until(finished, f"the scan is finished: {log.read_text()[-2000:]}", 90)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    publisher.close()
+    with engine.connect() as connection:
+        assert progress(connection, messages[0].scan_id).classified == 40
+        loads, stopped = connection.execute(
+            text("""SELECT count(*), count(stopped_at)
+                    FROM ledger.model_loads JOIN ledger.workers USING (worker_id)""")
+        ).one()
+    assert (loads, stopped) == (1, 1)
+    assert log.read_text().count("model_loaded") == 1
+
+
+def test_a_message_that_cannot_be_read_does_not_stop_the_worker(
+    settings: Settings, engine: Engine, tmp_path: Path
+) -> None:
+    celery = Celery("garbage", set_as_current=False)
+    celery.conf.update(celery_settings(settings))
+    for body in ("garbage", {"version": 99}, {"version": 1, "batch_id": "x"}, None):
+        celery.send_task(CLASSIFY_BATCH, args=[body], queue="bulk")
+    celery.send_task("no.such.task", queue="bulk")
+    [message] = publish_scan(engine, uris_of(folder_of_photographs(tmp_path / "in", 3)))
+    publisher = Publisher(settings)
+    publisher.publish(message)
+    log = tmp_path / "worker.log"
+    with worker_process(settings, log):
+
+        def finished() -> bool:
+            with engine.connect() as connection:
+                return progress(connection, message.scan_id).state == "finished"
+
+        wait_until(finished, "the batch behind the garbage is done", 90)
+        wait_until(lambda: publisher.waiting(Lane.BULK) == 0, "nothing loops in the queue")
+    celery.close()
+    publisher.close()
+    assert log.read_text().count("message_unreadable") == 4
+
+
+def test_a_worker_whose_model_cannot_be_loaded_ends_with_one_line(
+    settings: Settings, tmp_path: Path
+) -> None:
+    log = tmp_path / "worker.log"
+    with worker_process(settings, log, FAKESWEEP_MODELS="vit-tiny-cifak") as process:
+        assert process.wait(60) == 1
+    assert "did you mean vit-tiny-cifake" in log.read_text()
+    assert "Traceback" not in log.read_text()
+
+
+@pytest.mark.parametrize("watched", [False, True])
+def test_events_and_remote_control_are_there_only_where_the_setting_asks_for_them(
+    settings: Settings, tmp_path: Path, *, watched: bool
+) -> None:
+    inspector = Celery("inspector", broker=settings.broker_url, set_as_current=False)
+    log = tmp_path / "worker.log"
+    with worker_process(settings, log, FAKESWEEP_CELERY_EVENTS=str(watched)):
+        wait_until(lambda: "worker_ready" in log.read_text(), "the worker is ready", 60)
+        if watched:
+            wait_until(lambda: bool(inspector.control.ping(timeout=0.5)), "the worker answers")
+        else:
+            assert inspector.control.ping(timeout=2) == []
+    inspector.close()
+
+
+def test_the_pipeline_can_be_imported_without_celery() -> None:
+    code = "import sys, workers.pipeline; sys.exit('celery' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
