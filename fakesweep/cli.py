@@ -1,0 +1,124 @@
+"""The command `fakesweep`: its list of commands, each loaded when it is run, and how errors show.
+
+Nothing heavy is imported here: `fakesweep --help` loads click alone.
+"""
+
+import importlib
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import click
+
+from fakesweep.exits import Exit
+from fakesweep.text import printable
+from schema import __version__
+from schema.errors import FakesweepError
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "scan": ("fakesweep.commands.scan:scan", "Sweep images for AI-generated and deepfake ones."),
+    "resume": ("fakesweep.commands.resume:resume", "Go on with a scan that was interrupted."),
+    "status": ("fakesweep.commands.status:status", "Show how far a scan is, or every recent scan."),
+    "results": ("fakesweep.commands.results:results", "Show what came of each image of a scan."),
+    "rejudge": ("fakesweep.commands.rejudge:rejudge", "Judge stored scores by another policy."),
+    "sql": ("fakesweep.commands.sql:sql", "Run a query of your own, read-only."),
+    "models": ("fakesweep.commands.models:models", "List, show or fetch models."),
+    "worker": ("fakesweep.commands.worker:worker", "Run a worker: it classifies batches."),
+    "producer": ("fakesweep.commands.producer:producer", "Run the producer: it lists and queues."),
+    "db": ("fakesweep.commands.db:db", "Migrate the database, or show its address."),
+    "up": ("fakesweep.commands.local:up", "Start the local stack."),
+    "down": ("fakesweep.commands.local:down", "Stop the local stack."),
+}
+"""Each command: where it lives, and the first sentence of its own help."""
+
+
+@dataclass
+class Invocation:
+    """What was asked of the command as a whole."""
+
+    debug: bool = False
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported only when they are run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the commands in the order a person meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        """Import one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
+        """Write the list of commands without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="fakesweep", message="%(prog)s %(version)s")
+@click.option("--debug", is_flag=True, help="Show tracebacks of errors.")
+@click.pass_obj
+def cli(invocation: Invocation, debug: bool) -> None:
+    """Sweep very large image collections for AI-generated and deepfake pictures."""
+    invocation.debug = debug
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status; every error is one line on standard error."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a TextIOWrapper
+    status = run(sys.argv[1:] if arguments is None else arguments)
+    if status != Exit.DONE and threading.active_count() > 1:
+        _leave_threads_behind(status)
+    return status
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit status, errors shown."""
+    invocation = Invocation()
+    try:
+        status: Any = cli.main(list(arguments), "fakesweep", standalone_mode=False, obj=invocation)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.BROKEN_PIPE
+    except SystemExit:  # click's own answer to a broken pipe
+        return Exit.BROKEN_PIPE
+    except Exception as error:  # noqa: BLE001 - the last place that can turn an error into a line
+        return _complain(error, invocation)
+    return status if isinstance(status, int) else Exit.DONE
+
+
+def _complain(error: Exception, invocation: Invocation) -> int:
+    if invocation.debug:
+        traceback.print_exception(error)
+    elif isinstance(error, FakesweepError):
+        _say(str(error))
+    else:
+        _say(f"unexpected {type(error).__name__}: {error}; run again with `fakesweep --debug …`")
+    return Exit.FAILED
+
+
+def _say(message: str) -> None:
+    click.echo(f"fakesweep: {printable(' '.join(message.split()))}", err=True)
+
+
+def _leave_threads_behind(status: int) -> NoReturn:
+    """Leave although a thread still waits, as one that reads standard input does."""
+    sys.stderr.flush()
+    os._exit(status)

@@ -1,0 +1,34 @@
+"""`fakesweep db`: the database's migration and address."""
+
+import click
+
+from fakesweep.reading import ledger_url
+from fakesweep.stack import start_stack
+from schema.database import display_url, explained, open_engine
+from schema.database import upgrade as upgrade_database
+from schema.settings import read_settings
+
+
+@click.group()
+def db() -> None:
+    """Migrate the database, or show its address."""
+
+
+@db.command()
+def upgrade() -> None:
+    """Bring the database to this version's migration; safe to repeat."""
+    settings = read_settings()
+    address = settings.database_url or start_stack(settings).database_url or ""
+    engine = open_engine(address, "migration", pool_size=1)
+    try:
+        with explained(address), engine.begin() as connection:
+            migration = upgrade_database(connection)
+    finally:
+        engine.dispose()
+    click.echo(f"{display_url(address)} is at migration {migration}")
+
+
+@db.command()
+def url() -> None:
+    """Print the database's URL, password included, for psql and other tools."""
+    click.echo(ledger_url(read_settings()))

@@ -1,0 +1,28 @@
+"""`fakesweep rejudge`: other verdicts from the same scores."""
+
+import click
+
+from fakesweep.reading import reading
+from schema.catalogue import read_catalogue
+from schema.registry import policy_id
+from schema.registry import rejudge as judge_again
+from schema.reports import progress
+from schema.settings import read_settings
+
+
+@click.command()
+@click.argument("scan", metavar="SCAN", type=int)
+@click.option("--policy", metavar="NAME", required=True, help="Policy to judge by from now on.")
+def rejudge(scan: int, policy: str) -> None:
+    """Judge stored scores by another policy.
+
+    No image is fetched and no model runs: only the words are judged again.
+    """
+    settings = read_settings()
+    own = read_catalogue(settings.catalogue).policies.get(policy)
+    with reading(settings) as connection:
+        progress(connection, scan)
+        policy_id(connection, policy, own)
+        changed = judge_again(connection, scan, policy)
+        connection.commit()
+    click.echo(f"scan {scan} is judged by policy {policy}: {changed} verdicts changed")

@@ -1,0 +1,67 @@
+"""`fakesweep results`: what came of each image of a scan."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+from sqlalchemy import RowMapping
+
+from fakesweep.output import Format, write_rows
+from fakesweep.reading import reading
+from schema.reports import RESULT_COLUMNS, progress
+from schema.reports import results as read_results
+from schema.settings import read_settings
+from schema.words import VerdictWord
+
+TABLE_COLUMNS = ("verdict", "p_fake", "kind", "model", "image", "failure")
+
+
+@click.command()
+@click.argument("scan", metavar="SCAN", type=int)
+@click.option(
+    "--verdict",
+    type=click.Choice([word.value for word in VerdictWord]),
+    help="Only images with this verdict.",
+)
+@click.option("--failed", is_flag=True, help="Only images that failed, and why.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice([Format.TABLE.value, Format.JSONL.value, Format.CSV.value]),
+    default=Format.TABLE.value,
+    show_default=True,
+    help="jsonl and csv carry every column.",
+)
+def results(scan: int, verdict: str | None, failed: bool, form: str) -> None:
+    """Show what came of each image of a scan.
+
+    One row for each image and model, in the order the images were listed; images that are still
+    pending have none.
+    """
+    if verdict is not None and failed:
+        raise click.UsageError("--verdict and --failed exclude each other: a failed image has none")
+    with reading(read_settings()) as connection:
+        progress(connection, scan)
+        word = None if verdict is None else VerdictWord(verdict)
+        rows = read_results(connection, scan, word, only_failed=failed)
+        if form == Format.TABLE:
+            write_rows(TABLE_COLUMNS, map(_for_people, rows), Format.TABLE)
+        else:
+            write_rows(RESULT_COLUMNS, _in_full(rows), Format(form))
+
+
+def _for_people(row: RowMapping) -> tuple[str, ...]:
+    failure = f"{row['failure_code']}: {row['failure_message']}" if row["failure_code"] else ""
+    return (
+        row["verdict"] or row["status"],
+        "" if row["p_fake"] is None else f"{row['p_fake']:.4f}",
+        row["kind"] or "",
+        row["model"] or "",
+        row["uri"],
+        failure,
+    )
+
+
+def _in_full(rows: Iterator[RowMapping]) -> Iterator[list[Any]]:
+    for row in rows:
+        yield [row[column] for column in RESULT_COLUMNS]

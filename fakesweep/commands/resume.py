@@ -1,0 +1,58 @@
+"""`fakesweep resume`: go on with a scan where its ledger says it stands."""
+
+import click
+
+from fakesweep.ending import conclude
+from fakesweep.exits import Exit
+from fakesweep.extras import require_worker_extra
+from fakesweep.quiet import log_troubles
+from fakesweep.reading import connected, existing_stack
+from producer.scans import Producer, open_producer
+from producer.sources.manifest import STDIN
+from schema.catalogue import read_catalogue
+from schema.ledger import sources_left
+from schema.reports import progress
+from schema.settings import read_settings
+
+
+@click.command()
+@click.argument("scan", metavar="SCAN", type=int)
+@click.option("--json", "in_json", is_flag=True, help="Print one JSON object instead of a page.")
+@click.option(
+    "--fail-on-failures", is_flag=True, help=f"Exit with {Exit.IMAGES_FAILED} when images failed."
+)
+def resume(scan: int, in_json: bool, fail_on_failures: bool) -> Exit:
+    """Go on with a scan that was interrupted.
+
+    Lists what is left of its sources and waits for its end, on the local stack with a worker.
+    Images that have a row already are not looked at again.
+    """
+    settings = read_settings()
+    log_troubles(settings)
+    with_worker = not settings.names_cluster
+    catalogue = read_catalogue(settings.catalogue)
+    if with_worker:
+        require_worker_extra()
+        settings = existing_stack(settings)
+    with connected(settings.database_url or "", "command") as connection:
+        progress(connection, scan)
+    with open_producer(settings, catalogue) as producer:
+        _say_if_input_is_awaited(producer, scan)
+        return conclude(
+            producer,
+            scan,
+            with_worker=with_worker,
+            in_json=in_json,
+            fail_on_failures=fail_on_failures,
+        )
+
+
+def _say_if_input_is_awaited(producer: Producer, scan_id: int) -> None:
+    with producer.engine.connect() as connection:
+        awaited = any(left.source == STDIN for left in sources_left(connection, scan_id))
+    if awaited:
+        click.echo(
+            f"scan {scan_id} reads its URIs from standard input: give it the same list again, "
+            f"it goes on where it stood",
+            err=True,
+        )

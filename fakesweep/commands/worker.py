@@ -1,0 +1,65 @@
+"""`fakesweep worker`: run one worker process until it is told to stop."""
+
+import re
+
+import click
+
+from fakesweep.extras import require_worker_extra
+from fakesweep.processes import end_with_stdin
+from fakesweep.stack import start_stack
+from schema.catalogue import read_catalogue
+from schema.settings import read_settings
+
+DEVICE = re.compile(r"^(auto|cpu|cuda(:\d+)?)$")
+
+
+def _device(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not DEVICE.match(value):
+        raise click.BadParameter(f"{value!r} is not one of auto, cpu, cuda, cuda:N")
+    return value
+
+
+@click.command()
+@click.option(
+    "--device", metavar="auto|cpu|cuda:N", callback=_device, help="Device the models run on."
+)
+@click.option(
+    "--model",
+    "models",
+    metavar="KEY|FOLDER",
+    multiple=True,
+    help="Model to load before taking work; others are loaded when a scan asks for them.",
+)
+@click.option(
+    "--batches-in-flight", type=click.IntRange(1, 64), help="Batches worked on at the same time."
+)
+@click.option("--until-stdin-ends", is_flag=True, hidden=True)
+def worker(
+    device: str | None,
+    models: tuple[str, ...],
+    batches_in_flight: int | None,
+    until_stdin_ends: bool,
+) -> int:
+    """Run a worker: it classifies batches.
+
+    Options take the place of the settings of the same name. SIGTERM and Ctrl-C stop it after the
+    batches in work.
+    """
+    if until_stdin_ends:
+        end_with_stdin()
+    settings = read_settings()
+    catalogue = read_catalogue(settings.catalogue)
+    require_worker_extra()
+    wanted = {
+        "device": device,
+        "models": tuple(catalogue.model(model).key for model in models) or None,
+        "batches_in_flight": batches_in_flight,
+    }
+    if not settings.names_cluster:
+        settings = start_stack(settings)
+    settings = settings.model_copy(
+        update={name: value for name, value in wanted.items() if value is not None}
+    )
+    from workers.app import run_worker  # noqa: PLC0415 - only where torch is known to be there
+
+    return run_worker(settings)

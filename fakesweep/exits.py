@@ -1,0 +1,14 @@
+"""The exit statuses of the command, a closed set."""
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """What the command's exit status says."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    IMAGES_FAILED = 3
+    INTERRUPTED = 130
+    BROKEN_PIPE = 141

@@ -1,0 +1,29 @@
+"""What an installation may lack: the parts that come with the `worker` extra."""
+
+import importlib.util
+
+from schema.errors import ModelError
+
+WORKER_PARTS = ("torch", "transformers", "PIL", "safetensors")
+
+
+def require_worker_extra() -> None:
+    """Refuse to go on where a worker could not run.
+
+    Raises:
+        ModelError: a part is missing; the message says how to install it.
+    """
+    missing = [part for part in WORKER_PARTS if not _is_installed(part)]
+    if missing:
+        raise ModelError(
+            f"a worker needs {', '.join(missing)}, not installed here; run "
+            f"`pip install 'fakesweep[worker]'`, or name a cluster whose workers do the work "
+            f"(FAKESWEEP_DATABASE_URL and FAKESWEEP_BROKER_URL)"
+        )
+
+
+def _is_installed(part: str) -> bool:
+    try:
+        return importlib.util.find_spec(part) is not None
+    except ImportError:
+        return False

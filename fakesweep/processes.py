@@ -1,0 +1,129 @@
+"""The worker process a scan brings along on the local stack, and how it is started and ended."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from schema.errors import ScanError
+from schema.settings import PREFIX, Settings
+
+END_SECONDS = 20.0
+"""How long a worker may take to finish the batches it holds; their leases expire after it."""
+
+KEPT_LOGS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A running worker process and the file it logs to."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def check(self) -> None:
+        """Refuse to go on without the worker.
+
+        Raises:
+            ScanError: it has ended; the message is its own reason.
+        """
+        if self.process.poll() is not None:
+            raise ScanError(f"the worker stopped: {last_words(self.log)} (its log: {self.log})")
+
+    def end(self) -> None:
+        """Ask the worker to finish what it holds, and insist after `END_SECONDS`."""
+        self.process.terminate()
+        try:
+            self.process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+        except KeyboardInterrupt:
+            self.process.kill()
+            raise
+        finally:
+            self.process.wait()
+
+
+@contextmanager
+def running_worker(settings: Settings, models: Sequence[str]) -> Iterator[Worker]:
+    """Run a worker with these models for as long as the context lasts.
+
+    It has a session of its own, so that Ctrl-C reaches the scan first, and it ends when its
+    standard input does: it never outlives a scan that was killed.
+    """
+    folder = settings.home / "logs"
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in sorted(folder.glob("worker-*.log"))[:-KEPT_LOGS]:
+        old.unlink(missing_ok=True)
+    log = folder / f"worker-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}.log"
+    command = [sys.executable, "-P", "-m", "fakesweep", "worker", "--until-stdin-ends"]
+    for model in models:
+        command += ["--model", model]
+    with log.open("wb") as output:
+        process = subprocess.Popen(  # noqa: S603 - our own command, and arguments are no shell's
+            command,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=_environment(settings),
+            start_new_session=True,
+        )
+    worker = Worker(process, log)
+    try:
+        yield worker
+    finally:
+        worker.end()
+        if process.stdin is not None:
+            process.stdin.close()
+
+
+def last_words(log: Path) -> str:
+    """Return why a worker ended: the reason of its last error, or else its last line."""
+    lines = [line.strip() for line in log.read_text("utf-8", "replace").splitlines()]
+    said = [line for line in lines if line]
+    for line in reversed(said):
+        if line.startswith("fakesweep: "):
+            return line.removeprefix("fakesweep: ")
+        reason = _reason(line)
+        if reason is not None:
+            return reason
+    return said[-1] if said else "it said nothing"
+
+
+def end_with_stdin(end_seconds: float = END_SECONDS) -> None:
+    """Make this process end when its standard input does, in order first, by force at last."""
+
+    def wait() -> None:
+        while os.read(0, 1024):
+            pass
+        os.kill(os.getpid(), 15)
+        time.sleep(end_seconds)
+        os._exit(1)
+
+    threading.Thread(target=wait, name="stdin", daemon=True).start()
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    ours = {
+        "DATABASE_URL": settings.database_url or "",
+        "BROKER_URL": settings.broker_url or "",
+        "HOME": str(settings.home),
+        "LOG_FORMAT": "json",
+    }
+    return os.environ | {PREFIX + name: value for name, value in ours.items()}
+
+
+def _reason(line: str) -> str | None:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(entry, dict) or entry.get("level") not in ("error", "critical"):
+        return None
+    return str(entry.get("reason") or entry.get("event"))

@@ -1,0 +1,132 @@
+"""Bringing a scan to its end: the producer's service in a thread, a worker beside it, progress."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+
+import click
+from sqlalchemy.exc import OperationalError
+
+from fakesweep.processes import Worker, running_worker
+from fakesweep.progress import shown_progress
+from fakesweep.signals import told_to_stop
+from producer.scans import Producer
+from producer.service import serve
+from schema.errors import FakesweepError, ScanError
+from schema.registry import workers_seen
+from schema.reports import Progress, progress
+from schema.words import ScanState
+
+POLL_SECONDS = 0.25
+LEAVE_SECONDS = 3.0
+WORKER_SEEN_SECONDS = 60.0
+WORKER_MISSED_AFTER_SECONDS = 5.0
+
+
+class Service:
+    """The producer's service for one scan, in a thread that ends with the scan or on `stop`."""
+
+    def __init__(self, producer: Producer, scan_id: int) -> None:
+        self.stop = threading.Event()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(
+            target=self._serve, args=(producer, scan_id), name="producer", daemon=True
+        )
+        self._thread.start()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it still lists and publishes."""
+        return self._thread.is_alive()
+
+    def wait(self, seconds: float) -> None:
+        """Wait for its end, and raise what it raised."""
+        self._thread.join(seconds)
+        if self._failure is not None:
+            raise self._failure
+
+    def close(self) -> None:
+        """Tell it to stop and wait a little: reading standard input may never end."""
+        self.stop.set()
+        self._thread.join(LEAVE_SECONDS)
+
+    def _serve(self, producer: Producer, scan_id: int) -> None:
+        try:
+            serve(producer, self.stop, scan_id)
+        except BaseException as error:  # noqa: BLE001 - raised again by whoever waits
+            self._failure = error
+
+
+@contextmanager
+def brought_to_end(producer: Producer, scan_id: int, *, with_worker: bool) -> Iterator[bool]:
+    """List, publish and wait; yield whether the scan is finished, False where a signal came first.
+
+    A worker brought along leaves while the context lasts, and has left at its end.
+
+    Raises:
+        ScanError: the scan cannot go on; the message says why, and that it can be resumed.
+    """
+    with ExitStack() as resources:
+        told = resources.enter_context(told_to_stop())
+        try:
+            worker = _bring_worker(resources, producer, scan_id) if with_worker else None
+            finished = _wait_for_end(producer, scan_id, worker, told)
+        except FakesweepError as error:
+            raise ScanError(
+                f"scan {scan_id} stopped: {error}; `fakesweep resume {scan_id}` goes on with it"
+            ) from error
+        if worker is not None:
+            worker.process.terminate()
+        yield finished
+
+
+def _bring_worker(resources: ExitStack, producer: Producer, scan_id: int) -> Worker | None:
+    with producer.engine.connect() as connection:
+        now = progress(connection, scan_id)
+    if now.state == ScanState.FINISHED:
+        return None
+    return resources.enter_context(running_worker(producer.settings, now.models))
+
+
+def _wait_for_end(
+    producer: Producer, scan_id: int, worker: Worker | None, told: threading.Event
+) -> bool:
+    missed_at = time.monotonic() + WORKER_MISSED_AFTER_SECONDS
+    with shown_progress(scan_id) as show, closing(Service(producer, scan_id)) as service:
+        while service.is_running and not told.is_set():
+            service.wait(POLL_SECONDS)
+            now = _look(producer, scan_id)
+            if now is not None:
+                show(now)
+            if worker is not None:
+                worker.check()
+            elif now is not None and now.pending and time.monotonic() > missed_at:
+                missed_at = float("inf")
+                _say_if_no_worker(producer)
+        if not told.is_set():
+            service.wait(0)
+        elif worker is not None:
+            click.echo("stopping after the batches in work; Ctrl-C again leaves them", err=True)
+    now = _look(producer, scan_id)
+    return now is not None and now.state == ScanState.FINISHED
+
+
+def _look(producer: Producer, scan_id: int) -> Progress | None:
+    """Return the progress, None while the database does not answer: the service waits for it."""
+    try:
+        with producer.engine.connect() as connection:
+            return progress(connection, scan_id)
+    except OperationalError:
+        return None
+
+
+def _say_if_no_worker(producer: Producer) -> None:
+    with producer.engine.connect() as connection:
+        seen = workers_seen(connection, WORKER_SEEN_SECONDS)
+    if seen == 0:
+        click.echo(
+            "fakesweep: no worker has been seen on this cluster for a minute; the images wait "
+            "until one runs (`fakesweep worker`)",
+            err=True,
+        )

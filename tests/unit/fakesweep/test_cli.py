@@ -1,0 +1,130 @@
+import os
+import subprocess
+import sys
+
+import click
+import pytest
+
+from fakesweep import cli
+from fakesweep.exits import Exit
+from schema.errors import SourceError
+
+HEAVY = (
+    "sqlalchemy",
+    "celery",
+    "kombu",
+    "boto3",
+    "torch",
+    "transformers",
+    "pydantic",
+    "rich",
+    "PIL",
+)
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["--help"]) == Exit.DONE
+    listed = capsys.readouterr().out.partition("Commands:")[2]
+    assert [line.split()[0] for line in listed.strip().splitlines()] == list(cli.COMMANDS)
+
+
+def test_help_of_the_command_imports_nothing_heavy() -> None:
+    program = (
+        "import sys; from fakesweep.cli import run; run(['--help']); "
+        f"sys.exit(' '.join(sys.modules.keys() & set({HEAVY!r})))"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.stderr.strip() == ""
+    assert "scan" in done.stdout
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_each_command_says_in_the_list_what_its_own_help_says_first(name: str) -> None:
+    command = cli.cli.get_command(click.Context(cli.cli), name)
+    assert command is not None
+    assert command.get_short_help_str(limit=100) == cli.COMMANDS[name][1]
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_each_command_has_help_for_every_option(name: str) -> None:
+    command = cli.cli.get_command(click.Context(cli.cli), name)
+    assert command is not None
+    for parameter in command.params:
+        if isinstance(parameter, click.Option) and not parameter.hidden:
+            assert parameter.help, f"{name} {parameter.name}"
+
+
+def test_an_unknown_command_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["scna"]) == Exit.USAGE
+    assert "No such command 'scna'" in capsys.readouterr().err
+
+
+def test_a_missing_argument_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["scan"]) == Exit.USAGE
+    assert "SOURCE" in capsys.readouterr().err
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> dict[str, BaseException]:
+    """A command `fail` that raises what is put under `raise`."""
+    raised: dict[str, BaseException] = {"raise": RuntimeError("nothing was put here")}
+
+    @click.command()
+    def fail() -> None:
+        raise raised["raise"]
+
+    monkeypatch.setattr(sys.modules[__name__], "fail", fail, raising=False)
+    monkeypatch.setitem(cli.COMMANDS, "fail", (f"{__name__}:fail", "Fail."))
+    return raised
+
+
+def test_an_error_of_ours_is_one_line(
+    failing: dict[str, BaseException], capsys: pytest.CaptureFixture[str]
+) -> None:
+    failing["raise"] = SourceError("folder '/x' does not exist")
+    assert cli.run(["fail"]) == Exit.FAILED
+    assert capsys.readouterr().err == "fakesweep: folder '/x' does not exist\n"
+
+
+def test_an_unexpected_error_is_one_line_that_names_the_way_to_its_traceback(
+    failing: dict[str, BaseException], capsys: pytest.CaptureFixture[str]
+) -> None:
+    failing["raise"] = ValueError("first\nsecond")
+    assert cli.run(["fail"]) == Exit.FAILED
+    assert capsys.readouterr().err == (
+        "fakesweep: unexpected ValueError: first second; run again with `fakesweep --debug …`\n"
+    )
+
+
+def test_an_error_message_cannot_move_the_terminals_cursor(
+    failing: dict[str, BaseException], capsys: pytest.CaptureFixture[str]
+) -> None:
+    failing["raise"] = SourceError("s3://b/\x1b[2J does not exist")
+    cli.run(["fail"])
+    assert capsys.readouterr().err == "fakesweep: s3://b/\\x1b[2J does not exist\n"
+
+
+def test_debug_shows_the_traceback(
+    failing: dict[str, BaseException], capsys: pytest.CaptureFixture[str]
+) -> None:
+    failing["raise"] = SourceError("folder '/x' does not exist")
+    assert cli.run(["--debug", "fail"]) == Exit.FAILED
+    assert "Traceback (most recent call last)" in capsys.readouterr().err
+
+
+def test_an_interruption_says_nothing(
+    failing: dict[str, BaseException], capsys: pytest.CaptureFixture[str]
+) -> None:
+    failing["raise"] = KeyboardInterrupt()
+    assert cli.run(["fail"]) == Exit.INTERRUPTED
+    assert capsys.readouterr().err.strip() == ""
+
+
+def test_a_reader_that_left_is_no_error_to_talk_about() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as gone:
+        command = [sys.executable, "-m", "fakesweep", "--help"]
+        done = subprocess.run(command, check=False, stdout=gone, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (Exit.BROKEN_PIPE, "")

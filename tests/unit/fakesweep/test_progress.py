@@ -1,0 +1,76 @@
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from fakesweep import terminal
+from fakesweep.progress import in_words, shown_progress
+from fakesweep.summary import Summary, as_page, identity
+from schema.reports import Progress
+
+BEGUN = datetime(2026, 11, 20, 12, tzinfo=UTC)
+RUNNING = Progress(
+    scan_id=7, name="holi\x1bday", lane="bulk", state="running", submitted=400, classified=100,
+    reused=15, failed=5, pending=280, images_per_second=14.04, seconds_left=20.0,
+    models=("vit-tiny-cifake",), policy="default", created_at=BEGUN, listed_at=BEGUN,
+    finished_at=None,
+)  # fmt: skip
+
+
+def test_progress_is_said_in_one_line() -> None:
+    assert in_words(RUNNING) == "120 of 400 images, 14.0 images/s, 20 s left, 5 failed"
+
+
+def test_progress_while_listing_says_that_more_may_come() -> None:
+    listing = replace(RUNNING, state="listing", seconds_left=None, failed=0, classified=105)
+    assert in_words(listing) == "120 of 400 images so far, 14.0 images/s"
+
+
+def test_the_page_of_a_scan_shows_that_every_image_is_accounted_for() -> None:
+    assert identity(RUNNING) == (
+        "submitted 400 = classified 100 + reused 15 + failed 5 + pending 280"
+    )
+    page = as_page(
+        Summary(
+            RUNNING, ("/photos\x07",), {"m": {"real": 1, "uncertain": 2, "fake": 3}}, {"empty": 5}
+        )
+    )
+    assert identity(RUNNING) in page
+    assert "real 1, uncertain 2, fake 3 by m" in page
+    assert "empty 5" in page
+    assert all(line.isprintable() for line in page.splitlines())
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    now = 0.0
+    monkeypatch.setattr("fakesweep.progress.time.monotonic", lambda: now)
+
+    def forward(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    return forward
+
+
+def test_elsewhere_than_on_a_terminal_a_line_comes_every_few_seconds_and_only_on_change(
+    clock: Callable[[float], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with shown_progress(7) as show:
+        show(RUNNING)
+        assert capsys.readouterr().err == ""
+        clock(6)
+        show(RUNNING)
+        show(RUNNING)
+        assert capsys.readouterr().err == f"scan 7: {in_words(RUNNING)}\n"
+        clock(6)
+        show(RUNNING)
+        assert capsys.readouterr().err == ""
+
+
+def test_the_bar_moves_on_standard_error_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    with terminal.progress_bar("scan 7") as move:
+        move(120, 400, "120 of 400 images [not markup]")
+    captured = capsys.readouterr()
+    assert captured.out == ""
