@@ -1,0 +1,27 @@
+# The producer and the migration: no torch, no image decoder. Built from the repository's root.
+FROM python:3.12-slim-bookworm
+
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_ROOT_USER_ACTION=ignore \
+    PYTHONUNBUFFERED=1
+
+RUN groupadd --gid 10001 fakesweep \
+    && useradd --create-home --uid 10001 --gid 10001 fakesweep
+
+WORKDIR /source
+
+# What fakesweep needs is a layer of its own, which changes in its code do not build again.
+COPY pyproject.toml constraints.txt README.md ./
+COPY schema/__init__.py schema/
+RUN mkdir fakesweep producer workers \
+    && pip install --no-cache-dir --constraint constraints.txt .
+
+COPY schema schema
+COPY producer producer
+COPY workers workers
+COPY fakesweep fakesweep
+RUN pip install --no-cache-dir --no-deps --force-reinstall .
+
+USER 10001:10001
+WORKDIR /home/fakesweep
+CMD ["fakesweep", "producer"]

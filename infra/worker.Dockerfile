@@ -1,0 +1,31 @@
+# The worker, for CPUs and NVIDIA GPUs alike: the plain torch wheel carries CUDA and runs without
+# a GPU too. Built from the repository's root.
+FROM python:3.12-slim-bookworm
+
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_ROOT_USER_ACTION=ignore \
+    PYTHONUNBUFFERED=1 \
+    HF_HOME=/var/cache/huggingface \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+
+RUN groupadd --gid 10001 fakesweep \
+    && useradd --create-home --uid 10001 --gid 10001 fakesweep \
+    && install --directory --owner=fakesweep --group=fakesweep /var/cache/huggingface
+
+WORKDIR /source
+
+# Torch is gigabytes: a layer of its own, which changes in fakesweep's code do not build again.
+COPY pyproject.toml constraints.txt README.md ./
+COPY schema/__init__.py schema/
+RUN mkdir fakesweep producer workers \
+    && pip install --no-cache-dir --constraint constraints.txt '.[worker]'
+
+COPY schema schema
+COPY producer producer
+COPY workers workers
+COPY fakesweep fakesweep
+RUN pip install --no-cache-dir --no-deps --force-reinstall .
+
+USER 10001:10001
+WORKDIR /home/fakesweep
+CMD ["fakesweep", "worker"]
