@@ -104,3 +104,16 @@ class ModelUnavailable(ClassifyFailure):
 
 class ModelFailed(ClassifyFailure):
     code = FailureCode.MODEL_FAILED
+
+
+def failure_of(code: str, message: str) -> ImageFailure:
+    """Make a failure again from its code and message, after a journey between processes."""
+    return _CLASSES[FailureCode(code)](message)
+
+
+_CLASSES: dict[FailureCode, type[ImageFailure]] = {
+    failure.code: failure
+    for family in ImageFailure.__subclasses__()
+    for failure in (family, *family.__subclasses__())
+    if "code" in vars(failure)
+}

@@ -62,7 +62,13 @@ class Settings(BaseSettings):
     )
     cpu_threads: int = Field(0, ge=0, description="Threads of the model on a CPU; 0: one per core")
     fetch_concurrency: int = Field(
-        16, ge=1, le=512, description="Images a worker fetches and decodes at once"
+        16, ge=1, le=512, description="Images fetched at once for each batch in flight"
+    )
+    loader_memory_bytes: int = Field(
+        4 * 1024**3, ge=512 * 1024**2, description="Memory of each process that decodes images"
+    )
+    decode_timeout_seconds: float = Field(
+        30.0, gt=0, description="An image that takes longer to decode fails as corrupt"
     )
 
     fetch_timeout_seconds: float = Field(

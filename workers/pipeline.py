@@ -3,18 +3,19 @@
 It knows no queue: `run_batch` can be run, tested and profiled with a message made by hand.
 """
 
-import hashlib
-import itertools
+import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import structlog
 
 from schema.errors import FakesweepError
-from schema.failures import CorruptImage, ImageFailure, ModelUnavailable, SourceUnavailable
+from schema.failures import CorruptImage, ImageFailure, ModelUnavailable, failure_of
 from schema.message import BatchImage, BatchMessage
 from schema.policy import Policy
 from schema.results import (
@@ -28,7 +29,7 @@ from schema.results import (
     known_scores,
     store_outcomes,
 )
-from workers.decode import decode
+from workers.loaders import Loader, LoaderLost
 from workers.models.load import LoadedModel
 from workers.work import Work
 
@@ -41,28 +42,32 @@ ScoreKey = tuple[bytes, int]
 """SHA-256 of a content, and a model's row."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """The bytes behind an image, and what is known of them before they are decoded."""
-
-    content: Content
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A decoded content: its dimensions, and its pixels as each model wants them."""
-
-    content: Content
-    pixels: Mapping[int, npt.NDArray[Any]]
-
-
+Pixels = npt.NDArray[np.uint8]
 Scores = dict[ScoreKey, tuple[float, ...] | ImageFailure]
 
 
 @dataclass(frozen=True, slots=True)
+class Prepared:
+    """A decoded content: its dimensions, and its pixels as each model's steps leave them."""
+
+    content: Content
+    pixels: Mapping[int, Pixels]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a loader made of a chunk: the content of each image, and the pixels of new contents.
+
+    Images that are not among `contents` did not fit into the loader; they come again.
+    """
+
+    contents: Mapping[BatchImage, Content | ImageFailure]
+    prepared: Mapping[bytes, Prepared | ImageFailure]
+
+
+@dataclass(frozen=True, slots=True)
 class Answers:
-    """What the steps before found out about the contents of a batch, for the judge."""
+    """What the steps before found out about the contents of a chunk, for the judge."""
 
     prepared: Mapping[bytes, Prepared | ImageFailure]
     scores: Scores
@@ -103,95 +108,128 @@ def judge_images(images: Sequence[BatchImage], claim: Claim, work: Work) -> Iter
         yield from (_failed(image, None, failure) for image in images)
         return
     known: dict[ScoreKey, KnownScore] = {}
-    iterator = iter(images)
-    while chunk := list(itertools.islice(iterator, work.settings.device_batch_images)):
-        fetched = fetch(chunk, work)
-        known |= look_up(fetched, models, work)
-        prepared = prepare(fetched, known, models, work)
-        answers = Answers(prepared, classify(prepared, models), known)
-        for image, found in zip(chunk, fetched, strict=True):
+    left = deque(images)
+    while left:
+        chunk = [left.popleft() for _ in range(min(len(left), work.settings.device_batch_images))]
+        loaded = load(chunk, models, known, work)
+        answers = Answers(loaded.prepared, classify(loaded.prepared, models, known), known)
+        for image, found in loaded.contents.items():
             yield judge(image, found, answers, models, claim.policy)
+        left.extendleft(image for image in reversed(chunk) if image not in loaded.contents)
 
 
-def fetch(images: Sequence[BatchImage], work: Work) -> list[Fetched | ImageFailure]:
-    """Get the bytes of each image, in order; a failure takes the place of its bytes."""
+def load(
+    chunk: Sequence[BatchImage],
+    models: Models,
+    known: dict[ScoreKey, KnownScore],
+    work: Work,
+) -> Loaded:
+    """Fetch a chunk, find its known scores, and prepare what is new, all in one loader process.
 
-    def one(image: BatchImage) -> Fetched | ImageFailure:
-        try:
-            body = work.fetcher.fetch(image.uri)
-        except ImageFailure as failure:
-            return failure
-        except Exception as error:
-            log.warning("fetch_raised", uri=image.uri, exc_info=True)
-            return SourceUnavailable(f"fetching raised {error!r}")
-        return Fetched(Content(hashlib.sha256(body).digest(), len(body)), body)
+    Where the loader is lost, each image is tried alone: only one that does it again fails.
+    """
+    try:
+        with work.loaders.one() as loader:
+            contents = fetch(chunk, loader)
+            known |= look_up(contents.values(), models, work)
+            return Loaded(contents, prepare(contents, known, models, loader))
+    except LoaderLost as lost:
+        log.warning("loader_lost", images=len(chunk), reason=str(lost))
+        if len(chunk) == 1:
+            failure = CorruptImage(f"it broke the process that decoded it: {lost}")
+            return Loaded({chunk[0]: failure}, {})
+    alone = [load([image], models, known, work) for image in chunk]
+    return Loaded(
+        {image: found for one in alone for image, found in one.contents.items()},
+        {digest: found for one in alone for digest, found in one.prepared.items()},
+    )
 
-    return list(work.threads.map(one, images))
+
+def fetch(chunk: Sequence[BatchImage], loader: Loader) -> dict[BatchImage, Content | ImageFailure]:
+    """Let a loader fetch and hash a chunk; images it has no room for are left out."""
+    replies = {reply["number"]: reply for reply in loader.fetch([image.uri for image in chunk])}
+    contents: dict[BatchImage, Content | ImageFailure] = {}
+    for number, image in enumerate(chunk):
+        match replies[number]:
+            case {"failure": code, "message": message}:
+                contents[image] = failure_of(code, message)
+            case {"sha256": digest, "size_bytes": size_bytes}:
+                contents[image] = Content(bytes.fromhex(digest), size_bytes)
+    return contents
 
 
 def look_up(
-    fetched: Sequence[Fetched | ImageFailure], models: Models, work: Work
+    contents: Iterable[Content | ImageFailure], models: Models, work: Work
 ) -> dict[ScoreKey, KnownScore]:
     """Return the scores that these contents have already by these very models."""
-    digests = {found.content.sha256 for found in fetched if isinstance(found, Fetched)}
+    digests = {content.sha256 for content in contents if isinstance(content, Content)}
     with work.engine.begin() as connection:
         return known_scores(connection, sorted(digests), list(models))
 
 
 def prepare(
-    fetched: Sequence[Fetched | ImageFailure],
+    contents: Mapping[BatchImage, Content | ImageFailure],
     known: Mapping[ScoreKey, KnownScore],
     models: Models,
-    work: Work,
+    loader: Loader,
 ) -> dict[bytes, Prepared | ImageFailure]:
-    """Decode each content once that some model has not scored, by SHA-256."""
-    wanted: dict[bytes, tuple[Fetched, list[int]]] = {}
-    for found in fetched:
-        if isinstance(found, Fetched):
-            digest = found.content.sha256
-            missing = [row for row in models if (digest, row) not in known]
-            if missing:
-                wanted[digest] = (found, missing)
+    """Decode each content once that some model has not scored, by SHA-256.
 
-    def one(found: Fetched, missing: list[int]) -> Prepared | ImageFailure:
-        try:
-            image = decode(found.body, work.settings.max_image_pixels)
-            pixels = {row: models[row].prepare(image.pixels) for row in missing}
-        except ImageFailure as failure:
-            return failure
-        except Exception as error:
-            log.warning("decode_raised", sha256=found.content.sha256.hex(), exc_info=True)
-            return CorruptImage(f"decoding raised {error!r}")
-        content = replace(
-            found.content,
-            width=image.width,
-            height=image.height,
-            format=image.format,
-            frame_count=image.frame_count,
-        )
-        return Prepared(content, pixels)
-
-    done = work.threads.map(lambda pair: one(*pair), wanted.values())
-    return dict(zip(wanted, done, strict=True))
+    Models that want the same pixels share them.
+    """
+    steps = {row: model.steps for row, model in models.items()}
+    ways = list(dict.fromkeys(steps.values()))
+    wanted: dict[bytes, tuple[int, Content]] = {}
+    for number, content in enumerate(contents.values()):
+        if isinstance(content, Content) and any(
+            (content.sha256, row) not in known for row in models
+        ):
+            wanted.setdefault(content.sha256, (number, content))
+    by_number = dict(wanted.values())
+    prepared: dict[bytes, Prepared | ImageFailure] = {}
+    for reply in loader.decode(list(by_number), [way and asdict(way) for way in ways]):
+        content = by_number[reply["number"]]
+        match reply:
+            case {"failure": code, "message": message}:
+                prepared[content.sha256] = failure_of(code, message)
+            case {"content": facts, "pixels": places}:
+                pixels = [read_pixels(loader, place) for place in places]
+                prepared[content.sha256] = Prepared(
+                    replace(content, **facts),
+                    {row: pixels[ways.index(way)] for row, way in steps.items()},
+                )
+    return prepared
 
 
-def classify(prepared: Mapping[bytes, Prepared | ImageFailure], models: Models) -> Scores:
-    """Score each prepared content by each model that asked for it, one call a model."""
+def read_pixels(loader: Loader, place: Mapping[str, Any]) -> Pixels:
+    """Copy an image's pixels out of the memory shared with a loader, [height, width, 3]."""
+    shape = tuple(place["shape"])
+    return np.frombuffer(loader.pixels(place["offset"], math.prod(shape)), np.uint8).reshape(shape)
+
+
+def classify(
+    prepared: Mapping[bytes, Prepared | ImageFailure],
+    models: Models,
+    known: Mapping[ScoreKey, KnownScore],
+) -> Scores:
+    """Score each prepared content by each model that does not know it, one call a model."""
     scores: Scores = {}
     for row, model in models.items():
-        pixels = {
-            digest: one.pixels[row]
-            for digest, one in prepared.items()
-            if isinstance(one, Prepared) and row in one.pixels
-        }
-        answers = model.classify(list(pixels.values()))
-        scores |= {(digest, row): said for digest, said in zip(pixels, answers, strict=True)}
+        inputs: dict[bytes, Any] = {}
+        for digest, one in prepared.items():
+            if isinstance(one, Prepared) and (digest, row) not in known:
+                try:
+                    inputs[digest] = model.finish(one.pixels[row])
+                except ImageFailure as failure:
+                    scores[digest, row] = failure
+        answers = model.classify(list(inputs.values()))
+        scores |= {(digest, row): said for digest, said in zip(inputs, answers, strict=True)}
     return scores
 
 
 def judge(
     image: BatchImage,
-    found: Fetched | ImageFailure,
+    found: Content | ImageFailure,
     answers: Answers,
     models: Models,
     policy: Policy,
@@ -202,7 +240,7 @@ def judge(
     """
     if isinstance(found, ImageFailure):
         return _failed(image, None, found)
-    content = found.content
+    content = found
     match answers.prepared.get(content.sha256):
         case ImageFailure() as failure:
             return _failed(image, content, failure)

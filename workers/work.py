@@ -4,7 +4,6 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from uuid import UUID, uuid4
@@ -19,8 +18,8 @@ from schema.database import check_migration, explained, open_engine
 from schema.errors import SettingsError
 from schema.registry import register_worker, retire_worker
 from schema.settings import Settings
-from workers.fetch import Fetcher, open_fetcher
 from workers.leases import Leases
+from workers.loaders import Loaders, open_loaders
 from workers.models.load import resolve_device
 from workers.roster import Roster
 
@@ -29,20 +28,19 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Everything a batch needs; `threads` fetch and decode, shared by the batches in flight."""
+    """Everything a batch needs, shared by the batches in flight."""
 
     settings: Settings
     worker_id: UUID
     engine: Engine
-    fetcher: Fetcher
+    loaders: Loaders
     roster: Roster
     leases: Leases
-    threads: ThreadPoolExecutor
 
 
 @contextmanager
 def open_work(settings: Settings) -> Iterator[Work]:
-    """Open the database, the fetcher and the models, and register this worker process.
+    """Open the database, the loaders and the models, and register this worker process.
 
     Raises:
         SettingsError: no database or no broker is named.
@@ -74,6 +72,7 @@ def open_work(settings: Settings) -> Iterator[Work]:
                 version=schema.__version__,
             )
         resources.callback(_retire, engine, worker_id)
+        loaders = resources.enter_context(open_loaders(settings))  # they start while models load
         roster = Roster(engine, worker_id, catalogue, device, settings.cpu_threads)
         for key in dict.fromkeys(settings.models):
             roster.model(key)
@@ -81,13 +80,10 @@ def open_work(settings: Settings) -> Iterator[Work]:
             settings=settings,
             worker_id=worker_id,
             engine=engine,
-            fetcher=resources.enter_context(open_fetcher(settings)),
+            loaders=loaders,
             roster=roster,
             leases=resources.enter_context(
                 Leases(engine, worker_id, settings.lease_seconds).running()
-            ),
-            threads=resources.enter_context(
-                ThreadPoolExecutor(settings.fetch_concurrency, thread_name_prefix="images")
             ),
         )
         log.info(

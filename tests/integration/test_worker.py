@@ -7,7 +7,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,16 +15,15 @@ from celery import Celery
 from sqlalchemy import Engine, text
 
 from producer.publisher import Publisher
-from schema.ledger import ListedImage, add_scan, end_listing, record_batch, take_recorded
-from schema.message import BatchMessage
 from schema.queues import CLASSIFY_BATCH, celery_settings
-from schema.registry import policy_id
-from schema.reports import progress, results
+from schema.reports import progress
 from schema.settings import Settings
 from schema.uris import from_path
 from schema.words import Lane
+from tests.batches import publish_scan, result_rows, uris_of
 from tests.photographs import folder_of_photographs, photograph
 from tests.servers import wait_until
+from tests.web_server import Answer, Request, web_server
 from workers.pipeline import run_batch
 from workers.work import Work, open_work
 
@@ -46,36 +44,6 @@ def settings(database_url: str, broker_url: str) -> Settings:
 def work(settings: Settings) -> Iterator[Work]:
     with open_work(settings) as opened:
         yield opened
-
-
-def publish_scan(
-    engine: Engine, uris: list[str], models: tuple[str, ...] = ("vit-tiny-cifake",), size: int = 256
-) -> list[BatchMessage]:
-    """Record a listed scan of these URIs and return its messages, marked as published."""
-    with engine.begin() as connection:
-        scan_id = add_scan(
-            connection,
-            name=None,
-            lane=Lane.BULK,
-            policy_id=policy_id(connection, "default", None),
-            model_keys=models,
-            sources=[("test", None)],
-        )
-        for start in range(0, len(uris), size):
-            listed = [ListedImage(uri, str(start)) for uri in uris[start : start + size]]
-            record_batch(connection, scan_id, 0, listed)
-        end_listing(connection, scan_id)
-    with engine.begin() as connection:
-        return take_recorded(connection, Lane.BULK, 1_000)
-
-
-def uris_of(folder: Path) -> list[str]:
-    return [from_path(path) for path in sorted(folder.iterdir())]
-
-
-def result_rows(engine: Engine, scan_id: int) -> list[dict[str, object]]:
-    with engine.connect() as connection:
-        return [dict(row) for row in results(connection, scan_id)]
 
 
 def test_every_image_of_a_batch_ends_as_a_verdict_or_a_failure_of_its_own(
@@ -164,28 +132,25 @@ def test_batches_of_many_threads_share_one_load_of_the_model(
 
 
 def test_a_held_batch_keeps_its_lease_while_it_is_worked_on(
-    settings: Settings, engine: Engine, tmp_path: Path
+    settings: Settings, engine: Engine
 ) -> None:
     short = settings.model_copy(update={"lease_seconds": 0.4})
-    [message] = publish_scan(engine, uris_of(folder_of_photographs(tmp_path / "in", 1)))
-    leases = []
+    leases: list[object] = []
 
     def lease() -> object:
         with engine.connect() as connection:
             return connection.execute(text("SELECT lease_until FROM ledger.batches")).scalar()
 
-    with open_work(short) as work:
-        fetcher = work.fetcher
+    def slow_answer(_: Request) -> Answer:
+        leases.append(lease())
+        wait_until(lambda: lease() not in leases, "the lease is renewed")
+        return Answer(body=photograph(1))
 
-        class Slow:
-            def fetch(self, uri: str) -> bytes:
-                leases.append(lease())
-                wait_until(lambda: lease() not in leases, "the lease is renewed")
-                leases.append(lease())
-                return fetcher.fetch(uri)
-
-        run_batch(message, replace(work, fetcher=Slow()))  # type: ignore[arg-type] # slow on purpose
-    assert leases[0] < leases[1]  # type: ignore[operator] # both are times
+    with web_server() as server, open_work(short) as work:
+        server.answer = slow_answer
+        [message] = publish_scan(engine, [f"{server.url}/slow.jpg"])
+        run_batch(message, work)
+    assert len(leases) == 1
     assert result_rows(engine, message.scan_id)[0]["status"] == "classified"
 
 

@@ -37,6 +37,19 @@ class LoadedModel:
     is_multi_label: bool = False
     _turn: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
+    @property
+    def steps(self) -> Preprocessing | None:
+        """What a loader does to an image for this model; None where it leaves it as it is."""
+        return self.preprocessing if isinstance(self.preprocessing, Preprocessing) else None
+
+    def finish(self, pixels: Pixels) -> Prepared:
+        """Make what a loader hands over into the model's input.
+
+        Raises:
+            ModelFailed: this image cannot be prepared.
+        """
+        return pixels if self.steps else self.prepare(Image.fromarray(pixels))
+
     def prepare(self, image: Image.Image) -> Prepared:
         """Make an RGB image into the model's input, from any thread.
 

@@ -64,6 +64,15 @@ class Preprocessing:
         mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
         return np.moveaxis((rescaled - mean) / std, -1, 0)
 
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> "Preprocessing":
+        """Make the steps again from `dataclasses.asdict`, after a journey as JSON."""
+        made: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in fields.items()
+        }
+        return cls(**made)
+
     def described(self) -> dict[str, Any]:
         """Return the steps as JSON."""
         return {
