@@ -29,8 +29,10 @@ from schema.results import (
     known_scores,
     store_outcomes,
 )
+from schema.words import Lane
 from workers.loaders import Loader, LoaderLost
 from workers.models.load import LoadedModel
+from workers.stages import Stage
 from workers.work import Work
 
 log = structlog.get_logger(__name__)
@@ -86,8 +88,8 @@ def run_batch(message: BatchMessage, work: Work) -> None:
         log.info("batch_passed_over", batch_id=message.batch_id)
         return
     with work.leases.holding(claim.batch_id):
-        outcomes = list(judge_images(message.images, claim, work))
-        with work.engine.begin() as connection:
+        outcomes = list(judge_images(message, claim, work))
+        with work.stages.timed(Stage.STORE, len(outcomes)), work.engine.begin() as connection:
             stored = store_outcomes(connection, claim, work.worker_id, outcomes)
     log.info(
         "batch_stored" if stored else "batch_lost_to_another_worker",
@@ -99,20 +101,21 @@ def run_batch(message: BatchMessage, work: Work) -> None:
     )
 
 
-def judge_images(images: Sequence[BatchImage], claim: Claim, work: Work) -> Iterator[Outcome]:
+def judge_images(message: BatchMessage, claim: Claim, work: Work) -> Iterator[Outcome]:
     """Yield one outcome for each image, whatever becomes of it, `device_batch_images` at a time."""
     try:
         models = dict(work.roster.model(key) for key in claim.model_keys)
     except FakesweepError as error:
         failure = ModelUnavailable(str(error))
-        yield from (_failed(image, None, failure) for image in images)
+        yield from (_failed(image, None, failure) for image in message.images)
         return
     known: dict[ScoreKey, KnownScore] = {}
-    left = deque(images)
+    left = deque(message.images)
     while left:
         chunk = [left.popleft() for _ in range(min(len(left), work.settings.device_batch_images))]
         loaded = load(chunk, models, known, work)
-        answers = Answers(loaded.prepared, classify(loaded.prepared, models, known), known)
+        scores = classify(loaded.prepared, models, known, message.lane, work)
+        answers = Answers(loaded.prepared, scores, known)
         for image, found in loaded.contents.items():
             yield judge(image, found, answers, models, claim.policy)
         left.extendleft(image for image in reversed(chunk) if image not in loaded.contents)
@@ -130,9 +133,12 @@ def load(
     """
     try:
         with work.loaders.one() as loader:
-            contents = fetch(chunk, loader)
-            known |= look_up(contents.values(), models, work)
-            return Loaded(contents, prepare(contents, known, models, loader))
+            with work.stages.timed(Stage.FETCH, len(chunk)):
+                contents = fetch(chunk, loader)
+            with work.stages.timed(Stage.LOOK_UP, len(contents)):
+                known |= look_up(contents.values(), models, work)
+            with work.stages.timed(Stage.DECODE, len(contents)):
+                return Loaded(contents, prepare(contents, known, models, loader))
     except LoaderLost as lost:
         log.warning("loader_lost", images=len(chunk), reason=str(lost))
         if len(chunk) == 1:
@@ -211,8 +217,10 @@ def classify(
     prepared: Mapping[bytes, Prepared | ImageFailure],
     models: Models,
     known: Mapping[ScoreKey, KnownScore],
+    lane: Lane,
+    work: Work,
 ) -> Scores:
-    """Score each prepared content by each model that does not know it, one call a model."""
+    """Score each prepared content by each model that does not know it."""
     scores: Scores = {}
     for row, model in models.items():
         inputs: dict[bytes, Any] = {}
@@ -222,7 +230,8 @@ def classify(
                     inputs[digest] = model.finish(one.pixels[row])
                 except ImageFailure as failure:
                     scores[digest, row] = failure
-        answers = model.classify(list(inputs.values()))
+        with work.stages.timed(Stage.DEVICE, len(inputs)):
+            answers = work.device.classify(model, list(inputs.values()), lane)
         scores |= {(digest, row): said for digest, said in zip(inputs, answers, strict=True)}
     return scores
 

@@ -18,10 +18,12 @@ from schema.database import check_migration, explained, open_engine
 from schema.errors import SettingsError
 from schema.registry import register_worker, retire_worker
 from schema.settings import Settings
+from workers.device import Device
 from workers.leases import Leases
 from workers.loaders import Loaders, open_loaders
 from workers.models.load import resolve_device
 from workers.roster import Roster
+from workers.stages import Stages
 
 log = structlog.get_logger(__name__)
 
@@ -35,7 +37,9 @@ class Work:
     engine: Engine
     loaders: Loaders
     roster: Roster
+    device: Device
     leases: Leases
+    stages: Stages
 
 
 @contextmanager
@@ -76,15 +80,18 @@ def open_work(settings: Settings) -> Iterator[Work]:
         roster = Roster(engine, worker_id, catalogue, device, settings.cpu_threads)
         for key in dict.fromkeys(settings.models):
             roster.model(key)
+        queue = resources.enter_context(Device(settings.device_batch_images).running())
         work = Work(
             settings=settings,
             worker_id=worker_id,
             engine=engine,
             loaders=loaders,
             roster=roster,
+            device=queue,
             leases=resources.enter_context(
                 Leases(engine, worker_id, settings.lease_seconds).running()
             ),
+            stages=resources.enter_context(Stages(lambda: queue.busy_seconds).running()),
         )
         log.info(
             "worker_ready",
