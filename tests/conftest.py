@@ -6,10 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 from sqlalchemy import Engine, make_url, text
 
 from schema import database as schema_database
-from tests.servers import S3Server, broker_server, postgres_server, s3_server
+from tests.servers import (
+    CLUSTER_BROKER_DATABASE,
+    S3Server,
+    broker_server,
+    postgres_server,
+    s3_server,
+)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 _numbers = itertools.count(1)
@@ -67,9 +74,12 @@ def _broker() -> Iterator[str]:
 
 @pytest.fixture
 def broker_url(_broker: str) -> str:
-    """A Redis-protocol database of its own for each test."""
+    """A Redis-protocol database that no other test uses now, and that holds nothing."""
     base, _, _ = _broker.rpartition("/")
-    return f"{base}/{next(_numbers) % 16}"
+    url = f"{base}/{next(_numbers) % CLUSTER_BROKER_DATABASE}"
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+    return url
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,9 @@ from pathlib import Path
 
 import pytest
 
+CLUSTER_BROKER_DATABASE = 15
+"""Kept for the cluster of the acceptance tests, whose worker listens for the whole session."""
+
 
 @dataclass(frozen=True)
 class S3Server:

@@ -15,7 +15,7 @@ from schema.database import open_engine
 from tests.acceptance.base_install import make_base_install
 from tests.acceptance.command import Command
 from tests.photographs import photograph
-from tests.servers import S3Server, wait_until
+from tests.servers import CLUSTER_BROKER_DATABASE, S3Server, wait_until
 
 FRESH_FROM = 100_000
 _seeds = itertools.count(FRESH_FROM)
@@ -51,7 +51,7 @@ def cluster_without_worker(
     postgres: str, _broker: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Command:
     """The command with a migrated database and a broker named, and nobody to do the work."""
-    broker = _broker.rpartition("/")[0] + "/15"
+    broker = f"{_broker.rpartition('/')[0]}/{CLUSTER_BROKER_DATABASE}"
     return Command(
         {
             "DATABASE_URL": _new_database(postgres, "fakesweep_test_cluster"),

@@ -30,7 +30,6 @@ def settings(database_url: str, broker_url: str) -> Settings:
 
 @pytest.fixture
 def producer(settings: Settings) -> Iterator[Producer]:
-    redis.Redis.from_url(settings.broker_url or "").flushdb()
     with open_producer(settings, read_catalogue(None)) as opened:
         yield opened
 

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import redis
 from celery import Celery
 from sqlalchemy import Engine, text
 
@@ -30,7 +29,6 @@ from workers.work import Work, open_work
 
 @pytest.fixture
 def settings(database_url: str, broker_url: str) -> Settings:
-    redis.Redis.from_url(broker_url).flushdb()
     return Settings(
         database_url=database_url,
         broker_url=broker_url,
