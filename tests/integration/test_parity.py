@@ -1,7 +1,5 @@
 """The scores are those of transformers' own pipeline, for every mode and format."""
 
-import io
-import warnings
 import zipfile
 from pathlib import Path
 from statistics import pstdev
@@ -9,12 +7,12 @@ from statistics import pstdev
 import numpy as np
 import pytest
 from PIL import Image
-from transformers import AutoImageProcessor, AutoModelForImageClassification, pipeline
 
 from schema.catalogue import ModelEntry, read_catalogue
 from schema.failures import ModelFailed
 from schema.labels import Side
 from tests.checkpoints import Architecture, save_checkpoint
+from tests.reference import reference_scores
 from tests.samples import every_sample, oriented, picture, written
 from workers.decode import decode
 from workers.models.load import LoadedModel, load_model
@@ -42,7 +40,7 @@ def model(folder: Path) -> LoadedModel:
 @pytest.fixture(scope="module")
 def reference(folder: Path) -> dict[str, float]:
     """Give p_fake of each sample by Pillow and transformers alone."""
-    return dict(zip(SAMPLES, _reference_scores(folder, list(SAMPLES.values())), strict=True))
+    return dict(zip(SAMPLES, reference_scores(folder, list(SAMPLES.values())), strict=True))
 
 
 def test_the_samples_are_told_apart_by_the_reference(reference: dict[str, float]) -> None:
@@ -97,7 +95,7 @@ def test_a_transparent_colour_is_painted_white_only_where_the_processor_does(
 def test_a_larger_photograph_scores_as_in_the_reference(model: LoadedModel, folder: Path) -> None:
     large = written(picture(77).resize((1511, 997), Image.Resampling.BICUBIC), "JPEG", quality=93)
 
-    expected = _reference_scores(folder, [large])
+    expected = reference_scores(folder, [large])
 
     assert _p_fake(model, [large]) == pytest.approx(expected, abs=TOLERANCE)
 
@@ -114,23 +112,6 @@ def test_the_bundled_model_knows_cifake_as_well_as_its_card_says(shared: Path) -
 
     # Four standard errors of a share of 0.9373 among 400 images.
     assert right / CIFAKE_IMAGES == pytest.approx(0.9373, abs=0.049)
-
-
-def _reference_scores(folder: Path, contents: list[bytes]) -> list[float]:
-    classifier = pipeline(
-        "image-classification",
-        model=AutoModelForImageClassification.from_pretrained(folder),
-        image_processor=AutoImageProcessor.from_pretrained(folder, backend="pil"),
-        device="cpu",
-    )
-    scores = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of palettes with alphas
-        for content in contents:
-            with Image.open(io.BytesIO(content)) as image:
-                answers = classifier(image)
-            scores.append({answer["label"]: float(answer["score"]) for answer in answers}["FAKE"])
-    return scores
 
 
 def _p_fake(model: LoadedModel, contents: list[bytes]) -> list[float]:

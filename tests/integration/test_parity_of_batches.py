@@ -1,0 +1,63 @@
+"""The rows in PostgreSQL hold the reference's scores: through loaders, device and store."""
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+from transformers import EfficientNetImageProcessorPil
+
+from schema.settings import Settings
+from schema.uris import from_path
+from tests.batches import publish_scan, result_rows
+from tests.checkpoints import Architecture, save_checkpoint
+from tests.reference import reference_scores
+from tests.samples import every_sample
+from workers.pipeline import run_batch
+from workers.work import open_work
+
+TOLERANCE = 1e-4
+SAMPLES = list(every_sample().values())
+
+
+def scores_of_rows(
+    folder: Path, engine: Engine, database_url: str, tmp_path: Path, size: int
+) -> list[float]:
+    """Bring the samples through a worker, so many a call; return p_fake of their rows."""
+    uris = []
+    for number, content in enumerate(SAMPLES):
+        image = tmp_path / f"{number:04}"
+        image.write_bytes(content)
+        uris.append(from_path(image))
+    settings = Settings(
+        database_url=database_url,
+        broker_url="redis://127.0.0.1:1/0",
+        device="cpu",
+        device_batch_images=size,
+    )
+    [message] = publish_scan(engine, uris, (str(folder),))
+    with open_work(settings) as work:
+        run_batch(message, work)
+    rows = result_rows(engine, message.scan_id)
+    assert [row["failure_message"] for row in rows] == [None] * len(rows)
+    return [float(str(row["p_fake"])) for row in rows]
+
+
+@pytest.mark.parametrize("size", [1, 64])
+@pytest.mark.parametrize("architecture", ["vit", "siglip"])
+def test_every_mode_and_format_scores_as_in_the_reference(
+    engine: Engine, database_url: str, tmp_path: Path, architecture: Architecture, size: int
+) -> None:
+    folder = save_checkpoint(tmp_path / "model", architecture)
+    scores = scores_of_rows(folder, engine, database_url, tmp_path, size)
+    assert scores == pytest.approx(reference_scores(folder, SAMPLES), abs=TOLERANCE)
+
+
+def test_a_processor_that_no_plain_steps_express_scores_as_in_the_reference(
+    engine: Engine, database_url: str, tmp_path: Path
+) -> None:
+    odd = EfficientNetImageProcessorPil(
+        size={"height": 32, "width": 32}, rescale_offset=True, include_top=True
+    )
+    folder = save_checkpoint(tmp_path / "model", processor=odd)
+    scores = scores_of_rows(folder, engine, database_url, tmp_path, 64)
+    assert scores == pytest.approx(reference_scores(folder, SAMPLES), abs=TOLERANCE)
