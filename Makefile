@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo down test check format clean
+.PHONY: help demo down test check bench format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -11,6 +11,7 @@ help:
 	@echo "make down    stop the demo's servers (its rows stay)"
 	@echo "make test    run the whole test suite against real servers"
 	@echo "make check   lint, types and the direction of imports"
+	@echo "make bench   fakesweep beside its peers (BENCH='--quick' for three minutes of it)"
 	@echo "make clean   stop the demo's servers and remove .venv"
 
 demo: .venv/demo
@@ -28,6 +29,9 @@ check: .venv/dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: .venv/dev
+	$(BIN)/python -m benchmarks --json bench-results/bench.json $(BENCH)
 
 format: .venv/dev
 	$(BIN)/ruff check --fix

@@ -1,0 +1,149 @@
+"""The races: which contenders classify which photographs by which checkpoint, taking turns."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.checkpoints import Name, make_checkpoint
+from benchmarks.corpus import Corpus, make_corpus
+from benchmarks.peers.running import PEERS, python_of, run_peer
+from benchmarks.runs import FAKESWEEP, Job, Result, Run
+from benchmarks.s3 import served
+from benchmarks.sweep import sweep
+
+SWEEPS: dict[str, Mapping[str, str]] = {FAKESWEEP: {}}
+"""Ways to run fakesweep, each by its settings without `FAKESWEEP_`; the first is as it comes."""
+
+
+@dataclass(frozen=True)
+class Race:
+    """A checkpoint and the photographs it judges; `quick_images` of them where time is short."""
+
+    name: str
+    about: str
+    images: int
+    quick_images: int
+    uniform: bool
+    contenders: tuple[str, ...]
+    checkpoint: Name
+    from_s3: bool = False
+
+    def corpus(self, images: int) -> Corpus:
+        """Return the recipe of this race's photographs."""
+        if self.uniform:
+            return Corpus(images, uniform=True, truncated_percent=0, duplicate_percent=0)
+        return Corpus(images)
+
+
+RACES = (
+    Race(
+        "null",
+        "a model that does next to nothing, 500-pixel JPEGs: decoding is the wall",
+        4_000,
+        400,
+        uniform=True,
+        contenders=(*SWEEPS, "pipeline-8", "celery", "ray", "daft"),
+        checkpoint="null",
+    ),
+    Race(
+        "null-s3",
+        "the same from a local S3 server",
+        4_000,
+        400,
+        uniform=True,
+        contenders=(*SWEEPS,),
+        checkpoint="null",
+        from_s3=True,
+    ),
+    Race(
+        "tiny",
+        "vit-tiny-cifake, JPEGs of mixed size and quality, 1 % truncated, 20 % duplicates",
+        4_000,
+        300,
+        uniform=False,
+        contenders=(*SWEEPS, *PEERS),
+        checkpoint="tiny",
+    ),
+    Race(
+        "vit-b",
+        "ViT-B/16-224 with random weights, the same kind of JPEGs: the model is the wall",
+        200,
+        30,
+        uniform=False,
+        contenders=(*SWEEPS, "pipeline-1", "pipeline-8"),
+        checkpoint="vit-b",
+    ),
+)
+
+QUICK_CONTENDERS = {"null": (FAKESWEEP,)}
+"""In the quick form, who takes part in a race where not everybody does."""
+
+
+@dataclass
+class Turns:
+    """The runs of each contender so far, and what kept some of them from running."""
+
+    runs: dict[str, list[Run]] = field(default_factory=dict)
+    troubles: dict[str, str] = field(default_factory=dict)
+
+    def results(self, race: str) -> list[Result]:
+        """Return each contender's runs in the race of this name."""
+        return [
+            Result(race, name, _sink(name), tuple(runs), self.troubles.get(name, ""))
+            for name, runs in self.runs.items()
+        ]
+
+
+@contextmanager
+def prepared(race: Race, images: int, folder: Path) -> Iterator[Job]:
+    """Make what a race needs below a folder, where it is not there yet, and serve it by S3."""
+    photographs = make_corpus(race.corpus(images), folder / "corpora")
+    checkpoint = make_checkpoint(race.checkpoint, folder / "checkpoints")
+    job = Job(photographs, str(photographs), images, checkpoint)
+    with served(job) if race.from_s3 else nullcontext(job) as found:
+        yield found
+
+
+def run(
+    job: Job, contenders: Sequence[str], repeats: int, pythons: Mapping[str, str]
+) -> Iterator[tuple[str, Turns]]:
+    """Let the contenders take turns; yield after each turn who ran, and all that is known.
+
+    Turns, because the load of a shared machine changes: it is then the same for everybody. One
+    that fails is out of this race, and it is said why.
+    """
+    turns = Turns({name: [] for name in contenders})
+    for _ in range(repeats):
+        for name in contenders:
+            if name in turns.troubles:
+                continue
+            try:
+                turns.runs[name].append(_run_one(name, job, pythons))
+            except (RuntimeError, OSError) as error:
+                turns.troubles[name] = str(error)
+            yield name, turns
+
+
+def find_pythons(
+    contenders: Sequence[str], folder: Path, *, install: bool
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the Python of each peer that has one, and why the others have none."""
+    pythons, troubles = {}, {}
+    for name in contenders:
+        if name in PEERS:
+            try:
+                pythons[name] = python_of(name, folder, install=install)
+            except (RuntimeError, OSError) as error:
+                troubles[name] = str(error)
+    return pythons, troubles
+
+
+def _run_one(name: str, job: Job, pythons: Mapping[str, str]) -> Run:
+    if name in SWEEPS:
+        return sweep(job, SWEEPS[name])
+    return run_peer(name, job, pythons[name])
+
+
+def _sink(name: str) -> str:
+    return "PostgreSQL" if name in SWEEPS else PEERS[name].sink

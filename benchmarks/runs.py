@@ -1,0 +1,131 @@
+"""What one run of a contender brought, and how several of them are told as one line of a table."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+FAKESWEEP = "fakesweep"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every contender of a race is given: `source` is the folder, or where it is served.
+
+    `settings` are what fakesweep needs to reach the source.
+    """
+
+    folder: Path
+    source: str
+    images: int
+    checkpoint: Path
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: `seconds` go from ready (and asked) to the last row, `start_seconds` before that.
+
+    `first_seconds` go to the first result, `peak_bytes` is the largest PSS of the process tree,
+    without database servers, and `tenth_bytes` the largest while a tenth of the images was done.
+    """
+
+    images: int
+    rows: int
+    seconds: float
+    start_seconds: float
+    first_seconds: float
+    peak_bytes: int
+    tenth_bytes: int = 0
+
+    @property
+    def images_per_second(self) -> float:
+        """Rows a second: what is not accounted for does not count."""
+        return self.rows / self.seconds
+
+    @property
+    def moving_per_second(self) -> float:
+        """The same without the time to the first result: kind to whoever starts slowly."""
+        return self.rows / max(0.001, self.seconds - self.first_seconds)
+
+
+@dataclass(frozen=True)
+class Result:
+    """All runs of one contender in one race; where there is none, `trouble` says why."""
+
+    race: str
+    contender: str
+    sink: str
+    runs: Sequence[Run]
+    trouble: str = ""
+
+    @property
+    def images_per_second(self) -> float:
+        """The median over the runs, 0 where there is none."""
+        return statistics.median([run.images_per_second for run in self.runs] or [0.0])
+
+    @property
+    def moving_per_second(self) -> float:
+        """The median of the rates without the time to the first result, 0 where there is none."""
+        return statistics.median([run.moving_per_second for run in self.runs] or [0.0])
+
+
+HEADINGS = (
+    "contender", "median", "min", "max", "per core", "x ours", "start s", "first s",
+    "peak MiB", "rows", "sink",
+)  # fmt: skip
+
+
+def table(results: Sequence[Result], cores: int) -> str:
+    """Return the table of one race, the fastest first, and who is ahead in words."""
+    ran = sorted((one for one in results if one.runs), key=lambda one: -one.images_per_second)
+    ours = next((one.images_per_second for one in ran if one.contender == FAKESWEEP), None)
+    lines = [HEADINGS, *(_cells(one, cores, ours) for one in ran)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    text = [
+        "  ".join(
+            cell.ljust(width) if place in (0, len(widths) - 1) else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    ]
+    text += [f"{one.contender}: not run: {one.trouble}" for one in results if not one.runs]
+    if ours is not None and len(ran) > 1:
+        text.append(_who_is_ahead(ran, ours))
+    text += [_growth(one) for one in ran if any(run.tenth_bytes for run in one.runs)]
+    return "\n".join(text)
+
+
+def _cells(result: Result, cores: int, ours: float | None) -> tuple[str, ...]:
+    rates = [run.images_per_second for run in result.runs]
+    middle = result.images_per_second
+    run = result.runs[0]
+    return (
+        result.contender,
+        f"{middle:.1f}",
+        f"{min(rates):.1f}",
+        f"{max(rates):.1f}",
+        f"{middle / cores:.1f}",
+        f"{middle / ours:.2f}" if ours else "",
+        f"{statistics.median(one.start_seconds for one in result.runs):.1f}",
+        f"{statistics.median(one.first_seconds for one in result.runs):.1f}",
+        f"{max(one.peak_bytes for one in result.runs) / 2**20:.0f}",
+        f"{min(one.rows for one in result.runs)}/{run.images}",
+        result.sink,
+    )
+
+
+def _growth(result: Result) -> str:
+    ratio = statistics.median(run.peak_bytes / run.tenth_bytes for run in result.runs)
+    return f"{result.contender}: peak memory is {ratio:.2f} x what it was after a tenth of them"
+
+
+def _who_is_ahead(ran: Sequence[Result], ours: float) -> str:
+    others = [one for one in ran if one.contender != FAKESWEEP]
+    ahead = [one for one in others if one.images_per_second > ours]
+    if not ahead:
+        nearest = others[0]
+        ratio = ours / nearest.images_per_second
+        return f"fakesweep is ahead: {ratio:.2f} x {nearest.contender}, the next"
+    told = (f"{one.contender} ({one.images_per_second / ours:.2f} x ours)" for one in ahead)
+    return f"ahead of fakesweep: {', '.join(told)}"
