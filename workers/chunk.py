@@ -62,7 +62,7 @@ def load(
             with work.stages.timed(Stage.LOOK_UP, len(contents)):
                 known |= look_up(contents.values(), models, work)
             with work.stages.timed(Stage.DECODE, len(contents)):
-                return Loaded(contents, prepare(contents, known, models, loader))
+                return Loaded(contents, prepare(chunk, contents, known, models, loader))
     except LoaderLost as lost:
         log.warning("loader_lost", images=len(chunk), reason=str(lost))
         if len(chunk) == 1:
@@ -98,6 +98,7 @@ def look_up(
 
 
 def prepare(
+    chunk: Sequence[BatchImage],
     contents: Mapping[BatchImage, Content | ImageFailure],
     known: Mapping[ScoreKey, KnownScore],
     models: Models,
@@ -110,7 +111,8 @@ def prepare(
     steps = {row: model.steps for row, model in models.items()}
     ways = list(dict.fromkeys(steps.values()))
     wanted: dict[bytes, tuple[int, Content]] = {}
-    for number, content in enumerate(contents.values()):
+    for number, image in enumerate(chunk):  # the loader knows images by their place in the chunk
+        content = contents.get(image)
         if isinstance(content, Content) and any(
             (content.sha256, row) not in known for row in models
         ):

@@ -1,5 +1,6 @@
 """The answering side: batches through the pipeline, and through real worker processes."""
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,7 @@ from tests.batches import publish_scan, result_rows, uris_of
 from tests.photographs import folder_of_photographs, photograph
 from tests.servers import wait_until
 from tests.web_server import Answer, Request, web_server
+from workers.decode import decode
 from workers.pipeline import run_batch
 from workers.work import Work, open_work
 
@@ -77,6 +80,24 @@ def test_a_content_seen_before_is_reused_and_seen_twice_in_one_batch_classified_
     before = result_rows(engine, first.scan_id)
     assert [row["p_fake"] for row in again] == [row["p_fake"] for row in before]
     assert all(row["width"] == 48 and row["scores"] for row in again)
+
+
+def test_a_message_that_names_an_image_twice_gives_no_image_the_score_of_another(
+    work: Work, engine: Engine, tmp_path: Path
+) -> None:
+    uris = uris_of(folder_of_photographs(tmp_path, 3))
+    [twice] = publish_scan(engine, uris)
+    first = twice.images[0]
+    run_batch(replace(twice, images=(first, *twice.images)), work)
+    found = result_rows(engine, twice.scan_id)
+    contents = [hashlib.sha256(photograph(seed)).hexdigest() for seed in range(3)]
+    assert [row["sha256"] for row in found] == contents
+    _, model = work.roster.model("vit-tiny-cifake")
+    decoded = [decode(photograph(seed), 10_000).pixels for seed in range(3)]
+    expected = model.classify([model.prepare(pixels) for pixels in decoded])
+    labels = model.identity.labels
+    scores = [labels.p_fake(said) for said in expected if isinstance(said, tuple)]
+    assert [row["p_fake"] for row in found] == pytest.approx(scores, abs=1e-4)
 
 
 def test_several_models_score_each_image_each(work: Work, engine: Engine, tmp_path: Path) -> None:
