@@ -1,8 +1,11 @@
 """Fetching from a real S3 server, and from one that refuses and breaks off."""
 
 import os
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -18,7 +21,7 @@ from schema.failures import (
 from schema.settings import read_settings
 from tests.servers import S3Server
 from tests.web_server import Answer, WebServer, s3_error, web_server
-from workers.fetch import attempts, open_fetcher
+from workers.fetch import Fetcher, attempts, open_fetcher
 
 
 @pytest.fixture
@@ -34,10 +37,15 @@ def fetched(uri: str) -> bytes:
         return fetcher.fetch(uri)
 
 
-@pytest.mark.parametrize("key", ["a.jpg", "ä b+c%20#?&.jpg", "deep/er/no-extension"])
+@pytest.mark.parametrize(
+    "key",
+    ["a.jpg", "ä b+c%20#?&.jpg", "deep/er/no-extension", "~*'()=;:@!$,", "日本 .jpg", "%2e%2e"],
+)
 def test_an_object_is_fetched_whole_whatever_its_key(s3: S3Server, bucket: str, key: str) -> None:
     content = os.urandom(1_500_000)
-    assert fetched(s3.put(bucket, key, content)) == content
+    uri = s3.put(bucket, key, content)
+    with open_fetcher(read_settings()) as fetcher:
+        assert [fetcher.fetch(uri) for _ in range(3)] == [content] * 3
 
 
 def test_an_empty_object_is_no_failure_of_fetching(s3: S3Server, bucket: str) -> None:
@@ -60,12 +68,17 @@ def test_an_object_of_the_largest_size_is_fetched_and_one_byte_more_is_too_large
         fetched(s3.put(bucket, "large.jpg", bytes(1_001)))
 
 
-def test_missing_objects_and_buckets_are_not_found(bucket: str) -> None:
-    for uri in (f"s3://{bucket}/none.jpg", "s3://no-such-bucket/a.jpg"):
-        with pytest.raises(ImageNotFound, match="S3 answers NoSuch"):
-            fetched(uri)
-    with pytest.raises(InvalidUri):
-        fetched("s3://no:bucket/a.jpg")
+def test_missing_objects_and_buckets_are_not_found(s3: S3Server, bucket: str) -> None:
+    there = s3.put(bucket, "a.jpg", b"x")
+    with open_fetcher(read_settings()) as fetcher:
+        for uri in (f"s3://{bucket}/none.jpg", "s3://no-such-bucket/a.jpg"):
+            with pytest.raises(ImageNotFound, match="S3 answers NoSuch"):
+                fetcher.fetch(uri)
+        assert fetcher.fetch(there) == b"x"
+        with pytest.raises(ImageNotFound, match="S3 answers NoSuchKey"):
+            fetcher.fetch(f"s3://{bucket}/none.jpg")
+        with pytest.raises(InvalidUri):
+            fetcher.fetch("s3://no:bucket/a.jpg")
 
 
 @pytest.fixture
@@ -81,6 +94,21 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[WebServer]:
         yield server
 
 
+TURNS = pytest.mark.parametrize("turn", ["first", "later"])
+
+
+@contextmanager
+def opened(told: WebServer, turn: str) -> Iterator[Fetcher]:
+    """Yield a fetcher whose next object is the first of the bucket, or a later one."""
+    with open_fetcher(read_settings()) as fetcher:
+        if turn == "later":
+            told.always(Answer(200, b"first"))
+            assert fetcher.fetch("s3://pictures/first.jpg") == b"first"
+            told.requests.clear()
+        yield fetcher
+
+
+@TURNS
 @pytest.mark.parametrize(
     ("answer", "failure", "words", "asked"),
     [
@@ -98,51 +126,77 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[WebServer]:
     ],
 )
 def test_a_refusal_becomes_its_failure_and_only_what_may_pass_is_asked_again(
-    told: WebServer, answer: Answer, failure: type[FetchFailure], words: str, asked: int
+    told: WebServer,
+    turn: str,
+    *,
+    answer: Answer,
+    failure: type[FetchFailure],
+    words: str,
+    asked: int,
 ) -> None:
-    told.always(answer)
-    with pytest.raises(failure, match=words):
-        fetched("s3://pictures/a.jpg")
+    with opened(told, turn) as fetcher:
+        told.always(answer)
+        with pytest.raises(failure, match=words):
+            fetcher.fetch("s3://pictures/a.jpg")
     assert len(told.requests) == asked
 
 
-def test_what_broke_off_once_is_fetched_by_another_attempt(told: WebServer) -> None:
+@TURNS
+def test_what_broke_off_once_is_fetched_by_another_attempt(told: WebServer, turn: str) -> None:
     content = os.urandom(50_000)
-    told.in_turn(Answer(200, content, cut_to=100), s3_error(503, "SlowDown"), Answer(200, content))
-    assert fetched("s3://pictures/a.jpg") == content
+    broken, busy = Answer(200, content, cut_to=100), s3_error(503, "SlowDown")
+    with opened(told, turn) as fetcher:
+        told.in_turn(broken, busy, Answer(200, content))
+        assert fetcher.fetch("s3://pictures/a.jpg") == content
     assert len(told.requests) == 3
 
 
-@pytest.mark.parametrize(
-    "answer", [Answer(200, b"beginning", {"Content-Length": "100"}, stalls=True),
-               Answer(200, b"", {"Content-Length": "100"}, stalls=True)]
-)  # fmt: skip
+@TURNS
+def test_a_pause_s3_asks_for_is_kept(told: WebServer, turn: str) -> None:
+    busy = replace(s3_error(503, "SlowDown"), headers={"Retry-After": "1"})
+    with opened(told, turn) as fetcher:
+        told.in_turn(busy, Answer(200, b"x"))
+        started = time.monotonic()
+        assert fetcher.fetch("s3://pictures/a.jpg") == b"x"
+    assert time.monotonic() - started >= 1
+
+
+@TURNS
+@pytest.mark.parametrize("body", [b"beginning", b""])
 def test_an_object_that_stalls_times_out(
-    told: WebServer, answer: Answer, monkeypatch: pytest.MonkeyPatch
+    told: WebServer, turn: str, body: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("FAKESWEEP_FETCH_TIMEOUT_SECONDS", "0.1")
+    monkeypatch.setenv("FAKESWEEP_FETCH_TIMEOUT_SECONDS", "0.2")
     monkeypatch.setenv("FAKESWEEP_FETCH_ATTEMPTS", "2")
-    told.always(answer)
-    with pytest.raises(FetchTimedOut, match=r"0\.1 s \(2 attempts\)"):
-        fetched("s3://pictures/a.jpg")
+    with opened(told, turn) as fetcher:
+        told.always(Answer(200, body, {"Content-Length": "100"}, stalls=True))
+        with pytest.raises(FetchTimedOut, match=r"0\.2 s \(2 attempts\)"):
+            fetcher.fetch("s3://pictures/a.jpg")
+    assert len(told.requests) == 2
 
 
+@TURNS
 def test_an_object_that_drips_times_out_though_it_never_stalls(
-    told: WebServer, monkeypatch: pytest.MonkeyPatch
+    told: WebServer, turn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAKESWEEP_FETCH_TIMEOUT_SECONDS", "0.5")
     monkeypatch.setattr(attempts, "DEADLINE_STALLS", 2)
-    told.always(Answer(200, bytes(10_000), drips=True))
-    with pytest.raises(FetchTimedOut, match="not whole within 1 s"):
-        fetched("s3://pictures/a.jpg")
+    with opened(told, turn) as fetcher:
+        told.always(Answer(200, bytes(10_000), drips=True))
+        with pytest.raises(FetchTimedOut, match="not whole within 1 s"):
+            fetcher.fetch("s3://pictures/a.jpg")
     assert len(told.requests) == 1
 
 
+@TURNS
 def test_an_object_of_unknown_length_is_cut_at_the_limit(
-    told: WebServer, monkeypatch: pytest.MonkeyPatch
+    told: WebServer, turn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAKESWEEP_MAX_IMAGE_BYTES", "1000")
-    chunk = b"400\r\n" + bytes(1_024) + b"\r\n"
-    told.always(Answer(200, chunk * 3 + b"0\r\n\r\n", {"Transfer-Encoding": "chunked"}))
-    with pytest.raises(ImageTooLarge):
-        fetched("s3://pictures/a.jpg")
+    chunk, end = b"200\r\n" + bytes(512) + b"\r\n", b"0\r\n\r\n"
+    with opened(told, turn) as fetcher:
+        told.always(Answer(200, chunk + end, {"Transfer-Encoding": "chunked"}))
+        assert fetcher.fetch("s3://pictures/a.jpg") == bytes(512)
+        told.always(Answer(200, chunk * 3 + end, {"Transfer-Encoding": "chunked"}))
+        with pytest.raises(ImageTooLarge):
+            fetcher.fetch("s3://pictures/a.jpg")

@@ -1,8 +1,10 @@
 """Fetching: from a URI to its bytes, or to the failure that says why not."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 
 from urllib3 import PoolManager
 
@@ -11,17 +13,20 @@ from schema.settings import Settings
 from schema.uris import normalise, scheme_of, to_path, to_s3
 from workers.fetch.attempts import Deadline, with_attempts
 from workers.fetch.files import read_file
-from workers.fetch.s3 import S3Reader
 from workers.fetch.web import open_pool, read_url
+
+if TYPE_CHECKING:
+    from workers.fetch.s3 import S3Reader
 
 
 class Fetcher:
     """Fetches images by URI, over connections it keeps; many threads may call it at once."""
 
-    def __init__(self, settings: Settings, pool: PoolManager, s3: S3Reader) -> None:
+    def __init__(self, settings: Settings, pool: PoolManager) -> None:
         self._settings = settings
         self._pool = pool
-        self._s3 = s3
+        self._lock = threading.Lock()
+        self._s3: S3Reader | None = None
 
     def fetch(self, uri: str) -> bytes:
         """Return the bytes of an image, at most `max_image_bytes` of them.
@@ -35,6 +40,12 @@ class Fetcher:
         """
         return with_attempts(self._reader(uri), self._settings)
 
+    def close(self) -> None:
+        """Close the connections."""
+        self._pool.clear()
+        if self._s3 is not None:
+            self._s3.close()
+
     def _reader(self, uri: str) -> Callable[[Deadline], bytes]:
         try:
             uri = normalise(uri)
@@ -44,18 +55,25 @@ class Fetcher:
             case "file":
                 return partial(read_file, to_path(uri), self._settings)
             case "s3":
-                return partial(self._s3.read, to_s3(uri))
+                return partial(self._s3_reader().read, to_s3(uri))
             case _:
                 return partial(read_url, self._pool, uri, self._settings)
+
+    def _s3_reader(self) -> "S3Reader":
+        with self._lock:
+            if self._s3 is None:
+                # Boto3 is slow to import, and large, for loaders that never need it.
+                from workers.fetch.s3 import S3Reader  # noqa: PLC0415
+
+                self._s3 = S3Reader(self._settings)
+            return self._s3
 
 
 @contextmanager
 def open_fetcher(settings: Settings) -> Iterator[Fetcher]:
     """Yield a fetcher; its connections are closed at the end."""
-    pool = open_pool(settings)
-    s3 = S3Reader(settings)
+    fetcher = Fetcher(settings, open_pool(settings))
     try:
-        yield Fetcher(settings, pool, s3)
+        yield fetcher
     finally:
-        pool.clear()
-        s3.close()
+        fetcher.close()

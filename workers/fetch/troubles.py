@@ -50,7 +50,7 @@ def broken(error: HTTPError, settings: Settings, who: str) -> Transient | FetchF
     """Return what a failed exchange with `who` comes to."""
     match error:
         case NameResolutionError():
-            return Transient(SourceUnavailable(f"the host name {who} cannot be resolved"))
+            return Transient(SourceUnavailable(f"{who} has no address: its host name is not known"))
         case NewConnectionError():
             return Transient(SourceUnavailable(f"{who} cannot be reached: {_reason(error)}"))
         case TimeoutError():

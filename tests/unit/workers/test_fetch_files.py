@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -127,3 +129,16 @@ def test_a_body_that_grows_while_it_is_read_is_too_large(small: Settings) -> Non
 def test_what_is_no_uri_is_invalid(fetcher: Fetcher, uri: str) -> None:
     with pytest.raises(InvalidUri):
         fetcher.fetch(uri)
+
+
+def test_boto3_is_not_imported_for_files(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    code = (
+        "import sys; from schema.settings import read_settings; "
+        "from workers.fetch import open_fetcher\n"
+        "with open_fetcher(read_settings()) as fetcher: fetcher.fetch(sys.argv[1])\n"
+        "sys.exit(' '.join({'boto3', 'botocore'} & sys.modules.keys()))"
+    )
+    command = [sys.executable, "-c", code, from_path(tmp_path / "a.jpg")]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.stderr.strip() == ""
