@@ -14,13 +14,12 @@ from fakesweep.signals import told_to_stop
 from producer.scans import Producer
 from producer.service import serve
 from schema.errors import FakesweepError, ScanError
-from schema.registry import workers_seen
+from schema.registry import LIVE_SECONDS, workers_seen
 from schema.reports import Progress, progress
 from schema.words import ScanState
 
 POLL_SECONDS = 0.25
 LEAVE_SECONDS = 3.0
-WORKER_SEEN_SECONDS = 60.0
 WORKER_MISSED_AFTER_SECONDS = 5.0
 
 
@@ -123,7 +122,7 @@ def _look(producer: Producer, scan_id: int) -> Progress | None:
 
 def _say_if_no_worker(producer: Producer) -> None:
     with producer.engine.connect() as connection:
-        seen = workers_seen(connection, WORKER_SEEN_SECONDS)
+        seen = workers_seen(connection, LIVE_SECONDS)
     if seen == 0:
         click.echo(
             "fakesweep: no worker has been seen on this cluster for a minute; the images wait "

@@ -9,6 +9,7 @@ import click
 from sqlalchemy import Connection
 
 from fakesweep.output import write_table
+from fakesweep.stages import past_wall
 from fakesweep.text import printable, program, seconds_in_words, shortened
 from schema.reports import (
     Progress,
@@ -18,6 +19,7 @@ from schema.reports import (
     sources_of,
     verdict_counts,
 )
+from schema.stages import StageReport
 from schema.words import ScanState, VerdictWord
 
 SMALL_SCAN_ROWS = 40
@@ -51,13 +53,17 @@ def read_summary(connection: Connection, scan_id: int) -> Summary:
     )
 
 
-def as_json(summary: Summary) -> dict[str, Any]:
-    """Return the summary as one JSON object."""
-    return asdict(summary.progress) | {
+def as_json(summary: Summary, stages: StageReport | None = None) -> dict[str, Any]:
+    """Return the summary as one JSON object, with its wall and stages where these are known."""
+    said = asdict(summary.progress) | {
         "sources": summary.sources,
         "verdicts": summary.verdicts,
         "failures": summary.failures,
     }
+    if stages is not None:
+        told = stages.as_json()
+        said |= {"wall": told["wall"], "stages": told["stages"]}
+    return said
 
 
 def as_page(summary: Summary) -> str:
@@ -89,7 +95,7 @@ def identity(now: Progress) -> str:
     )
 
 
-def write_scan_end(connection: Connection, summary: Summary) -> None:
+def write_scan_end(connection: Connection, summary: Summary, stages: StageReport | None) -> None:
     """Write what came of a finished scan: rows where they are few, counts, and what to do next."""
     now = summary.progress
     if 0 < now.submitted * len(now.models) <= SMALL_SCAN_ROWS:
@@ -98,6 +104,8 @@ def write_scan_end(connection: Connection, summary: Summary) -> None:
     click.echo(f"scan {now.scan_id} {now.state}: {identity(now)}")
     for name, said in _counts(summary):
         click.echo(f"{name:<10} {printable(said)}")
+    if stages is not None:
+        click.echo(past_wall(stages))
     if now.state == ScanState.FINISHED:
         click.echo(f"\nGo on with\n{next_commands(now.scan_id, failed=now.failed > 0)}")
 

@@ -11,6 +11,10 @@ from sqlalchemy.dialects.postgresql import JSONB
 from schema.errors import CatalogueError
 from schema.labels import Labels
 from schema.policy import Policy
+from schema.stages import Counts, StageReport
+
+LIVE_SECONDS = 60.0
+"""A worker that gave no sign of life for so long is not counted on."""
 
 _CURRENT_POLICY = text("""
     SELECT policy_id, name, real_below, fake_above FROM ledger.policies
@@ -56,6 +60,12 @@ _RECORD_LOAD = text("""
     INSERT INTO ledger.model_loads (worker_id, model_id, seconds)
     VALUES (:worker_id, :model_id, :seconds)
 """)
+
+_RECORD_STAGES = text("""
+    UPDATE ledger.workers
+    SET stages_lately = :lately, stages_total = :total, stages_at = now()
+    WHERE worker_id = :worker_id
+""").bindparams(bindparam("lately", type_=JSONB), bindparam("total", type_=JSONB))
 
 _RETIRE_WORKER = text("UPDATE ledger.workers SET stopped_at = now() WHERE worker_id = :worker_id")
 
@@ -180,6 +190,16 @@ def record_load(connection: Connection, worker_id: UUID, model_id: int, seconds:
     """Record that a worker loaded a model; a second time in one process is an error."""
     connection.execute(
         _RECORD_LOAD, {"worker_id": worker_id, "model_id": model_id, "seconds": seconds}
+    )
+
+
+def record_stages(
+    connection: Connection, worker_id: UUID, lately: StageReport, total: Counts
+) -> None:
+    """Record where a worker's time went: in its last seconds, and all since its start."""
+    connection.execute(
+        _RECORD_STAGES,
+        {"worker_id": worker_id, "lately": lately.as_json(), "total": total.as_json()},
     )
 
 

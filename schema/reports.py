@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from psycopg2.errorcodes import INVALID_CURSOR_DEFINITION
 from sqlalchemy import Connection, Row, RowMapping, text
@@ -12,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from schema.database import first_line
 from schema.errors import DatabaseError, ScanError
+from schema.stages import Counts, Stage, StageShare, added_up, counts_of, shares_of
 from schema.words import VerdictWord
 
 RESULT_COLUMNS = (
@@ -56,6 +58,27 @@ _VERDICT_COUNTS = text("""
     WHERE v.scan_id = :scan_id GROUP BY m.key, v.verdict ORDER BY m.key, v.verdict
 """)
 
+_LIVE_WORKERS = text("""
+    SELECT * FROM workers
+    WHERE stopped_at IS NULL AND seen_at > now() - make_interval(secs => :within_seconds)
+    ORDER BY hostname, started_at, worker_id
+""")
+
+_COUNTED = text("""
+    SELECT worker_id, stages_total FROM ledger.workers
+    WHERE stopped_at IS NULL AND stages_total IS NOT NULL
+""")
+
+_COUNTED_SINCE = text("""
+    SELECT w.worker_id, w.stages_total, extract(epoch FROM w.stages_at - :since) AS seconds,
+           w.stages_at >= b.stored_at OR w.stopped_at IS NOT NULL AS is_settled
+    FROM (
+        SELECT worker_id, max(finished_at) AS stored_at FROM ledger.batches
+        WHERE scan_id = :scan_id AND finished_at > :since GROUP BY worker_id
+    ) AS b JOIN ledger.workers w USING (worker_id)
+    WHERE w.stages_total IS NOT NULL
+""")
+
 _OPEN_QUERY = text("SELECT ledger.open_query(:query)")
 
 FETCH_ROWS = 1_000
@@ -88,6 +111,31 @@ class Progress:
     def ended(self) -> int:
         """Images that have a row: a verdict or a failure."""
         return self.classified + self.reused + self.failed
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReport:
+    """A worker process, and what it told of the ten seconds before `measured_at`, if anything."""
+
+    worker_id: UUID
+    hostname: str
+    pid: int
+    device: str
+    version: str
+    images_per_second: float | None
+    wall: str | None
+    stages: Mapping[Stage, StageShare] | None
+    measured_at: datetime | None
+    started_at: datetime
+    seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What every worker had counted by a moment of the database's clock."""
+
+    at: datetime
+    by_worker: Mapping[UUID, Counts]
 
 
 def progress(connection: Connection, scan_id: int) -> Progress:
@@ -146,6 +194,43 @@ def verdict_counts(connection: Connection, scan_id: int) -> dict[str, dict[str, 
     for row in connection.execute(_VERDICT_COUNTS, {"scan_id": scan_id}):
         counts.setdefault(row.model, {})[row.verdict] = row.images
     return counts
+
+
+def live_workers(connection: Connection, within_seconds: float) -> list[WorkerReport]:
+    """Return the workers that gave a sign of life lately, by host."""
+    found = []
+    for row in connection.execute(_LIVE_WORKERS, {"within_seconds": within_seconds}).mappings():
+        columns = {name: value for name, value in row.items() if name != "stopped_at"}
+        columns["stages"] = columns["stages"] and shares_of(columns["stages"])
+        found.append(WorkerReport(**columns))
+    return found
+
+
+def counted(connection: Connection) -> Counted:
+    """Return what the workers have counted so far, to be subtracted later."""
+    at = connection.execute(text("SELECT now()")).scalar_one()
+    rows = connection.execute(_COUNTED)
+    return Counted(at, {row.worker_id: counts_of(row.stages_total) for row in rows})
+
+
+def counted_since(
+    connection: Connection, scan_id: int, before: Counted
+) -> tuple[Counts | None, bool]:
+    """Return what the workers that stored batches of a scan since then have counted since then.
+
+    The counts are None where nothing is known. Beside them: whether each of these workers has
+    counted what it stored last.
+    """
+    found = []
+    is_settled = True
+    for row in connection.execute(_COUNTED_SINCE, {"scan_id": scan_id, "since": before.at}):
+        counts = counts_of(row.stages_total)
+        if row.worker_id in before.by_worker:
+            counts -= before.by_worker[row.worker_id]
+        found.append(counts.within(float(row.seconds)))
+        is_settled = is_settled and row.is_settled
+    together = added_up(found)
+    return (together if together.shows_work else None), is_settled
 
 
 def query(connection: Connection, sql: str) -> tuple[Sequence[str], Iterator[Sequence[Any]]]:

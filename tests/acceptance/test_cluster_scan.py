@@ -280,7 +280,7 @@ def test_status_shows_every_scan_and_one_in_full(
     assert str(folder) in page
     assert "empty 1" in page
     everything = json.loads(cluster.ok("status", "--json"))
-    assert everything[0]["scan_id"] == scan_id
+    assert everything["scans"][0]["scan_id"] == scan_id
 
 
 @pytest.mark.parametrize("words", [["--format", "table"], ["--format", "csv"], []])
@@ -353,7 +353,8 @@ def test_everything_but_the_worker_runs_on_the_base_install(
 
 
 def _newest_scan(cluster: Command) -> int:
-    return max((scan["scan_id"] for scan in json.loads(cluster.ok("status", "--json"))), default=0)
+    scans = json.loads(cluster.ok("status", "--json"))["scans"]
+    return max((scan["scan_id"] for scan in scans), default=0)
 
 
 def _scan_where(cluster: Command, after: int, condition: str) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -48,6 +49,16 @@ def test_one_command_brings_a_folder_to_verdicts(first_scan: FirstScan) -> None:
     assert 'sql "SELECT' in first_scan.said
 
 
+def test_the_end_of_a_scan_says_where_the_time_went(first_scan: FirstScan) -> None:
+    (line,) = [line for line in first_scan.said.splitlines() if " was the wall: " in line]
+    shares = dict(re.findall(r"\b([a-z_]+) (\d+)%", line))
+    assert list(shares) == ["fetch", "look_up", "decode", "device", "store"]
+    assert all(int(share) <= 100 for share in shares.values())
+    rate = re.search(r" busy, ([\d.]+) images/s", line)
+    assert rate is not None
+    assert float(rate[1]) > 0
+
+
 def test_a_scan_without_a_model_says_what_its_model_is_not_good_for(first_scan: FirstScan) -> None:
     assert "for trying the system out, not for judging pictures" in first_scan.complaints
 
@@ -88,6 +99,7 @@ def test_the_worker_of_a_scan_leaves_with_it(local: Command, first_scan: FirstSc
 
 def test_a_finished_scan_has_nothing_to_resume(local: Command, first_scan: FirstScan) -> None:
     before = json.loads(local.ok("status", "--json", str(first_scan.scan_id)))
+    del before["workers"]  # who else is there is no part of a scan
     assert json.loads(local.ok("resume", "--json", str(first_scan.scan_id))) == before
 
 
@@ -206,7 +218,7 @@ def test_before_the_first_scan_reading_says_that_there_is_nothing(tmp_path: Path
 
 
 def _newest_scan(local: Command) -> int:
-    scans = json.loads(local.ok("status", "--json"))
+    scans = json.loads(local.ok("status", "--json"))["scans"]
     return int(scans[0]["scan_id"]) if scans else 0
 
 

@@ -90,6 +90,25 @@ def test_a_downgrade_leaves_an_empty_database(empty: Engine) -> None:
         assert upgrade(connection) == head_migration()
 
 
+def test_workers_of_a_database_made_before_they_told_their_stages_stay(empty: Engine) -> None:
+    from schema.database import _config  # noqa: PLC0415 - Alembic's way to the past
+
+    config = _config()
+    with empty.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(
+            text("""INSERT INTO ledger.workers (worker_id, hostname, pid, device, version)
+                    VALUES (gen_random_uuid(), 'h', 7, 'cpu', '0.1')""")
+        )
+    with pytest.raises(MigrationError, match=r"at migration 0001, .* run `fakesweep db upgrade`"):
+        _check(empty)
+    with empty.begin() as connection:
+        upgrade(connection)
+    _check(empty)
+    assert tuples(empty, "SELECT hostname, wall FROM workers") == [("h", None)]
+
+
 def test_a_database_ahead_of_this_code_is_refused_and_left_alone(empty: Engine) -> None:
     with empty.begin() as connection:
         upgrade(connection)

@@ -10,9 +10,12 @@ from sqlalchemy import Engine, make_url, text
 from schema.database import open_engine
 from schema.failures import FailureCode
 from schema.message import BatchImage, BatchMessage
+from schema.registry import record_stages, register_worker
 from schema.reports import query
 from schema.results import Claim, Outcome
+from schema.stages import Counts, Stage, StageCounts, Wall, report
 from tests.integration.ledger.rows import (
+    WORKER,
     add_model,
     ask,
     claimed,
@@ -49,6 +52,7 @@ def filled(postgres: str) -> Iterator[Engine]:
     _first_scan(engine)
     _second_scan(engine)
     _running_scan(engine)
+    _busy_worker(engine)
     yield engine
     engine.dispose()
 
@@ -100,6 +104,14 @@ def _running_scan(engine: Engine) -> None:
         record(engine, scan_id, [f"s3://archive/{number}/{n}.jpg" for n in range(10)])
     end(engine, scan_id)
     _fail(engine, take(engine)[0])
+
+
+def _busy_worker(engine: Engine) -> None:
+    busy = dict.fromkeys(Stage, StageCounts(640, 1.0, 10.0))
+    counts = Counts(10.0, busy | {Stage.DEVICE: StageCounts(640, 9.0, 10.0)})
+    with engine.begin() as connection:
+        register_worker(connection, WORKER, hostname="h", pid=7, device="cuda:0", version="0.1")
+        record_stages(connection, WORKER, report(counts), counts)
 
 
 def _fail(engine: Engine, message: BatchMessage) -> None:
@@ -155,6 +167,9 @@ def test_the_examples_are_found_and_answer_with_what_they_promise(filled: Engine
     (left,) = answer("FROM scan_progress")
     assert (left["submitted"], left["failed"], left["pending"]) == (40, 10, 30)
     assert left["seconds_left"] is not None
+    (worker,) = answer("FROM workers")
+    assert (worker["images_per_second"], worker["wall"]) == (64.0, "device")
+    assert (worker["decode_busy"], worker["device_busy"]) == (0.1, 0.9)
     (other_word,) = answer("FROM model_disagreements")
     assert (other_word["uri"], other_word["verdict_b"]) == ("s3://photos/2024/05/b.jpg", "real")
     assert {row["code"]: row["images"] for row in answer("min(message)")} == {
@@ -206,6 +221,11 @@ def test_every_function_is_documented_with_its_arguments(filled: Engine) -> None
 
 def test_every_failure_code_is_documented() -> None:
     assert _tables("| code | means |", DOCUMENT) == [[code.value for code in FailureCode]]
+
+
+def test_every_wall_is_documented() -> None:
+    (said,) = re.findall(r"^\| `wall` \| .*: (.+) \|$", DOCUMENT, re.MULTILINE)
+    assert said == ", ".join(f"`{wall}`" for wall in Wall)
 
 
 def test_no_example_touches_a_private_table() -> None:

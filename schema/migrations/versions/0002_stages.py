@@ -1,0 +1,28 @@
+"""What each worker tells of its stages, and the public view of the workers."""
+
+from importlib import resources
+
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Add the columns of a worker's report, and the view `workers`."""
+    here = resources.files("schema.migrations.versions")
+    op.get_bind().exec_driver_sql(
+        here.joinpath("0002_stages.sql").read_text("utf-8"),
+        execution_options={"no_parameters": True},
+    )
+
+
+def downgrade() -> None:
+    """Drop the view and what the workers told."""
+    op.get_bind().exec_driver_sql("""
+        DROP VIEW public.workers;
+        ALTER TABLE ledger.workers
+            DROP COLUMN stages_lately, DROP COLUMN stages_total, DROP COLUMN stages_at
+    """)

@@ -1,0 +1,197 @@
+"""A worker's stages as it counts them, and what follows: rates, busy shares, waits and the wall."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, astuple, dataclass
+from enum import StrEnum
+from typing import Any
+
+BUSY_SHARE = 0.5
+"""A resource that is in use for less of its capacity is not taken for the wall."""
+
+WAITING_CHUNKS = 1.0
+"""…unless so many chunks, on average, waited for it."""
+
+
+class Stage(StrEnum):
+    """The stages of a chunk of images, in order."""
+
+    FETCH = "fetch"
+    LOOK_UP = "look_up"
+    DECODE = "decode"
+    DEVICE = "device"
+    STORE = "store"
+
+
+class Wall(StrEnum):
+    """What keeps images from going faster: a stage, or the queue where work is waited for."""
+
+    FETCH = "fetch"
+    LOOK_UP = "look_up"
+    DECODE = "decode"
+    DEVICE = "device"
+    STORE = "store"
+    QUEUE = "queue"
+
+
+LOADING = (Stage.FETCH, Stage.LOOK_UP, Stage.DECODE)
+"""The stages of one loader process, which does them one after the other."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageCounts:
+    """What was counted in one stage; sums and differences of counts are counts again.
+
+    `capacity_seconds` is how long the stage could have been busy. `waits` counts the chunks that
+    waited before the stage, `wait_seconds` is for how long all of them together.
+    """
+
+    images: int = 0
+    busy_seconds: float = 0.0
+    capacity_seconds: float = 0.0
+    waits: int = 0
+    wait_seconds: float = 0.0
+
+    def __add__(self, other: "StageCounts") -> "StageCounts":
+        return StageCounts(*map(sum, zip(astuple(self), astuple(other), strict=True)))
+
+    def __sub__(self, other: "StageCounts") -> "StageCounts":
+        pairs = zip(astuple(self), astuple(other), strict=True)
+        return StageCounts(*(mine - theirs for mine, theirs in pairs))
+
+    @property
+    def busy(self) -> float:
+        """The share of its capacity that was in use."""
+        return self.busy_seconds / self.capacity_seconds if self.capacity_seconds else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What was counted in every stage over some seconds."""
+
+    seconds: float
+    stages: Mapping[Stage, StageCounts]
+
+    def __sub__(self, earlier: "Counts") -> "Counts":
+        return Counts(
+            self.seconds - earlier.seconds,
+            {stage: self.stages[stage] - earlier.stages[stage] for stage in Stage},
+        )
+
+    @property
+    def shows_work(self) -> bool:
+        """Whether anything went on at all."""
+        return any(one.images or one.busy_seconds or one.waits for one in self.stages.values())
+
+    def within(self, seconds: float) -> "Counts":
+        """Return the counts as those of the last `seconds` alone: the time before was idle."""
+        seconds = max(0.0, seconds)
+        if self.seconds <= seconds:
+            return self
+        left_out = 1 - seconds / self.seconds
+        return Counts(
+            seconds,
+            {
+                stage: one - StageCounts(capacity_seconds=one.capacity_seconds * left_out)
+                for stage, one in self.stages.items()
+            },
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what `counts_of` reads."""
+        return {
+            "seconds": round(self.seconds, 3),
+            "stages": {stage.value: _rounded(asdict(one)) for stage, one in self.stages.items()},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class StageShare:
+    """One stage over some seconds: its rate, and which share of its capacity was in use.
+
+    `wait_seconds` is how long a chunk waited before the stage on average, None where none did.
+    """
+
+    images_per_second: float
+    busy: float
+    wait_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class StageReport:
+    """Every stage over some seconds; `images_per_second` is that of fetching, as all pass it."""
+
+    seconds: float
+    images_per_second: float
+    wall: Wall
+    stages: Mapping[Stage, StageShare]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as one JSON object."""
+        return asdict(self)
+
+
+def counts_of(written: Mapping[str, Any]) -> Counts:
+    """Read counts from what `Counts.as_json` wrote."""
+    stages = {stage: StageCounts(**written["stages"][stage.value]) for stage in Stage}
+    return Counts(written["seconds"], stages)
+
+
+def shares_of(written: Mapping[str, Any]) -> dict[Stage, StageShare]:
+    """Read the stages of a report from what `StageReport.as_json` wrote."""
+    return {stage: StageShare(**written[stage.value]) for stage in Stage}
+
+
+def added_up(counts: Iterable[Counts]) -> Counts:
+    """Return what several workers counted side by side; the longest time is that of all."""
+    seconds = 0.0
+    stages = dict.fromkeys(Stage, StageCounts())
+    for one in counts:
+        seconds = max(seconds, one.seconds)
+        stages = {stage: stages[stage] + one.stages[stage] for stage in Stage}
+    return Counts(seconds, stages)
+
+
+def report(counts: Counts) -> StageReport:
+    """Say what follows from counts."""
+    shares = {
+        stage: StageShare(
+            images_per_second=round(one.images / counts.seconds, 1) if counts.seconds else 0.0,
+            busy=round(min(1.0, one.busy), 3),
+            wait_seconds=round(one.wait_seconds / one.waits, 3) if one.waits else None,
+        )
+        for stage, one in counts.stages.items()
+    }
+    return StageReport(
+        round(counts.seconds, 1), shares[Stage.FETCH].images_per_second, wall_of(counts), shares
+    )
+
+
+def wall_of(counts: Counts) -> Wall:
+    """Name the wall: the resource used most, where one is used for half its capacity or more.
+
+    Resources are the loaders (then it is the longest of their stages), the device and the store.
+    Where none is, it is the one that at least one chunk on average waited for, else the queue.
+    """
+    stages = counts.stages
+    loading = max(LOADING, key=lambda stage: stages[stage].busy_seconds)
+    used = {
+        loading: sum(stages[stage].busy for stage in LOADING),
+        Stage.DEVICE: stages[Stage.DEVICE].busy,
+        Stage.STORE: stages[Stage.STORE].busy,
+    }
+    most_used = max(used, key=lambda stage: used[stage])
+    if used[most_used] >= BUSY_SHARE:
+        return Wall(most_used)
+    waited = {
+        loading: stages[Stage.FETCH].wait_seconds,
+        Stage.DEVICE: stages[Stage.DEVICE].wait_seconds,
+    }
+    awaited = max(waited, key=lambda stage: waited[stage])
+    worker_seconds = stages[Stage.DEVICE].capacity_seconds  # a worker has one device
+    if waited[awaited] and waited[awaited] >= WAITING_CHUNKS * worker_seconds:
+        return Wall(awaited)
+    return Wall.QUEUE
+
+
+def _rounded(counts: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(count, 3) for name, count in counts.items()}

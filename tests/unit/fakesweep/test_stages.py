@@ -1,0 +1,54 @@
+from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import UUID
+
+from fakesweep.stages import past_wall, worker_line
+from schema.reports import WorkerReport
+from schema.stages import Stage, StageReport, StageShare, Wall
+
+SHARES = dict(
+    zip(
+        Stage,
+        [
+            StageShare(812.04, 0.012, 0.0),
+            StageShare(812.04, 0.004, None),
+            StageShare(812.04, 0.93, None),
+            StageShare(640.0, 0.4, 0.114),
+            StageShare(809.0, 0.05, None),
+        ],
+        strict=True,
+    )
+)
+REPORT = StageReport(3.2, 812.04, Wall.DECODE, SHARES)
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+WORKER = WorkerReport(
+    UUID(int=1), "gpu-3", 4_711, "cuda:0", "0.1.0", 812.04, "decode", SHARES, NOON, NOON, NOON
+)
+IN_WORDS = (
+    "fetch 1% look_up 0% decode 93% device 40% store 5% busy, 812.0 images/s; "
+    "chunks waited 0.00 s for a loader, 0.11 s for the device"
+)
+
+
+def test_the_end_of_a_scan_names_the_wall_and_why() -> None:
+    assert past_wall(REPORT) == f"decode was the wall: {IN_WORDS}"
+
+
+def test_where_no_chunk_waited_nothing_is_said_about_it() -> None:
+    never = {stage: replace(share, wait_seconds=None) for stage, share in SHARES.items()}
+    assert past_wall(replace(REPORT, stages=never)).endswith("busy, 812.0 images/s")
+
+
+def test_a_worker_is_one_line_with_its_host_device_rate_and_wall() -> None:
+    assert worker_line(WORKER) == (
+        f"gpu-3 (process 4711) on cuda:0: decode is the wall: {IN_WORDS}"
+    )
+    waiting = worker_line(replace(WORKER, wall="queue"))
+    assert waiting.startswith("gpu-3 (process 4711) on cuda:0: the queue is the wall: ")
+
+
+def test_a_worker_that_told_nothing_yet_is_shown_too() -> None:
+    silent = replace(WORKER, wall=None, stages=None, images_per_second=None, measured_at=None)
+    assert worker_line(silent) == (
+        "gpu-3 (process 4711) on cuda:0: nothing is known of its work yet"
+    )
