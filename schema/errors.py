@@ -6,6 +6,7 @@ FakesweepError
 ├── CatalogueError      a model or policy is unknown or badly described
 ├── ModelError          a checkpoint cannot be loaded, or contradicts its labels
 ├── DeviceError         the device the models run on is broken; no image is to blame
+├── LoadersError        the processes that fetch and decode cannot be started
 ├── DatabaseError       PostgreSQL does not answer, or refuses
 │   └── MigrationError  the database is at another migration than this code
 ├── BrokerError         the broker does not answer
@@ -36,6 +37,10 @@ class ModelError(FakesweepError):
 
 class DeviceError(FakesweepError):
     """The device the models run on is broken; no image is to blame."""
+
+
+class LoadersError(FakesweepError):
+    """The processes that fetch and decode cannot be started; no image is to blame."""
 
 
 class DatabaseError(FakesweepError):

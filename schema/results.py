@@ -159,8 +159,9 @@ class Content:
 class Judgement:
     """One model's answer for one image.
 
-    `scores` are the probabilities in the order of the model's labels; None where they were
-    known before and only looked up.
+    `scores` are the probabilities in the order of the model's labels; None where the ledger
+    holds them already. `is_repeated` says that they were found for a copy of the content, whose
+    rows may not be stored yet.
     """
 
     model_id: int
@@ -168,6 +169,7 @@ class Judgement:
     kind: Kind
     verdict: VerdictWord
     scores: tuple[float, ...] | None
+    is_repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +202,7 @@ class Outcome:
         """The one word for it: failed, reused where no model had to run, else classified."""
         if self.failure is not None:
             return ImageStatus.FAILED
-        if all(judgement.scores is None for judgement in self.judgements):
+        if all(one.scores is None or one.is_repeated for one in self.judgements):
             return ImageStatus.REUSED
         return ImageStatus.CLASSIFIED
 

@@ -51,21 +51,37 @@ class Settings(BaseSettings):
     models: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_words)] = Field(
         (), description="Models a worker loads first and a scan uses by itself, separated by commas"
     )
+    preset: Literal["224", "512"] | None = Field(
+        None, description="224 or 512: sizes for a GPU with models of so many pixels a side"
+    )
     device: str = Field(
         "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N"
     )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="auto (bfloat16 where the hardware has it), float32 or bfloat16"
+    )
     device_batch_images: int = Field(
-        64, ge=1, le=4_096, description="Images scored in one call of the model"
+        0,
+        ge=0,
+        le=4_096,
+        description="Images scored in one call of the model; 0: the worker's choice",
     )
     batches_in_flight: int = Field(
         4, ge=1, le=64, description="Batches a worker process works on at once"
     )
+    loaders: int = Field(
+        0, ge=0, le=512, description="Processes that fetch and decode; 0: two per core"
+    )
     cpu_threads: int = Field(0, ge=0, description="Threads of the model on a CPU; 0: one per core")
     fetch_concurrency: int = Field(
-        16, ge=1, le=512, description="Images fetched at once for each batch in flight"
+        16, ge=1, le=512, description="Images fetched at once by each loader process"
     )
     loader_memory_bytes: int = Field(
         4 * 1024**3, ge=512 * 1024**2, description="Memory of each process that decodes images"
+    )
+    decode: Literal["exact", "fast"] = Field(
+        "exact",
+        description="exact (the model's own pixels) or fast (JPEGs scaled while decoded)",
     )
     decode_timeout_seconds: float = Field(
         30.0, gt=0, description="An image that takes longer to decode fails as corrupt"
@@ -103,6 +119,20 @@ class Settings(BaseSettings):
     def names_cluster(self) -> bool:
         """Whether the operator named both servers, so that nothing local is to be started."""
         return self.database_url is not None and self.broker_url is not None
+
+
+PRESETS: dict[str, dict[str, int]] = {
+    "224": {"device_batch_images": 256, "batches_in_flight": 16},
+    "512": {"device_batch_images": 64, "batches_in_flight": 8},
+}
+"""What a preset sets, where nobody set it: at 224 decoding is the wall, at 512 the model is."""
+
+
+def with_preset(settings: Settings) -> Settings:
+    """Return the settings with what their preset says of those that were not set."""
+    chosen = PRESETS[settings.preset] if settings.preset else {}
+    left = {name: chosen[name] for name in chosen if name not in settings.model_fields_set}
+    return settings.model_copy(update=left)
 
 
 def read_settings() -> Settings:

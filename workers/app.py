@@ -9,7 +9,7 @@ from celery import Celery, signals
 from schema.errors import FakesweepError
 from schema.logs import set_up_logging
 from schema.queues import QUEUES, celery_settings
-from schema.settings import Settings, read_settings
+from schema.settings import Settings, read_settings, with_preset
 from workers.work import Work, open_work
 
 log = structlog.get_logger(__name__)
@@ -26,9 +26,9 @@ class _Process:
 
 
 def configure(settings: Settings) -> None:
-    """Let the app run by these settings."""
-    _Process.settings = settings
-    app.conf.update(celery_settings(settings))
+    """Let the app run by these settings, and by their preset."""
+    _Process.settings = with_preset(settings)
+    app.conf.update(celery_settings(_Process.settings))
 
 
 def current_work() -> Work:

@@ -1,11 +1,8 @@
 """A chunk of images in a loader: fetched, its known scores looked up, what is new prepared."""
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 
-import numpy as np
 import structlog
 
 from schema.failures import CorruptImage, ImageFailure, failure_of
@@ -14,16 +11,17 @@ from schema.results import Content, KnownScore, known_scores
 from workers.loaders import Loader, LoaderLost
 from workers.models.load import LoadedModel
 from workers.models.preprocess import Pixels
+from workers.recent import ScoreKey, Scores
 from workers.stages import Stage
 from workers.work import Work
+
+CHUNK_IMAGES = 64
+"""Images that a loader works on at a time."""
 
 log = structlog.get_logger(__name__)
 
 Models = Mapping[int, LoadedModel]
 """The models of a scan, by their row in the ledger."""
-
-ScoreKey = tuple[bytes, int]
-"""SHA-256 of a content, and a model's row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,41 +36,68 @@ class Prepared:
 class Loaded:
     """What a loader made of a chunk: the content of each image, and the pixels of new contents.
 
-    Images that are not among `contents` did not fit into the loader; they come again.
+    `known` are scores that the ledger holds, `repeated` such as this worker found lately.
     """
 
-    contents: Mapping[BatchImage, Content | ImageFailure]
-    prepared: Mapping[bytes, Prepared | ImageFailure]
+    contents: dict[BatchImage, Content | ImageFailure] = field(default_factory=dict)
+    known: dict[ScoreKey, KnownScore] = field(default_factory=dict)
+    repeated: dict[ScoreKey, Scores] = field(default_factory=dict)
+    prepared: dict[bytes, Prepared | ImageFailure] = field(default_factory=dict)
+
+    def has(self, digest: bytes, model_row: int) -> bool:
+        """Tell whether this model need not score this content."""
+        key = (digest, model_row)
+        return key in self.known or key in self.repeated
+
+    def add(self, other: "Loaded") -> None:
+        """Take over what another loader made of other images."""
+        self.contents.update(other.contents)
+        self.known.update(other.known)
+        self.repeated.update(other.repeated)
+        self.prepared.update(other.prepared)
 
 
-def load(
-    chunk: Sequence[BatchImage],
-    models: Models,
-    known: dict[ScoreKey, KnownScore],
-    work: Work,
-) -> Loaded:
+def chunked(images: Sequence[BatchImage]) -> Iterator[Sequence[BatchImage]]:
+    """Cut a batch's images into chunks, in their order."""
+    for start in range(0, len(images), CHUNK_IMAGES):
+        yield images[start : start + CHUNK_IMAGES]
+
+
+def load(chunk: Sequence[BatchImage], models: Models, work: Work) -> Loaded:
     """Fetch a chunk, find its known scores, and prepare what is new, all in one loader process.
 
     Where the loader is lost, each image is tried alone: only one that does it again fails.
     """
+    loaded = Loaded()
     try:
         with work.loaders.one() as loader:
-            with work.stages.timed(Stage.FETCH, len(chunk)):
-                contents = fetch(chunk, loader)
-            with work.stages.timed(Stage.LOOK_UP, len(contents)):
-                known |= look_up(contents.values(), models, work)
-            with work.stages.timed(Stage.DECODE, len(contents)):
-                return Loaded(contents, prepare(chunk, contents, known, models, loader))
+            while left := [image for image in chunk if image not in loaded.contents]:
+                load_some(left, models, loader, loaded, work)
     except LoaderLost as lost:
         log.warning("loader_lost", images=len(chunk), reason=str(lost))
         if len(chunk) == 1:
             failure = CorruptImage(f"it broke the process that decoded it: {lost}")
-            return Loaded({chunk[0]: failure}, {})
-    alone = [load([image], models, known, work) for image in chunk]
-    return Loaded(
-        {image: found for one in alone for image, found in one.contents.items()},
-        {digest: found for one in alone for digest, found in one.prepared.items()},
-    )
+            return Loaded({chunk[0]: failure})
+        loaded = Loaded()
+        for image in chunk:
+            loaded.add(load([image], models, work))
+    return loaded
+
+
+def load_some(
+    chunk: Sequence[BatchImage], models: Models, loader: Loader, loaded: Loaded, work: Work
+) -> None:
+    """Bring as many images of a chunk into `loaded` as the loader has room for."""
+    with work.stages.timed(Stage.FETCH, len(chunk)):
+        contents = fetch(chunk, loader)
+    with work.stages.timed(Stage.LOOK_UP, len(contents)):
+        digests = {one.sha256 for one in contents.values() if isinstance(one, Content)}
+        loaded.known.update(look_up(digests, models, work))
+        keys = ((digest, row) for digest in digests for row in models)
+        loaded.repeated.update(work.recent.find(key for key in keys if key not in loaded.known))
+    with work.stages.timed(Stage.DECODE, len(contents)):
+        loaded.prepared.update(prepare(chunk, contents, loaded, models, loader))
+    loaded.contents.update(contents)
 
 
 def fetch(chunk: Sequence[BatchImage], loader: Loader) -> dict[BatchImage, Content | ImageFailure]:
@@ -88,11 +113,8 @@ def fetch(chunk: Sequence[BatchImage], loader: Loader) -> dict[BatchImage, Conte
     return contents
 
 
-def look_up(
-    contents: Iterable[Content | ImageFailure], models: Models, work: Work
-) -> dict[ScoreKey, KnownScore]:
-    """Return the scores that these contents have already by these very models."""
-    digests = {content.sha256 for content in contents if isinstance(content, Content)}
+def look_up(digests: Iterable[bytes], models: Models, work: Work) -> dict[ScoreKey, KnownScore]:
+    """Return the scores that the ledger holds of these contents by these very models."""
     with work.engine.begin() as connection:
         return known_scores(connection, sorted(digests), list(models))
 
@@ -100,7 +122,7 @@ def look_up(
 def prepare(
     chunk: Sequence[BatchImage],
     contents: Mapping[BatchImage, Content | ImageFailure],
-    known: Mapping[ScoreKey, KnownScore],
+    loaded: Loaded,
     models: Models,
     loader: Loader,
 ) -> dict[bytes, Prepared | ImageFailure]:
@@ -113,27 +135,22 @@ def prepare(
     wanted: dict[bytes, tuple[int, Content]] = {}
     for number, image in enumerate(chunk):  # the loader knows images by their place in the chunk
         content = contents.get(image)
-        if isinstance(content, Content) and any(
-            (content.sha256, row) not in known for row in models
+        if (
+            isinstance(content, Content)
+            and content.sha256 not in loaded.prepared
+            and not all(loaded.has(content.sha256, row) for row in models)
         ):
             wanted.setdefault(content.sha256, (number, content))
     by_number = dict(wanted.values())
     prepared: dict[bytes, Prepared | ImageFailure] = {}
-    for reply in loader.decode(list(by_number), [way and asdict(way) for way in ways]):
+    for reply, pixels in loader.decode(list(by_number), [way and asdict(way) for way in ways]):
         content = by_number[reply["number"]]
         match reply:
             case {"failure": code, "message": message}:
                 prepared[content.sha256] = failure_of(code, message)
-            case {"content": facts, "pixels": places}:
-                pixels = [read_pixels(loader, place) for place in places]
+            case {"content": facts}:
                 prepared[content.sha256] = Prepared(
                     replace(content, **facts),
                     {row: pixels[ways.index(way)] for row, way in steps.items()},
                 )
     return prepared
-
-
-def read_pixels(loader: Loader, place: Mapping[str, Any]) -> Pixels:
-    """Copy an image's pixels out of the memory shared with a loader, [height, width, 3]."""
-    shape = tuple(place["shape"])
-    return np.frombuffer(loader.pixels(place["offset"], math.prod(shape)), np.uint8).reshape(shape)

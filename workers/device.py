@@ -4,32 +4,37 @@ import heapq
 import itertools
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from schema.failures import ImageFailure
 from schema.words import Lane
+from workers.endings import vital_thread
+from workers.lanes import ORDER
 from workers.models.load import LoadedModel
 
 Answer = tuple[float, ...] | ImageFailure
 
-_ORDER = {lane: place for place, lane in enumerate(Lane)}
+WAITING_CALLS = 2
+"""Bulk images wait outside while so many full calls of them are waiting inside already."""
 
 
 @dataclass(order=True, slots=True)
 class _Request:
-    """Images that one batch wants scored; `asked` of them are on their way to the device."""
+    """Images that one chunk wants scored; `asked` of them are on their way to the device."""
 
     lane_order: int
     number: int
     model: LoadedModel = field(compare=False)
     inputs: Sequence[Any] = field(compare=False)
+    since: float = field(default_factory=time.monotonic, compare=False)
     asked: int = field(default=0, compare=False)
     answers: dict[int, Answer] = field(default_factory=dict, compare=False)
-    error: BaseException | None = field(default=None, compare=False)
-    done: threading.Event = field(default_factory=threading.Event, compare=False)
+    future: Future[list[Answer]] = field(default_factory=Future, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,20 +46,28 @@ class _Share:
     inputs: Sequence[Any]
 
 
-class Device:
-    """Scores for many threads at once, in calls of at most `batch_images` images of one model.
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A call of the model that is under way; `wait` returns its answers."""
 
-    `busy_seconds` is how long the device has been at work since the start.
+    shares: Sequence[_Share]
+    wait: Callable[[], Sequence[Answer]]
+
+
+class Device:
+    """Scores for many threads at once, in full calls of one model each.
+
+    `waited` is told how many seconds each request waited for its first call.
     """
 
-    def __init__(self, batch_images: int) -> None:
-        self.busy_seconds = 0.0
-        self._batch_images = batch_images
+    def __init__(self, waited: Callable[[float], None] = lambda _seconds: None) -> None:
+        self._waited = waited
+        self._busy: tuple[float, float | None] = (0.0, None)
         self._numbers = itertools.count()
         self._waiting: list[_Request] = []
         self._changed = threading.Condition()
         self._is_closing = False
-        self._thread = threading.Thread(target=self._work, name="device", daemon=True)
+        self._thread = vital_thread("device", self._work)
 
     @contextmanager
     def running(self) -> Iterator["Device"]:
@@ -65,52 +78,71 @@ class Device:
         finally:
             with self._changed:
                 self._is_closing = True
-                self._changed.notify()
+                self._changed.notify_all()
             self._thread.join()
 
-    def classify(self, model: LoadedModel, inputs: Sequence[Any], lane: Lane) -> list[Answer]:
-        """Return the answer for each image, in order; blocks until all are there.
+    @property
+    def busy_seconds(self) -> float:
+        """How long the device has been at work since the start, up to now."""
+        seconds, since = self._busy
+        return seconds if since is None else seconds + time.monotonic() - since
 
-        Raises:
-            DeviceError: the device is broken.
+    def submit(self, model: LoadedModel, inputs: Sequence[Any], lane: Lane) -> Future[list[Answer]]:
+        """Return where the answer for each image will be, in order, or a DeviceError.
+
+        Blocks while bulk images enough for the next calls wait already, so that decoded images
+        do not pile up in memory.
         """
+        request = _Request(ORDER[lane], next(self._numbers), model, inputs)
         if not inputs:
-            return []
-        request = _Request(_ORDER[lane], next(self._numbers), model, inputs)
+            request.future.set_result([])
+            return request.future
         with self._changed:
+            if lane is Lane.BULK:
+                self._changed.wait_for(
+                    lambda: self._images_waiting() < WAITING_CALLS * model.call_images
+                )
             heapq.heappush(self._waiting, request)
-            self._changed.notify()
-        request.done.wait()
-        if request.error is not None:
-            raise request.error
-        return [request.answers[number] for number in range(len(inputs))]
+            self._changed.notify_all()
+        return request.future
+
+    def _images_waiting(self) -> int:
+        return sum(len(request.inputs) - request.asked for request in self._waiting)
 
     def _work(self) -> None:
+        under_way: deque[_Call] = deque()
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._is_closing)
-                if not self._waiting:
-                    return
+                if not under_way:
+                    self._changed.wait_for(lambda: self._waiting or self._is_closing)
+                    if not self._waiting:
+                        return
                 shares = self._gather()
-            if not shares:
-                continue
-            started = time.monotonic()
-            self._answer(shares)
-            self.busy_seconds += time.monotonic() - started
+            self._busy = (self._busy[0], time.monotonic())
+            calls_ahead = 0
+            if shares:
+                model = shares[0].request.model
+                inputs = [one for share in shares for one in share.inputs]
+                under_way.append(_Call(shares, model.start(inputs)))
+                calls_ahead = model.engine.calls_ahead
+            while len(under_way) > calls_ahead:
+                _answer(under_way.popleft())
+            self._busy = (self.busy_seconds, None)
 
     def _gather(self) -> list[_Share]:
         """Take images for one call, of the first request's model, from the first requests on."""
-        model = self._waiting[0].model
-        room = self._batch_images
         shares: list[_Share] = []
         kept: list[_Request] = []
+        room = self._waiting[0].model.call_images if self._waiting else 0
         while self._waiting and room:
             request = heapq.heappop(self._waiting)
-            if request.error is not None:
+            if request.future.done():  # an earlier call broke it
                 continue
-            if request.model is not model:
+            if shares and request.model is not shares[0].request.model:
                 kept.append(request)
                 continue
+            if not request.asked:
+                self._waited(time.monotonic() - request.since)
             inputs = request.inputs[request.asked : request.asked + room]
             shares.append(_Share(request, request.asked, inputs))
             room -= len(inputs)
@@ -119,19 +151,22 @@ class Device:
                 kept.append(request)
         for request in kept:
             heapq.heappush(self._waiting, request)
+        self._changed.notify_all()
         return shares
 
-    def _answer(self, shares: Sequence[_Share]) -> None:
-        try:
-            inputs = [one for share in shares for one in share.inputs]
-            answers = iter(shares[0].request.model.classify(inputs))
-            for share in shares:
-                own = itertools.islice(answers, len(share.inputs))
-                share.request.answers |= dict(enumerate(own, share.first))
-        except BaseException as error:  # noqa: BLE001 - raised again in the threads that wait
-            for share in shares:
-                share.request.error = error
-        for share in shares:
-            request = share.request
-            if request.error is not None or len(request.answers) == len(request.inputs):
-                request.done.set()
+
+def _answer(call: _Call) -> None:
+    """Wait for a call, and hand each request its answers once it has all of them."""
+    try:
+        answers = iter(call.wait())
+    except Exception as error:  # noqa: BLE001 - raised again where the answers are waited for
+        for share in call.shares:
+            if not share.request.future.done():
+                share.request.future.set_exception(error)
+        return
+    for share in call.shares:
+        request = share.request
+        own = itertools.islice(answers, len(share.inputs))
+        request.answers |= dict(enumerate(own, share.first))
+        if len(request.answers) == len(request.inputs) and not request.future.done():
+            request.future.set_result([request.answers[n] for n in range(len(request.inputs))])

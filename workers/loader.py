@@ -11,10 +11,12 @@ import os
 import resource
 import signal
 import sys
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -24,11 +26,19 @@ from schema.failures import CorruptImage, ImageFailure, SourceUnavailable, TooMa
 from schema.settings import Settings
 from workers.decode import decode
 from workers.fetch import Fetcher, open_fetcher
+from workers.memory import keep_freed_memory
 from workers.models.preprocess import Preprocessing
 from workers.wording import one_line
 
 Reply = dict[str, Any]
 
+KEPT_BYTES = 256 * 1024**2
+"""Memory that a loader keeps at hand between images."""
+
+GATHERED_SECONDS = 0.25
+"""How long an answer may wait for others to travel with it."""
+
+_NICENESS = 5
 _PR_SET_PDEATHSIG = 1
 _FACTS = ("width", "height", "format", "frame_count")
 
@@ -40,19 +50,20 @@ def main() -> None:
     connection = Connection(socket_fd)
     settings = Settings(**json.loads(connection.recv_bytes()))
     _limit_memory(settings.loader_memory_bytes)
+    os.nice(_NICENESS)  # the processor goes to the device's thread first
     with (
         open_fetcher(settings) as fetcher,
         ThreadPoolExecutor(settings.fetch_concurrency, thread_name_prefix="fetch") as threads,
     ):
         loader = Loader(settings, fetcher, threads, pixels_fd)
-        connection.send_bytes(b"{}")
+        connection.send_bytes(b"[]")
         while True:
             try:
                 request = json.loads(connection.recv_bytes())
             except EOFError:
                 return
-            for reply in loader.replies(request):
-                connection.send_bytes(json.dumps(reply).encode())
+            for replies in gathered(loader.replies(request)):
+                connection.send_bytes(json.dumps(replies).encode())
 
 
 class Loader:
@@ -66,6 +77,7 @@ class Loader:
         self._threads = threads
         self._pixels_fd = pixels_fd
         self._bodies: dict[int, bytes] = {}
+        self._held_bytes = 0
 
     def replies(self, request: dict[str, Any]) -> Iterator[Reply]:
         """Yield a reply for each image of a request, whatever becomes of it."""
@@ -78,44 +90,55 @@ class Loader:
     def _fetch(self, uris: Sequence[str]) -> Iterator[Reply]:
         """Fetch images at once, but no more of them than the loader can hold."""
         self._bodies.clear()
+        self._held_bytes = 0
         left = deque(enumerate(uris))
-        running: dict[Future[bytes | ImageFailure], int] = {}
+        running = 0
+        fetched: SimpleQueue[tuple[int, bytes | ImageFailure]] = SimpleQueue()
         while left or running:
-            while left and len(running) < self._settings.fetch_concurrency and self._has_room():
-                number, uri = left.popleft()
-                running[self._threads.submit(self._fetch_one, uri)] = number
+            while left and running < self._settings.fetch_concurrency and self._has_room():
+                self._threads.submit(self._fetch_one, *left.popleft(), fetched)
+                running += 1
             if not running:
                 yield from ({"number": number, "postponed": True} for number, _ in left)
                 return
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for one in done:
-                yield self._fetched(running.pop(one), one.result())
+            yield self._fetched(*fetched.get())
+            running -= 1
 
     def _has_room(self) -> bool:
-        return sum(map(len, self._bodies.values())) < self._settings.loader_memory_bytes / 4
+        return self._held_bytes < self._settings.loader_memory_bytes / 4
 
     def _fetched(self, number: int, fetched: bytes | ImageFailure) -> Reply:
         if isinstance(fetched, ImageFailure):
             return _failed(number, fetched)
         self._bodies[number] = fetched
+        self._held_bytes += len(fetched)
         digest = hashlib.sha256(fetched).hexdigest()
         return {"number": number, "sha256": digest, "size_bytes": len(fetched)}
 
-    def _fetch_one(self, uri: str) -> bytes | ImageFailure:
+    def _fetch_one(
+        self, number: int, uri: str, fetched: "SimpleQueue[tuple[int, bytes | ImageFailure]]"
+    ) -> None:
+        found: bytes | ImageFailure
         try:
-            return self._fetcher.fetch(uri)
+            found = self._fetcher.fetch(uri)
         except ImageFailure as failure:
-            return failure
+            found = failure
         except MemoryError:
-            return SourceUnavailable("this loader has no memory left to fetch it into")
+            found = SourceUnavailable("this loader has no memory left to fetch it into")
         except Exception as error:  # noqa: BLE001 - one image never fails its batch
-            return SourceUnavailable(f"fetching raised {error!r}")
+            found = SourceUnavailable(f"fetching raised {error!r}")
+        fetched.put((number, found))
 
     def _decode(self, numbers: Sequence[int], steps: Sequence[Any]) -> Iterator[Reply]:
+        """Decode images, but no more of them than the loader can hold the pixels of."""
         ways = [None if step is None else Preprocessing.from_json(step) for step in steps]
-        os.ftruncate(self._pixels_fd, 0)
+        if os.fstat(self._pixels_fd).st_size > KEPT_BYTES:
+            os.ftruncate(self._pixels_fd, 0)
         end = 0
         for number in numbers:
+            if end > self._settings.loader_memory_bytes / 4:
+                yield {"number": number, "postponed": True}
+                continue
             try:
                 reply, end = self._decode_one(self._bodies.pop(number), ways, end)
                 yield {"number": number, **reply}
@@ -126,20 +149,39 @@ class Loader:
             except Exception as error:  # noqa: BLE001 - one image never fails its batch
                 yield _failed(number, CorruptImage(f"decoding raised {error!r}"))
 
+    def _needed_side(self, ways: Sequence[Preprocessing | None]) -> int | None:
+        """Return how many pixels a side needs, for all models; None where each one counts."""
+        if self._settings.decode == "exact":
+            return None
+        sides = [None if way is None else way.needed_side for way in ways]
+        known = [side for side in sides if side is not None]
+        return max(known) if len(known) == len(sides) else None
+
     def _decode_one(
         self, body: bytes, ways: Sequence[Preprocessing | None], end: int
     ) -> tuple[Reply, int]:
-        image = decode(body, self._settings.max_image_pixels)
+        image = decode(body, self._settings.max_image_pixels, self._needed_side(ways))
         places = []
         for way in ways:
             pixels = np.asarray(image.pixels) if way is None else way.prepare(image.pixels)
             os.pwrite(self._pixels_fd, np.ascontiguousarray(pixels).data, end)
             places.append({"offset": end, "shape": pixels.shape})
             end += pixels.nbytes
-        known = {
-            name: getattr(image, name) for name in ("width", "height", "format", "frame_count")
-        }
+        known = {name: getattr(image, name) for name in _FACTS}
         return {"content": known, "pixels": places}, end
+
+
+def gathered(replies: Iterator[Reply]) -> Iterator[list[Reply]]:
+    """Yield replies in groups, so that not each of them wakes the worker."""
+    group: list[Reply] = []
+    sent = time.monotonic()
+    for reply in replies:
+        group.append(reply)
+        if time.monotonic() - sent > GATHERED_SECONDS:
+            yield group
+            group, sent = [], time.monotonic()
+    if group:
+        yield group
 
 
 def _failed(number: int, failure: ImageFailure) -> Reply:
@@ -151,6 +193,7 @@ def _limit_memory(loader_memory_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (loader_memory_bytes, loader_memory_bytes))
     resource.setrlimit(resource.RLIMIT_FSIZE, (loader_memory_bytes, loader_memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    keep_freed_memory(min(KEPT_BYTES, loader_memory_bytes // 4))
 
 
 def _die_with(owner: int) -> None:

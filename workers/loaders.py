@@ -1,6 +1,7 @@
 """The loader processes of a worker: started, lent to one chunk of images at a time, replaced."""
 
 import json
+import math
 import os
 import queue
 import socket
@@ -11,10 +12,13 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any
 
+import numpy as np
 import structlog
 
+from schema.errors import LoadersError
 from schema.settings import PREFIX, Settings
 from workers.fetch.attempts import DEADLINE_STALLS
+from workers.models.preprocess import Pixels
 
 START_SECONDS = 60.0
 FETCH_SLACK_SECONDS = 30.0
@@ -22,7 +26,7 @@ FETCH_SLACK_SECONDS = 30.0
 TOLD = {
     name
     for name in Settings.model_fields
-    if name.startswith(("fetch_", "s3_", "max_image_", "loader_"))
+    if name.startswith(("fetch_", "s3_", "max_image_", "loader_", "decode"))
 }
 """The settings a loader is told: what it needs to fetch and decode, and no more."""
 
@@ -58,7 +62,7 @@ class Loader:
         self._is_ready = False
 
     def fetch(self, uris: Sequence[str]) -> Iterator[Reply]:
-        """Fetch a chunk of images; yield a reply for each as it comes.
+        """Fetch a chunk of images; yield a reply for each, in any order.
 
         Raises:
             LoaderLost: the process died, or did not answer in time.
@@ -66,18 +70,48 @@ class Loader:
         longest = DEADLINE_STALLS * self._settings.fetch_timeout_seconds + FETCH_SLACK_SECONDS
         yield from self._ask({"fetch": list(uris)}, len(uris), longest)
 
-    def decode(self, numbers: Sequence[int], steps: Sequence[Any]) -> Iterator[Reply]:
-        """Decode and prepare images of the fetched chunk; yield a reply for each, in order.
+    def decode(
+        self, numbers: Sequence[int], steps: Sequence[Any]
+    ) -> Iterator[tuple[Reply, list[Pixels]]]:
+        """Decode and prepare images of the fetched chunk; yield a reply for each, and its pixels.
+
+        The pixels are uint8 [height, width, 3], one for each of the steps.
 
         Raises:
             LoaderLost: the process died, or took too long over one image.
         """
-        request = {"decode": list(numbers), "steps": list(steps)}
-        yield from self._ask(request, len(numbers), self._settings.decode_timeout_seconds)
+        left = list(numbers)
+        while left:
+            request = {"decode": left, "steps": list(steps)}
+            replies = list(self._ask(request, len(left), self._settings.decode_timeout_seconds))
+            left = [reply["number"] for reply in replies if "postponed" in reply]
+            places = [place for reply in replies for place in reply.get("pixels", ())]
+            memory = self._read(sum(math.prod(place["shape"]) for place in places))
+            for reply in replies:
+                if "postponed" not in reply:
+                    yield reply, [_view(memory, place) for place in reply.get("pixels", ())]
 
-    def pixels(self, offset: int, size_bytes: int) -> bytes:
-        """Return pixels that a reply to `decode` spoke of; they last until the next request."""
-        return os.pread(self._pixels_fd, size_bytes, offset)
+    def _read(self, size_bytes: int) -> Pixels:
+        """Copy so many bytes out of the memory shared with the process, all at once."""
+        memory = np.empty(size_bytes, np.uint8)
+        read = 0
+        while read < size_bytes:
+            read += os.preadv(self._pixels_fd, [memory[read:].data], read)
+        return memory
+
+    def wait_until_ready(self) -> None:
+        """Wait until the process has started.
+
+        Raises:
+            LoadersError: it does not start.
+        """
+        if self._is_ready:
+            return
+        try:
+            self._receive(START_SECONDS)
+        except (LoaderLost, EOFError, OSError) as error:
+            raise LoadersError(f"no loader process starts: {self._last_words()}") from error
+        self._is_ready = True
 
     def close(self) -> None:
         """End the process, at once."""
@@ -87,22 +121,27 @@ class Loader:
         os.close(self._pixels_fd)
 
     def _ask(self, request: Mapping[str, Any], replies: int, seconds: float) -> Iterator[Reply]:
-        """Yield the replies to a request, each within so many seconds of the one before."""
+        """Yield the replies to a request, each within so many seconds of the one before.
+
+        Raises:
+            LoaderLost: the process died, or did not answer in time.
+            LoadersError: it never was ready, so no image is to blame.
+        """
         try:
-            if not self._is_ready:
-                self._receive(START_SECONDS)
-                self._is_ready = True
+            self.wait_until_ready()
             self._connection.send_bytes(json.dumps(request).encode())
-            for _ in range(replies):
-                yield self._receive(seconds)
+            while replies:
+                some = self._receive(seconds)
+                replies -= len(some)
+                yield from some
         except (EOFError, OSError) as error:
             raise LoaderLost(self._last_words()) from error
 
-    def _receive(self, seconds: float) -> Reply:
+    def _receive(self, seconds: float) -> list[Reply]:
         if not self._connection.poll(seconds):
             raise LoaderLost(f"the loader did not answer within {seconds:g} s")
-        reply: Reply = json.loads(self._connection.recv_bytes())
-        return reply
+        replies: list[Reply] = json.loads(self._connection.recv_bytes())
+        return replies
 
     def _last_words(self) -> str:
         self._process.kill()
@@ -111,12 +150,12 @@ class Loader:
 
 
 class Loaders:
-    """As many loaders as batches are in flight, so that a chunk never waits for one."""
+    """So many loader processes, each lent to one thread at a time."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, count: int) -> None:
         self._settings = settings
         self._idle: queue.LifoQueue[Loader] = queue.LifoQueue()
-        for _ in range(settings.batches_in_flight):
+        for _ in range(count):
             self._idle.put(Loader(settings))
 
     @contextmanager
@@ -128,10 +167,16 @@ class Loaders:
         except BaseException:
             # Whatever broke off, the loader may be in the midst of an answer: a fresh one is safe.
             loader.close()
-            loader = Loader(self._settings)
+            loader = self._another()
             raise
         finally:
             self._idle.put(loader)
+
+    def _another(self) -> Loader:
+        try:
+            return Loader(self._settings)
+        except OSError as error:
+            raise LoadersError(f"no loader process can be started: {error}") from error
 
     def close(self) -> None:
         """End every loader; call it when no thread uses one any more."""
@@ -140,13 +185,19 @@ class Loaders:
 
 
 @contextmanager
-def open_loaders(settings: Settings) -> Iterator[Loaders]:
-    """Start the loader processes, and end them with the context."""
-    loaders = Loaders(settings)
+def open_loaders(settings: Settings, count: int) -> Iterator[Loaders]:
+    """Start so many loader processes, and end them with the context."""
+    loaders = Loaders(settings, count)
     try:
         yield loaders
     finally:
         loaders.close()
+
+
+def _view(memory: Pixels, place: Mapping[str, Any]) -> Pixels:
+    """Return an image's pixels among those of a chunk, [height, width, 3]."""
+    shape, offset = place["shape"], place["offset"]
+    return memory[offset : offset + math.prod(shape)].reshape(shape)
 
 
 def _without_secrets() -> dict[str, str]:

@@ -4,14 +4,15 @@ It knows no queue: `run_batch` can be run, tested and profiled with a message ma
 """
 
 import time
-from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import structlog
 
-from schema.errors import FakesweepError
+from schema.errors import CatalogueError, ModelError
 from schema.failures import ImageFailure, ModelUnavailable
 from schema.message import BatchImage, BatchMessage
 from schema.policy import Policy
@@ -26,22 +27,22 @@ from schema.results import (
     store_outcomes,
 )
 from schema.words import Lane
-from workers.chunk import Models, Prepared, ScoreKey, load
+from workers.chunk import Loaded, Models, Prepared, chunked, load
+from workers.device import Answer
+from workers.recent import ScoreKey
 from workers.stages import Stage
 from workers.work import Work
 
 log = structlog.get_logger(__name__)
 
-Scores = dict[ScoreKey, tuple[float, ...] | ImageFailure]
-
 
 @dataclass(frozen=True, slots=True)
-class Answers:
-    """What the steps before found out about the contents of a chunk, for the judge."""
+class Asked:
+    """A loaded chunk whose images are on their way through the device, model by model."""
 
-    prepared: Mapping[bytes, Prepared | ImageFailure]
-    scores: Scores
-    known: dict[ScoreKey, KnownScore]
+    loaded: Loaded
+    scores: dict[ScoreKey, Answer]
+    on_their_way: Sequence[tuple[Sequence[ScoreKey], Future[list[Answer]]]]
 
 
 def run_batch(message: BatchMessage, work: Work) -> None:
@@ -70,52 +71,77 @@ def run_batch(message: BatchMessage, work: Work) -> None:
 
 
 def judge_images(message: BatchMessage, claim: Claim, work: Work) -> Iterator[Outcome]:
-    """Yield one outcome for each image, whatever becomes of it, `device_batch_images` at a time."""
+    """Yield one outcome for each image, whatever becomes of it.
+
+    Chunks of the batch are loaded side by side; they are judged in their order.
+    """
     try:
         models = dict(work.roster.model(key) for key in claim.model_keys)
-    except FakesweepError as error:
+    except (CatalogueError, ModelError) as error:
         failure = ModelUnavailable(str(error))
         yield from (_failed(image, None, failure) for image in message.images)
         return
-    known: dict[ScoreKey, KnownScore] = {}
-    left = deque(message.images)
-    while left:
-        chunk = [left.popleft() for _ in range(min(len(left), work.settings.device_batch_images))]
-        loaded = load(chunk, models, known, work)
-        scores = classify(loaded.prepared, models, known, message.lane, work)
-        answers = Answers(loaded.prepared, scores, known)
-        for image, found in loaded.contents.items():
-            yield judge(image, found, answers, models, claim.policy)
-        left.extendleft(image for image in reversed(chunk) if image not in loaded.contents)
+    chunks = [
+        work.lanes.submit(
+            message.lane,
+            partial(load_and_ask, chunk, models, message.lane, work, time.monotonic()),
+        )
+        for chunk in chunked(message.images)
+    ]
+    for chunk in chunks:
+        asked = chunk.result()
+        collect(asked, work)
+        for image, found in asked.loaded.contents.items():
+            yield judge(image, found, asked, models, claim.policy)
 
 
-def classify(
-    prepared: Mapping[bytes, Prepared | ImageFailure],
-    models: Models,
-    known: Mapping[ScoreKey, KnownScore],
-    lane: Lane,
-    work: Work,
-) -> Scores:
-    """Score each prepared content by each model that does not know it."""
-    scores: Scores = {}
+def load_and_ask(
+    chunk: Sequence[BatchImage], models: Models, lane: Lane, work: Work, since: float
+) -> Asked:
+    """Load a chunk that waited for a loader since a moment, and hand its images to the device.
+
+    Runs on a thread of the lanes.
+    """
+    work.stages.waited(Stage.FETCH, time.monotonic() - since)
+    return ask(load(chunk, models, work), models, lane, work)
+
+
+def ask(loaded: Loaded, models: Models, lane: Lane, work: Work) -> Asked:
+    """Have each prepared content scored by each model that has not scored it."""
+    scores: dict[ScoreKey, Answer] = {}
+    on_their_way = []
     for row, model in models.items():
-        inputs: dict[bytes, Any] = {}
-        for digest, one in prepared.items():
-            if isinstance(one, Prepared) and (digest, row) not in known:
+        inputs: dict[ScoreKey, Any] = {}
+        for digest, one in loaded.prepared.items():
+            if isinstance(one, Prepared) and not loaded.has(digest, row):
                 try:
-                    inputs[digest] = model.finish(one.pixels[row])
+                    inputs[digest, row] = model.finish(one.pixels[row])
                 except ImageFailure as failure:
                     scores[digest, row] = failure
-        with work.stages.timed(Stage.DEVICE, len(inputs)):
-            answers = work.device.classify(model, list(inputs.values()), lane)
-        scores |= {(digest, row): said for digest, said in zip(inputs, answers, strict=True)}
-    return scores
+        future = work.device.submit(model, list(inputs.values()), lane)
+        on_their_way.append((list(inputs), future))
+    return Asked(loaded, scores, on_their_way)
+
+
+def collect(asked: Asked, work: Work) -> None:
+    """Wait for the device's answers; what it scored is remembered for copies still to come.
+
+    Raises:
+        DeviceError: the device is broken.
+    """
+    for keys, future in asked.on_their_way:
+        with work.stages.timed(Stage.DEVICE, len(keys)):
+            answers = dict(zip(keys, future.result(), strict=True))
+        asked.scores.update(answers)
+        work.recent.remember(
+            {key: said for key, said in answers.items() if not isinstance(said, ImageFailure)}
+        )
 
 
 def judge(
     image: BatchImage,
     found: Content | ImageFailure,
-    answers: Answers,
+    asked: Asked,
     models: Models,
     policy: Policy,
 ) -> Outcome:
@@ -125,8 +151,8 @@ def judge(
     """
     if isinstance(found, ImageFailure):
         return _failed(image, None, found)
-    content = found
-    match answers.prepared.get(content.sha256):
+    content, loaded = found, asked.loaded
+    match loaded.prepared.get(content.sha256):
         case ImageFailure() as failure:
             return _failed(image, content, failure)
         case Prepared() as one:
@@ -134,15 +160,18 @@ def judge(
     judgements = []
     for row, model in models.items():
         key = (content.sha256, row)
-        said = answers.scores.pop(key, None)
+        repeated = loaded.repeated.pop(key, None)
+        said = asked.scores.pop(key, repeated)
         if isinstance(said, ImageFailure):
-            answers.scores[key] = said
+            asked.scores[key] = said
             return _failed(image, content, said)
         if said is not None:
             labels = model.identity.labels
-            answers.known[key] = KnownScore(labels.p_fake(said), labels.kind(said))
-        p_fake, kind = answers.known[key].p_fake, answers.known[key].kind
-        judgements.append(Judgement(row, p_fake, kind, policy.judge(p_fake), said))
+            loaded.known[key] = KnownScore(labels.p_fake(said), labels.kind(said))
+        p_fake, kind = loaded.known[key].p_fake, loaded.known[key].kind
+        judgements.append(
+            Judgement(row, p_fake, kind, policy.judge(p_fake), said, is_repeated=bool(repeated))
+        )
     return Outcome(image.image_id, content, tuple(judgements))
 
 

@@ -1,15 +1,16 @@
 """The models of one worker process: each loaded once, recorded once, shared by all batches."""
 
 import threading
+from collections.abc import Callable
 from uuid import UUID
 
 import structlog
 from sqlalchemy import Engine
 
-from schema.catalogue import Catalogue
+from schema.catalogue import Catalogue, ModelEntry
 from schema.errors import FakesweepError
 from schema.registry import record_load, register_model
-from workers.models.load import LoadedModel, load_model
+from workers.models.load import LoadedModel
 
 log = structlog.get_logger(__name__)
 
@@ -18,13 +19,16 @@ class Roster:
     """Loads a model when it is first asked for, and keeps it; safe to ask from many threads."""
 
     def __init__(
-        self, engine: Engine, worker_id: UUID, catalogue: Catalogue, device: str, cpu_threads: int
+        self,
+        engine: Engine,
+        worker_id: UUID,
+        catalogue: Catalogue,
+        load: Callable[[ModelEntry], LoadedModel],
     ) -> None:
         self._engine = engine
         self._worker_id = worker_id
         self._catalogue = catalogue
-        self._device = device
-        self._cpu_threads = cpu_threads
+        self._load_model = load
         self._lock = threading.Lock()
         self._models: dict[str, tuple[int, LoadedModel]] = {}
         self._refused: dict[str, FakesweepError] = {}
@@ -49,7 +53,7 @@ class Roster:
             return self._models[key]
 
     def _load(self, key: str) -> tuple[int, LoadedModel]:
-        model = load_model(self._catalogue.model(key), self._device, self._cpu_threads)
+        model = self._load_model(self._catalogue.model(key))
         with self._engine.begin() as connection:
             model_id = register_model(connection, model.identity)
             record_load(connection, self._worker_id, model_id, model.seconds)
@@ -58,7 +62,9 @@ class Roster:
             model=key,
             revision=model.identity.revision,
             fingerprint=model.identity.fingerprint,
-            device=self._device,
+            device=str(model.place.device),
+            precision=model.place.precision.value,
+            images_per_call=model.call_images,
             seconds=round(model.seconds, 3),
         )
         return model_id, model

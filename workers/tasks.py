@@ -5,7 +5,7 @@ import signal
 
 import structlog
 
-from schema.errors import DeviceError
+from schema.errors import DeviceError, LoadersError
 from schema.message import UnreadableMessage, read_message
 from schema.queues import CLASSIFY_BATCH
 from workers.app import app, current_work
@@ -24,6 +24,6 @@ def classify_batch(body: object) -> None:
         return
     try:
         run_batch(message, current_work())
-    except DeviceError as error:
-        log.critical("device_broken", reason=str(error), batch_id=message.batch_id)
+    except (DeviceError, LoadersError) as error:
+        log.critical("worker_broken", reason=str(error), batch_id=message.batch_id)
         os.kill(os.getpid(), signal.SIGTERM)  # whoever supervises this worker starts a new one

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID, uuid4
 
 import structlog
@@ -16,14 +17,24 @@ import schema
 from schema.catalogue import read_catalogue
 from schema.database import check_migration, explained, open_engine
 from schema.errors import SettingsError
-from schema.registry import register_worker, retire_worker
+from schema.registry import record_stages, register_worker, retire_worker
 from schema.settings import Settings
+from schema.stages import Counts, StageReport
 from workers.device import Device
+from workers.lanes import Lanes
 from workers.leases import Leases
 from workers.loaders import Loaders, open_loaders
-from workers.models.load import resolve_device
+from workers.memory import keep_freed_memory
+from workers.models.load import load_model
+from workers.models.place import resolve_place
+from workers.recent import Recent
 from workers.roster import Roster
-from workers.stages import Stages
+from workers.stages import Stage, Stages
+
+LOADERS_PER_CORE = 2
+_SPARE_CONNECTIONS = 4  # for leases, stages and what loaders look up, beside the batches' stores
+KEPT_BYTES = 1024**3
+"""Freed memory that a worker process keeps at hand: what a call of its models passes through."""
 
 log = structlog.get_logger(__name__)
 
@@ -36,8 +47,10 @@ class Work:
     worker_id: UUID
     engine: Engine
     loaders: Loaders
+    lanes: Lanes
     roster: Roster
     device: Device
+    recent: Recent
     leases: Leases
     stages: Stages
 
@@ -60,10 +73,13 @@ def open_work(settings: Settings) -> Iterator[Work]:
     started = time.monotonic()
     database_url = settings.database_url or ""
     worker_id = uuid4()
-    device = resolve_device(settings.device)
+    place = resolve_place(settings.device, settings.precision)
+    keep_freed_memory(KEPT_BYTES)
     catalogue = read_catalogue(settings.catalogue)
     with ExitStack() as resources:
-        engine = open_engine(database_url, "worker", pool_size=settings.batches_in_flight + 2)
+        loader_count = settings.loaders or LOADERS_PER_CORE * len(os.sched_getaffinity(0))
+        connections = settings.batches_in_flight + _SPARE_CONNECTIONS
+        engine = open_engine(database_url, "worker", pool_size=connections)
         resources.callback(engine.dispose)
         with explained(database_url), engine.begin() as connection:
             check_migration(connection)
@@ -72,34 +88,63 @@ def open_work(settings: Settings) -> Iterator[Work]:
                 worker_id,
                 hostname=socket.gethostname(),
                 pid=os.getpid(),
-                device=device,
+                device=str(place.device),
                 version=schema.__version__,
             )
         resources.callback(_retire, engine, worker_id)
-        loaders = resources.enter_context(open_loaders(settings))  # they start while models load
-        roster = Roster(engine, worker_id, catalogue, device, settings.cpu_threads)
+        # They start while models load.
+        loaders = resources.enter_context(open_loaders(settings, loader_count))
+        roster = Roster(
+            engine,
+            worker_id,
+            catalogue,
+            lambda entry: load_model(
+                entry,
+                place,
+                decoding=settings.decode,
+                cpu_threads=settings.cpu_threads,
+                call_images=settings.device_batch_images,
+            ),
+        )
         for key in dict.fromkeys(settings.models):
             roster.model(key)
-        queue = resources.enter_context(Device(settings.device_batch_images).running())
+        device = Device(lambda seconds: stages.waited(Stage.DEVICE, seconds))
+        resources.enter_context(device.running())
+        stages = resources.enter_context(
+            Stages(
+                loader_count,
+                settings.batches_in_flight,
+                lambda: device.busy_seconds,
+                partial(_record_stages, engine, worker_id),
+            ).running()
+        )
         work = Work(
             settings=settings,
             worker_id=worker_id,
             engine=engine,
             loaders=loaders,
+            lanes=resources.enter_context(Lanes(loader_count).running()),
             roster=roster,
-            device=queue,
+            device=device,
+            recent=Recent(),
             leases=resources.enter_context(
                 Leases(engine, worker_id, settings.lease_seconds).running()
             ),
-            stages=resources.enter_context(Stages(lambda: queue.busy_seconds).running()),
+            stages=stages,
         )
         log.info(
             "worker_ready",
             worker=str(worker_id),
-            device=device,
+            device=str(place.device),
+            precision=place.precision.value,
             seconds=round(time.monotonic() - started, 2),
         )
         yield work
+
+
+def _record_stages(engine: Engine, worker_id: UUID, lately: StageReport, total: Counts) -> None:
+    with engine.begin() as connection:
+        record_stages(connection, worker_id, lately, total)
 
 
 def _retire(engine: Engine, worker_id: UUID) -> None:

@@ -8,7 +8,7 @@ from fakesweep.extras import require_worker_extra
 from fakesweep.processes import end_with_stdin
 from fakesweep.stack import start_stack
 from schema.catalogue import read_catalogue
-from schema.settings import read_settings
+from schema.settings import PRESETS, read_settings
 
 DEVICE = re.compile(r"^(auto|cpu|cuda(:\d+)?)$")
 
@@ -23,6 +23,18 @@ def _device(_ctx: click.Context, _parameter: click.Parameter, value: str | None)
 @click.option(
     "--device", metavar="auto|cpu|cuda:N", callback=_device, help="Device the models run on."
 )
+@click.option("--preset", type=click.Choice(list(PRESETS)), help="Sizes for a GPU; see settings.")
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "float32", "bfloat16"]),
+    help="Numbers the models compute with.",
+)
+@click.option(
+    "--decode",
+    "decoding",
+    type=click.Choice(["exact", "fast"]),
+    help="fast decodes JPEGs at a lower resolution.",
+)
 @click.option(
     "--model",
     "models",
@@ -35,7 +47,11 @@ def _device(_ctx: click.Context, _parameter: click.Parameter, value: str | None)
 )
 @click.option("--until-stdin-ends", is_flag=True, hidden=True)
 def worker(
+    *,
     device: str | None,
+    preset: str | None,
+    precision: str | None,
+    decoding: str | None,
     models: tuple[str, ...],
     batches_in_flight: int | None,
     until_stdin_ends: bool,
@@ -52,6 +68,9 @@ def worker(
     require_worker_extra()
     wanted = {
         "device": device,
+        "preset": preset,
+        "precision": precision,
+        "decode": decoding,
         "models": tuple(catalogue.model(model).key for model in models) or None,
         "batches_in_flight": batches_in_flight,
     }

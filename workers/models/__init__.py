@@ -1,1 +1,7 @@
 """The only home of torch and transformers: finds, loads and runs image classifiers."""
+
+import os
+
+# torch's threads would otherwise spin while they wait for one another, and starve the loaders
+# that share their cores. OpenMP reads this once, when torch is first imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

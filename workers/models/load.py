@@ -3,83 +3,85 @@
 import hashlib
 import json
 import time
-from dataclasses import replace
 from typing import Any
 
 import structlog
 import torch
-from PIL import Image
 from transformers import AutoConfig, AutoModelForImageClassification
 from transformers.utils import logging as transformers_logging
 
 from schema.catalogue import ModelEntry
-from schema.errors import ModelError
+from schema.errors import DeviceError, ModelError
 from schema.failures import ModelFailed
 from schema.labels import Labels, read_labels
 from schema.registry import ModelIdentity
+from workers.models.bfloat16 import prepare_for_cpu
+from workers.models.cpu import CpuEngine
 from workers.models.files import CheckpointFiles, find_files
+from workers.models.gpu import GpuEngine
 from workers.models.hub import resolve
-from workers.models.loaded import LoadedModel
+from workers.models.loaded import TRIAL, LoadedModel
+from workers.models.place import Place, Precision
 from workers.models.preprocess import Preprocessing
 from workers.models.processor import load_processor, plain_steps
 from workers.wording import one_line
 
-__all__ = ["LoadedModel", "load_model", "resolve_device"]
+__all__ = ["LoadedModel", "load_model"]
+
+GPU_CALL_IMAGES = 256
+CPU_CALL_IMAGES = 64
+CPU_CALL_SECONDS = 0.4
+"""A call on a CPU lasts about so long at most, which keeps fresh uploads quick."""
 
 _FINGERPRINT_DIGITS = 16
 _NAMED_WEIGHTS = 3
-_TRIAL_SIZE = (640, 480)
+_TIMED_CALLS = 3
+_LEAST_SECONDS = 0.001
 
 _log = structlog.get_logger(__name__)
 
 
-def resolve_device(wanted: str) -> str:
-    """Return `cpu` or `cuda:N` for auto, cpu, cuda or cuda:N.
+def load_model(
+    entry: ModelEntry,
+    place: Place,
+    *,
+    decoding: str = "exact",
+    cpu_threads: int = 0,
+    call_images: int = 0,
+) -> LoadedModel:
+    """Load a model for scoring at a place.
 
-    Raises:
-        ModelError: that CUDA device is not there.
-    """
-    if wanted == "cpu":
-        return "cpu"
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if wanted == "auto":
-        return "cuda:0" if count else "cpu"
-    index = int(wanted.partition(":")[2] or 0)
-    if index >= count:
-        raise ModelError(
-            f"device {wanted!r} is not there: torch {torch.__version__} sees {count} CUDA "
-            f"devices; set FAKESWEEP_DEVICE (or --device) to auto or cpu, or mend the driver"
-        )
-    return f"cuda:{index}"
-
-
-def load_model(entry: ModelEntry, device: str, cpu_threads: int = 0) -> LoadedModel:
-    """Load a model in float32 for scoring on `device` (auto, cpu, cuda or cuda:N).
-
-    `cpu_threads` above 0 sets how many threads torch uses in this process on a CPU.
+    `decoding` says how the images it will see are decoded. `cpu_threads` above 0 sets how many
+    threads torch uses in this process on a CPU. `call_images` is how many images are scored in one
+    call at most; 0 leaves it to the hardware.
 
     Raises:
         ModelError: it cannot be found or loaded, its weights are not all there, its labels
-            contradict the catalogue or are not understood, or the device is not there.
+            contradict the catalogue or are not understood.
+        DeviceError: the device is broken, or has no memory for it.
     """
     started = time.perf_counter()
-    place = torch.device(resolve_device(device))
     _prepare_torch(place, cpu_threads)
     folder, revision = resolve(entry)
     try:
-        model = _load(entry, find_files(entry.key, folder), revision, place)
+        model = _load(entry, find_files(entry.key, folder), revision, place, decoding)
+        model.call_images = 1
         _refuse_unfit(model)
-    except ModelError:
+        model.call_images = call_images or _good_call(model)
+        if isinstance(model.engine, GpuEngine):
+            _quicken(model, model.engine)
+    except (ModelError, DeviceError):
         raise
     except Exception as error:  # transformers' parsers raise whatever a bad checkpoint leads to
         raise ModelError(
             f"model {entry.key!r} cannot be loaded from {folder}: {one_line(error)}"
         ) from error
-    return replace(model, seconds=time.perf_counter() - started)
+    model.seconds = time.perf_counter() - started
+    return model
 
 
 def _load(
-    entry: ModelEntry, files: CheckpointFiles, revision: str, place: torch.device
+    entry: ModelEntry, files: CheckpointFiles, revision: str, place: Place, decoding: str
 ) -> LoadedModel:
     config = AutoConfig.from_pretrained(
         files.folder, trust_remote_code=False, local_files_only=True
@@ -89,7 +91,11 @@ def _load(
     steps = plain_steps(entry.key, processor)
     network = _load_network(entry.key, files, place)
     is_multi_label = config.problem_type == "multi_label_classification"
-    described = _described(steps, processor, is_multi_label=is_multi_label)
+    described = {
+        "decode": "exact" if steps is None or steps.needed_side is None else decoding,
+        "precision": place.precision.value,
+        **_described(steps, processor, is_multi_label=is_multi_label),
+    }
     return LoadedModel(
         identity=ModelIdentity(
             key=entry.key,
@@ -101,18 +107,33 @@ def _load(
             labels=labels,
         ),
         seconds=0.0,
-        device=place,
-        network=network,
+        place=place,
+        engine=open_engine(entry.key, network, place, steps, is_multi_label=is_multi_label),
         preprocessing=processor if steps is None else steps,
-        is_multi_label=is_multi_label,
     )
+
+
+def open_engine(
+    key: str,
+    network: Any,
+    place: Place,
+    steps: Preprocessing | None,
+    *,
+    is_multi_label: bool = False,
+) -> CpuEngine | GpuEngine:
+    """Return what runs a network, as quickly as the place allows."""
+    if place.device.type == "cuda":
+        return GpuEngine(network, place, steps, is_multi_label=is_multi_label)
+    if place.precision is Precision.BFLOAT16:
+        prepare_for_cpu(key, network)
+    return CpuEngine(network, place.precision, steps, is_multi_label=is_multi_label)
 
 
 def _refuse_unfit(model: LoadedModel) -> None:
     """Score one image, so that a checkpoint that can score none is refused before it has work."""
     expected = len(model.identity.labels.names)
     try:
-        (answer,) = model.classify([model.prepare(Image.new("RGB", _TRIAL_SIZE, "grey"))])
+        (answer,) = model.classify([model.prepare(TRIAL)])
         if isinstance(answer, ModelFailed):
             raise answer
     except ModelFailed as failure:
@@ -124,12 +145,42 @@ def _refuse_unfit(model: LoadedModel) -> None:
         )
 
 
-def _prepare_torch(place: torch.device, cpu_threads: int) -> None:
+def _good_call(model: LoadedModel) -> int:
+    """Return how many images to score in one call.
+
+    A GPU wants many. A CPU gains little from many, and what is called for waits until a call ends.
+    """
+    if model.place.device.type == "cuda":
+        return GPU_CALL_IMAGES
+    image = model.prepare(TRIAL)
+    seconds = []
+    for _ in range(_TIMED_CALLS):
+        started = time.process_time()  # loaders and neighbours are busy while a worker starts
+        model.classify([image])
+        seconds.append((time.process_time() - started) / torch.get_num_threads())
+    return max(1, min(CPU_CALL_IMAGES, int(CPU_CALL_SECONDS / max(min(seconds), _LEAST_SECONDS))))
+
+
+def _quicken(model: LoadedModel, engine: GpuEngine) -> None:
+    """Compile for full calls, smaller ones where the device has no memory for these."""
+    while True:
+        try:
+            engine.quicken(model.identity.key, model.prepare(TRIAL), model.call_images)
+        except torch.OutOfMemoryError:
+            torch.cuda.empty_cache()
+            if model.call_images == 1:
+                raise
+            model.call_images //= 2
+        else:
+            return
+
+
+def _prepare_torch(place: Place, cpu_threads: int) -> None:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    if place.type == "cpu" and cpu_threads > 0:
+    if place.device.type == "cpu" and cpu_threads > 0:
         torch.set_num_threads(cpu_threads)
-    if place.type == "cuda":
+    if place.device.type == "cuda":
         # Convolutions would otherwise round float32 to 10 bits of mantissa.
         torch.backends.cudnn.allow_tf32 = False
 
@@ -146,10 +197,10 @@ def _labels(entry: ModelEntry, config: Any) -> Labels:
     return read_labels(entry.key, names, entry.labels)
 
 
-def _load_network(key: str, files: CheckpointFiles, place: torch.device) -> torch.nn.Module:
+def _load_network(key: str, files: CheckpointFiles, place: Place) -> torch.nn.Module:
     network, report = AutoModelForImageClassification.from_pretrained(
         files.folder,
-        dtype=torch.float32,
+        dtype=place.precision.dtype,
         output_loading_info=True,
         local_files_only=True,
         trust_remote_code=False,
@@ -167,7 +218,7 @@ def _load_network(key: str, files: CheckpointFiles, place: torch.device) -> torc
     spare = sorted(name for name in report["unexpected_keys"] if not name.startswith(trunk))
     if spare:
         _log.warning("checkpoint_has_unused_weights", model=key, weights=spare[:_NAMED_WEIGHTS])
-    placed: torch.nn.Module = network.to(place).eval()
+    placed: torch.nn.Module = network.to(place.device).eval()
     return placed
 
 
@@ -176,11 +227,9 @@ def _described(
 ) -> dict[str, Any]:
     by_processor = {"processor": processor.to_dict()}
     described = {
-        "decode": "exact",
         "exif": "applied",
         "convert": "RGB",
         "steps": by_processor if steps is None else steps.described(),
-        "precision": "float32",
         "scores": "sigmoid" if is_multi_label else "softmax",
     }
     plain: dict[str, Any] = json.loads(json.dumps(described, default=str))

@@ -1,66 +1,49 @@
-"""A model in memory: prepares images on any thread, scores batches of them one call at a time."""
+"""A model in memory: prepares images on any thread, scores calls of them on the device's."""
 
-import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+import structlog
 import torch
 from PIL import Image
 
 from schema.errors import DeviceError
 from schema.failures import ModelFailed
 from schema.registry import ModelIdentity
-from workers.models.preprocess import Floats, Pixels, Preprocessing
+from workers.models.cpu import CpuEngine
+from workers.models.gpu import GpuEngine
+from workers.models.numerics import Prepared
+from workers.models.place import Place
+from workers.models.preprocess import Pixels, Preprocessing
 from workers.models.processor import run_processor
 from workers.wording import one_line
 
-Prepared = Pixels | Floats
 Scores = tuple[float, ...]
+Answers = list[Scores | ModelFailed]
+
+TRIAL = Image.new("RGB", (640, 480), "grey")
+"""Every sound model scores this picture."""
+
+_log = structlog.get_logger(__name__)
 
 
-class Normaliser:
-    """Rescales and normalises batches, in memory that it uses again.
-
-    Fresh memory for each batch would cost many times what the arithmetic does.
-    """
-
-    def __init__(self) -> None:
-        self._memory = torch.empty(0)
-
-    def normalise(self, pixels: torch.Tensor, steps: Preprocessing) -> torch.Tensor:
-        """Return float32 [N, 3, H, W] of uint8 [N, H, W, 3]; it lasts until the next call."""
-        count, height, width, channels = pixels.shape
-        if len(self._memory) < count or self._memory.shape[1:] != (channels, height, width):
-            self._memory = torch.empty(count, channels, height, width, device=pixels.device)
-        std = torch.tensor(steps.std, device=pixels.device).view(1, channels, 1, 1)
-        mean = torch.tensor(steps.mean, device=pixels.device).view(1, channels, 1, 1)
-        memory = self._memory[:count]
-        return (
-            memory.copy_(pixels.permute(0, 3, 1, 2))
-            .mul_(steps.rescale_factor / std)
-            .sub_(mean / std)
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, kw_only=True, eq=False)
 class LoadedModel:
-    """A classifier on its device, in float32 and evaluation mode.
+    """A classifier on its device, in evaluation mode; its scores are used by one thread at a time.
 
     `seconds` is how long loading took. `preprocessing` is a `Preprocessing`, or transformers'
-    own processor where its steps cannot be written as one.
+    own processor where its steps cannot be written as one. `call_images` is how many images a
+    call should hold at most; it shrinks where the device has no memory for so many.
     """
 
     identity: ModelIdentity
     seconds: float
-    device: torch.device
-    network: torch.nn.Module = field(repr=False)
+    place: Place
+    engine: CpuEngine | GpuEngine = field(repr=False)
     preprocessing: Preprocessing | Any = field(repr=False)
-    is_multi_label: bool = False
-    _turn: threading.Lock = field(default_factory=threading.Lock, repr=False)
-    _normaliser: Normaliser = field(default_factory=Normaliser, repr=False)
+    call_images: int = 1
 
     @property
     def steps(self) -> Preprocessing | None:
@@ -78,7 +61,7 @@ class LoadedModel:
     def prepare(self, image: Image.Image) -> Prepared:
         """Make an RGB image into the model's input, from any thread.
 
-        Returns uint8 [height, width, 3] that `classify` normalises on the device, or float32
+        Returns uint8 [height, width, 3] that is normalised on the device, or float32
         [3, height, width] where transformers' own processor did all of it.
 
         Raises:
@@ -91,38 +74,72 @@ class LoadedModel:
         except (ValueError, TypeError, MemoryError) as error:
             raise ModelFailed(f"it cannot be prepared for the model: {one_line(error)}") from error
 
-    def classify(self, prepared: Sequence[Prepared]) -> list[Scores | ModelFailed]:
+    def classify(self, prepared: Sequence[Prepared]) -> Answers:
         """Return the probabilities of each image in the order of the labels.
-
-        Where the call as a whole fails, each image is tried alone, so that only those that
-        cannot be scored come back as ModelFailed.
 
         Raises:
             DeviceError: the device itself is broken; no image is to blame.
         """
-        if not prepared:
-            return []
-        with self._turn:
-            try:
-                return self._score(prepared)
-            except torch.AcceleratorError as error:
-                raise DeviceError(f"device {self.device}: {one_line(error)}") from error
-            except (RuntimeError, ValueError) as error:
-                if len(prepared) == 1:
-                    return [ModelFailed(f"the model raised: {one_line(error)}")]
-        return [one for alone in prepared for one in self.classify([alone])]
+        return self.start(prepared)() if prepared else []
 
-    def _score(self, prepared: Sequence[Prepared]) -> list[Scores | ModelFailed]:
-        with torch.inference_mode():
-            logits = self.network(pixel_values=self._to_device(np.stack(prepared))).logits.float()
-            scores = logits.sigmoid() if self.is_multi_label else logits.softmax(dim=-1)
-            finite = torch.isfinite(scores).all(dim=-1).tolist()
+    def start(self, prepared: Sequence[Prepared]) -> Callable[[], Answers]:
+        """Set a call going; the function that is returned waits for its answers.
+
+        Where the call as a whole fails, its halves are tried, so that only the images that cannot
+        be scored come back as ModelFailed.
+
+        Raises (both):
+            DeviceError: the device itself is broken; no image is to blame.
+        """
+        try:
+            return partial(self._wait, self.engine.start(prepared), prepared)
+        except (RuntimeError, ValueError) as error:
+            return partial(self._in_halves, prepared, error)
+
+    def _wait(self, wait: Callable[[], torch.Tensor], prepared: Sequence[Prepared]) -> Answers:
+        try:
+            scores = wait()
+        except (RuntimeError, ValueError) as error:
+            return self._in_halves(prepared, error)
+        finite = torch.isfinite(scores).all(dim=-1).tolist()
         return [
             tuple(row) if is_finite else ModelFailed("the model answered with no finite number")
             for row, is_finite in zip(scores.tolist(), finite, strict=True)
         ]
 
-    def _to_device(self, batch: npt.NDArray[Any]) -> torch.Tensor:
-        """Move a batch; uint8 pixels travel as they are and are normalised on the device."""
-        moved = torch.from_numpy(batch).to(self.device)
-        return moved if self.steps is None else self._normaliser.normalise(moved, self.steps)
+    def _in_halves(self, prepared: Sequence[Prepared], error: Exception) -> Answers:
+        if isinstance(error, torch.AcceleratorError):
+            raise DeviceError(f"device {self.place.device}: {one_line(error)}") from error
+        half = len(prepared) // 2
+        if _is_out_of_memory(error):
+            self._shrink(half, error)
+        if not half:
+            return [ModelFailed(f"the model raised: {one_line(error)}")]
+        return self.classify(prepared[:half]) + self.classify(prepared[half:])
+
+    def _shrink(self, images: int, error: Exception) -> None:
+        if self.place.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if not images:
+            self._refuse_to_starve(error)
+        elif images < self.call_images:
+            self.call_images = images
+            _log.warning(
+                "device_out_of_memory", model=self.identity.key, images_per_call=images,
+                reason=one_line(error),
+            )  # fmt: skip
+
+    def _refuse_to_starve(self, error: Exception) -> None:
+        """Tell an image that is too large from a device that has no room for any."""
+        try:
+            self.engine.start([self.prepare(TRIAL)])()
+        except RuntimeError:
+            raise DeviceError(
+                f"device {self.place.device} has no memory for a single image: {one_line(error)}"
+            ) from error
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)

@@ -15,6 +15,7 @@ Floats = npt.NDArray[np.float32]
 MAX_RESIZED_PIXELS = 2**26
 """Resizing by the shortest edge makes a strip of 1 x 100,000 pixels enormous; it fails instead."""
 
+_FAST_TIMES = 2
 _WHITE = (255, 255, 255, 255)
 
 
@@ -57,6 +58,13 @@ class Preprocessing:
         if self.crop is not None:
             image = _cropped(image, *self.crop)
         return np.asarray(image)
+
+    @property
+    def needed_side(self) -> int | None:
+        """How many pixels each side of an image needs for `fast` decoding; None: all it has."""
+        if self.size is not None:
+            return _FAST_TIMES * max(self.size)
+        return self.shortest_edge and _FAST_TIMES * self.shortest_edge
 
     def normalised(self, pixels: Pixels) -> Floats:
         """Return what the model is fed, [3, height, width], computed as transformers does."""

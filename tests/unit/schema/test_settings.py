@@ -1,10 +1,11 @@
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from pydantic import ValidationError
 
 from schema.errors import SettingsError
-from schema.settings import Settings, read_settings
+from schema.settings import PRESETS, Settings, read_settings, with_preset
 
 
 def test_an_empty_environment_names_nothing() -> None:
@@ -89,3 +90,18 @@ def test_a_cluster_is_named_by_both_servers_only(monkeypatch: pytest.MonkeyPatch
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         read_settings().batch_images = 1  # type: ignore[misc]  # the point of the test
+
+
+def test_a_preset_sets_what_nobody_set() -> None:
+    settings = with_preset(Settings(preset="224", batches_in_flight=3))
+    assert settings.device_batch_images == PRESETS["224"]["device_batch_images"]
+    assert settings.batches_in_flight == 3
+
+
+def test_without_a_preset_the_settings_stand() -> None:
+    assert with_preset(Settings()) == Settings()
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_is_a_choice_of_settings_that_are_valid(name: Literal["224", "512"]) -> None:
+    assert Settings(preset=name, **PRESETS[name]).preset == name  # type: ignore[arg-type]

@@ -1,0 +1,90 @@
+"""bfloat16 on CPUs: weights laid out once for oneDNN, attention as two matrix products."""
+
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+import torch
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from workers.wording import one_line
+
+PLAIN_ATTENTION = "fakesweep_plain"
+
+_log = structlog.get_logger(__name__)
+
+
+class PackedLinear(torch.nn.Module):
+    """A linear layer whose weights lie as oneDNN reads them, instead of being moved each call."""
+
+    def __init__(self, linear: torch.nn.Linear) -> None:
+        super().__init__()
+        self._multiply = _mkldnn("_linear_pointwise")
+        self.weight = _mkldnn("_reorder_linear_weight")(linear.weight.detach())
+        self.bias = None if linear.bias is None else linear.bias.detach()
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return what the linear layer returns, [..., out] of [..., in]."""
+        outputs: torch.Tensor = self._multiply(inputs, self.weight, self.bias, "none", [], "")
+        return outputs
+
+
+def prepare_for_cpu(key: str, network: Any) -> None:
+    """Make a bfloat16 network quick on CPUs; it answers as before, but for rounding.
+
+    Measured on ViT-B/16: packed weights save a tenth, and torch's own fused attention takes twice
+    as long in bfloat16 without AMX as the matrix products it is made of.
+    """
+    try:
+        with torch.no_grad():
+            _pack(network)
+    except (AttributeError, RuntimeError) as error:  # torch's inner functions may change
+        _log.warning("weights_not_packed", model=key, slower_because=one_line(error))
+    if network._can_set_attn_implementation():  # noqa: SLF001 - it would only warn otherwise
+        network.set_attn_implementation(PLAIN_ATTENTION)
+
+
+def plain_attention(  # noqa: PLR0917 - transformers calls it so
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    **more: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attend; takes [batch, heads, tokens, width], returns [batch, tokens, heads, width].
+
+    Where there is a mask or a dropout, transformers' own function does it.
+    """
+    if attention_mask is not None or query.shape != key.shape or more.get("dropout"):
+        found: tuple[torch.Tensor, None] = sdpa_attention_forward(
+            module, query, key, value, attention_mask, scaling=scaling, **more
+        )
+        return found
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    queries, keys, values = (one.flatten(0, 1) for one in (query * scale, key, value))
+    weights = torch.bmm(queries, keys.transpose(1, 2))
+    torch.softmax(weights, dim=-1, out=weights)
+    mixed = torch.bmm(weights, values).view(query.shape)
+    return mixed.transpose(1, 2).contiguous(), None
+
+
+def _mkldnn(name: str) -> Callable[..., torch.Tensor]:
+    """Return a function of torch's own compiler for CPUs; it has no public name."""
+    found: Callable[..., torch.Tensor] = getattr(torch.ops.mkldnn, name)
+    return found
+
+
+def _pack(module: torch.nn.Module) -> None:
+    for name, child in module.named_children():
+        if type(child) is torch.nn.Linear:
+            setattr(module, name, PackedLinear(child))
+        else:
+            _pack(child)
+
+
+AttentionInterface.register(PLAIN_ATTENTION, plain_attention)
+AttentionMaskInterface.register(PLAIN_ATTENTION, sdpa_mask)

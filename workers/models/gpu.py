@@ -1,0 +1,200 @@
+"""Runs a network on a CUDA device: calls of few shapes, compiled, the next one under way."""
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+import torch
+
+from workers.models.numerics import Prepared, probabilities, scale_and_shift, shape_of
+from workers.models.place import Place
+from workers.models.preprocess import Preprocessing
+from workers.wording import one_line
+
+LARGEST_DIFFERENCE = 0.02
+"""A quicker way whose probabilities are further off than rounding is not taken."""
+
+_WARM_UP_CALLS = 3
+
+Score = Callable[[torch.Tensor], torch.Tensor]
+"""Returns float32 probabilities [images, labels] of images as they travel."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Scorer(torch.nn.Module):
+    """A network with what stands before and behind it, so that all of it is compiled as one.
+
+    Takes uint8 [images, height, width, 3], or float32 [images, 3, height, width] that transformers'
+    own processor made; returns float32 probabilities, [images, labels].
+    """
+
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        place: Place,
+        steps: Preprocessing | None,
+        *,
+        is_multi_label: bool,
+    ) -> None:
+        super().__init__()
+        self.scale: torch.Tensor
+        self.shift: torch.Tensor
+        self.network = network
+        self._dtype = place.precision.dtype
+        self._is_multi_label = is_multi_label
+        scale, shift = (torch.ones(3), torch.zeros(3)) if steps is None else scale_and_shift(steps)
+        self.register_buffer("scale", scale.to(place.device), persistent=False)
+        self.register_buffer("shift", shift.to(place.device), persistent=False)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Normalise, classify, and turn logits into probabilities."""
+        if images.dtype == torch.uint8:
+            images = torch.addcmul(self.shift, images.float(), self.scale).permute(0, 3, 1, 2)
+        logits = self.network(pixel_values=images.to(self._dtype)).logits
+        return probabilities(logits, is_multi_label=self._is_multi_label)
+
+
+@dataclass
+class _Slot:
+    """Pinned memory that images leave from, and the moment they have left."""
+
+    pinned: torch.Tensor = field(default_factory=lambda: torch.empty(0))
+    left: torch.cuda.Event = field(default_factory=torch.cuda.Event)
+
+
+class GpuEngine:
+    """A network on a CUDA device; used by one thread.
+
+    While one call runs, the images of the next travel on a stream of their own.
+    """
+
+    calls_ahead = 1
+
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        place: Place,
+        steps: Preprocessing | None,
+        *,
+        is_multi_label: bool = False,
+    ) -> None:
+        self.network = network
+        self._device = place.device
+        self._scorer = Scorer(network, place, steps, is_multi_label=is_multi_label)
+        self._quick: dict[int, Score] = {}
+        self._travel = torch.cuda.Stream(place.device)  # type: ignore[no-untyped-call]
+        self._slots = itertools.cycle((_Slot(), _Slot()))
+
+    def quicken(self, key: str, trial: Prepared, call_images: int) -> None:
+        """Compile and record calls of `call_images` and an eighth of it; others fill up to them."""
+        with torch.inference_mode(), torch.cuda.device(self._device):
+            self._quick = quickened(
+                key,
+                self._scorer,
+                [self._travelled([trial], n) for n in (-(-call_images // 8), call_images)],
+                compile_=lambda scorer: torch.compile(scorer, dynamic=False),
+                record=recorded,
+            )
+
+    def start(self, prepared: Sequence[Prepared]) -> Callable[[], torch.Tensor]:
+        """Set a call going; return what waits for its probabilities, float32 [images, labels].
+
+        Raises:
+            ValueError: the images are of unequal size.
+            RuntimeError: the device cannot take them; what goes wrong later is raised by waiting.
+        """
+        size = min((n for n in self._quick if n >= len(prepared)), default=len(prepared))
+        score = self._quick.get(size, self._scorer)
+        with torch.inference_mode(), torch.cuda.device(self._device):
+            scores = score(self._travelled(prepared, size))[: len(prepared)]
+            landed = torch.empty(scores.shape, dtype=scores.dtype, pin_memory=True)
+            landed.copy_(scores, non_blocking=True)
+            done = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            done.record()
+
+        def wait() -> torch.Tensor:
+            done.synchronize()
+            return landed
+
+        return wait
+
+    def _travelled(self, prepared: Sequence[Prepared], size: int) -> torch.Tensor:
+        """Return the images on the device, filled up to `size` with whatever lay there before."""
+        slot = next(self._slots)
+        slot.left.synchronize()
+        shape = (size, *shape_of(prepared))
+        if slot.pinned.shape[1:] != shape[1:] or len(slot.pinned) < size:
+            kind = torch.from_numpy(prepared[0][:0].copy()).dtype
+            slot.pinned = torch.zeros(shape, dtype=kind, pin_memory=True)
+        memory = slot.pinned.numpy()
+        for number, image in enumerate(prepared):
+            memory[number] = image
+        here = torch.cuda.current_stream(self._device)
+        with torch.cuda.stream(self._travel):
+            moved = slot.pinned[:size].to(self._device, non_blocking=True)
+            slot.left.record(self._travel)
+        here.wait_event(slot.left)
+        moved.record_stream(here)
+        return moved
+
+
+def quickened(
+    key: str,
+    scorer: Score,
+    examples: Sequence[torch.Tensor],
+    *,
+    compile_: Callable[[Score], Score],
+    record: Callable[[Score, torch.Tensor], Score],
+) -> dict[int, Score]:
+    """Return for each example's number of images the quickest way to score so many that works.
+
+    That is compiled and recorded as a CUDA graph; where either fails, or its answers are not those
+    of the network as it is, it is said loudly and the next slower way is taken.
+    """
+    for way, network in (("compiled", compile_(scorer)), ("as it is", scorer)):
+        try:
+            quick = {len(example): record(network, example) for example in examples}
+            for example in examples:
+                _hold(quick[len(example)](example), scorer(example))
+        except (torch.AcceleratorError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # noqa: BLE001 - the compiler's parts raise whatever they meet
+            _log.warning(
+                "model_not_quickened", model=key, way=way, kind=type(error).__name__,
+                slower_because=one_line(error),
+            )  # fmt: skip
+        else:
+            return quick
+    return {}
+
+
+def _hold(found: torch.Tensor, expected: torch.Tensor) -> None:
+    difference = float((found - expected).abs().max())
+    if not difference <= LARGEST_DIFFERENCE:
+        raise ArithmeticError(f"its probabilities are off by {difference:.3g}")
+
+
+def recorded(scorer: Score, example: torch.Tensor) -> Score:
+    """Record a call as a CUDA graph; return what plays it for images of the example's shape.
+
+    Graphs of torch.compile's own would be bound to the thread that compiled.
+    """
+    images = example.clone()
+    aside = torch.cuda.Stream(example.device)  # type: ignore[no-untyped-call]
+    aside.wait_stream(torch.cuda.current_stream(example.device))
+    with torch.cuda.stream(aside):
+        for _ in range(_WARM_UP_CALLS):
+            scorer(images)
+    torch.cuda.current_stream(example.device).wait_stream(aside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        scores = scorer(images)
+
+    def play(batch: torch.Tensor) -> torch.Tensor:
+        images.copy_(batch)
+        graph.replay()
+        return scores.clone()
+
+    return play
