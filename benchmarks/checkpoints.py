@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 import torch
 from transformers import (
-    SiglipConfig,
-    SiglipForImageClassification,
+    BeitConfig,
+    BeitForImageClassification,
     ViTConfig,
     ViTForImageClassification,
     ViTImageProcessorPil,
@@ -21,19 +21,21 @@ Name = Literal["null", "tiny", "vit-b"]
 GFLOP_OF_VIT_B = 35.1
 """Multiplications and additions of ViT-B/16 for one image of 224 x 224 pixels, in 10^9."""
 
+_FOLDERS = {"null": "mean-pixel", "vit-b": "vit-b"}
 _SIDE = 224
+_PATCH = 32
 
 
 def make_checkpoint(name: Name, folder: Path) -> Path:
     """Return the folder of a checkpoint as `save_pretrained` writes it, made where it is not there.
 
-    `null` is a SigLIP without a single layer, whose one patch is the image: each channel's mean
-    goes through a layer norm and a 4 x 2 matrix. `tiny` is the bundled `vit-tiny-cifake` (32
-    pixels). `vit-b` is ViT-B/16 at 224 pixels with random weights.
+    `null` is a BEiT without a single layer, whose patches are averaged: the mean pixel goes through
+    a layer norm and a 4 x 2 matrix. `tiny` is the bundled `vit-tiny-cifake` (32 pixels). `vit-b` is
+    ViT-B/16 at 224 pixels with random weights.
     """
     if name == "tiny":
         return Path(workers.__file__).parent / "checkpoints" / "vit-tiny-cifake"
-    made = folder / name
+    made = folder / _FOLDERS[name]
     if not made.is_dir():
         torch.manual_seed(0)
         transformers_logging.disable_progress_bar()
@@ -49,17 +51,16 @@ def make_checkpoint(name: Name, folder: Path) -> Path:
 
 
 def _mean_pixel() -> Any:
-    vision = {
-        "hidden_size": 4, "intermediate_size": 4, "num_hidden_layers": 0, "num_attention_heads": 1,
-        "image_size": _SIDE, "patch_size": _SIDE, "vision_use_head": False,
-    }  # fmt: skip
-    network = SiglipForImageClassification(SiglipConfig(vision_config=vision, **_names()))
+    network = BeitForImageClassification(BeitConfig(
+        hidden_size=4, intermediate_size=4, num_hidden_layers=0, num_attention_heads=1,
+        image_size=_SIDE, patch_size=_PATCH, use_mean_pooling=True, **_names(),
+    ))  # fmt: skip
     with torch.no_grad():
-        patch = network.vision_model.embeddings.patch_embedding
+        patch = network.beit.embeddings.patch_embeddings.projection
         patch.weight.zero_()
         patch.bias.zero_()
         for channel in range(3):
-            patch.weight[channel, channel] = 1.0 / _SIDE**2
+            patch.weight[channel, channel] = 1.0 / _PATCH**2
     return network
 
 

@@ -12,7 +12,11 @@ from benchmarks.runs import FAKESWEEP, Job, Result, Run
 from benchmarks.s3 import served
 from benchmarks.sweep import sweep
 
-SWEEPS: dict[str, Mapping[str, str]] = {FAKESWEEP: {}}
+SWEEPS: dict[str, Mapping[str, str]] = {
+    FAKESWEEP: {},
+    f"{FAKESWEEP}-fast": {"DECODE": "fast"},
+    f"{FAKESWEEP}-float32": {"PRECISION": "float32"},
+}
 """Ways to run fakesweep, each by its settings without `FAKESWEEP_`; the first is as it comes."""
 
 
@@ -28,12 +32,13 @@ class Race:
     contenders: tuple[str, ...]
     checkpoint: Name
     from_s3: bool = False
+    has_duplicates: bool = True
 
     def corpus(self, images: int) -> Corpus:
         """Return the recipe of this race's photographs."""
         if self.uniform:
             return Corpus(images, uniform=True, truncated_percent=0, duplicate_percent=0)
-        return Corpus(images)
+        return Corpus(images) if self.has_duplicates else Corpus(images, duplicate_percent=0)
 
 
 RACES = (
@@ -43,7 +48,7 @@ RACES = (
         4_000,
         400,
         uniform=True,
-        contenders=(*SWEEPS, "pipeline-8", "celery", "ray", "daft"),
+        contenders=(FAKESWEEP, "pipeline-8", "daft"),
         checkpoint="null",
     ),
     Race(
@@ -52,7 +57,7 @@ RACES = (
         4_000,
         400,
         uniform=True,
-        contenders=(*SWEEPS,),
+        contenders=(FAKESWEEP,),
         checkpoint="null",
         from_s3=True,
     ),
@@ -67,16 +72,17 @@ RACES = (
     ),
     Race(
         "vit-b",
-        "ViT-B/16-224 with random weights, the same kind of JPEGs: the model is the wall",
+        "ViT-B/16-224 with random weights, such JPEGs without duplicates: the model is the wall",
         200,
         30,
         uniform=False,
-        contenders=(*SWEEPS, "pipeline-1", "pipeline-8"),
+        contenders=(FAKESWEEP, "pipeline-1", "pipeline-8"),
         checkpoint="vit-b",
+        has_duplicates=False,
     ),
 )
 
-QUICK_CONTENDERS = {"null": (FAKESWEEP,)}
+QUICK_CONTENDERS: dict[str, tuple[str, ...]] = {"null": (FAKESWEEP,), "tiny": (FAKESWEEP, *PEERS)}
 """In the quick form, who takes part in a race where not everybody does."""
 
 

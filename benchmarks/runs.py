@@ -121,7 +121,9 @@ def _growth(result: Result) -> str:
 
 
 def _who_is_ahead(ran: Sequence[Result], ours: float) -> str:
-    others = [one for one in ran if one.contender != FAKESWEEP]
+    others = [one for one in ran if not one.contender.startswith(FAKESWEEP)]
+    if not others:
+        return "no peer took part"
     ahead = [one for one in others if one.images_per_second > ours]
     if not ahead:
         nearest = others[0]
