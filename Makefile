@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo down test check bench format clean
+.PHONY: help demo down test check bench bench-gpu format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -12,6 +12,7 @@ help:
 	@echo "make test    run the whole test suite against real servers"
 	@echo "make check   lint, types and the direction of imports"
 	@echo "make bench   fakesweep beside its peers (BENCH='--quick' for three minutes of it)"
+	@echo "make bench-gpu  the engine on this machine's GPU, beside transformers' pipeline"
 	@echo "make clean   stop the demo's servers and remove .venv"
 
 demo: .venv/demo
@@ -32,6 +33,9 @@ check: .venv/dev
 
 bench: .venv/dev
 	$(BIN)/python -m benchmarks --json bench-results/bench.json $(BENCH)
+
+bench-gpu: .venv/dev
+	$(BIN)/python benchmarks/gpu.py --json bench-results/gpu.json $(BENCH)
 
 format: .venv/dev
 	$(BIN)/ruff check --fix

@@ -16,6 +16,8 @@ LARGEST_DIFFERENCE = 0.02
 """A quicker way whose probabilities are further off than rounding is not taken."""
 
 _WARM_UP_CALLS = 3
+_RECORDING_ERRORS = range(900, 909)  # CUDA's codes for what cannot be recorded; the device is well
+_MOST_COMPILED = 128
 
 Score = Callable[[torch.Tensor], torch.Tensor]
 """Returns float32 probabilities [images, labels] of images as they travel."""
@@ -56,12 +58,17 @@ class Scorer(torch.nn.Module):
         return probabilities(logits, is_multi_label=self._is_multi_label)
 
 
+def _event() -> torch.cuda.Event:
+    """Return an event whose waiting thread sleeps, because loaders want the processor."""
+    return torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+
+
 @dataclass
 class _Slot:
     """Pinned memory that images leave from, and the moment they have left."""
 
     pinned: torch.Tensor = field(default_factory=lambda: torch.empty(0))
-    left: torch.cuda.Event = field(default_factory=torch.cuda.Event)
+    left: torch.cuda.Event = field(default_factory=_event)
 
 
 class GpuEngine:
@@ -84,17 +91,19 @@ class GpuEngine:
         self._device = place.device
         self._scorer = Scorer(network, place, steps, is_multi_label=is_multi_label)
         self._quick: dict[int, Score] = {}
+        self._quick_shape: tuple[int, ...] = ()
         self._travel = torch.cuda.Stream(place.device)  # type: ignore[no-untyped-call]
         self._slots = itertools.cycle((_Slot(), _Slot()))
 
     def quicken(self, key: str, trial: Prepared, call_images: int) -> None:
         """Compile and record calls of `call_images` and an eighth of it; others fill up to them."""
+        self._quick_shape = trial.shape
         with torch.inference_mode(), torch.cuda.device(self._device):
             self._quick = quickened(
                 key,
                 self._scorer,
                 [self._travelled([trial], n) for n in (-(-call_images // 8), call_images)],
-                compile_=lambda scorer: torch.compile(scorer, dynamic=False),
+                compile_=compiled,
                 record=recorded,
             )
 
@@ -105,13 +114,14 @@ class GpuEngine:
             ValueError: the images are of unequal size.
             RuntimeError: the device cannot take them; what goes wrong later is raised by waiting.
         """
-        size = min((n for n in self._quick if n >= len(prepared)), default=len(prepared))
-        score = self._quick.get(size, self._scorer)
+        quick = self._quick if shape_of(prepared) == self._quick_shape else {}
+        size = min((n for n in quick if n >= len(prepared)), default=len(prepared))
+        score = quick.get(size, self._scorer)
         with torch.inference_mode(), torch.cuda.device(self._device):
             scores = score(self._travelled(prepared, size))[: len(prepared)]
             landed = torch.empty(scores.shape, dtype=scores.dtype, pin_memory=True)
             landed.copy_(scores, non_blocking=True)
-            done = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            done = _event()
             done.record()
 
         def wait() -> torch.Tensor:
@@ -158,9 +168,11 @@ def quickened(
             quick = {len(example): record(network, example) for example in examples}
             for example in examples:
                 _hold(quick[len(example)](example), scorer(example))
-        except (torch.AcceleratorError, torch.OutOfMemoryError):
+        except torch.OutOfMemoryError:
             raise
-        except Exception as error:  # noqa: BLE001 - the compiler's parts raise whatever they meet
+        except Exception as error:  # the compiler's parts raise whatever they meet
+            if isinstance(error, torch.AcceleratorError) and not _says_no_to_recording(error):
+                raise
             _log.warning(
                 "model_not_quickened", model=key, way=way, kind=type(error).__name__,
                 slower_because=one_line(error),
@@ -176,6 +188,16 @@ def _hold(found: torch.Tensor, expected: torch.Tensor) -> None:
         raise ArithmeticError(f"its probabilities are off by {difference:.3g}")
 
 
+def compiled(scorer: Score) -> Score:
+    """Return the network compiled for each shape it meets; nothing is compiled before a call.
+
+    Torch would silently stop compiling after eight shapes of all models together.
+    """
+    torch._dynamo.config.recompile_limit = _MOST_COMPILED  # noqa: SLF001 - documented under this name
+    quick: Score = torch.compile(scorer, dynamic=False)
+    return quick
+
+
 def recorded(scorer: Score, example: torch.Tensor) -> Score:
     """Record a call as a CUDA graph; return what plays it for images of the example's shape.
 
@@ -189,7 +211,11 @@ def recorded(scorer: Score, example: torch.Tensor) -> Score:
             scorer(images)
     torch.cuda.current_stream(example.device).wait_stream(aside)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    # Other threads (a model that works already, say) may go on meanwhile.
+    with (
+        torch.cuda.stream(aside),
+        torch.cuda.graph(graph, stream=aside, capture_error_mode="thread_local"),
+    ):
         scores = scorer(images)
 
     def play(batch: torch.Tensor) -> torch.Tensor:
@@ -197,4 +223,9 @@ def recorded(scorer: Score, example: torch.Tensor) -> Score:
         graph.replay()
         return scores.clone()
 
+    play.scorer = scorer  # type: ignore[attr-defined]  # its kernels live as long as the graph
     return play
+
+
+def _says_no_to_recording(error: torch.AcceleratorError) -> bool:
+    return getattr(error, "error_code", None) in _RECORDING_ERRORS
