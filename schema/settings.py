@@ -72,7 +72,9 @@ class Settings(BaseSettings):
     loaders: int = Field(
         0, ge=0, le=512, description="Processes that fetch and decode; 0: two per core"
     )
-    cpu_threads: int = Field(0, ge=0, description="Threads of the model on a CPU; 0: one per core")
+    cpu_threads: int = Field(
+        0, ge=0, description="Threads of a model on a CPU; 0: its share of the cores"
+    )
     fetch_concurrency: int = Field(
         16, ge=1, le=512, description="Images fetched at once by each loader process"
     )

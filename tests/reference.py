@@ -5,8 +5,16 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageClassification, pipeline
+
+from workers.models.place import Place, Precision
+
+FLOAT32_ON_CPU = Place(torch.device("cpu"), Precision.FLOAT32)
+"""Where a model computes what the reference computes."""
+
+BFLOAT16_ON_CPU = Place(torch.device("cpu"), Precision.BFLOAT16)
 
 
 def reference_scores(folder: Path, contents: Sequence[bytes]) -> list[float]:

@@ -101,7 +101,7 @@ def broker_server() -> Iterator[str]:
 
 
 @contextmanager
-def s3_server(root: Path) -> Iterator[S3Server]:
+def s3_server(root: Path, *, folders_kept: str = "0s") -> Iterator[S3Server]:
     """Yield an S3 server that serves the folders of `root` as buckets, to anybody."""
     rclone = shutil.which("rclone") or _beside_python("rclone")
     if rclone is None:
@@ -109,7 +109,7 @@ def s3_server(root: Path) -> Iterator[S3Server]:
     port = free_port()
     process = subprocess.Popen(
         [str(rclone), "serve", "s3", str(root), "--addr", f"127.0.0.1:{port}",
-         "--auth-key", "test,testtest", "--vfs-cache-mode", "off", "--dir-cache-time", "0s",
+         "--auth-key", "test,testtest", "--vfs-cache-mode", "off", "--dir-cache-time", folders_kept,
          "--config", "/dev/null", "-q"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -63,7 +63,9 @@ def chunked(images: Sequence[BatchImage]) -> Iterator[Sequence[BatchImage]]:
         yield images[start : start + CHUNK_IMAGES]
 
 
-def load(chunk: Sequence[BatchImage], models: Models, work: Work) -> Loaded:
+def load(
+    chunk: Sequence[BatchImage], models: Models, work: Work, *, is_alone: bool = False
+) -> Loaded:
     """Fetch a chunk, find its known scores, and prepare what is new, all in one loader process.
 
     Where the loader is lost, each image is tried alone: only one that does it again fails.
@@ -75,12 +77,12 @@ def load(chunk: Sequence[BatchImage], models: Models, work: Work) -> Loaded:
                 load_some(left, models, loader, loaded, work)
     except LoaderLost as lost:
         log.warning("loader_lost", images=len(chunk), reason=str(lost))
-        if len(chunk) == 1:
+        if is_alone:
             failure = CorruptImage(f"it broke the process that decoded it: {lost}")
             return Loaded({chunk[0]: failure})
         loaded = Loaded()
         for image in chunk:
-            loaded.add(load([image], models, work))
+            loaded.add(load([image], models, work, is_alone=True))
     return loaded
 
 

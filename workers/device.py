@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, NoReturn
 
 from schema.failures import ImageFailure
 from schema.words import Lane
@@ -123,7 +124,7 @@ class Device:
             if shares:
                 model = shares[0].request.model
                 inputs = [one for share in shares for one in share.inputs]
-                under_way.append(_Call(shares, model.start(inputs)))
+                under_way.append(_started(model, inputs, shares))
                 calls_ahead = model.engine.calls_ahead
             while len(under_way) > calls_ahead:
                 _answer(under_way.popleft())
@@ -133,12 +134,14 @@ class Device:
         """Take images for one call, of the first request's model, from the first requests on."""
         shares: list[_Share] = []
         kept: list[_Request] = []
-        room = self._waiting[0].model.call_images if self._waiting else 0
+        room = 1
         while self._waiting and room:
             request = heapq.heappop(self._waiting)
             if request.future.done():  # an earlier call broke it
                 continue
-            if shares and request.model is not shares[0].request.model:
+            if not shares:
+                room = request.model.call_images
+            elif request.model is not shares[0].request.model:
                 kept.append(request)
                 continue
             if not request.asked:
@@ -153,6 +156,18 @@ class Device:
             heapq.heappush(self._waiting, request)
         self._changed.notify_all()
         return shares
+
+
+def _started(model: LoadedModel, inputs: Sequence[Any], shares: Sequence[_Share]) -> _Call:
+    """Start a call; what keeps it from starting is raised where its answers are waited for."""
+    try:
+        return _Call(shares, model.start(inputs))
+    except Exception as error:  # noqa: BLE001 - it is those requests' error, not the worker's end
+        return _Call(shares, partial(_raise, error))
+
+
+def _raise(error: Exception) -> NoReturn:
+    raise error
 
 
 def _answer(call: _Call) -> None:

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -44,22 +44,25 @@ class Loader:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._is_ready = False
         self._pixels_fd = os.memfd_create("fakesweep-pixels")
         ours, theirs = socket.socketpair()
-        with theirs:
-            self._process = subprocess.Popen(  # noqa: S603 - our own module, and numbers
-                [
-                    sys.executable, "-P", "-m", "workers.loader",
-                    str(theirs.fileno()), str(self._pixels_fd), str(os.getpid()),
-                ],
-                pass_fds=(theirs.fileno(), self._pixels_fd),
-                stdin=subprocess.DEVNULL,
-                env=_without_secrets(),
-            )  # fmt: skip
         self._connection = Connection(ours.detach())
+        try:
+            with theirs:
+                self._process = _start(theirs.fileno(), self._pixels_fd)
+        except OSError as error:
+            self._connection.close()
+            os.close(self._pixels_fd)
+            raise LoadersError(f"no loader process can be started: {error}") from error
         told = settings.model_dump(mode="json", include=TOLD)
-        self._connection.send_bytes(json.dumps(told).encode())
-        self._is_ready = False
+        with suppress(OSError):  # that it ended already is found where it is waited for
+            self._connection.send_bytes(json.dumps(told).encode())
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process died while nobody used it."""
+        return self._process.poll() is not None
 
     def fetch(self, uris: Sequence[str]) -> Iterator[Reply]:
         """Fetch a chunk of images; yield a reply for each, in any order.
@@ -154,34 +157,43 @@ class Loaders:
 
     def __init__(self, settings: Settings, count: int) -> None:
         self._settings = settings
-        self._idle: queue.LifoQueue[Loader] = queue.LifoQueue()
-        for _ in range(count):
-            self._idle.put(Loader(settings))
+        self._idle: queue.LifoQueue[Loader | None] = queue.LifoQueue()
+        try:
+            for _ in range(count):
+                self._idle.put(Loader(settings))
+        except LoadersError:
+            self.close()
+            raise
 
     @contextmanager
     def one(self) -> Iterator[Loader]:
-        """Lend a loader to this thread; one that is lost meanwhile is replaced."""
+        """Lend a loader to this thread; one that was lost is replaced by the next to need it.
+
+        Raises:
+            LoadersError: no process can be started.
+        """
         loader = self._idle.get()
         try:
+            if loader is not None and loader.has_ended:
+                loader.close()
+                loader = None
+            if loader is None:
+                loader = Loader(self._settings)
             yield loader
         except BaseException:
             # Whatever broke off, the loader may be in the midst of an answer: a fresh one is safe.
-            loader.close()
-            loader = self._another()
+            if loader is not None:
+                loader.close()
+                loader = None
             raise
         finally:
             self._idle.put(loader)
 
-    def _another(self) -> Loader:
-        try:
-            return Loader(self._settings)
-        except OSError as error:
-            raise LoadersError(f"no loader process can be started: {error}") from error
-
     def close(self) -> None:
         """End every loader; call it when no thread uses one any more."""
         while not self._idle.empty():
-            self._idle.get().close()
+            if (loader := self._idle.get()) is not None:
+                loader.close()
 
 
 @contextmanager
@@ -192,6 +204,18 @@ def open_loaders(settings: Settings, count: int) -> Iterator[Loaders]:
         yield loaders
     finally:
         loaders.close()
+
+
+def _start(socket_fd: int, pixels_fd: int) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(  # noqa: S603 - our own module, and numbers
+        [
+            sys.executable, "-P", "-m", "workers.loader",
+            str(socket_fd), str(pixels_fd), str(os.getpid()),
+        ],
+        pass_fds=(socket_fd, pixels_fd),
+        stdin=subprocess.DEVNULL,
+        env=_without_secrets(),
+    )  # fmt: skip
 
 
 def _view(memory: Pixels, place: Mapping[str, Any]) -> Pixels:

@@ -6,23 +6,25 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
+from schema.errors import LoadersError
 from schema.settings import Settings
 from tests.batches import publish_scan, result_rows, uris_of
 from tests.photographs import folder_of_photographs, photograph
 from tests.servers import wait_until
 from tests.web_server import Answer, Request, WebServer, web_server
 from workers import loaders
-from workers.fetch import open_fetcher
-from workers.loader import Loader
 from workers.pipeline import run_batch
-from workers.work import Work, open_work
+from workers.work import LOADERS_PER_CORE, Work, open_work
+
+MIB = 1024**2
 
 
 @pytest.fixture
@@ -31,17 +33,23 @@ def settings(database_url: str) -> Settings:
         database_url=database_url,
         broker_url="redis://127.0.0.1:1/0",
         device="cpu",
-        device_batch_images=8,
-        batches_in_flight=2,
+        loaders=2,
         fetch_attempts=1,
-        fetch_timeout_seconds=0.2,
     )
 
 
 @pytest.fixture
 def work(settings: Settings) -> Iterator[Work]:
     with open_work(settings) as opened:
+        get_ready(opened)
         yield opened
+
+
+def get_ready(work: Work) -> None:
+    """Have every loader answer once, so that none of them is only about to start."""
+    with ExitStack() as lent:
+        for _ in range(work.settings.loaders):
+            list(lent.enter_context(work.loaders.one()).fetch([]))
 
 
 @pytest.fixture
@@ -64,16 +72,21 @@ def loader_pids(owner: int) -> list[int]:
     return found
 
 
-def serving(server: WebServer, trouble: Callable[[], None]) -> list[str]:
-    """URIs of eight images, of which the fourth makes trouble each time it is asked for."""
+def serving(server: WebServer, answering: Callable[[int], None], count: int = 8) -> list[str]:
+    """URIs of so many images; before each answer `answering` is called with the image's number."""
 
     def answer(request: Request) -> Answer:
-        if request.path == "/3.jpg":
-            trouble()
-        return Answer(body=photograph(int(request.path[1:-4])))
+        number = int(request.path[1:-4])
+        answering(number)
+        return Answer(body=photograph(number))
 
     server.answer = answer
-    return [f"{server.url}/{number}.jpg" for number in range(8)]
+    return [f"{server.url}/{number}.jpg" for number in range(count)]
+
+
+def fourth(trouble: Callable[[], None]) -> Callable[[int], None]:
+    """Make trouble each time the fourth image is asked for."""
+    return lambda number: trouble() if number == 3 else None
 
 
 def signal_loaders(number: signal.Signals) -> None:
@@ -84,32 +97,61 @@ def signal_loaders(number: signal.Signals) -> None:
 def test_an_image_that_kills_its_loader_fails_alone(
     work: Work, engine: Engine, server: WebServer
 ) -> None:
-    [message] = publish_scan(engine, serving(server, lambda: signal_loaders(signal.SIGKILL)))
+    [message] = publish_scan(
+        engine, serving(server, fourth(lambda: signal_loaders(signal.SIGKILL)))
+    )
     run_batch(message, work)
     rows = result_rows(engine, message.scan_id)
     assert [row["failure_code"] for row in rows] == [None] * 3 + ["corrupt"] + [None] * 4
     assert "signal 9" in str(rows[3]["failure_message"])
 
 
-def test_a_loader_killed_once_costs_no_image(work: Work, engine: Engine, server: WebServer) -> None:
-    killed: list[bool] = []
+@pytest.mark.parametrize("count", [8, 1])
+def test_a_loader_killed_once_costs_no_image(
+    work: Work, engine: Engine, server: WebServer, count: int
+) -> None:
+    killed: list[int] = []
 
-    def once() -> None:
-        if not killed:
-            killed.append(True)
+    def once(number: int) -> None:
+        if number == count // 2 and not killed:
+            killed.append(number)
             signal_loaders(signal.SIGKILL)
 
-    [message] = publish_scan(engine, serving(server, once))
+    [message] = publish_scan(engine, serving(server, once, count))
     run_batch(message, work)
-    assert {row["status"] for row in result_rows(engine, message.scan_id)} == {"classified"}
+    rows = result_rows(engine, message.scan_id)
+    assert [(row["status"], row["failure_message"]) for row in rows] == [
+        ("classified", None)
+    ] * count
     assert killed
+
+
+def test_loaders_that_died_while_nobody_used_them_cost_no_image(
+    work: Work, engine: Engine, tmp_path: Path
+) -> None:
+    pids = loader_pids(os.getpid())
+    signal_loaders(signal.SIGKILL)
+    wait_until(lambda: all(_has_ended(pid) for pid in pids), "the loaders are dead")
+    for number in range(2):
+        [message] = publish_scan(engine, uris_of(folder_of_photographs(tmp_path / str(number), 1)))
+        run_batch(message, work)
+        [row] = result_rows(engine, message.scan_id)
+        assert row["failure_message"] is None
+
+
+def _has_ended(pid: int) -> bool:
+    state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return state == "Z"
 
 
 def test_an_image_that_hangs_its_loader_fails_alone(
     work: Work, engine: Engine, server: WebServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loaders, "FETCH_SLACK_SECONDS", 0.5)
-    [message] = publish_scan(engine, serving(server, lambda: signal_loaders(signal.SIGSTOP)))
+    monkeypatch.setattr(loaders, "DEADLINE_STALLS", 0)
+    monkeypatch.setattr(loaders, "FETCH_SLACK_SECONDS", 4.0)
+    [message] = publish_scan(
+        engine, serving(server, fourth(lambda: signal_loaders(signal.SIGSTOP)))
+    )
     run_batch(message, work)
     codes = [row["failure_code"] for row in result_rows(engine, message.scan_id)]
     assert codes == [None] * 3 + ["corrupt"] + [None] * 4
@@ -134,7 +176,7 @@ def test_loaders_end_with_the_process_that_owns_them() -> None:
     code = (
         "import sys, time; from schema.settings import Settings; "
         "from workers.loaders import open_loaders\n"
-        "with open_loaders(Settings(batches_in_flight=2)) as loaders:\n"
+        "with open_loaders(Settings(), 2) as loaders:\n"
         "    with loaders.one() as loader: list(loader.fetch([]))\n"
         "    print('ready', flush=True); time.sleep(60)"
     )
@@ -149,34 +191,115 @@ def test_loaders_end_with_the_process_that_owns_them() -> None:
     wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), "loaders are gone")
 
 
-def test_no_loader_is_left_when_work_is_closed(settings: Settings) -> None:
-    with open_work(settings):
-        assert len(loader_pids(os.getpid())) == settings.batches_in_flight
+@pytest.mark.parametrize(
+    ("asked", "count"), [(3, 3), (0, LOADERS_PER_CORE * len(os.sched_getaffinity(0)))]
+)
+def test_there_are_as_many_loaders_as_the_setting_says_and_none_is_left(
+    settings: Settings, asked: int, count: int
+) -> None:
+    with open_work(settings.model_copy(update={"loaders": asked})):
+        assert len(loader_pids(os.getpid())) == count
     assert loader_pids(os.getpid()) == []
 
 
-def test_images_that_do_not_fit_into_a_loader_come_again(
-    settings: Settings, tmp_path: Path
+def test_loaders_leave_the_processor_to_the_worker_first(work: Work) -> None:
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    found = {os.getpriority(os.PRIO_PROCESS, pid) for pid in loader_pids(os.getpid())}
+    assert len(loader_pids(os.getpid())) == work.settings.loaders
+    assert all(priority > own for priority in found)
+
+
+class Ending(subprocess.Popen[bytes]):
+    """A process that has ended before anybody can speak to it."""
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self.wait()
+
+
+def _broken_python(folder: Path) -> str:
+    """An interpreter that starts and ends; it takes a moment."""
+    program = folder / "python"
+    program.write_text("#!/bin/sh\nsleep 0.2\nexit 3\n")
+    program.chmod(0o755)
+    return str(program)
+
+
+def test_loaders_that_do_not_start_are_no_images_failure(
+    settings: Settings, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    uris = uris_of(folder_of_photographs(tmp_path / "in", 6))
-    tight = settings.model_copy(update={"loader_memory_bytes": 4_000, "fetch_concurrency": 1})
+    [message] = publish_scan(engine, uris_of(folder_of_photographs(tmp_path / "in", 3)))
+    monkeypatch.setattr(sys, "executable", _broken_python(tmp_path))
+    with open_work(settings) as work:
+        for _ in range(2):
+            with pytest.raises(LoadersError, match=r"no loader process starts: .* status 3"):
+                run_batch(message, work)
+            _make_claimable(engine)
+    assert result_rows(engine, message.scan_id) == []
+
+
+def test_loaders_that_end_at_once_are_no_images_failure(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    monkeypatch.setattr(subprocess, "Popen", Ending)
     with (
-        open_fetcher(tight) as fetcher,
-        ThreadPoolExecutor(1) as threads,
-        (tmp_path / "pixels").open("w+b") as pixels,
+        pytest.raises(LoadersError, match="no loader process"),
+        loaders.open_loaders(settings, 2) as opened,
+        opened.one() as one,
     ):
-        replies = list(Loader(tight, fetcher, threads, pixels.fileno()).replies({"fetch": uris}))
-    assert [reply["number"] for reply in replies] == list(range(6))
-    assert "sha256" in replies[0]
-    assert replies[-1] == {"number": 5, "postponed": True}
+        list(one.fetch([]))
+
+
+def test_an_interpreter_that_is_gone_is_a_loaders_error(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    before = _open_files()
+    with (
+        pytest.raises(LoadersError, match=r"no loader process can be started: .*/no/such/python"),
+        loaders.open_loaders(settings, 2),
+    ):
+        pass
+    assert _open_files() == before
+
+
+def _open_files() -> list[str]:
+    return sorted(one.name for one in Path("/proc/self/fd").iterdir())
+
+
+def test_loaders_that_cannot_be_replaced_are_no_images_failure(
+    settings: Settings, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [message] = publish_scan(engine, uris_of(folder_of_photographs(tmp_path / "in", 3)))
+    with open_work(settings.model_copy(update={"loaders": 1})) as work:
+        get_ready(work)
+        with monkeypatch.context() as gone:
+            gone.setattr(sys, "executable", "/no/such/python")
+            signal_loaders(signal.SIGKILL)
+            opened: list[int] = []
+            for _ in range(3):
+                with pytest.raises(LoadersError, match="no loader process can be started"):
+                    run_batch(message, work)
+                _make_claimable(engine)
+                opened += os.pipe()
+            for one in opened:
+                os.close(one)  # nobody else has
+        run_batch(message, work)
+    assert {row["status"] for row in result_rows(engine, message.scan_id)} == {"classified"}
+
+
+def _make_claimable(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE ledger.batches SET lease_until = now() - interval '1 s'"))
 
 
 def test_a_loader_knows_neither_database_nor_broker_nor_torch(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAKESWEEP_DATABASE_URL", "postgresql://user:hush@db/x")
-    with loaders.open_loaders(settings) as opened, opened.one() as loader:
-        list(loader.fetch([]))
+    with loaders.open_loaders(settings, 2) as opened, opened.one() as one:
+        list(one.fetch([]))
         for pid in loader_pids(os.getpid()):
             assert b"hush" not in Path(f"/proc/{pid}/environ").read_bytes()
             assert "libtorch" not in Path(f"/proc/{pid}/maps").read_text()

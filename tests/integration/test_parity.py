@@ -12,7 +12,7 @@ from schema.catalogue import ModelEntry, read_catalogue
 from schema.failures import ModelFailed
 from schema.labels import Side
 from tests.checkpoints import Architecture, save_checkpoint
-from tests.reference import reference_scores
+from tests.reference import FLOAT32_ON_CPU, reference_scores
 from tests.samples import every_sample, oriented, picture, written
 from workers.decode import decode
 from workers.models.load import LoadedModel, load_model
@@ -34,7 +34,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="module")
 def model(folder: Path) -> LoadedModel:
-    return load_model(ModelEntry(key="tiny", source=str(folder)), "cpu")
+    return load_model(ModelEntry(key="tiny", source=str(folder)), FLOAT32_ON_CPU)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_a_transparent_colour_is_painted_white_only_where_the_processor_does(
     corner = {}
     for architecture in ("vit", "siglip"):
         checkpoint = save_checkpoint(tmp_path / architecture, architecture)
-        loaded = load_model(ModelEntry(key=architecture, source=str(checkpoint)), "cpu")
+        loaded = load_model(ModelEntry(key=architecture, source=str(checkpoint)), FLOAT32_ON_CPU)
         corner[architecture] = tuple(loaded.prepare(sample)[12, 9])
 
     assert corner == {"vit": (7, 8, 9), "siglip": (255, 255, 255)}
@@ -101,7 +101,7 @@ def test_a_larger_photograph_scores_as_in_the_reference(model: LoadedModel, fold
 
 
 def test_the_bundled_model_knows_cifake_as_well_as_its_card_says(shared: Path) -> None:
-    model = load_model(read_catalogue(None).model("vit-tiny-cifake"), "cpu")
+    model = load_model(read_catalogue(None).model("vit-tiny-cifake"), FLOAT32_ON_CPU)
     right = 0
     with zipfile.ZipFile(shared / "data" / "cifake-subset.zip") as archive:
         for side in ("REAL", "FAKE"):

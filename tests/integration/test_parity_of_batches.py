@@ -1,6 +1,7 @@
 """The rows in PostgreSQL hold the reference's scores: through loaders, device and store."""
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from sqlalchemy import Engine
@@ -16,11 +17,19 @@ from workers.pipeline import run_batch
 from workers.work import open_work
 
 TOLERANCE = 1e-4
+BFLOAT16_TOLERANCE = 0.05
+"""The furthest of these samples came to 0.013 (vit)."""
 SAMPLES = list(every_sample().values())
 
 
 def scores_of_rows(
-    folder: Path, engine: Engine, database_url: str, tmp_path: Path, size: int
+    folder: Path,
+    engine: Engine,
+    database_url: str,
+    tmp_path: Path,
+    *,
+    size: int,
+    precision: Literal["float32", "bfloat16"] = "float32",
 ) -> list[float]:
     """Bring the samples through a worker, so many a call; return p_fake of their rows."""
     uris = []
@@ -32,6 +41,7 @@ def scores_of_rows(
         database_url=database_url,
         broker_url="redis://127.0.0.1:1/0",
         device="cpu",
+        precision=precision,
         device_batch_images=size,
     )
     [message] = publish_scan(engine, uris, (str(folder),))
@@ -48,7 +58,7 @@ def test_every_mode_and_format_scores_as_in_the_reference(
     engine: Engine, database_url: str, tmp_path: Path, architecture: Architecture, size: int
 ) -> None:
     folder = save_checkpoint(tmp_path / "model", architecture)
-    scores = scores_of_rows(folder, engine, database_url, tmp_path, size)
+    scores = scores_of_rows(folder, engine, database_url, tmp_path, size=size)
     assert scores == pytest.approx(reference_scores(folder, SAMPLES), abs=TOLERANCE)
 
 
@@ -59,5 +69,14 @@ def test_a_processor_that_no_plain_steps_express_scores_as_in_the_reference(
         size={"height": 32, "width": 32}, rescale_offset=True, include_top=True
     )
     folder = save_checkpoint(tmp_path / "model", processor=odd)
-    scores = scores_of_rows(folder, engine, database_url, tmp_path, 64)
+    scores = scores_of_rows(folder, engine, database_url, tmp_path, size=64)
     assert scores == pytest.approx(reference_scores(folder, SAMPLES), abs=TOLERANCE)
+
+
+@pytest.mark.parametrize("architecture", ["vit", "siglip"])
+def test_rows_scored_in_bfloat16_stay_near_the_reference(
+    engine: Engine, database_url: str, tmp_path: Path, architecture: Architecture
+) -> None:
+    folder = save_checkpoint(tmp_path / "model", architecture)
+    scores = scores_of_rows(folder, engine, database_url, tmp_path, size=64, precision="bfloat16")
+    assert scores == pytest.approx(reference_scores(folder, SAMPLES), abs=BFLOAT16_TOLERANCE)

@@ -57,9 +57,15 @@ def plain_attention(  # noqa: PLR0917 - transformers calls it so
 ) -> tuple[torch.Tensor, None]:
     """Attend; takes [batch, heads, tokens, width], returns [batch, tokens, heads, width].
 
-    Where there is a mask or a dropout, transformers' own function does it.
+    Where there is more to it, a mask or a bias say, transformers' own function does it.
     """
-    if attention_mask is not None or query.shape != key.shape or more.get("dropout"):
+    is_plain = (
+        attention_mask is None
+        and query.shape == key.shape == value.shape
+        and not getattr(module, "is_causal", True)
+        and not any(isinstance(one, torch.Tensor) or one for one in more.values())
+    )
+    if not is_plain:
         found: tuple[torch.Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, **more
         )

@@ -13,7 +13,7 @@ from workers.models.preprocess import Preprocessing
 
 
 class CpuEngine:
-    """A network on the processor; used by one thread."""
+    """A network on the processor; used by one thread. `threads` is how many torch may use."""
 
     calls_ahead = 0
 
@@ -26,6 +26,7 @@ class CpuEngine:
         is_multi_label: bool = False,
     ) -> None:
         self.network = network
+        self.threads = torch.get_num_threads()
         self._steps = steps
         self._is_multi_label = is_multi_label
         self._batch = torch.empty(0, dtype=precision.dtype)
@@ -38,6 +39,8 @@ class CpuEngine:
             ValueError: the images are of unequal size.
             RuntimeError: the network cannot score them.
         """
+        if torch.get_num_threads() != self.threads:
+            torch.set_num_threads(self.threads)
         with torch.inference_mode():
             logits = self.network(pixel_values=self._gathered(prepared)).logits
             scores = probabilities(logits, is_multi_label=self._is_multi_label)

@@ -118,7 +118,11 @@ class GpuEngine:
         size = min((n for n in quick if n >= len(prepared)), default=len(prepared))
         score = quick.get(size, self._scorer)
         with torch.inference_mode(), torch.cuda.device(self._device):
-            scores = score(self._travelled(prepared, size))[: len(prepared)]
+            try:
+                scores = score(self._travelled(prepared, size))[: len(prepared)]
+            except torch.OutOfMemoryError:
+                self._quick.pop(size, None)
+                raise
             landed = torch.empty(scores.shape, dtype=scores.dtype, pin_memory=True)
             landed.copy_(scores, non_blocking=True)
             done = _event()
@@ -163,8 +167,9 @@ def quickened(
     That is compiled and recorded as a CUDA graph; where either fails, or its answers are not those
     of the network as it is, it is said loudly and the next slower way is taken.
     """
-    for way, network in (("compiled", compile_(scorer)), ("as it is", scorer)):
+    for way, prepare in (("compiled", compile_), ("as it is", lambda one: one)):
         try:
+            network = prepare(scorer)
             quick = {len(example): record(network, example) for example in examples}
             for example in examples:
                 _hold(quick[len(example)](example), scorer(example))

@@ -24,19 +24,13 @@ from workers.models.loaded import TRIAL, LoadedModel
 from workers.models.place import Place, Precision
 from workers.models.preprocess import Preprocessing
 from workers.models.processor import load_processor, plain_steps
+from workers.models.sizing import fit
 from workers.wording import one_line
 
 __all__ = ["LoadedModel", "load_model"]
 
-GPU_CALL_IMAGES = 256
-CPU_CALL_IMAGES = 64
-CPU_CALL_SECONDS = 0.4
-"""A call on a CPU lasts about so long at most, which keeps fresh uploads quick."""
-
 _FINGERPRINT_DIGITS = 16
 _NAMED_WEIGHTS = 3
-_TIMED_CALLS = 3
-_LEAST_SECONDS = 0.001
 
 _log = structlog.get_logger(__name__)
 
@@ -51,27 +45,26 @@ def load_model(
 ) -> LoadedModel:
     """Load a model for scoring at a place.
 
-    `decoding` says how the images it will see are decoded. `cpu_threads` above 0 sets how many
-    threads torch uses in this process on a CPU. `call_images` is how many images are scored in one
-    call at most; 0 leaves it to the hardware.
+    `decoding` says how the images it will see are decoded. `cpu_threads` above 0 is how many
+    threads it uses on a CPU, `call_images` how many images it scores in one call at most; 0 leaves
+    either to what an image costs here.
 
     Raises:
         ModelError: it cannot be found or loaded, its weights are not all there, its labels
             contradict the catalogue or are not understood.
-        DeviceError: the device is broken, or has no memory for it.
+        DeviceError: the device is broken, or has no memory for a single image.
     """
     started = time.perf_counter()
-    _prepare_torch(place, cpu_threads)
+    _prepare_torch(place)
     folder, revision = resolve(entry)
     try:
         model = _load(entry, find_files(entry.key, folder), revision, place, decoding)
-        model.call_images = 1
         _refuse_unfit(model)
-        model.call_images = call_images or _good_call(model)
-        if isinstance(model.engine, GpuEngine):
-            _quicken(model, model.engine)
+        fit(model, cpu_threads=cpu_threads, call_images=call_images)
     except (ModelError, DeviceError):
         raise
+    except torch.AcceleratorError as error:
+        raise DeviceError(f"device {place.device}: {one_line(error)}") from error
     except Exception as error:  # transformers' parsers raise whatever a bad checkpoint leads to
         raise ModelError(
             f"model {entry.key!r} cannot be loaded from {folder}: {one_line(error)}"
@@ -145,41 +138,9 @@ def _refuse_unfit(model: LoadedModel) -> None:
         )
 
 
-def _good_call(model: LoadedModel) -> int:
-    """Return how many images to score in one call.
-
-    A GPU wants many. A CPU gains little from many, and what is called for waits until a call ends.
-    """
-    if model.place.device.type == "cuda":
-        return GPU_CALL_IMAGES
-    image = model.prepare(TRIAL)
-    seconds = []
-    for _ in range(_TIMED_CALLS):
-        started = time.process_time()  # loaders and neighbours are busy while a worker starts
-        model.classify([image])
-        seconds.append((time.process_time() - started) / torch.get_num_threads())
-    return max(1, min(CPU_CALL_IMAGES, int(CPU_CALL_SECONDS / max(min(seconds), _LEAST_SECONDS))))
-
-
-def _quicken(model: LoadedModel, engine: GpuEngine) -> None:
-    """Compile for full calls, smaller ones where the device has no memory for these."""
-    while True:
-        try:
-            engine.quicken(model.identity.key, model.prepare(TRIAL), model.call_images)
-        except torch.OutOfMemoryError:
-            torch.cuda.empty_cache()
-            if model.call_images == 1:
-                raise
-            model.call_images //= 2
-        else:
-            return
-
-
-def _prepare_torch(place: Place, cpu_threads: int) -> None:
+def _prepare_torch(place: Place) -> None:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    if place.device.type == "cpu" and cpu_threads > 0:
-        torch.set_num_threads(cpu_threads)
     if place.device.type == "cuda":
         # Convolutions would otherwise round float32 to 10 bits of mantissa.
         torch.backends.cudnn.allow_tf32 = False

@@ -171,6 +171,38 @@ def test_scores_stored_first_stand_and_later_verdicts_are_about_them(engine: Eng
     assert found == [(0.79, "uncertain", "0.79")] * 2
 
 
+def _repeated(outcome: Outcome) -> Outcome:
+    """The outcome of a copy: the scores are there, and no model had to run for them."""
+    return replace(
+        outcome,
+        judgements=tuple(replace(one, is_repeated=True) for one in outcome.judgements),
+    )
+
+
+def test_a_copy_is_reused_and_its_scores_are_stored_where_they_are_not_yet(engine: Engine) -> None:
+    one, two = add_model(engine, "one"), add_model(engine, "two")
+    content = content_of("same")
+    bare = Content(content.sha256, content.size_bytes)
+    first, copies = _batch(engine, 1), _batch(engine, 2, start=10)
+    held_first, held = claimed(engine, first.batch_id), claimed(engine, copies.batch_id)
+    p_fakes = {one: 0.9, two: 0.3}
+    assert store(
+        engine, held, [_repeated(judged(held, image, bare, p_fakes)) for image in copies.images]
+    )
+    stored = "SELECT model_id, p_fake, scores FROM ledger.predictions ORDER BY model_id"
+    before = tuples(engine, stored)
+    assert [row[:2] for row in before] == [(one, 0.9), (two, 0.3)]
+    assert store(engine, held_first, [judged(held_first, first.images[0], content, p_fakes)])
+    assert tuples(engine, stored) == before
+    assert tuples(engine, "SELECT status FROM ledger.outcomes ORDER BY image_id") == [
+        ("classified",), ("reused",), ("reused",),
+    ]  # fmt: skip
+    with engine.connect() as connection:
+        found = progress(connection, held.scan_id)
+        assert (found.classified, found.reused, found.failed) == (0, 2, 0)
+    assert value(engine, "SELECT count(*) FROM verdicts WHERE width = 64") == 6
+
+
 def test_a_score_that_is_said_to_be_known_and_is_not_stops_the_batch(engine: Engine) -> None:
     model = add_model(engine)
     message = _batch(engine, 1)

@@ -5,12 +5,13 @@ from PIL import Image
 
 from benchmarks.checkpoints import Name, make_checkpoint
 from schema.catalogue import ModelEntry
+from tests.reference import FLOAT32_ON_CPU
 from workers.models.load import load_model
 
 
 def _scores(name: Name, folder: Path) -> list[tuple[float, ...]]:
     checkpoint = make_checkpoint(name, folder)
-    model = load_model(ModelEntry(str(checkpoint), str(checkpoint)), "cpu")
+    model = load_model(ModelEntry(str(checkpoint), str(checkpoint)), FLOAT32_ON_CPU)
     colours = ((250, 10, 10), (10, 10, 250))
     images = [Image.new("RGB", (300, 200), colour) for colour in colours]
     found = model.classify([model.prepare(image) for image in images])

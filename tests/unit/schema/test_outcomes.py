@@ -8,16 +8,19 @@ from schema.words import ImageStatus, Kind, VerdictWord
 CONTENT = Content(b"\x00" * 32, 1)
 SCORED = Judgement(1, 0.5, Kind.UNKNOWN, VerdictWord.UNCERTAIN, (0.5, 0.5))
 KNOWN = Judgement(2, 0.5, Kind.UNKNOWN, VerdictWord.UNCERTAIN, None)
+REPEATED = Judgement(3, 0.5, Kind.UNKNOWN, VerdictWord.UNCERTAIN, (0.5, 0.5), is_repeated=True)
 FAILURE = Failure(FailureCode.CORRUPT, "truncated")
 
 
 def test_an_image_that_some_model_scored_is_classified() -> None:
     assert Outcome(1, CONTENT, (SCORED,)).status is ImageStatus.CLASSIFIED
     assert Outcome(1, CONTENT, (KNOWN, SCORED)).status is ImageStatus.CLASSIFIED
+    assert Outcome(1, CONTENT, (REPEATED, SCORED)).status is ImageStatus.CLASSIFIED
 
 
 def test_an_image_whose_every_score_was_known_is_reused() -> None:
     assert Outcome(1, CONTENT, (KNOWN, KNOWN)).status is ImageStatus.REUSED
+    assert Outcome(1, CONTENT, (KNOWN, REPEATED)).status is ImageStatus.REUSED
 
 
 def test_an_image_with_a_failure_is_failed_whatever_else_is_known_of_it() -> None:

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import pytest
 
@@ -74,7 +73,7 @@ def test_twice_the_model_s_own_size_is_needed(steps: Preprocessing, side: int | 
 def test_a_loader_decodes_once_for_the_model_that_needs_most() -> None:
     large = replace(STEPS, size=(512, 512))
     as_it_is = replace(STEPS, size=None)
-    loader = cast("Loader", Loader.__new__(Loader))
+    loader = Loader.__new__(Loader)
     loader._settings = Settings(decode="fast")
     assert loader._needed_side([STEPS, large]) == 1024
     assert loader._needed_side([STEPS, as_it_is]) is None

@@ -11,11 +11,14 @@ from safetensors.torch import load_file, save_file
 from transformers import BitImageProcessorPil, EfficientNetImageProcessorPil
 
 from schema.catalogue import ModelEntry, read_catalogue
-from schema.errors import ModelError
+from schema.errors import DeviceError, FakesweepError, ModelError
 from schema.labels import Side, SidesOrigin
 from tests.checkpoints import coloured_noise, save_checkpoint
-from workers.models.load import load_model, resolve_device
+from tests.reference import BFLOAT16_ON_CPU, FLOAT32_ON_CPU
+from workers.models import sizing
+from workers.models.load import load_model
 from workers.models.loaded import LoadedModel
+from workers.models.place import Place
 from workers.models.preprocess import Preprocessing
 
 
@@ -33,7 +36,7 @@ def folder(tiny: Path, tmp_path: Path) -> Path:
 def test_the_bundled_model_loads_by_its_key_without_a_word(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    model = load_model(read_catalogue(None).model("vit-tiny-cifake"), "cpu")
+    model = load_model(read_catalogue(None).model("vit-tiny-cifake"), FLOAT32_ON_CPU)
 
     assert model.identity.key == "vit-tiny-cifake"
     assert model.identity.source == "bundled:vit-tiny-cifake"
@@ -61,9 +64,10 @@ def test_weights_are_float32_in_evaluation_mode_on_the_device(folder: Path) -> N
 
     model = _load(folder)
 
-    assert {parameter.dtype for parameter in model.network.parameters()} == {torch.float32}
-    assert not model.network.training
-    assert model.device == torch.device("cpu")
+    weights = list(model.engine.network.parameters())
+    assert {(one.dtype, one.device) for one in weights} == {(torch.float32, torch.device("cpu"))}
+    assert not model.engine.network.training
+    assert model.place == FLOAT32_ON_CPU
 
 
 def test_pickled_weights_load_as_the_same_model(tiny: Path, tmp_path: Path) -> None:
@@ -262,36 +266,77 @@ def test_the_fingerprint_follows_the_meaning_of_the_labels(tmp_path: Path) -> No
     assert one.fingerprint != other.fingerprint
 
 
-def test_the_number_of_threads_is_set_on_a_cpu(tiny: Path) -> None:
+def test_the_fingerprint_and_what_is_recorded_follow_the_precision(tiny: Path) -> None:
+    precise, quick = _load(tiny).identity, _load(tiny, place=BFLOAT16_ON_CPU).identity
+
+    assert precise.preprocessing["precision"] == "float32"
+    assert quick.preprocessing["precision"] == "bfloat16"
+    assert precise.fingerprint != quick.fingerprint
+    assert precise.revision == quick.revision
+
+
+def test_models_that_share_a_process_keep_their_own_threads(tiny: Path) -> None:
+    entry = ModelEntry(key="tiny", source=str(tiny))
     before = torch.get_num_threads()
     try:
-        load_model(ModelEntry(key="tiny", source=str(tiny)), "cpu", cpu_threads=before + 1)
+        asked = load_model(entry, FLOAT32_ON_CPU, cpu_threads=before + 1)
+        light = load_model(entry, FLOAT32_ON_CPU)
+        _scores(asked)
         assert torch.get_num_threads() == before + 1
-        load_model(ModelEntry(key="tiny", source=str(tiny)), "cpu")
-        assert torch.get_num_threads() == before + 1
+        _scores(light)
+        assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
 
 
-def test_the_device_is_resolved() -> None:
-    assert resolve_device("cpu") == "cpu"
-    assert resolve_device("auto") == ("cuda:0" if torch.cuda.is_available() else "cpu")
+@pytest.mark.parametrize(
+    ("seconds", "cores", "threads"),
+    [(0.0001, 2, 1), (0.09, 2, 2), (0.0005, 16, 3), (0.002, 16, 8), (0.09, 16, 16)],
+)
+def test_a_model_gets_its_share_of_the_cores(seconds: float, cores: int, threads: int) -> None:
+    assert sizing.threads_for(seconds, cores) == threads
 
 
-@pytest.mark.parametrize("wanted", ["cuda:99", "cuda:640"])
-def test_a_cuda_device_that_is_not_there_is_refused(wanted: str) -> None:
-    with pytest.raises(ModelError, match=f"device '{wanted}' is not there"):
-        resolve_device(wanted)
+def test_a_call_holds_as_many_images_as_was_asked_for(tiny: Path) -> None:
+    model = load_model(ModelEntry(key="tiny", source=str(tiny)), FLOAT32_ON_CPU, call_images=300)
+    assert model.call_images == 300
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
-def test_cuda_without_a_cuda_device_is_refused() -> None:
-    with pytest.raises(ModelError, match="sees 0 CUDA devices"):
-        resolve_device("cuda")
+def test_a_call_on_a_cpu_holds_what_it_scores_within_a_moment(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert 1 <= _load(tiny).call_images <= sizing.CPU_CALL_IMAGES
+    monkeypatch.setattr(sizing, "CPU_CALL_SECONDS", 1e-9)
+    assert _load(tiny).call_images == 1
+    monkeypatch.setattr(sizing, "CPU_CALL_SECONDS", 1e9)
+    assert _load(tiny).call_images == sizing.CPU_CALL_IMAGES
 
 
-def _load(folder: Path, labels: tuple[Side, ...] | None = None) -> LoadedModel:
-    return load_model(ModelEntry(key="tiny", source=str(folder), labels=labels), "cpu")
+@pytest.mark.parametrize(
+    ("error", "becomes"),
+    [
+        (torch.AcceleratorError("illegal access"), DeviceError),
+        (torch.OutOfMemoryError("out of memory"), ModelError),
+    ],
+)
+def test_a_broken_device_is_told_from_a_model_that_does_not_fit(
+    tiny: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    becomes: type[FakesweepError],
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(torch.nn.Module, "to", fail)
+    with pytest.raises(becomes, match=str(error)):
+        _load(tiny)
+
+
+def _load(
+    folder: Path, labels: tuple[Side, ...] | None = None, place: Place = FLOAT32_ON_CPU
+) -> LoadedModel:
+    return load_model(ModelEntry(key="tiny", source=str(folder), labels=labels), place)
 
 
 def _scores(model: LoadedModel) -> list[tuple[float, ...]]:

@@ -1,0 +1,77 @@
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schema.settings import Settings
+from tests.batches import uris_of
+from tests.photographs import folder_of_photographs
+from workers import loader
+from workers.fetch import open_fetcher
+
+
+class Clock:
+    """Time that passes only where a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_replies_travel_together_but_wait_for_one_another_only_so_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr("workers.loader.time.monotonic", clock)
+
+    def replies() -> Iterator[dict[str, Any]]:
+        for number in range(9):
+            clock.now += loader.GATHERED_SECONDS * (2 if number in {4, 7} else 0.1)
+            yield {"number": number}
+
+    groups = [[reply["number"] for reply in group] for group in loader.gathered(replies())]
+    assert groups == [[0, 1, 2, 3, 4], [5, 6, 7], [8]]
+    assert list(loader.gathered(iter(()))) == []
+
+
+def _replies(settings: Settings, tmp_path: Path, *requests: dict[str, Any]) -> list[Any]:
+    """What a loader of these settings says to each request, without a process of its own."""
+    with (
+        open_fetcher(settings) as fetcher,
+        ThreadPoolExecutor(1) as threads,
+        (tmp_path / "pixels").open("w+b") as pixels,
+    ):
+        opened = loader.Loader(settings, fetcher, threads, pixels.fileno())
+        return [list(opened.replies(request)) for request in requests]
+
+
+def test_images_that_do_not_fit_into_a_loader_are_put_off(tmp_path: Path) -> None:
+    uris = uris_of(folder_of_photographs(tmp_path / "in", 6))
+    tight = Settings().model_copy(update={"loader_memory_bytes": 4_000, "fetch_concurrency": 1})
+    [replies] = _replies(tight, tmp_path, {"fetch": uris})
+    assert [reply["number"] for reply in replies] == list(range(6))
+    assert "sha256" in replies[0]
+    assert replies[-1] == {"number": 5, "postponed": True}
+
+
+def test_images_whose_pixels_do_not_fit_into_a_loader_are_put_off(tmp_path: Path) -> None:
+    uris = uris_of(folder_of_photographs(tmp_path / "in", 6))
+    pixels_bytes = 48 * 40 * 3
+    tight = Settings().model_copy(update={"loader_memory_bytes": 4 * 3 * pixels_bytes})
+    [_, first, second] = _replies(
+        tight,
+        tmp_path,
+        {"fetch": uris},
+        {"decode": [4, 0, 5, 1, 2, 3], "steps": [None]},
+        {"decode": [2, 3], "steps": [None]},
+    )
+    put_off = [reply["number"] for reply in first if reply.get("postponed")]
+    assert put_off == [2, 3]
+    assert [reply["content"]["width"] for reply in first[:4]] == [48] * 4
+    assert [(reply["number"], reply["pixels"][0]["offset"]) for reply in second] == [
+        (2, 0), (3, pixels_bytes),
+    ]  # fmt: skip
