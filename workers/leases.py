@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from schema.results import renew_leases
+from workers.endings import vital_thread
 
 log = structlog.get_logger(__name__)
 
@@ -24,7 +25,7 @@ class Leases:
         self._held: set[int] = set()
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._renew, name="leases", daemon=True)
+        self._thread = vital_thread("leases", self._renew)
 
     @contextmanager
     def running(self) -> Iterator["Leases"]:
