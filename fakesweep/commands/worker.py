@@ -1,6 +1,7 @@
 """`fakesweep worker`: run one worker process until it is told to stop."""
 
 import re
+from typing import get_args
 
 import click
 
@@ -8,7 +9,7 @@ from fakesweep.extras import require_worker_extra
 from fakesweep.processes import end_with_stdin
 from fakesweep.stack import start_stack
 from schema.catalogue import read_catalogue
-from schema.settings import PRESETS, read_settings
+from schema.settings import PRESETS, Settings, read_settings
 
 DEVICE = re.compile(r"^(auto|cpu|cuda(:\d+)?)$")
 
@@ -19,6 +20,11 @@ def _device(_ctx: click.Context, _parameter: click.Parameter, value: str | None)
     return value
 
 
+def _words_of(setting: str) -> tuple[str, ...]:
+    """Return the words that a setting may have."""
+    return get_args(Settings.model_fields[setting].annotation)
+
+
 @click.command()
 @click.option(
     "--device", metavar="auto|cpu|cuda:N", callback=_device, help="Device the models run on."
@@ -26,13 +32,13 @@ def _device(_ctx: click.Context, _parameter: click.Parameter, value: str | None)
 @click.option("--preset", type=click.Choice(list(PRESETS)), help="Sizes for a GPU; see settings.")
 @click.option(
     "--precision",
-    type=click.Choice(["auto", "float32", "bfloat16"]),
+    type=click.Choice(_words_of("precision")),
     help="Numbers the models compute with.",
 )
 @click.option(
     "--decode",
     "decoding",
-    type=click.Choice(["exact", "fast"]),
+    type=click.Choice(_words_of("decode")),
     help="fast decodes JPEGs at a lower resolution.",
 )
 @click.option(

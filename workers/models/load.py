@@ -84,11 +84,8 @@ def _load(
     steps = plain_steps(entry.key, processor)
     network = _load_network(entry.key, files, place)
     is_multi_label = config.problem_type == "multi_label_classification"
-    described = {
-        "decode": "exact" if steps is None or steps.needed_side is None else decoding,
-        "precision": place.precision.value,
-        **_described(steps, processor, is_multi_label=is_multi_label),
-    }
+    decode = "exact" if steps is None or steps.needed_side is None else decoding
+    described = _described(steps, processor, decode, place, is_multi_label=is_multi_label)
     return LoadedModel(
         identity=ModelIdentity(
             key=entry.key,
@@ -184,13 +181,20 @@ def _load_network(key: str, files: CheckpointFiles, place: Place) -> torch.nn.Mo
 
 
 def _described(
-    steps: Preprocessing | None, processor: Any, *, is_multi_label: bool
+    steps: Preprocessing | None,
+    processor: Any,
+    decode: str,
+    place: Place,
+    *,
+    is_multi_label: bool,
 ) -> dict[str, Any]:
     by_processor = {"processor": processor.to_dict()}
     described = {
+        "decode": decode,
         "exif": "applied",
         "convert": "RGB",
         "steps": by_processor if steps is None else steps.described(),
+        "precision": place.precision.value,
         "scores": "sigmoid" if is_multi_label else "softmax",
     }
     plain: dict[str, Any] = json.loads(json.dumps(described, default=str))
