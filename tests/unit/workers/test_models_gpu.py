@@ -1,5 +1,5 @@
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -56,10 +56,19 @@ def as_it_is(scorer: Score, _example: torch.Tensor | None = None) -> Score:
 def quicken(
     compile_: Callable[[Score], Score] = as_it_is,
     record: Callable[[Score, torch.Tensor], Score] = as_it_is,
+    seconds: Iterable[float] = (1.0, 2.0),
 ) -> tuple[dict[int, Score], list[tuple[str, str]]]:
-    """Quicken `score`; return what came of it, and which ways the log says were not taken, why."""
+    """Quicken `score`; return what came of it, and which ways the log says were not taken, why.
+
+    `seconds` is how long each way that works takes, in turn.
+    """
+    left = iter(seconds)
     with structlog.testing.capture_logs() as lines:
-        quick = quickened("tiny", score, EXAMPLES, compile_=compile_, record=record)
+        quick = quickened(
+            "tiny", score, EXAMPLES, compile_=compile_, record=record,
+            seconds_of=lambda _way, _images: next(left),
+        )  # fmt: skip
+    lines = [line for line in lines if line["event"] != "model_timed"]
     assert {(line["event"], line["log_level"], line["model"]) for line in lines} <= {
         ("model_not_quickened", "warning", "tiny")
     }
@@ -89,7 +98,7 @@ def test_each_number_of_images_is_compiled_and_recorded_where_that_agrees() -> N
 
     assert said == []
     [way] = compiled
-    assert recorded == [(way, 2), (way, 8)]
+    assert recorded == [(way, 2), (way, 8), (score, 2), (score, 8)]
     assert quick.keys() == {2, 8}
     before = way.calls
     assert quick[8](EXAMPLES[1]).equal(score(EXAMPLES[1]) + LARGEST_DIFFERENCE / 2)
@@ -140,6 +149,25 @@ def test_what_only_its_larger_calls_get_wrong_is_not_taken() -> None:
     assert quick[8](EXAMPLES[1]).equal(score(EXAMPLES[1]))
 
 
+def test_a_compiled_network_that_takes_longer_than_the_network_as_it_is_is_not_taken() -> None:
+    quick, said = quicken(Way, seconds=(2.0, 1.0))
+
+    assert said == []
+    assert quick == {2: score, 8: score}
+
+
+def test_a_second_way_there_is_no_memory_for_leaves_the_first() -> None:
+    def record(scorer: Score, _example: torch.Tensor) -> Score:
+        if scorer is score:
+            raise torch.OutOfMemoryError("out of memory")
+        return scorer
+
+    quick, said = quicken(Way, record)
+
+    assert said == []
+    assert all(isinstance(one, Way) for one in quick.values())
+
+
 def test_where_nothing_quicker_works_every_call_takes_the_network_as_it_is() -> None:
     quick, said = quicken(record=raising(RuntimeError("cannot be captured")))
 
@@ -184,8 +212,9 @@ def test_what_cannot_be_recorded_is_taken_for_a_slower_way_though_cuda_says_so(c
     ],
 )
 def test_a_broken_or_full_device_is_not_taken_for_a_slower_way(error: Exception, step: str) -> None:
+    broken: dict[str, Any] = {step: raising(error)}
     with pytest.raises(type(error), match=str(error)):
-        quicken(**{step: raising(error)})
+        quicken(**broken)
 
 
 STEPS = Preprocessing(
