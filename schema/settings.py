@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, IPvAnyNetwork, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from schema.errors import SettingsError
@@ -45,7 +45,10 @@ class Settings(BaseSettings):
         64, ge=1, description="Batches published and unfinished at most, per lane"
     )
     lease_seconds: float = Field(
-        60.0, ge=5.0, description="A batch whose worker has not been heard of for so long is free"
+        30.0, ge=3.0, description="A batch whose worker has not been heard of for so long is free"
+    )
+    grace_seconds: float = Field(
+        25.0, ge=0, description="Told to stop, a worker hands back what it has not finished by then"
     )
 
     models: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_words)] = Field(
@@ -65,6 +68,9 @@ class Settings(BaseSettings):
         ge=0,
         le=4_096,
         description="Images scored in one call of the model; 0: the worker's choice",
+    )
+    device_timeout_seconds: float = Field(
+        300.0, gt=0, description="A call of a model that takes longer ends its worker"
     )
     batches_in_flight: int = Field(
         4, ge=1, le=64, description="Batches a worker process works on at once"
@@ -102,6 +108,19 @@ class Settings(BaseSettings):
         178_956_970, ge=1, description="Images of more pixels fail as too_many_pixels"
     )
 
+    allow_networks: Annotated[
+        tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_split_words)
+    ] = Field(
+        (),
+        description="Networks http(s) may reach though not public, as 10.2.0.0/16, with commas",
+    )
+    file_roots: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_split_words)] = Field(
+        (),
+        description="Folders a cluster's workers read file: images below, separated by commas",
+    )
+    buckets: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_words)] = Field(
+        (), description="The only buckets to list and fetch from, separated by commas; unset: all"
+    )
     s3_endpoint_url: str | None = Field(
         None, description="S3 service other than Amazon's, as http://host:9000"
     )

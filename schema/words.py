@@ -4,10 +4,19 @@ from enum import StrEnum
 
 
 class Lane(StrEnum):
-    """How urgent a batch is; workers take `live` before `bulk`."""
+    """How urgent a batch is, the most urgent first; workers take them in this order.
+
+    A scan asks for `live` or `bulk`. A batch that took workers down with it goes on in
+    `quarantine`, where it runs alone in its worker.
+    """
 
     LIVE = "live"
+    QUARANTINE = "quarantine"
     BULK = "bulk"
+
+
+SCAN_LANES = (Lane.LIVE, Lane.BULK)
+"""The lanes that a scan can ask for."""
 
 
 class ImageStatus(StrEnum):
@@ -35,12 +44,16 @@ class Kind(StrEnum):
 
 
 class BatchState(StrEnum):
-    """Where a batch stands: recorded → published → running → done."""
+    """Where a batch stands: recorded → published → running → done.
+
+    It is `held`, and not published, while its scan is paused or once that is cancelled.
+    """
 
     RECORDED = "recorded"
     PUBLISHED = "published"
     RUNNING = "running"
     DONE = "done"
+    HELD = "held"
 
 
 class ScanState(StrEnum):
@@ -48,4 +61,11 @@ class ScanState(StrEnum):
 
     LISTING = "listing"
     RUNNING = "running"
+    PAUSED = "paused"
     FINISHED = "finished"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_last(self) -> bool:
+        """Whether nothing more comes of the scan by itself."""
+        return self in (ScanState.FINISHED, ScanState.CANCELLED)

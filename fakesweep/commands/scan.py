@@ -19,7 +19,7 @@ from producer.scans import Producer, ScanRequest, add_scan, open_producer
 from schema.catalogue import DEFAULT_MODEL, DEFAULT_POLICY, read_catalogue
 from schema.ledger import sources_left
 from schema.settings import Settings, read_settings
-from schema.words import Lane
+from schema.words import SCAN_LANES, Lane
 
 
 @click.command()
@@ -33,7 +33,7 @@ from schema.words import Lane
 )
 @click.option(
     "--lane",
-    type=click.Choice([lane.value for lane in Lane]),
+    type=click.Choice([lane.value for lane in SCAN_LANES]),
     default=Lane.BULK.value,
     show_default=True,
     help="live goes before bulk.",

@@ -1,0 +1,45 @@
+"""What delivery needs to stand faults: quarantine, held batches, producers, unreadable messages."""
+
+from importlib import resources
+
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Add the words, columns, tables and views; nothing of what was there changes its meaning."""
+    here = resources.files("schema.migrations.versions")
+    op.get_bind().exec_driver_sql(
+        here.joinpath("0003_delivery.sql").read_text("utf-8"),
+        execution_options={"no_parameters": True},
+    )
+
+
+def downgrade() -> None:
+    """Take all of it back but the two words, which a type cannot lose; no row holds them then."""
+    op.get_bind().exec_driver_sql(
+        """
+        DROP VIEW public.scan_progress, public.producers, public.unreadable_messages;
+        DROP TABLE ledger.producers, ledger.unreadable_messages;
+        UPDATE ledger.batches b SET state = 'recorded' WHERE state = 'held';
+        UPDATE ledger.batches b SET lane = s.lane
+        FROM ledger.scans s WHERE s.scan_id = b.scan_id AND b.lane <> s.lane;
+        ALTER TABLE ledger.batches
+            DROP COLUMN expiries, DROP COLUMN strikes, DROP COLUMN split_from;
+        ALTER TABLE ledger.scans
+            DROP CONSTRAINT scans_ask_for_a_lane, DROP COLUMN paused_at, DROP COLUMN cancelled_at;
+        """
+        + _first_view("scan_progress"),
+        execution_options={"no_parameters": True},
+    )
+
+
+def _first_view(name: str) -> str:
+    """Return the statement that made a view at first."""
+    views = resources.files("schema.migrations.versions").joinpath("0001_views.sql")
+    _, start, rest = views.read_text("utf-8").partition(f"CREATE VIEW public.{name} AS")
+    return start + rest.partition(";")[0]
