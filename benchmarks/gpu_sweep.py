@@ -102,7 +102,7 @@ def open_with_file(checkpoint: Path, settings: Settings, sink: Path) -> Iterator
     with (
         open_loaders(settings, loaders) as opened,
         Lanes(loaders).running() as lanes,
-        Device().running() as device,
+        Device(settings.device_timeout_seconds).running() as device,
         sink.open("a", encoding="utf-8") as lines,
     ):
         model = load_model(entry, place, decoding=settings.decode)

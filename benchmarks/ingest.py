@@ -25,12 +25,13 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Engine, make_url, text
 
+from schema.claims import Claim, claim_batch
 from schema.database import open_engine, upgrade
 from schema.labels import Labels, Side, SidesOrigin
 from schema.ledger import ListedImage, add_scan, end_listing, end_source, record_batch
 from schema.registry import ModelIdentity, policy_id, register_model
 from schema.reports import progress
-from schema.results import Claim, Content, Judgement, Outcome, claim_batch, store_outcomes
+from schema.results import Content, Judgement, Outcome, store_outcomes
 from schema.words import Kind, Lane
 
 SHOWN_SETTINGS = (

@@ -1,6 +1,5 @@
 """From a source to the queue: list, record the rows, commit, publish."""
 
-import itertools
 import socket
 import threading
 from collections.abc import Iterable, Iterator
@@ -17,16 +16,18 @@ from schema.ledger import (
     end_source,
     lock_listing,
     record_batch,
-    return_expired,
-    return_lost,
     sources_left,
     take_recorded,
     unlock_listing,
 )
+from schema.recovery import any_long_published, return_expired, return_lost
 from schema.words import Lane
 
-LOST_AFTER_SECONDS = 30.0
-"""A published batch that no worker claimed for so long, while its queue is empty, is lost."""
+LOST_AFTER_SECONDS = 15.0
+"""A published batch that is not in its queue, and not claimed for so long, is lost."""
+
+MAX_BATCH_URI_BYTES = 128 * 1024
+"""A batch of long URIs has fewer images, so that a window of batches fits into Redis."""
 
 log = structlog.get_logger(__name__)
 
@@ -35,7 +36,8 @@ def list_scan(producer: Producer, scan_id: int, stop: threading.Event) -> bool:
     """List what is left of a scan's sources and record it, batch by batch.
 
     Returns False, with nothing done, while another process lists this scan. Stops between two
-    batches when `stop` is set; the cursor in the ledger says where to go on.
+    batches when `stop` is set, or the scan paused or cancelled; the cursor in the ledger says where
+    to go on.
 
     Raises:
         SourceError: a source cannot be listed any further.
@@ -71,7 +73,7 @@ def publish_recorded(producer: Producer, only: int | None = None) -> int:
     return published
 
 
-def reconcile(producer: Producer) -> int:
+def reconcile(producer: Producer) -> None:
     """Hand batches that nobody works on any more back to be published again.
 
     Raises:
@@ -79,13 +81,22 @@ def reconcile(producer: Producer) -> int:
     """
     with producer.engine.begin() as connection:
         returned = return_expired(connection)
+    if returned.batches:
+        log.warning(
+            "leases_expired", batches=returned.batches, in_quarantine=returned.in_quarantine,
+            halved=returned.halved,
+        )  # fmt: skip
+    for image_id in returned.killers:
+        log.error("image_killed_its_workers", image_id=image_id)
     for lane in Lane:
-        if producer.publisher.waiting(lane) == 0:
-            with producer.engine.begin() as connection:
-                returned += return_lost(connection, lane, LOST_AFTER_SECONDS)
-    if returned:
-        log.warning("batches_returned", batches=returned)
-    return returned
+        with producer.engine.begin() as connection:
+            if not any_long_published(connection, lane, LOST_AFTER_SECONDS):
+                continue
+        waiting = producer.publisher.waiting_batches(lane)
+        with producer.engine.begin() as connection:
+            lost = return_lost(connection, lane, waiting, LOST_AFTER_SECONDS)
+        if lost:
+            log.warning("messages_lost", batches=lost, lane=lane.value)
 
 
 def _list_sources(producer: Producer, scan_id: int, stop: threading.Event) -> bool:
@@ -110,6 +121,9 @@ def _list_source(
             return False
         with producer.engine.begin() as connection:
             added = record_batch(connection, scan_id, source.position, batch)
+        if added is None:
+            log.info("listing_halted", scan_id=scan_id)
+            return False
         log.debug("batch_recorded", scan_id=scan_id, listed=len(batch), added=added)
         producer.recorded.set()
     with producer.engine.begin() as connection:
@@ -126,6 +140,13 @@ def _refuse_foreign(source: SourceLeft) -> None:
 
 
 def _batched(images: Iterable[ListedImage], size: int) -> Iterator[list[ListedImage]]:
-    iterator = iter(images)
-    while batch := list(itertools.islice(iterator, size)):
+    batch: list[ListedImage] = []
+    uri_bytes = 0
+    for image in images:
+        batch.append(image)
+        uri_bytes += len(image.uri)
+        if len(batch) == size or uri_bytes >= MAX_BATCH_URI_BYTES:
+            yield batch
+            batch, uri_bytes = [], 0
+    if batch:
         yield batch

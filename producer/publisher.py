@@ -1,5 +1,7 @@
 """The one place that puts messages on the broker's queues."""
 
+import json
+from collections.abc import Callable
 from typing import Any
 
 import redis
@@ -11,6 +13,9 @@ from schema.message import BatchMessage
 from schema.queues import CLASSIFY_BATCH, celery_settings
 from schema.settings import Settings
 from schema.words import Lane
+
+BATCH_HEADER = "fakesweep-batch"
+"""Names a message's batch outside its body, which is encoded."""
 
 _ANSWER_AT_ONCE = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
 """The producer waits and tries again by itself, with a line in its log."""
@@ -32,21 +37,37 @@ class Publisher:
         """
         try:
             self._celery.send_task(
-                CLASSIFY_BATCH, args=[message.to_json()], queue=message.lane.value, retry=False
+                CLASSIFY_BATCH,
+                args=[message.to_json()],
+                queue=message.lane.value,
+                headers={BATCH_HEADER: message.batch_id},
+                retry=False,
             )
         except OperationalError as error:
             raise BrokerError(self._no_answer(error)) from error
 
-    def waiting(self, lane: Lane) -> int:
-        """Return how many messages lie in a lane's queue, taken by no worker yet.
+    def check(self) -> None:
+        """Ask the broker for a sign of life.
+
+        Raises:
+            BrokerError: it does not answer.
+        """
+        self._ask(lambda client: client.ping())
+
+    def waiting_batches(self, lane: Lane) -> set[int]:
+        """Return the batches whose messages lie in a lane's queue, taken by no worker yet.
 
         Raises:
             BrokerError: the broker does not answer.
         """
+        messages = self._ask(lambda client: client.lrange(lane.value, 0, -1))
+        return {found for found in map(_batch_of, messages) if found is not None}
+
+    def _ask(self, question: Callable[[Any], Any]) -> Any:
         try:
             with self._celery.connection_for_write() as connection:
                 channel: Any = connection.default_channel  # kombu's, of the Redis transport
-                return int(channel.client.llen(lane.value))
+                return question(channel.client)
         except (OperationalError, redis.RedisError, OSError) as error:
             raise BrokerError(self._no_answer(error)) from error
 
@@ -60,3 +81,12 @@ class Publisher:
             f"the broker at {url} does not answer: {error}; "
             f"check FAKESWEEP_BROKER_URL and that the server is up"
         )
+
+
+def _batch_of(message: bytes) -> int | None:
+    """Return the batch of a message as it lies in Redis, None where that is not one of ours."""
+    try:
+        batch_id = json.loads(message)["headers"][BATCH_HEADER]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return batch_id if isinstance(batch_id, int) else None

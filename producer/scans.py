@@ -53,7 +53,7 @@ def open_producer(settings: Settings, catalogue: Catalogue) -> Iterator[Producer
         with explained(database_url), engine.connect() as connection:
             check_migration(connection)
         with closing(Publisher(settings)) as publisher:
-            publisher.waiting(Lane.BULK)
+            publisher.check()
             yield Producer(settings, catalogue, engine, publisher)
     finally:
         engine.dispose()

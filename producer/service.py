@@ -1,23 +1,29 @@
 """The producer at work: one thread lists, one loop publishes and reconciles, until told to stop."""
 
+import os
 import socket
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from uuid import UUID, uuid4
 
 import structlog
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 
+import schema
 from producer.feeder import list_scan, publish_recorded, reconcile
 from producer.scans import Producer
+from schema.database import first_line, may_pass
 from schema.errors import BrokerError, FakesweepError
 from schema.ledger import scans_to_list
+from schema.registry import producer_seen, retire_producer
 from schema.reports import progress
 from schema.words import ScanState
 
 PAUSE_SECONDS = 0.2
 RECONCILE_SECONDS = 5.0
-LONGEST_PATIENCE_SECONDS = 10.0
+LONGEST_WAIT_SECONDS = 10.0
 
 log = structlog.get_logger(__name__)
 
@@ -25,90 +31,134 @@ log = structlog.get_logger(__name__)
 def serve(producer: Producer, stop: threading.Event, only: int | None = None) -> None:
     """List, record, publish and reconcile until `stop` is set; it is set on leaving.
 
-    With `only`, work for that scan and return when it is finished. A database or broker that
-    stops answering is waited for, with a line in the log each time.
+    With `only`, work for that scan and return when it is finished or cancelled. A database or
+    broker that stops answering is waited for, with a line in the log now and then.
 
     Raises:
         SourceError: with `only`, a source of that scan cannot be listed any further.
         ScanError: with `only`, a source of that scan can be listed on another machine only.
     """
+    producer_id = uuid4()
     with ThreadPoolExecutor(1, thread_name_prefix="listing") as thread:
         try:
             if only is None:
                 listing = thread.submit(_list_all, producer, stop)
             else:
                 listing = thread.submit(_list_one, producer, stop, only)
-            _publish_until(producer, stop, only, listing)
+            _publish_until(producer, stop, only, listing, producer_id)
         finally:
             stop.set()
+            with suppress(SQLAlchemyError), producer.engine.begin() as connection:
+                retire_producer(connection, producer_id)
 
 
 def _publish_until(
-    producer: Producer, stop: threading.Event, only: int | None, listing: Future[None]
+    producer: Producer,
+    stop: threading.Event,
+    only: int | None,
+    listing: Future[None],
+    producer_id: UUID,
 ) -> None:
-    patience, next_reconcile = 0.0, 0.0
+    waiting, next_reconcile = Waiting(stop), 0.0
     while not stop.is_set():
         if listing.done():
             listing.result()
         try:
             publish_recorded(producer, only)
             if time.monotonic() >= next_reconcile:
-                reconcile(producer)
+                _say_alive(producer, producer_id)
                 next_reconcile = time.monotonic() + RECONCILE_SECONDS
-            if only is not None and _finished(producer, only):
+                reconcile(producer)
+            if only is not None and _has_ended(producer, only):
                 return
-            patience = 0.0
-        except (BrokerError, OperationalError) as error:
-            patience = _wait_longer(stop, patience, error)
+            waiting.is_over()
+        except BrokerError as error:
+            waiting.wait("broker", str(error))
+        except SQLAlchemyError as error:
+            waiting.wait_for_ledger(error)
+            # Workers that waited for the ledger, too, renew their leases first.
+            next_reconcile = time.monotonic() + producer.settings.lease_seconds / 2
         producer.recorded.wait(PAUSE_SECONDS)
         producer.recorded.clear()
 
 
 def _list_one(producer: Producer, stop: threading.Event, scan_id: int) -> None:
-    patience = 0.0
+    waiting = Waiting(stop)
     while not stop.is_set():
         try:
             if list_scan(producer, scan_id, stop):
                 return
             stop.wait(PAUSE_SECONDS)
-        except OperationalError as error:
-            patience = _wait_longer(stop, patience, error)
+        except SQLAlchemyError as error:
+            waiting.wait_for_ledger(error)
 
 
 def _list_all(producer: Producer, stop: threading.Event) -> None:
-    patience = 0.0
+    waiting = Waiting(stop)
     while not stop.is_set():
-        refused: Exception | None = None
+        refused = False
         try:
             with producer.engine.connect() as connection:
                 scans = scans_to_list(connection, socket.gethostname())
             for scan_id in scans:
-                refused = _refusal(producer, scan_id, stop) or refused
-            if refused is None:
-                patience = 0.0
-                stop.wait(PAUSE_SECONDS)
-        except OperationalError as error:
-            refused = error
-        if refused is not None:
-            patience = _wait_longer(stop, patience, refused)
+                refused = _is_refused(producer, scan_id, stop) or refused
+        except SQLAlchemyError as error:
+            waiting.wait_for_ledger(error)
+            continue
+        if refused:
+            waiting.wait("sources", "some scans cannot be listed")
+        else:
+            waiting.is_over()
+            stop.wait(PAUSE_SECONDS)
 
 
-def _refusal(producer: Producer, scan_id: int, stop: threading.Event) -> FakesweepError | None:
+def _is_refused(producer: Producer, scan_id: int, stop: threading.Event) -> bool:
     try:
         list_scan(producer, scan_id, stop)
     except FakesweepError as error:
         log.error("scan_cannot_be_listed", scan_id=scan_id, reason=str(error))
-        return error
-    return None
+        return True
+    return False
 
 
-def _wait_longer(stop: threading.Event, patience: float, error: Exception) -> float:
-    patience = min(LONGEST_PATIENCE_SECONDS, max(PAUSE_SECONDS, patience * 2))
-    log.warning("waiting", seconds=patience, reason=str(error).splitlines()[0])
-    stop.wait(patience)
-    return patience
+class Waiting:
+    """Waits of one thread for what does not answer, each longer than the one before."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self._stop = stop
+        self._seconds = 0.0
+
+    def wait(self, awaited: str, reason: str) -> None:
+        """Say what for and why, and wait."""
+        self._seconds = min(LONGEST_WAIT_SECONDS, max(PAUSE_SECONDS, self._seconds * 2))
+        log.warning(
+            "waiting", awaited=awaited, seconds=self._seconds, reason=reason.splitlines()[0]
+        )
+        self._stop.wait(self._seconds)
+
+    def wait_for_ledger(self, error: SQLAlchemyError) -> None:
+        """Wait where the database may answer again.
+
+        Raises:
+            SQLAlchemyError: waiting would not mend it.
+        """
+        if not may_pass(error):
+            raise error
+        self.wait("ledger", first_line(error))
+
+    def is_over(self) -> None:
+        """Start anew: it answers."""
+        self._seconds = 0.0
 
 
-def _finished(producer: Producer, scan_id: int) -> bool:
+def _say_alive(producer: Producer, producer_id: UUID) -> None:
+    with producer.engine.begin() as connection:
+        producer_seen(
+            connection, producer_id, hostname=socket.gethostname(), pid=os.getpid(),
+            version=schema.__version__,
+        )  # fmt: skip
+
+
+def _has_ended(producer: Producer, scan_id: int) -> bool:
     with producer.engine.connect() as connection:
-        return progress(connection, scan_id).state == ScanState.FINISHED
+        return ScanState(progress(connection, scan_id).state).is_last

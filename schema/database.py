@@ -9,11 +9,30 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    InterfaceError,
+    OperationalError,
+    SQLAlchemyError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from schema.errors import DatabaseError, MigrationError
 
 CONNECT_TIMEOUT_SECONDS = 5
+_SILENCE = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+"""When a server that fell silent is given up, in seconds and, the last, in milliseconds."""
+
+_CONFLICTS = ("40001", "40P01")
+_REFUSALS_THAT_PASS = ("08", "25006", "42", "53", "55P03", "57", "58")
+"""Beginnings of PostgreSQL's codes: connections, a read-only server, rights or tables that are not
+there (yet), full resources, locks, operators at work, system errors."""
 
 _LOCK_MIGRATIONS = text("SELECT pg_advisory_xact_lock(hashtext('fakesweep migrations'))")
 
@@ -33,6 +52,7 @@ def open_engine(database_url: str, application: str, pool_size: int = 2) -> Engi
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
             "application_name": f"fakesweep {application}",
             "client_encoding": "utf8",
+            **_SILENCE,
         },
     )
 
@@ -62,10 +82,30 @@ def explained(database_url: str) -> Iterator[None]:
         ) from error
 
 
-def first_line(error: DBAPIError) -> str:
-    """Return the first line of what the driver said."""
-    lines = str(error.orig).strip().splitlines()
-    return lines[0] if lines else type(error.orig).__name__
+def first_line(error: SQLAlchemyError) -> str:
+    """Return the first line of what the driver said, or what the pool of connections lacks."""
+    if isinstance(error, PoolTimeoutError):
+        return "every connection of this process is in use"
+    said = error.orig if isinstance(error, DBAPIError) else error
+    lines = str(said).strip().splitlines()
+    return lines[0] if lines else type(said).__name__
+
+
+def may_pass(error: Exception) -> bool:
+    """Tell whether waiting may mend it: nothing of what the transaction held is to blame."""
+    if isinstance(error, PoolTimeoutError):
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    code = getattr(error.orig, "pgcode", None)
+    if code is None:
+        return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
+    return code in _CONFLICTS or code.startswith(_REFUSALS_THAT_PASS)
+
+
+def is_conflict(error: Exception) -> bool:
+    """Tell whether the transaction only met another one, as in a deadlock, and may be repeated."""
+    return isinstance(error, DBAPIError) and getattr(error.orig, "pgcode", None) in _CONFLICTS
 
 
 def storable(text: str) -> str:

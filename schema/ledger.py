@@ -28,7 +28,7 @@ _SOURCES_LEFT = text("""
 
 _SCANS_TO_LIST = text("""
     SELECT scan_id FROM ledger.scans s
-    WHERE listed_at IS NULL AND NOT EXISTS (
+    WHERE listed_at IS NULL AND paused_at IS NULL AND cancelled_at IS NULL AND NOT EXISTS (
         SELECT FROM ledger.scan_sources x
         WHERE x.scan_id = s.scan_id AND x.listed_at IS NULL
           AND (x.hostname <> :hostname OR x.source = '-')
@@ -40,7 +40,8 @@ _UNLOCK_LISTING = text("SELECT pg_advisory_unlock(hashtext('fakesweep listing'),
 
 _ADD_BATCH = text("""
     INSERT INTO ledger.batches (scan_id, lane, image_count)
-    SELECT scan_id, lane, 0 FROM ledger.scans WHERE scan_id = :scan_id
+    SELECT scan_id, lane, 0 FROM ledger.scans
+    WHERE scan_id = :scan_id AND paused_at IS NULL AND cancelled_at IS NULL FOR SHARE
     RETURNING batch_id
 """)
 
@@ -97,7 +98,7 @@ _TAKE_RECORDED = text("""
     )
     UPDATE ledger.batches b SET state = 'published', published_at = now()
     FROM taken WHERE b.batch_id = taken.batch_id
-    RETURNING b.batch_id, b.scan_id
+    RETURNING b.batch_id, b.scan_id, b.attempt
 """)
 
 _IMAGES_OF = text("""
@@ -105,24 +106,6 @@ _IMAGES_OF = text("""
     WHERE i.batch_id = ANY(:batch_ids)
       AND NOT EXISTS (SELECT FROM ledger.outcomes o WHERE o.image_id = i.image_id)
     ORDER BY i.batch_id, i.image_id
-""")
-
-_RETURN_EXPIRED = text("""
-    UPDATE ledger.batches SET state = 'recorded', lease_until = NULL
-    WHERE batch_id IN (
-        SELECT batch_id FROM ledger.batches
-        WHERE state = 'running' AND lease_until < now() FOR UPDATE SKIP LOCKED
-    ) RETURNING batch_id
-""")
-
-_RETURN_LOST = text("""
-    UPDATE ledger.batches SET state = 'recorded'
-    WHERE batch_id IN (
-        SELECT batch_id FROM ledger.batches
-        WHERE lane = CAST(:lane AS ledger.lane) AND state = 'published'
-          AND published_at < now() - make_interval(secs => :older_than_seconds)
-        FOR UPDATE SKIP LOCKED
-    ) RETURNING batch_id
 """)
 
 
@@ -209,13 +192,16 @@ def unlock_listing(connection: Connection, scan_id: int) -> None:
 
 def record_batch(
     connection: Connection, scan_id: int, position: int, images: Sequence[ListedImage]
-) -> int:
+) -> int | None:
     """Record listed images as one batch and move the source's cursor behind them.
 
     Images the scan has already are passed over; a batch of none of its own is not kept.
-    Returns the number of images added.
+    Returns the number of images added, or None, with nothing written, where the scan is paused or
+    cancelled; who pauses or cancels it waits until this transaction ends.
     """
-    batch_id = int(connection.execute(_ADD_BATCH, {"scan_id": scan_id}).scalar_one())
+    batch_id = connection.execute(_ADD_BATCH, {"scan_id": scan_id}).scalar_one_or_none()
+    if batch_id is None:
+        return None
     added = connection.execute(
         _ADD_IMAGES,
         {
@@ -276,7 +262,7 @@ def take_recorded(
     With `scan_id` only that scan's batches are taken; the window counts those of all scans.
     One process at a time does this for a lane, so the window holds for all of them together.
     The caller commits, then publishes: a message that never arrives is found by
-    `return_lost`, one published twice by the claim.
+    `recovery.return_lost`, one published twice by the claim.
     """
     connection.execute(_LOCK_LANE, {"lane": lane.value})
     wanted = {"lane": lane.value, "window": window, "scan_id": scan_id}
@@ -287,20 +273,6 @@ def take_recorded(
     for row in connection.execute(_IMAGES_OF, {"batch_ids": list(images)}):
         images[row.batch_id].append(BatchImage(row.image_id, row.uri))
     return [
-        BatchMessage(row.batch_id, row.scan_id, lane, tuple(images[row.batch_id]))
+        BatchMessage(row.batch_id, row.scan_id, lane, tuple(images[row.batch_id]), row.attempt)
         for row in sorted(taken, key=lambda row: int(row.batch_id))
     ]
-
-
-def return_expired(connection: Connection) -> int:
-    """Hand batches whose worker has not renewed its lease back to be published again."""
-    return len(connection.execute(_RETURN_EXPIRED).all())
-
-
-def return_lost(connection: Connection, lane: Lane, older_than_seconds: float) -> int:
-    """Hand batches published long ago back to be published again; for an empty queue only."""
-    return len(
-        connection.execute(
-            _RETURN_LOST, {"lane": lane.value, "older_than_seconds": older_than_seconds}
-        ).all()
-    )

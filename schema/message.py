@@ -23,12 +23,17 @@ class BatchImage:
 
 @dataclass(frozen=True, slots=True)
 class BatchMessage:
-    """The images of one message. The ledger decides who may work on it, and by which models."""
+    """The images of one message. The ledger decides who may work on it, and by which models.
+
+    `attempt` is how often the batch had been taken up when it was published: a message of an
+    earlier time is passed over, as the batch may hold other images now. None in a message by hand.
+    """
 
     batch_id: int
     scan_id: int
     lane: Lane
     images: tuple[BatchImage, ...]
+    attempt: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the message as plain JSON values."""
@@ -38,6 +43,7 @@ class BatchMessage:
             "scan_id": self.scan_id,
             "lane": self.lane.value,
             "images": [[image.image_id, image.uri] for image in self.images],
+            "attempt": self.attempt,
         }
 
 
@@ -60,6 +66,7 @@ def read_message(body: object) -> BatchMessage:
             scan_id=_row(body["scan_id"]),
             lane=Lane(body["lane"]),
             images=tuple(BatchImage(_row(number), _uri(uri)) for number, uri in body["images"]),
+            attempt=_attempt(body.get("attempt")),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise UnreadableMessage(f"the message cannot be read: {error!r}") from error
@@ -69,6 +76,12 @@ def _row(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**63:
         raise ValueError(f"{value!r} is no row of the ledger")
     return value
+
+
+def _attempt(value: object) -> int | None:
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+        return value
+    raise ValueError(f"{value!r} is no number of attempts")
 
 
 def _uri(value: object) -> str:

@@ -58,7 +58,7 @@ _REGISTER_WORKER = text("""
 
 _RECORD_LOAD = text("""
     INSERT INTO ledger.model_loads (worker_id, model_id, seconds)
-    VALUES (:worker_id, :model_id, :seconds)
+    VALUES (:worker_id, :model_id, :seconds) ON CONFLICT DO NOTHING
 """)
 
 _RECORD_STAGES = text("""
@@ -68,6 +68,16 @@ _RECORD_STAGES = text("""
 """).bindparams(bindparam("lately", type_=JSONB), bindparam("total", type_=JSONB))
 
 _RETIRE_WORKER = text("UPDATE ledger.workers SET stopped_at = now() WHERE worker_id = :worker_id")
+
+_REGISTER_PRODUCER = text("""
+    INSERT INTO ledger.producers (producer_id, hostname, pid, version)
+    VALUES (:producer_id, :hostname, :pid, :version)
+    ON CONFLICT (producer_id) DO UPDATE SET seen_at = now(), stopped_at = NULL
+""")
+
+_RETIRE_PRODUCER = text("""
+    UPDATE ledger.producers SET stopped_at = now() WHERE producer_id = :producer_id
+""")
 
 _WORKERS_SEEN = text("""
     SELECT count(*) FROM ledger.workers
@@ -187,7 +197,7 @@ def register_worker(
 
 
 def record_load(connection: Connection, worker_id: UUID, model_id: int, seconds: float) -> None:
-    """Record that a worker loaded a model; a second time in one process is an error."""
+    """Record that a worker loaded a model, which it does once."""
     connection.execute(
         _RECORD_LOAD, {"worker_id": worker_id, "model_id": model_id, "seconds": seconds}
     )
@@ -206,6 +216,21 @@ def record_stages(
 def retire_worker(connection: Connection, worker_id: UUID) -> None:
     """Record that a worker process left in order."""
     connection.execute(_RETIRE_WORKER, {"worker_id": worker_id})
+
+
+def producer_seen(
+    connection: Connection, producer_id: UUID, *, hostname: str, pid: int, version: str
+) -> None:
+    """Record that a producer's service is at work."""
+    connection.execute(
+        _REGISTER_PRODUCER,
+        {"producer_id": producer_id, "hostname": hostname, "pid": pid, "version": version},
+    )
+
+
+def retire_producer(connection: Connection, producer_id: UUID) -> None:
+    """Record that a producer's service left in order."""
+    connection.execute(_RETIRE_PRODUCER, {"producer_id": producer_id})
 
 
 def workers_seen(connection: Connection, within_seconds: float) -> int:

@@ -1,4 +1,4 @@
-"""Statements of the answering side: claim a batch, find known scores, store what came of it."""
+"""Statements of the answering side: find known scores, store what came of a batch."""
 
 import io
 from collections.abc import Iterable, Sequence
@@ -9,35 +9,10 @@ from uuid import UUID
 import psycopg2.extensions
 from sqlalchemy import Connection, text
 
+from schema.claims import Claim
 from schema.database import storable
 from schema.failures import FailureCode
-from schema.policy import Policy
 from schema.words import ImageStatus, Kind, VerdictWord
-
-_CLAIM = text("""
-    UPDATE ledger.batches b
-    SET state = 'running', attempt = b.attempt + 1, worker_id = :worker_id,
-        lease_until = now() + make_interval(secs => :lease_seconds)
-    FROM ledger.scans s JOIN ledger.policies p USING (policy_id)
-    WHERE b.batch_id = :batch_id AND s.scan_id = b.scan_id
-      AND (b.state IN ('recorded', 'published')
-           OR b.state = 'running' AND b.lease_until < now())
-    RETURNING b.batch_id, b.scan_id, b.attempt, s.model_keys,
-              p.policy_id, p.name, p.real_below, p.fake_above
-""")
-
-_RENEW = text("""
-    UPDATE ledger.batches SET lease_until = now() + make_interval(secs => :lease_seconds)
-    WHERE batch_id = ANY(:batch_ids) AND worker_id = :worker_id AND state = 'running'
-""")
-
-_SEEN = text("UPDATE ledger.workers SET seen_at = now() WHERE worker_id = :worker_id")
-
-_RELEASE = text("""
-    UPDATE ledger.batches SET state = 'recorded', lease_until = NULL, worker_id = NULL
-    WHERE batch_id = :batch_id AND attempt = :attempt AND worker_id = :worker_id
-      AND state = 'running'
-""")
 
 _KNOWN = text("""
     SELECT c.sha256, p.model_id, p.p_fake, p.kind
@@ -51,7 +26,7 @@ _FENCE = text("""
         classified_count = classified_count + :classified,
         reused_count = reused_count + :reused, failed_count = failed_count + :failed
     WHERE batch_id = :batch_id AND attempt = :attempt AND worker_id = :worker_id
-      AND state = 'running'
+      AND state <> 'done'
     RETURNING batch_id
 """)
 
@@ -118,18 +93,6 @@ _ADD_OUTCOMES = text("""
     FROM stage_images s LEFT JOIN ledger.contents c USING (sha256)
     ORDER BY s.image_id
 """)
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """The right to work on a batch: `attempt` fences off whoever held it before."""
-
-    batch_id: int
-    scan_id: int
-    attempt: int
-    model_keys: tuple[str, ...]
-    policy_id: int
-    policy: Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,44 +168,6 @@ class Outcome:
         if all(one.scores is None or one.is_repeated for one in self.judgements):
             return ImageStatus.REUSED
         return ImageStatus.CLASSIFIED
-
-
-def claim_batch(
-    connection: Connection, batch_id: int, worker_id: UUID, lease_seconds: float
-) -> Claim | None:
-    """Take a batch, or return None where it is done or another worker holds it."""
-    row = connection.execute(
-        _CLAIM, {"batch_id": batch_id, "worker_id": worker_id, "lease_seconds": lease_seconds}
-    ).one_or_none()
-    if row is None:
-        return None
-    return Claim(
-        batch_id=row.batch_id,
-        scan_id=row.scan_id,
-        attempt=row.attempt,
-        model_keys=tuple(row.model_keys),
-        policy_id=row.policy_id,
-        policy=Policy(row.name, row.real_below, row.fake_above),
-    )
-
-
-def renew_leases(
-    connection: Connection, batch_ids: Sequence[int], worker_id: UUID, lease_seconds: float
-) -> None:
-    """Keep the batches a worker holds, by the database's clock, and say that it lives."""
-    connection.execute(
-        _RENEW,
-        {"batch_ids": list(batch_ids), "worker_id": worker_id, "lease_seconds": lease_seconds},
-    )
-    connection.execute(_SEEN, {"worker_id": worker_id})
-
-
-def release_batch(connection: Connection, claim: Claim, worker_id: UUID) -> None:
-    """Hand a batch back unfinished, to be published again at once."""
-    connection.execute(
-        _RELEASE,
-        {"batch_id": claim.batch_id, "attempt": claim.attempt, "worker_id": worker_id},
-    )
 
 
 def known_scores(

@@ -117,8 +117,8 @@ def fetch(chunk: Sequence[BatchImage], loader: Loader) -> dict[BatchImage, Conte
 
 def look_up(digests: Iterable[bytes], models: Models, work: Work) -> dict[ScoreKey, KnownScore]:
     """Return the scores that the ledger holds of these contents by these very models."""
-    with work.engine.begin() as connection:
-        return known_scores(connection, sorted(digests), list(models))
+    wanted = sorted(digests)
+    return work.patience.run(lambda connection: known_scores(connection, wanted, list(models)))
 
 
 def prepare(

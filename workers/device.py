@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from schema.failures import ImageFailure
 from schema.words import Lane
-from workers.endings import vital_thread
+from workers.endings import end_for_stuck_device, vital_thread
 from workers.lanes import ORDER
 from workers.models.load import LoadedModel
 
@@ -58,22 +58,29 @@ class _Call:
 class Device:
     """Scores for many threads at once, in full calls of one model each.
 
-    `waited` is told how many seconds each request waited for its first call.
+    A call that takes longer than `timeout_seconds` ends the process. `waited` is told how many
+    seconds each request waited for its first call.
     """
 
-    def __init__(self, waited: Callable[[float], None] = lambda _seconds: None) -> None:
+    def __init__(
+        self, timeout_seconds: float, waited: Callable[[float], None] = lambda _seconds: None
+    ) -> None:
+        self._timeout_seconds = timeout_seconds
         self._waited = waited
         self._busy: tuple[float, float | None] = (0.0, None)
         self._numbers = itertools.count()
         self._waiting: list[_Request] = []
         self._changed = threading.Condition()
         self._is_closing = False
+        self._closed = threading.Event()
         self._thread = vital_thread("device", self._work)
+        self._watch = vital_thread("device-watch", self._watch_calls)
 
     @contextmanager
     def running(self) -> Iterator["Device"]:
         """Serve for as long as the context lasts; what waits at its end is still answered."""
         self._thread.start()
+        self._watch.start()
         try:
             yield self
         finally:
@@ -81,12 +88,20 @@ class Device:
                 self._is_closing = True
                 self._changed.notify_all()
             self._thread.join()
+            self._closed.set()
+            self._watch.join()
 
     @property
     def busy_seconds(self) -> float:
         """How long the device has been at work since the start, up to now."""
         seconds, since = self._busy
         return seconds if since is None else seconds + time.monotonic() - since
+
+    @property
+    def call_seconds(self) -> float:
+        """How long the device has been at its present call, 0 while it has none."""
+        since = self._busy[1]
+        return 0.0 if since is None else time.monotonic() - since
 
     def submit(self, model: LoadedModel, inputs: Sequence[Any], lane: Lane) -> Future[list[Answer]]:
         """Return where the answer for each image will be, in order, or a DeviceError.
@@ -99,7 +114,7 @@ class Device:
             request.future.set_result([])
             return request.future
         with self._changed:
-            if lane is Lane.BULK:
+            if lane is not Lane.LIVE:
                 self._changed.wait_for(
                     lambda: self._images_waiting() < WAITING_CALLS * model.call_images
                 )
@@ -129,6 +144,11 @@ class Device:
             while len(under_way) > calls_ahead:
                 _answer(under_way.popleft())
             self._busy = (self.busy_seconds, None)
+
+    def _watch_calls(self) -> None:
+        while not self._closed.wait(min(1.0, self._timeout_seconds / 4)):
+            if self.call_seconds > self._timeout_seconds:
+                end_for_stuck_device(self.call_seconds)
 
     def _gather(self) -> list[_Share]:
         """Take images for one call, of the first request's model, from the first requests on."""

@@ -1,8 +1,9 @@
-"""Threads a worker cannot do without: where one of them dies, the process ends, loudly."""
+"""Loud ends of a worker that cannot make progress: a thread it needs died, or its device hangs."""
 
 import os
 import threading
 from collections.abc import Callable
+from typing import NoReturn
 
 import structlog
 
@@ -26,3 +27,9 @@ def vital_thread(name: str, work: Callable[[], None]) -> threading.Thread:
             os._exit(EXIT_STATUS)
 
     return threading.Thread(target=run, name=name, daemon=True)
+
+
+def end_for_stuck_device(seconds: float) -> NoReturn:
+    """End the process, whose device has not come back from one call for so long."""
+    log.critical("device_stuck", seconds=round(seconds, 1))
+    os._exit(EXIT_STATUS)

@@ -1,5 +1,6 @@
 """Threads that take work by lane: what is live goes before all that is bulk and waits."""
 
+import contextvars
 import itertools
 import queue
 from collections.abc import Callable, Iterator
@@ -50,12 +51,13 @@ class Lanes:
     def submit(self, lane: Lane, work: Callable[[], T]) -> Future[T]:
         """Have one of the threads do this; return where its result, or its error, will be."""
         future: Future[T] = Future()
+        context = contextvars.copy_context()  # so that what is logged names the batch
 
         def settle() -> None:
             if not future.set_running_or_notify_cancel():
                 return
             try:
-                future.set_result(work())
+                future.set_result(context.run(work))
             except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
                 future.set_exception(error)
 

@@ -6,11 +6,14 @@ from contextlib import contextmanager
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection
 
-from schema.results import renew_leases
+from schema.claims import Claim, renew_leases
+from schema.patience import Patience
 from workers.endings import vital_thread
+
+RENEWALS = 4
+"""How often a lease is renewed while it would last."""
 
 log = structlog.get_logger(__name__)
 
@@ -18,14 +21,19 @@ log = structlog.get_logger(__name__)
 class Leases:
     """The batches held now; `seconds` is how long a lease lasts without renewal."""
 
-    def __init__(self, engine: Engine, worker_id: UUID, seconds: float) -> None:
+    def __init__(self, patience: Patience, worker_id: UUID, seconds: float) -> None:
         self.seconds = seconds
-        self._engine = engine
+        self._patience = patience
         self._worker_id = worker_id
-        self._held: set[int] = set()
+        self._held: dict[int, int] = {}
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = vital_thread("leases", self._renew)
+
+    @property
+    def held(self) -> int:
+        """How many batches are held."""
+        return len(self._held)
 
     @contextmanager
     def running(self) -> Iterator["Leases"]:
@@ -38,22 +46,26 @@ class Leases:
             self._thread.join()
 
     @contextmanager
-    def holding(self, batch_id: int) -> Iterator[None]:
+    def holding(self, claim: Claim) -> Iterator[None]:
         """Keep one batch for as long as the context lasts."""
         with self._lock:
-            self._held.add(batch_id)
+            self._held[claim.batch_id] = claim.attempt
         try:
             yield
         finally:
             with self._lock:
-                self._held.discard(batch_id)
+                self._held.pop(claim.batch_id)
 
     def _renew(self) -> None:
-        while not self._stop.wait(self.seconds / 4):
-            with self._lock:
-                held = sorted(self._held)
+        while not self._stop.wait(self.seconds / RENEWALS):
             try:
-                with self._engine.begin() as connection:
-                    renew_leases(connection, held, self._worker_id, self.seconds)
-            except DBAPIError as error:
-                log.warning("leases_not_renewed", batches=len(held), reason=str(error.orig).strip())
+                self._patience.run(self._renew_held, self._stop)
+            except Exception:
+                if not self._stop.is_set():
+                    raise
+
+    def _renew_held(self, connection: Connection) -> None:
+        """Renew what is held at this moment, which may be long after the ledger went away."""
+        with self._lock:
+            held = dict(sorted(self._held.items()))
+        renew_leases(connection, held, self._worker_id, self.seconds)

@@ -11,21 +11,15 @@ from functools import partial
 from typing import Any
 
 import structlog
+from sqlalchemy import Connection
+from structlog.contextvars import bound_contextvars
 
-from schema.errors import CatalogueError, ModelError
+from schema.claims import Claim, claim_batch, release_batch
+from schema.errors import CatalogueError, DeviceError, LoadersError, ModelError
 from schema.failures import ImageFailure, ModelUnavailable
 from schema.message import BatchImage, BatchMessage
 from schema.policy import Policy
-from schema.results import (
-    Claim,
-    Content,
-    Failure,
-    Judgement,
-    KnownScore,
-    Outcome,
-    claim_batch,
-    store_outcomes,
-)
+from schema.results import Content, Failure, Judgement, KnownScore, Outcome, store_outcomes
 from schema.words import Lane
 from workers.chunk import Loaded, Models, Prepared, chunked, load
 from workers.device import Answer
@@ -48,22 +42,49 @@ class Asked:
 def run_batch(message: BatchMessage, work: Work) -> None:
     """Claim a batch, bring every image of it to an outcome, and store them all at once.
 
-    A batch that is done, or that another worker holds, is passed over.
+    A batch that is done, or that another worker holds, is passed over. While the ledger is away, it
+    is waited for: what was worked out is kept. A batch from quarantine runs alone.
+
+    Raises:
+        DeviceError: the device is broken; the batch is handed back.
+        LoadersError: no loader can be started; the batch is handed back.
     """
+    with (
+        bound_contextvars(scan_id=message.scan_id, batch_id=message.batch_id),
+        work.turns.taken(alone=message.lane is Lane.QUARANTINE),
+    ):
+        claim = work.patience.run(partial(_claim, message=message, work=work))
+        if claim is None:
+            log.info("batch_passed_over")
+            return
+        try:
+            _work_on(message, claim, work)
+        except (DeviceError, LoadersError):
+            work.patience.run(partial(release_batch, claim=claim, worker_id=work.worker_id))
+            raise
+
+
+def _claim(connection: Connection, message: BatchMessage, work: Work) -> Claim | None:
+    return claim_batch(
+        connection,
+        message.batch_id,
+        work.worker_id,
+        work.leases.seconds,
+        lane=message.lane,
+        attempt=message.attempt,
+    )
+
+
+def _work_on(message: BatchMessage, claim: Claim, work: Work) -> None:
     started = time.monotonic()
-    with work.engine.begin() as connection:
-        claim = claim_batch(connection, message.batch_id, work.worker_id, work.leases.seconds)
-    if claim is None:
-        log.info("batch_passed_over", batch_id=message.batch_id)
-        return
-    with work.leases.holding(claim.batch_id):
+    with work.leases.holding(claim):
         outcomes = list(judge_images(message, claim, work))
-        with work.stages.timed(Stage.STORE, len(outcomes)), work.engine.begin() as connection:
-            stored = store_outcomes(connection, claim, work.worker_id, outcomes)
+        with work.stages.timed(Stage.STORE, len(outcomes)):
+            stored = work.patience.run(
+                lambda connection: store_outcomes(connection, claim, work.worker_id, outcomes)
+            )
     log.info(
         "batch_stored" if stored else "batch_lost_to_another_worker",
-        batch_id=claim.batch_id,
-        scan_id=claim.scan_id,
         images=len(outcomes),
         failed=sum(outcome.failure is not None for outcome in outcomes),
         seconds=round(time.monotonic() - started, 3),

@@ -5,10 +5,11 @@ from collections.abc import Callable
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Engine
+from sqlalchemy import Connection
 
 from schema.catalogue import Catalogue, ModelEntry
 from schema.errors import FakesweepError
+from schema.patience import Patience
 from schema.registry import record_load, register_model
 from workers.models.load import LoadedModel
 
@@ -20,12 +21,12 @@ class Roster:
 
     def __init__(
         self,
-        engine: Engine,
+        patience: Patience,
         worker_id: UUID,
         catalogue: Catalogue,
         load: Callable[[ModelEntry], LoadedModel],
     ) -> None:
-        self._engine = engine
+        self._patience = patience
         self._worker_id = worker_id
         self._catalogue = catalogue
         self._load_model = load
@@ -54,9 +55,13 @@ class Roster:
 
     def _load(self, key: str) -> tuple[int, LoadedModel]:
         model = self._load_model(self._catalogue.model(key))
-        with self._engine.begin() as connection:
+
+        def record(connection: Connection) -> int:
             model_id = register_model(connection, model.identity)
             record_load(connection, self._worker_id, model_id, model.seconds)
+            return model_id
+
+        model_id = self._patience.run(record)
         log.info(
             "model_loaded",
             model=key,

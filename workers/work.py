@@ -11,12 +11,14 @@ from uuid import UUID, uuid4
 
 import structlog
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 import schema
 from schema.catalogue import read_catalogue
-from schema.database import check_migration, explained, open_engine
+from schema.claims import release_all
+from schema.database import check_migration, explained, first_line, open_engine
 from schema.errors import SettingsError
+from schema.patience import Patience
 from schema.registry import record_stages, register_worker, retire_worker
 from schema.settings import Settings
 from schema.stages import Counts, StageReport
@@ -30,9 +32,11 @@ from workers.models.place import resolve_place
 from workers.recent import Recent
 from workers.roster import Roster
 from workers.stages import Stage, Stages
+from workers.turns import Turns
 
 LOADERS_PER_CORE = 2
 _SPARE_CONNECTIONS = 4  # for leases, stages and what loaders look up, beside the batches' stores
+_HAND_BACK_MS = 3_000
 KEPT_BYTES = 1024**3
 """Freed memory that a worker process keeps at hand: what a call of its models passes through."""
 
@@ -53,6 +57,23 @@ class Work:
     recent: Recent
     leases: Leases
     stages: Stages
+    patience: Patience
+    turns: Turns
+
+    def hand_back(self) -> None:
+        """Give every batch back to the ledger, and say that this worker has left.
+
+        Takes seconds at most. Where the ledger is away, leases run out instead.
+        """
+        engine = open_engine(self.settings.database_url or "", "leaving", pool_size=1)
+        try:
+            with engine.begin() as connection:
+                connection.exec_driver_sql(f"SET LOCAL statement_timeout = {_HAND_BACK_MS}")
+                batches = release_all(connection, self.worker_id)
+                retire_worker(connection, self.worker_id)
+            log.info("handed_back", batches=batches)
+        except SQLAlchemyError as error:
+            log.warning("not_handed_back", reason=first_line(error))
 
 
 @contextmanager
@@ -92,10 +113,11 @@ def open_work(settings: Settings) -> Iterator[Work]:
                 version=schema.__version__,
             )
         resources.callback(_retire, engine, worker_id)
+        patience = Patience(engine)
         # They start while models load.
         loaders = resources.enter_context(open_loaders(settings, loader_count))
         roster = Roster(
-            engine,
+            patience,
             worker_id,
             catalogue,
             lambda entry: load_model(
@@ -108,7 +130,10 @@ def open_work(settings: Settings) -> Iterator[Work]:
         )
         for key in dict.fromkeys(settings.models):
             roster.model(key)
-        device = Device(lambda seconds: stages.waited(Stage.DEVICE, seconds))
+        device = Device(
+            settings.device_timeout_seconds,
+            lambda seconds: stages.waited(Stage.DEVICE, seconds),
+        )
         resources.enter_context(device.running())
         stages = resources.enter_context(
             Stages(
@@ -128,9 +153,11 @@ def open_work(settings: Settings) -> Iterator[Work]:
             device=device,
             recent=Recent(),
             leases=resources.enter_context(
-                Leases(engine, worker_id, settings.lease_seconds).running()
+                Leases(patience, worker_id, settings.lease_seconds).running()
             ),
             stages=stages,
+            patience=patience,
+            turns=Turns(),
         )
         log.info(
             "worker_ready",
@@ -151,5 +178,5 @@ def _retire(engine: Engine, worker_id: UUID) -> None:
     try:
         with engine.begin() as connection:
             retire_worker(connection, worker_id)
-    except DBAPIError as error:
-        log.warning("worker_not_retired", reason=str(error.orig).strip())
+    except SQLAlchemyError as error:
+        log.warning("worker_not_retired", reason=first_line(error))

@@ -246,7 +246,7 @@ def test_a_message_that_cannot_be_read_does_not_stop_the_worker(
                 return progress(connection, message.scan_id).state == "finished"
 
         wait_until(finished, "the batch behind the garbage is done", 90)
-        wait_until(lambda: publisher.waiting(Lane.BULK) == 0, "nothing loops in the queue")
+        wait_until(lambda: not publisher.waiting_batches(Lane.BULK), "nothing loops in the queue")
     celery.close()
     publisher.close()
     assert log.read_text().count("message_unreadable") == 4

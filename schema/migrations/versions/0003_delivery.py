@@ -32,9 +32,11 @@ def downgrade() -> None:
             DROP COLUMN expiries, DROP COLUMN strikes, DROP COLUMN split_from;
         ALTER TABLE ledger.scans
             DROP CONSTRAINT scans_ask_for_a_lane, DROP COLUMN paused_at, DROP COLUMN cancelled_at;
-        """
-        + _first_view("scan_progress"),
+        """,
         execution_options={"no_parameters": True},
+    )
+    op.get_bind().exec_driver_sql(
+        _first_view("scan_progress"), execution_options={"no_parameters": True}
     )
 
 

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Engine, RowMapping, text
 
+from schema.claims import Claim, claim_batch
 from schema.failures import FailureCode
 from schema.labels import read_labels
 from schema.ledger import (
@@ -21,12 +22,10 @@ from schema.ledger import (
 from schema.message import BatchImage, BatchMessage
 from schema.registry import ModelIdentity, policy_id, register_model
 from schema.results import (
-    Claim,
     Content,
     Failure,
     Judgement,
     Outcome,
-    claim_batch,
     known_scores,
     store_outcomes,
 )
@@ -97,7 +96,9 @@ def listed(uris: Sequence[str]) -> list[ListedImage]:
 def record(engine: Engine, scan_id: int, uris: Sequence[str], position: int = 0) -> int:
     """Record one batch; return how many images were added."""
     with engine.begin() as connection:
-        return record_batch(connection, scan_id, position, listed(uris))
+        added = record_batch(connection, scan_id, position, listed(uris))
+    assert added is not None
+    return added
 
 
 def end(engine: Engine, scan_id: int) -> None:

@@ -1,12 +1,15 @@
 from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
+import pytest
 from sqlalchemy import Engine
 
+from schema.claims import Claim, claim_batch, release_all, release_batch, renew_leases
 from schema.message import BatchImage
 from schema.policy import Policy
+from schema.recovery import return_expired
 from schema.registry import register_worker, rejudge
-from schema.results import Claim, release_batch, renew_leases
+from schema.words import Lane
 from tests.integration.ledger.rows import (
     WORKER,
     add_model,
@@ -35,6 +38,13 @@ def _batch(engine: Engine) -> int:
 
 def _expire(engine: Engine) -> None:
     run(engine, "UPDATE ledger.batches SET lease_until = now() - interval '1 second'")
+
+
+def _return(engine: Engine) -> None:
+    """Let leases run out, and have the producer hand the batches back."""
+    _expire(engine)
+    with engine.begin() as connection:
+        return_expired(connection)
 
 
 def _tables(engine: Engine) -> list[int]:
@@ -88,6 +98,8 @@ def test_a_worker_that_lost_its_lease_writes_nothing(engine: Engine) -> None:
     batch_id = _batch(engine)
     first = claimed(engine, batch_id)
     _expire(engine)
+    assert claim(engine, batch_id, OTHER) is None, "the ledger hands it back first"
+    _return(engine)
     second = claimed(engine, batch_id, OTHER)
     assert second.attempt == first.attempt + 1
     outcome = judged(first, _image(engine), content_of(1), {model: 0.9})
@@ -103,7 +115,7 @@ def test_the_same_worker_cannot_store_what_it_claimed_before(engine: Engine) -> 
     model = add_model(engine)
     batch_id = _batch(engine)
     first = claimed(engine, batch_id)
-    _expire(engine)
+    _return(engine)
     claimed(engine, batch_id)
     assert not store(engine, first, [judged(first, _image(engine), content_of(1), {model: 0.9})])
     assert _tables(engine) == [0, 0, 0, 0]
@@ -112,7 +124,8 @@ def test_the_same_worker_cannot_store_what_it_claimed_before(engine: Engine) -> 
 def test_a_late_worker_whose_batch_nobody_took_still_stores(engine: Engine) -> None:
     model = add_model(engine)
     held = claimed(engine, _batch(engine))
-    _expire(engine)
+    _return(engine)
+    assert take_one(engine).batch_id == held.batch_id
     assert store(engine, held, [judged(held, _image(engine), content_of(1), {model: 0.9})])
 
 
@@ -127,12 +140,75 @@ def test_renewing_keeps_the_batches_of_this_worker_and_shows_that_it_lives(engin
     claimed(engine, theirs, OTHER)
     _expire(engine)
     with engine.begin() as connection:
-        renew_leases(connection, [mine, theirs], WORKER, 60.0)
-    assert claim(engine, mine, OTHER) is None
-    assert claim(engine, theirs) is not None
+        assert renew_leases(connection, {mine: 1, theirs: 1}, WORKER, 60.0) == 1
+    _return_only_expired(engine, theirs)
     assert value(engine, "SELECT now() - seen_at < interval '1 minute' FROM ledger.workers")
     with engine.begin() as connection:
-        renew_leases(connection, [], WORKER, 60.0)
+        assert renew_leases(connection, {}, WORKER, 60.0) == 0
+
+
+def _return_only_expired(engine: Engine, batch_id: int) -> None:
+    with engine.begin() as connection:
+        assert return_expired(connection).batches == 1
+    (row,) = rows(engine, "SELECT batch_id FROM ledger.batches WHERE state = 'recorded'")
+    assert row["batch_id"] == batch_id
+
+
+def test_renewing_takes_back_what_ran_out_while_the_ledger_was_away(engine: Engine) -> None:
+    model = add_model(engine)
+    held = claimed(engine, _batch(engine))
+    _return(engine)
+    again = take_one(engine)
+    with engine.begin() as connection:
+        assert renew_leases(connection, {held.batch_id: held.attempt}, WORKER, 60.0) == 1
+    assert claim(engine, again.batch_id, OTHER) is None
+    assert store(engine, held, [judged(held, _image(engine), content_of(1), {model: 0.9})])
+
+
+def test_renewing_takes_nothing_back_that_somebody_took_up_since(engine: Engine) -> None:
+    held = claimed(engine, _batch(engine))
+    _return(engine)
+    claimed(engine, held.batch_id)
+    with engine.begin() as connection:
+        assert renew_leases(connection, {held.batch_id: held.attempt}, WORKER, 60.0) == 0
+
+
+def test_a_message_of_an_earlier_attempt_or_another_lane_is_passed_over(engine: Engine) -> None:
+    batch_id = _batch(engine)
+    with engine.begin() as connection:
+        for told in (
+            {"attempt": 1, "lane": Lane.BULK},
+            {"attempt": 0, "lane": Lane.QUARANTINE},
+            {"attempt": None, "lane": Lane.LIVE},
+        ):
+            assert claim_batch(connection, batch_id, WORKER, 60.0, **told) is None
+        assert claim_batch(connection, batch_id, WORKER, 60.0, attempt=0, lane=Lane.BULK)
+
+
+def test_a_leaving_worker_hands_back_all_it_has_and_nothing_else(engine: Engine) -> None:
+    mine = [_batch(engine), _batch(engine)]
+    theirs = _batch(engine)
+    for batch_id in mine:
+        claimed(engine, batch_id)
+    claimed(engine, theirs, OTHER)
+    with engine.begin() as connection:
+        assert release_all(connection, WORKER) == 2
+        assert return_expired(connection).batches == 0
+    assert [message.batch_id for message in take(engine)] == mine
+    assert value(engine, "SELECT sum(expiries) FROM ledger.batches") == 0
+
+
+@pytest.mark.parametrize("halt", ["paused_at", "cancelled_at"])
+def test_what_is_handed_back_while_its_scan_is_halted_is_held(engine: Engine, halt: str) -> None:
+    held = claimed(engine, _batch(engine))
+    expired = claimed(engine, _batch(engine), OTHER)
+    run(engine, f"UPDATE ledger.scans SET {halt} = now()")
+    with engine.begin() as connection:
+        release_batch(connection, held, WORKER)
+    _return(engine)
+    assert value(engine, "SELECT count(*) FROM ledger.batches WHERE state = 'held'") == 2
+    assert take(engine) == []
+    assert claim(engine, held.batch_id) is claim(engine, expired.batch_id) is None
 
 
 def test_a_released_batch_is_published_again_and_the_claim_is_gone(engine: Engine) -> None:
@@ -159,7 +235,7 @@ def test_a_batch_is_judged_by_the_policy_its_scan_has_when_it_is_claimed(engine:
 def test_a_claim_waits_for_the_store_that_finishes_the_batch(engine: Engine) -> None:
     batch_id = _batch(engine)
     claimed(engine, batch_id)
-    _expire(engine)
+    _return(engine)
     with ThreadPoolExecutor(1) as thread:
         with engine.begin() as connection:
             connection.exec_driver_sql(

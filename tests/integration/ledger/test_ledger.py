@@ -12,8 +12,6 @@ from schema.ledger import (
     end_source,
     lock_listing,
     record_batch,
-    return_expired,
-    return_lost,
     scans_to_list,
     sources_left,
     take_recorded,
@@ -23,14 +21,12 @@ from schema.message import BatchMessage
 from schema.words import Lane
 from tests.integration.ledger.rows import (
     ask,
-    claim,
     claimed,
     end,
     failed,
     listed,
     record,
     rows,
-    run,
     store,
     take,
     take_one,
@@ -247,49 +243,6 @@ def test_many_takers_and_workers_bring_every_batch_to_one_end(engine: Engine) ->
         done = [batch_id for each in threads.map(work, range(4)) for batch_id in each]
     done += work(0)
     assert len(done) == len(set(done)) == 60
-
-
-def test_a_batch_whose_worker_is_gone_is_published_again(engine: Engine) -> None:
-    record(engine, ask(engine), ["s3://photos/1"])
-    message = take_one(engine)
-    claimed(engine, message.batch_id)
-    with engine.begin() as connection:
-        assert return_expired(connection) == 0
-    run(engine, "UPDATE ledger.batches SET lease_until = now() - interval '1 second'")
-    with engine.begin() as connection:
-        assert return_expired(connection) == 1
-        assert return_expired(connection) == 0
-    assert take_one(engine) == message
-
-
-def test_a_batch_whose_lease_is_being_renewed_is_left_to_its_worker(engine: Engine) -> None:
-    record(engine, ask(engine), ["s3://photos/1"])
-    claimed(engine, take_one(engine).batch_id)
-    run(engine, "UPDATE ledger.batches SET lease_until = now() - interval '1 second'")
-    with engine.begin() as worker, engine.begin() as producer:
-        worker.exec_driver_sql("UPDATE ledger.batches SET lease_until = now() + interval '1 hour'")
-        assert return_expired(producer) == 0
-
-
-def test_a_batch_whose_message_was_lost_is_published_again(engine: Engine) -> None:
-    record(engine, ask(engine), ["s3://photos/1"])
-    message = take_one(engine)
-    with engine.begin() as connection:
-        assert return_lost(connection, Lane.BULK, 30.0) == 0
-    run(engine, "UPDATE ledger.batches SET published_at = now() - interval '31 seconds'")
-    with engine.begin() as connection:
-        assert return_lost(connection, Lane.LIVE, 30.0) == 0
-        assert return_lost(connection, Lane.BULK, 30.0) == 1
-    assert take_one(engine) == message
-
-
-def test_a_batch_that_runs_is_not_taken_for_lost(engine: Engine) -> None:
-    record(engine, ask(engine), ["s3://photos/1"])
-    message = take_one(engine)
-    run(engine, "UPDATE ledger.batches SET published_at = now() - interval '1 hour'")
-    assert claim(engine, message.batch_id) is not None
-    with engine.begin() as connection:
-        assert return_lost(connection, Lane.BULK, 30.0) == 0
 
 
 def _waits_for_lock(engine: Engine) -> bool:

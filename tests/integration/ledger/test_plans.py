@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine, make_url, text
 
 from benchmarks.ingest import preload
-from schema import ledger, reports
+from schema import ledger, recovery, reports
 from schema.database import open_engine
 from tests.integration.ledger.rows import add_model, run, value
 
@@ -100,8 +100,9 @@ def test_publishing_and_reconciling_look_at_unfinished_batches_alone(large: Engi
         str(statement.compile(dialect=large.dialect, compile_kwargs={"literal_binds": True}))
         for statement in (
             ledger._TAKE_RECORDED.bindparams(lane="bulk", window=64),
-            ledger._RETURN_EXPIRED,
-            ledger._RETURN_LOST.bindparams(lane="bulk", older_than_seconds=30.0),
+            recovery._RETURN_EXPIRED.bindparams(quarantined_after=2),
+            recovery._RETURN_LOST.bindparams(lane="bulk", older_than_seconds=30.0, waiting="{}"),
+            recovery._LONG_PUBLISHED.bindparams(lane="bulk", older_than_seconds=30.0),
         )
     ]
     for statement in statements:

@@ -64,7 +64,7 @@ def _device_lives(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def device() -> Iterator[Device]:
-    with Device().running() as running:
+    with Device(60).running() as running:
         yield running
 
 
@@ -242,7 +242,7 @@ def test_a_call_that_cannot_be_started_is_the_error_of_its_own_requests_alone(
 
 def test_what_waits_when_it_closes_is_still_answered() -> None:
     model = Model(call_images=2)
-    with Device().running() as device:
+    with Device(60).running() as device:
         asked = ask(device, model, [1, 2, 3, 4, 5])
         wait_until(lambda: model.calls == [[1, 2]], "the first call runs")
         model.let_go.set()
@@ -251,7 +251,7 @@ def test_what_waits_when_it_closes_is_still_answered() -> None:
 
 def test_it_is_busy_while_a_call_runs_and_at_no_other_time() -> None:
     model = Model()
-    device = Device()
+    device = Device(60)
     with device.running():
         assert device.busy_seconds == 0
         asked = ask(device, model, [1])
@@ -267,7 +267,7 @@ def test_it_is_busy_while_a_call_runs_and_at_no_other_time() -> None:
 def test_each_request_tells_once_how_long_it_waited() -> None:
     waited: list[float] = []
     model = sound(call_images=2)
-    with Device(waited.append).running() as device:
+    with Device(60, waited.append).running() as device:
         for numbers in ([1, 2, 3, 4, 5], [6]):
             ask(device, model, numbers).result(10)
     assert len(waited) == 2
