@@ -51,7 +51,7 @@ def run(asked: argparse.Namespace, folder: Path) -> None:
         os.environ.pop(f"FAKESWEEP_{name}", None)
     settings = Settings(
         home=folder / "stack", broker_url=UNUSED_BROKER, device=asked.device,
-        batches_in_flight=max(asked.in_flight), log_level="warning",
+        batches_in_flight=max(asked.in_flight), log_level="warning", file_roots=(folder,),
     )  # fmt: skip
     set_up_logging(settings)
     place = resolve_place(asked.device, settings.precision)

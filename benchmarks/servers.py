@@ -28,7 +28,7 @@ class Stack:
     def environment(self, settings: Mapping[str, str]) -> dict[str, str]:
         """Return what a process is to be started with to use it, and nothing of the person's."""
         own = {"HOME": str(self.home), "DATABASE_URL": self.database_url}
-        own |= {"BROKER_URL": self.broker_url, **settings}
+        own |= {"BROKER_URL": self.broker_url, "FILE_ROOTS": "/", **settings}
         return bare_environment() | {f"FAKESWEEP_{name}": value for name, value in own.items()}
 
 

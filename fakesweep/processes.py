@@ -2,30 +2,33 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from schema.errors import ScanError
 from schema.settings import PREFIX, Settings
 
-END_SECONDS = 20.0
-"""How long a worker may take to finish the batches it holds; their leases expire after it."""
+END_SECONDS = 10.0
+"""How long a worker may take to hand back its batches and end, when its grace is over."""
 
 KEPT_LOGS = 20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Worker:
-    """A running worker process and the file it logs to."""
+    """A running worker process, the file it logs to, and its grace period."""
 
     process: subprocess.Popen[bytes]
     log: Path
+    grace_seconds: float
+    is_told: bool = False
 
     def check(self) -> None:
         """Refuse to go on without the worker.
@@ -36,17 +39,26 @@ class Worker:
         if self.process.poll() is not None:
             raise ScanError(f"the worker stopped: {last_words(self.log)} (its log: {self.log})")
 
+    def tell(self) -> None:
+        """Tell the worker to finish what it holds and to leave, once: twice means at once."""
+        if not self.is_told:
+            self.is_told = True
+            self.process.terminate()
+
     def end(self) -> None:
-        """Ask the worker to finish what it holds, and insist after `END_SECONDS`."""
-        self.process.terminate()
+        """Have the worker leave; an impatient person has it hand back what it holds, at once."""
+        self.tell()
         try:
-            self.process.wait(END_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
+            self.process.wait(self.grace_seconds + END_SECONDS)
         except KeyboardInterrupt:
-            self.process.kill()
+            self.process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(END_SECONDS)
             raise
+        except subprocess.TimeoutExpired:
+            pass
         finally:
+            self.process.kill()
             self.process.wait()
 
 
@@ -74,7 +86,7 @@ def running_worker(settings: Settings, models: Sequence[str]) -> Iterator[Worker
             env=_environment(settings),
             start_new_session=True,
         )
-    worker = Worker(process, log)
+    worker = Worker(process, log, settings.grace_seconds)
     try:
         yield worker
     finally:
@@ -96,14 +108,14 @@ def last_words(log: Path) -> str:
     return said[-1] if said else "it said nothing"
 
 
-def end_with_stdin(end_seconds: float = END_SECONDS) -> None:
+def end_with_stdin(grace_seconds: float) -> None:
     """Make this process end when its standard input does, in order first, by force at last."""
 
     def wait() -> None:
         while os.read(0, 1024):
             pass
-        os.kill(os.getpid(), 15)
-        time.sleep(end_seconds)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(grace_seconds + END_SECONDS)
         os._exit(1)
 
     threading.Thread(target=wait, name="stdin", daemon=True).start()
@@ -115,6 +127,7 @@ def _environment(settings: Settings) -> dict[str, str]:
         "BROKER_URL": settings.broker_url or "",
         "HOME": str(settings.home),
         "LOG_FORMAT": "json",
+        "FILE_ROOTS": ",".join(map(str, settings.file_roots)) or "/",
     }
     return os.environ | {PREFIX + name: value for name, value in ours.items()}
 

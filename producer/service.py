@@ -86,9 +86,10 @@ def _list_one(producer: Producer, stop: threading.Event, scan_id: int) -> None:
     waiting = Waiting(stop)
     while not stop.is_set():
         try:
-            if list_scan(producer, scan_id, stop):
+            list_scan(producer, scan_id, stop)
+            if _is_listed(producer, scan_id):
                 return
-            stop.wait(PAUSE_SECONDS)
+            stop.wait(PAUSE_SECONDS)  # somebody else lists it, or it is paused
         except SQLAlchemyError as error:
             waiting.wait_for_ledger(error)
 
@@ -157,6 +158,11 @@ def _say_alive(producer: Producer, producer_id: UUID) -> None:
             connection, producer_id, hostname=socket.gethostname(), pid=os.getpid(),
             version=schema.__version__,
         )  # fmt: skip
+
+
+def _is_listed(producer: Producer, scan_id: int) -> bool:
+    with producer.engine.connect() as connection:
+        return progress(connection, scan_id).listed_at is not None
 
 
 def _has_ended(producer: Producer, scan_id: int) -> bool:

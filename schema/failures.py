@@ -4,7 +4,7 @@ ImageFailure
 ├── InvalidUri            the text names no image this system can address
 ├── FetchFailure
 │   ├── ImageNotFound     the storage says there is no such object
-│   ├── AccessDenied      the storage refuses to hand it out
+│   ├── AccessDenied      the storage, or a setting of the operator, refuses to hand it out
 │   ├── FetchTimedOut     the storage did not answer in time, on every attempt
 │   ├── SourceUnavailable the storage answered with errors, on every attempt
 │   └── ImageTooLarge     more bytes than `max_image_bytes`

@@ -114,7 +114,11 @@ class Settings(BaseSettings):
         (),
         description="Networks http(s) may reach though not public, as 10.2.0.0/16, with commas",
     )
-    file_roots: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_split_words)] = Field(
+    file_roots: Annotated[
+        tuple[Annotated[Path, AfterValidator(_expanded)], ...],
+        NoDecode,
+        BeforeValidator(_split_words),
+    ] = Field(
         (),
         description="Folders a cluster's workers read file: images below, separated by commas",
     )

@@ -84,7 +84,8 @@ def to_s3(uri: str) -> S3Address:
         InvalidUri: the bucket name is missing or malformed.
     """
     bucket, _, key = uri[len("s3://") :].partition("/")
-    if "@" in bucket:
+    # A slash in a password would make a bucket of its beginning; only an ARN has a colon.
+    if "@" in bucket or (":" in bucket and not bucket.startswith("arn:")):
         raise InvalidUri(_CREDENTIALS)
     if not _BUCKET.fullmatch(bucket):
         raise InvalidUri(f"{bucket!r} is no bucket name; write s3://bucket/key")

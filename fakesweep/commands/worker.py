@@ -1,6 +1,7 @@
 """`fakesweep worker`: run one worker process until it is told to stop."""
 
 import re
+from pathlib import Path
 from typing import get_args
 
 import click
@@ -65,11 +66,12 @@ def worker(
     """Run a worker: it classifies batches.
 
     Options take the place of the settings of the same name. SIGTERM and Ctrl-C stop it after the
-    batches in work.
+    batches in work; what is not done within FAKESWEEP_GRACE_SECONDS is handed back, and all of it
+    at a second signal.
     """
-    if until_stdin_ends:
-        end_with_stdin()
     settings = read_settings()
+    if until_stdin_ends:
+        end_with_stdin(settings.grace_seconds)
     catalogue = read_catalogue(settings.catalogue)
     require_worker_extra()
     wanted = {
@@ -81,7 +83,9 @@ def worker(
         "batches_in_flight": batches_in_flight,
     }
     if not settings.names_cluster:
-        settings = start_stack(settings)
+        # Whoever starts a stack of their own may read what their account may read.
+        roots = settings.file_roots or (Path("/"),)
+        settings = start_stack(settings).model_copy(update={"file_roots": roots})
     settings = settings.model_copy(
         update={name: value for name, value in wanted.items() if value is not None}
     )

@@ -1,6 +1,7 @@
 """Sources: what a person names, checked before it is recorded, and listed image by image."""
 
 import os
+import re
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from schema.uris import normalise, scheme_of, to_path, to_s3
 
 _LOCAL = (None, "file")
 _EXAMPLES = ".jpg, .png, .webp, .heic and the like"
+_CREDENTIALS = re.compile(r"://.*@", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,8 @@ def resolve_source(text: str) -> ResolvedSource:
     try:
         return _resolved(text)
     except InvalidUri as error:
-        raise SourceError(f"source {shown(text)!r} cannot be used: {error}") from error
+        name = shown(_CREDENTIALS.sub("://…@", text))
+        raise SourceError(f"source {name!r} cannot be used: {error}") from error
 
 
 def check_source(source: str, settings: Settings) -> None:

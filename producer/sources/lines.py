@@ -12,7 +12,7 @@ from schema.storage import one_line
 MAX_LINE_BYTES = 256 * 1024
 _REST_BYTES = 64 * 1024
 _SHOWN_LETTERS = 120
-_CREDENTIALS = re.compile(r"://[^\s/\"]*@")
+_CREDENTIALS = re.compile(r"://.*[@\uff20\ufe6b]", re.DOTALL)
 _QUERY = re.compile(r"(https?://[^\s?\"]*\?)[^\s\"]+", re.IGNORECASE)
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 

@@ -17,6 +17,7 @@ from producer.sources.refusals import BrokenOff, explain_s3
 from schema.errors import SourceError
 from schema.failures import InvalidUri
 from schema.ledger import ListedImage
+from schema.reach import admits_bucket
 from schema.settings import Settings
 from schema.storage import one_line, s3_options
 from schema.uris import S3Address, from_s3, to_s3
@@ -38,9 +39,9 @@ def list_prefix(source: str, cursor: str | None, settings: Settings) -> Iterator
     those with an image's extension count, and those without any, as uploads often have none.
 
     Raises:
-        SourceError: the bucket cannot be listed; what was listed before stands.
+        SourceError: the bucket is refused or cannot be listed; what was listed before stands.
     """
-    address = to_s3(source)
+    address = _admitted(source, settings)
     after = unquote(cursor) if cursor else ""
     if _is_whole_key(address.key, after):
         return
@@ -58,7 +59,7 @@ def read_object(source: str, settings: Settings) -> Generator[bytes]:
     Raises:
         SourceError: it cannot be read; `BrokenOff` where another attempt may help.
     """
-    address = to_s3(source)
+    address = _admitted(source, settings)
     with closing(_open_client(settings)) as client, _explained(source, settings):
         answer = client.get_object(Bucket=address.bucket, Key=address.key)
         with closing(answer["Body"]) as body:
@@ -67,6 +68,15 @@ def read_object(source: str, settings: Settings) -> Generator[bytes]:
                     yield piece
             except (BotoCoreError, HTTPError) as error:
                 raise BrokenOff(f"{shown(source)} broke off: {one_line(str(error))}") from error
+
+
+def _admitted(source: str, settings: Settings) -> S3Address:
+    address = to_s3(source)
+    if not admits_bucket(address.bucket, settings):
+        raise SourceError(
+            f"bucket {address.bucket!r} is refused; FAKESWEEP_BUCKETS names those that may be read"
+        )
+    return address
 
 
 def _objects(address: S3Address, after: str, settings: Settings) -> Iterator["ObjectTypeDef"]:

@@ -3,13 +3,14 @@
 from collections.abc import Generator, Iterator
 from contextlib import closing
 
-from urllib3 import PoolManager, Retry, Timeout
+from urllib3 import Retry, Timeout
 from urllib3.exceptions import HTTPError, MaxRetryError
 
 from producer.sources.names import shown
 from producer.sources.refusals import BrokenOff, reason_of
 from schema.errors import SourceError
 from schema.ledger import ListedImage
+from schema.reach import AddressRefused, open_pools
 from schema.settings import Settings
 from schema.storage import USER_AGENT
 
@@ -27,18 +28,23 @@ def list_url(source: str, cursor: str | None) -> Iterator[ListedImage]:
 
 
 def read_url(source: str, settings: Settings) -> Generator[bytes]:
-    """Yield the bytes behind a URL, piece by piece.
+    """Yield the bytes behind a URL, piece by piece; admitted addresses alone are asked.
 
     Raises:
         SourceError: it cannot be read; `BrokenOff` where another attempt may help.
     """
     stall_seconds = settings.fetch_timeout_seconds
     timeout = Timeout(connect=stall_seconds, read=stall_seconds)
-    with PoolManager(timeout=timeout, headers={"User-Agent": USER_AGENT}) as pool:
+    with open_pools(settings, timeout=timeout, headers={"User-Agent": USER_AGENT}) as pool:
         try:
             response = pool.request(
                 "GET", source, preload_content=False, retries=_retries(settings)
             )
+        except AddressRefused as error:
+            raise SourceError(
+                f"{shown(source)} cannot be read: {error}; name its network there, or give the "
+                f"manifest as a file"
+            ) from error
         except (HTTPError, UnicodeError) as error:
             raise SourceError(
                 f"{shown(source)} cannot be read: {_reason(error)}; check the address"

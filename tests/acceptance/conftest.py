@@ -60,6 +60,7 @@ def cluster_without_worker(
             "BATCH_IMAGES": "4",
             "CPU_THREADS": "1",
             "S3_ADDRESSING_STYLE": "path",
+            "FILE_ROOTS": "/",
         },
         {
             "AWS_ACCESS_KEY_ID": "test",

@@ -32,6 +32,11 @@ from workers.fetch import attempts, open_fetcher
 SECRET = "signature-that-nobody-may-see"
 
 
+@pytest.fixture(autouse=True)
+def _this_machine_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKESWEEP_ALLOW_NETWORKS", "127.0.0.0/8")
+
+
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[WebServer]:
     monkeypatch.setenv("FAKESWEEP_FETCH_ATTEMPTS", "3")

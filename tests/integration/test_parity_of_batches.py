@@ -43,6 +43,7 @@ def scores_of_rows(
         device="cpu",
         precision=precision,
         device_batch_images=size,
+        file_roots=(tmp_path,),
     )
     [message] = publish_scan(engine, uris, (str(folder),))
     with open_work(settings) as work:

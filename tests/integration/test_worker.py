@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,8 @@ def settings(database_url: str, broker_url: str) -> Settings:
         device="cpu",
         device_batch_images=4,
         fetch_attempts=1,
+        allow_networks=(ip_network("127.0.0.0/8"),),
+        file_roots=(Path("/"),),
     )
 
 
@@ -183,6 +186,7 @@ def worker_process(
         "FAKESWEEP_DATABASE_URL": settings.database_url or "",
         "FAKESWEEP_BROKER_URL": settings.broker_url or "",
         "FAKESWEEP_DEVICE": "cpu",
+        "FAKESWEEP_FILE_ROOTS": "/",
         **extra,
     }
     with log.open("wb") as written:

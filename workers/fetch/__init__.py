@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from urllib3 import PoolManager
 
-from schema.failures import InvalidUri
+from schema.failures import AccessDenied, InvalidUri
+from schema.reach import admits_bucket
 from schema.settings import Settings
-from schema.uris import normalise, scheme_of, to_path, to_s3
+from schema.uris import S3Address, normalise, scheme_of, to_path, to_s3
 from workers.fetch.attempts import Deadline, with_attempts
-from workers.fetch.files import read_file
+from workers.fetch.files import read_file, real_roots
 from workers.fetch.web import open_pool, read_url
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ class Fetcher:
     def __init__(self, settings: Settings, pool: PoolManager) -> None:
         self._settings = settings
         self._pool = pool
+        self._roots = real_roots(settings)
         self._lock = threading.Lock()
         self._s3: S3Reader | None = None
 
@@ -53,11 +55,16 @@ class Fetcher:
             raise InvalidUri("the URI is no valid Unicode") from error
         match scheme_of(uri):
             case "file":
-                return partial(read_file, to_path(uri), self._settings)
+                return partial(read_file, to_path(uri), self._roots, self._settings)
             case "s3":
-                return partial(self._s3_reader().read, to_s3(uri))
+                return partial(self._s3_reader().read, self._admitted(to_s3(uri)))
             case _:
                 return partial(read_url, self._pool, uri, self._settings)
+
+    def _admitted(self, address: S3Address) -> S3Address:
+        if not admits_bucket(address.bucket, self._settings):
+            raise AccessDenied(f"bucket {address.bucket!r} is refused (FAKESWEEP_BUCKETS)")
+        return address
 
     def _s3_reader(self) -> "S3Reader":
         with self._lock:

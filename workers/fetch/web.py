@@ -1,4 +1,4 @@
-"""Images over HTTP: a pool of connections, every redirect examined, no address in a message."""
+"""Images over HTTP: guarded connections, every redirect examined, no address in a message."""
 
 import http.client
 from urllib.parse import quote, urljoin, urlsplit
@@ -6,7 +6,8 @@ from urllib.parse import quote, urljoin, urlsplit
 from urllib3 import BaseHTTPResponse, PoolManager, Timeout
 from urllib3.exceptions import HTTPError
 
-from schema.failures import FetchFailure, InvalidUri, SourceUnavailable
+from schema.failures import AccessDenied, FetchFailure, InvalidUri, SourceUnavailable
+from schema.reach import AddressRefused, open_pools
 from schema.settings import Settings
 from schema.storage import USER_AGENT, one_line, refusal_of
 from schema.uris import normalise, scheme_of
@@ -18,9 +19,10 @@ MAX_REDIRECTS = 5
 
 
 def open_pool(settings: Settings) -> PoolManager:
-    """Return connections for `fetch_concurrency` threads; none is opened yet."""
+    """Return connections for `fetch_concurrency` threads to admitted addresses; none is open."""
     stall_seconds = settings.fetch_timeout_seconds
-    return PoolManager(
+    return open_pools(
+        settings,
         num_pools=settings.fetch_concurrency,
         maxsize=settings.fetch_concurrency,
         timeout=Timeout(connect=stall_seconds, read=stall_seconds),
@@ -55,7 +57,7 @@ def read_url(pool: PoolManager, url: str, settings: Settings, deadline: Deadline
 
 
 def admit(url: str) -> None:
-    """Every address passes here before it is asked, those of redirects too.
+    """Refuse what is not HTTP; redirects pass here, too. Connections refuse hosts themselves.
 
     Raises:
         SourceUnavailable: it is no address to ask over HTTP.
@@ -93,6 +95,8 @@ def _refused(response: BaseHTTPResponse, host: str) -> Transient | FetchFailure:
 def _unanswered(
     error: HTTPError | UnicodeError, settings: Settings, host: str
 ) -> Transient | FetchFailure:
+    if isinstance(error, AddressRefused):
+        return AccessDenied(str(error))
     if isinstance(error, HTTPError):
         return broken(error, settings, host)
     return SourceUnavailable(f"{host} is no host name")

@@ -119,7 +119,9 @@ def test_one_part_fails_without_the_others(tmp_path: Path) -> None:
 
 def test_without_a_database_every_image_ends_as_a_line_of_a_file(tmp_path: Path) -> None:
     paths = make_pictures(tmp_path / "pictures", 5, 1)
-    settings = Settings(device="cpu", loaders=1, batch_images=3, broker_url=UNUSED_BROKER)
+    settings = Settings(
+        device="cpu", loaders=1, batch_images=3, broker_url=UNUSED_BROKER, file_roots=(tmp_path,)
+    )
     sink = tmp_path / "found.jsonl"
     with open_with_file(make_checkpoint(gpu.TINY, tmp_path), settings, sink) as worker:
         assert worker.sweep(paths, 2) > 0

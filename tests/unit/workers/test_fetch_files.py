@@ -17,6 +17,12 @@ from workers.fetch.bodies import read_pieces
 NOBODY = 65_534
 
 
+@pytest.fixture(autouse=True)
+def _everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any file may be read, as on a person's own machine."""
+    monkeypatch.setenv("FAKESWEEP_FILE_ROOTS", "/")
+
+
 @pytest.fixture
 def fetcher() -> Iterator[Fetcher]:
     with open_fetcher(read_settings()) as fetcher:
