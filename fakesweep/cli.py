@@ -21,7 +21,13 @@ from schema.errors import FakesweepError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "scan": ("fakesweep.commands.scan:scan", "Sweep images for AI-generated and deepfake ones."),
-    "resume": ("fakesweep.commands.resume:resume", "Go on with a scan that was interrupted."),
+    "resume": (
+        "fakesweep.commands.resume:resume",
+        "Go on with a scan that was interrupted or paused.",
+    ),
+    "pause": ("fakesweep.commands.pause:pause", "Hold a scan until it is resumed."),
+    "cancel": ("fakesweep.commands.cancel:cancel", "End a scan before its end."),
+    "retry": ("fakesweep.commands.retry:retry", "Run the failures of a scan again."),
     "status": ("fakesweep.commands.status:status", "Show how far a scan is, or every recent scan."),
     "results": ("fakesweep.commands.results:results", "Show what came of each image of a scan."),
     "rejudge": ("fakesweep.commands.rejudge:rejudge", "Judge stored scores by another policy."),
@@ -29,6 +35,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "models": ("fakesweep.commands.models:models", "List, show or fetch models."),
     "worker": ("fakesweep.commands.worker:worker", "Run a worker: it classifies batches."),
     "producer": ("fakesweep.commands.producer:producer", "Run the producer: it lists and queues."),
+    "health": (
+        "fakesweep.commands.health:health",
+        "Say whether a worker or producer here makes progress.",
+    ),
     "db": ("fakesweep.commands.db:db", "Migrate the database, or show its address."),
     "up": ("fakesweep.commands.local:up", "Start the local stack."),
     "down": ("fakesweep.commands.local:down", "Stop the local stack."),

@@ -10,11 +10,13 @@ from fakesweep.exits import Exit
 from fakesweep.output import write_json
 from fakesweep.reading import connected
 from fakesweep.scanning import brought_to_end
-from fakesweep.summary import Summary, as_json, read_summary, write_scan_end
+from fakesweep.summary import Summary, as_json, identity, read_summary, write_scan_end
 from fakesweep.text import program
 from producer.scans import Producer
-from schema.reports import Counted, counted, counted_since
+from schema.errors import ScanError
+from schema.reports import Counted, Progress, counted, counted_since, progress
 from schema.stages import StageReport, report
+from schema.words import ScanState
 
 SETTLE_SECONDS = 1.5
 """How long workers get to count what they stored last."""
@@ -33,20 +35,52 @@ def conclude(
     """Wait for a scan's end, say what came of it, and return the exit status.
 
     Raises:
-        ScanError: the scan cannot go on.
+        ScanError: the scan cannot go on, or somebody paused or cancelled it.
     """
     summary: Summary | None = None
+    last: Progress | None = None
     with producer.engine.connect() as connection:
         before = counted(connection)
     try:
-        with brought_to_end(producer, scan_id, with_worker=with_worker) as finished:
-            if finished:
+        with brought_to_end(producer, scan_id, with_worker=with_worker) as last:
+            if last is not None and last.state == ScanState.FINISHED:
                 summary = _say_end(producer, scan_id, before, in_json=in_json)
     except KeyboardInterrupt:
-        pass  # the second one: nothing is waited for any more
+        last = None  # the second one: nothing is waited for any more
     if summary is None:
+        if last is not None:
+            _refuse_halted(producer, last)
         return hint_at_resume(scan_id)
     return Exit.IMAGES_FAILED if fail_on_failures and summary.progress.failed else Exit.DONE
+
+
+def leave_to_others(
+    connection: Connection, scan_id: int, *, in_json: bool, on_cluster: bool
+) -> Exit:
+    """Say how a scan stands that goes on without this process, and how to watch it."""
+    summary = read_summary(connection, scan_id)
+    if in_json:
+        write_json(as_json(summary))
+        return Exit.DONE
+    click.echo(f"scan {scan_id} {summary.progress.state}: {identity(summary.progress)}")
+    click.echo(f"watch it with: {program()} status {scan_id} --watch")
+    if not on_cluster:
+        click.echo(
+            f"it goes on while both of these run: {program()} worker, {program()} producer; "
+            f"or finish it with: {program()} resume {scan_id}"
+        )
+    return Exit.DONE
+
+
+def _refuse_halted(producer: Producer, last: Progress) -> None:
+    if last.state == ScanState.PAUSED:
+        raise ScanError(
+            f"scan {last.scan_id} is paused; `fakesweep resume {last.scan_id}` goes on with it"
+        )
+    if last.state == ScanState.CANCELLED:
+        with connected(producer.settings.database_url or "", "command") as connection:
+            now = progress(connection, last.scan_id)
+        raise ScanError(f"scan {now.scan_id} was cancelled: {identity(now)}")
 
 
 def _say_end(producer: Producer, scan_id: int, before: Counted, *, in_json: bool) -> Summary:

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 
 import click
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 
 from fakesweep.processes import Worker, running_worker
 from fakesweep.progress import shown_progress
 from fakesweep.signals import told_to_stop
 from producer.scans import Producer
 from producer.service import serve
+from schema.database import may_pass
 from schema.errors import FakesweepError, ScanError
 from schema.registry import LIVE_SECONDS, workers_seen
 from schema.reports import Progress, progress
@@ -21,6 +22,9 @@ from schema.words import ScanState
 POLL_SECONDS = 0.25
 LEAVE_SECONDS = 3.0
 WORKER_MISSED_AFTER_SECONDS = 5.0
+
+HALTED = (ScanState.PAUSED, ScanState.CANCELLED)
+"""A scan that somebody steered so is not waited for."""
 
 
 class Service:
@@ -58,10 +62,13 @@ class Service:
 
 
 @contextmanager
-def brought_to_end(producer: Producer, scan_id: int, *, with_worker: bool) -> Iterator[bool]:
-    """List, publish and wait; yield whether the scan is finished, False where a signal came first.
+def brought_to_end(
+    producer: Producer, scan_id: int, *, with_worker: bool
+) -> Iterator[Progress | None]:
+    """List, publish and wait; yield how the scan stands, None while the database does not answer.
 
-    A worker brought along leaves while the context lasts, and has left at its end.
+    That is finished, unless a signal came first, or somebody paused or cancelled it. A worker
+    brought along leaves while the context lasts, and has left at its end.
 
     Raises:
         ScanError: the scan cannot go on; the message says why, and that it can be resumed.
@@ -70,27 +77,27 @@ def brought_to_end(producer: Producer, scan_id: int, *, with_worker: bool) -> It
         told = resources.enter_context(told_to_stop())
         try:
             worker = _bring_worker(resources, producer, scan_id) if with_worker else None
-            finished = _wait_for_end(producer, scan_id, worker, told)
+            last = _wait_for_end(producer, scan_id, worker, told)
         except FakesweepError as error:
             raise ScanError(
                 f"scan {scan_id} stopped: {error}; `fakesweep resume {scan_id}` goes on with it"
             ) from error
         if worker is not None:
             worker.process.terminate()
-        yield finished
+        yield last
 
 
 def _bring_worker(resources: ExitStack, producer: Producer, scan_id: int) -> Worker | None:
     with producer.engine.connect() as connection:
         now = progress(connection, scan_id)
-    if now.state == ScanState.FINISHED:
+    if ScanState(now.state).is_last:
         return None
     return resources.enter_context(running_worker(producer.settings, now.models))
 
 
 def _wait_for_end(
     producer: Producer, scan_id: int, worker: Worker | None, told: threading.Event
-) -> bool:
+) -> Progress | None:
     missed_at = time.monotonic() + WORKER_MISSED_AFTER_SECONDS
     with shown_progress(scan_id) as show, closing(Service(producer, scan_id)) as service:
         while service.is_running and not told.is_set():
@@ -98,6 +105,8 @@ def _wait_for_end(
             now = _look(producer, scan_id)
             if now is not None:
                 show(now)
+                if now.state in HALTED:
+                    return now
             if worker is not None:
                 worker.check()
             elif now is not None and now.pending and time.monotonic() > missed_at:
@@ -107,8 +116,7 @@ def _wait_for_end(
             service.wait(0)
         elif worker is not None:
             click.echo("stopping after the batches in work; Ctrl-C again leaves them", err=True)
-    now = _look(producer, scan_id)
-    return now is not None and now.state == ScanState.FINISHED
+    return _look(producer, scan_id)
 
 
 def _look(producer: Producer, scan_id: int) -> Progress | None:
@@ -116,7 +124,9 @@ def _look(producer: Producer, scan_id: int) -> Progress | None:
     try:
         with producer.engine.connect() as connection:
             return progress(connection, scan_id)
-    except OperationalError:
+    except SQLAlchemyError as error:
+        if not may_pass(error):
+            raise
         return None
 
 

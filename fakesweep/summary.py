@@ -69,8 +69,11 @@ def as_json(summary: Summary, stages: StageReport | None = None) -> dict[str, An
 def as_page(summary: Summary) -> str:
     """Return the summary as a page of text, printable throughout."""
     now = summary.progress
+    state = now.state
+    if state == ScanState.CANCELLED:
+        state += f", {now.pending} images were not looked at"
     lines = [
-        ("scan", f"{now.scan_id}{f' ({now.name})' if now.name else ''}, {now.state}"),
+        ("scan", f"{now.scan_id}{f' ({now.name})' if now.name else ''}, {state}"),
         *(("source", source) for source in summary.sources),
         *(("model", model) for model in now.models),
         ("policy", now.policy),
@@ -81,10 +84,15 @@ def as_page(summary: Summary) -> str:
     ]
     if now.seconds_left is not None:
         lines.append(("left", seconds_in_words(now.seconds_left)))
-    lines.append(("asked for", _moment(now.created_at)))
+    lines.append(("asked for", moment(now.created_at)))
     if now.finished_at is not None:
-        lines.append(("finished", _moment(now.finished_at)))
-    return "\n".join(f"{name:<10} {printable(said)}" for name, said in lines)
+        lines.append((now.state, moment(now.finished_at)))
+    return "\n".join(page_line(name, said) for name, said in lines)
+
+
+def page_line(name: str, said: str) -> str:
+    """Return one line of a page, printable throughout."""
+    return f"{name:<10} {printable(said)}"
 
 
 def identity(now: Progress) -> str:
@@ -103,7 +111,7 @@ def write_scan_end(connection: Connection, summary: Summary, stages: StageReport
         click.echo()
     click.echo(f"scan {now.scan_id} {now.state}: {identity(now)}")
     for name, said in _counts(summary):
-        click.echo(f"{name:<10} {printable(said)}")
+        click.echo(page_line(name, said))
     if stages is not None:
         click.echo(past_wall(stages))
     if now.state == ScanState.FINISHED:
@@ -155,5 +163,6 @@ def _shared_folder(uris: Sequence[str]) -> str:
     return folders.pop() if len(folders) == 1 else ""
 
 
-def _moment(time: datetime) -> str:
+def moment(time: datetime) -> str:
+    """Return a time for people."""
     return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -79,6 +79,29 @@ _COUNTED_SINCE = text("""
     WHERE w.stages_total IS NOT NULL
 """)
 
+_MOVEMENT = text("""
+    SELECT now() AS at, b.*, (
+        SELECT count(*) FROM workers
+        WHERE stopped_at IS NULL AND seen_at > now() - make_interval(secs => :workers_within)
+    ) AS workers, ARRAY(
+        SELECT hostname FROM producers
+        WHERE stopped_at IS NULL AND seen_at > now() - make_interval(secs => :producers_within)
+    ) AS producers, ARRAY(
+        SELECT hostname FROM ledger.scan_sources
+        WHERE scan_id = :scan_id AND listed_at IS NULL AND hostname IS NOT NULL
+    ) AS listed_by
+    FROM (
+        SELECT count(*) FILTER (WHERE state = 'recorded') AS recorded,
+               count(*) FILTER (WHERE state = 'published') AS published,
+               count(*) FILTER (WHERE state = 'running') AS running,
+               count(*) FILTER (WHERE state = 'running' AND lease_until < now()) AS expired,
+               min(published_at) FILTER (WHERE state = 'running') AS running_since,
+               coalesce(sum(image_count - classified_count - reused_count - failed_count)
+                   FILTER (WHERE lane = 'quarantine'), 0) AS quarantined
+        FROM ledger.batches WHERE scan_id = :scan_id AND state <> 'done'
+    ) AS b
+""")
+
 _OPEN_QUERY = text("SELECT ledger.open_query(:query)")
 
 FETCH_ROWS = 1_000
@@ -106,6 +129,8 @@ class Progress:
     created_at: datetime
     listed_at: datetime | None
     finished_at: datetime | None
+    paused_at: datetime | None
+    progressed_at: datetime
 
     @property
     def ended(self) -> int:
@@ -128,6 +153,27 @@ class WorkerReport:
     measured_at: datetime | None
     started_at: datetime
     seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """What could move a scan at a moment of the database's clock.
+
+    Batches by their state, `expired` those running whose lease ran out; `running_since` is when the
+    oldest one in work was published; `quarantined` are images. `producers` are the hosts of those
+    that live, `listed_by` the hosts that alone can list a source that is left.
+    """
+
+    at: datetime
+    recorded: int
+    published: int
+    running: int
+    expired: int
+    running_since: datetime | None
+    quarantined: int
+    workers: int
+    producers: Sequence[str]
+    listed_by: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +252,19 @@ def live_workers(connection: Connection, within_seconds: float) -> list[WorkerRe
     return found
 
 
+def movement(
+    connection: Connection, scan_id: int, *, workers_within: float, producers_within: float
+) -> Movement:
+    """Return what could move a scan: workers and producers count if seen within so many seconds."""
+    wanted = {
+        "scan_id": scan_id,
+        "workers_within": workers_within,
+        "producers_within": producers_within,
+    }
+    row = connection.execute(_MOVEMENT, wanted).mappings().one()
+    return Movement(**{**row, "quarantined": int(row["quarantined"])})
+
+
 def counted(connection: Connection) -> Counted:
     """Return what the workers have counted so far, to be subtracted later."""
     at = connection.execute(text("SELECT now()")).scalar_one()
@@ -278,5 +337,7 @@ def _progress(row: Mapping[Any, Any]) -> Progress:
         created_at=row["created_at"],
         listed_at=row["listed_at"],
         finished_at=row["finished_at"],
+        paused_at=row["paused_at"],
+        progressed_at=row["progressed_at"],
         **numbers,
     )

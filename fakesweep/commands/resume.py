@@ -2,7 +2,7 @@
 
 import click
 
-from fakesweep.ending import conclude
+from fakesweep.ending import conclude, leave_to_others
 from fakesweep.exits import Exit
 from fakesweep.extras import require_worker_extra
 from fakesweep.quiet import log_troubles
@@ -10,19 +10,20 @@ from fakesweep.reading import connected, existing_stack
 from producer.scans import Producer, open_producer
 from producer.sources.manifest import STDIN
 from schema.catalogue import read_catalogue
+from schema.control import resume_scan
 from schema.ledger import sources_left
-from schema.reports import progress
 from schema.settings import read_settings
 
 
 @click.command()
 @click.argument("scan", metavar="SCAN", type=int)
+@click.option("--detach", is_flag=True, help="End a pause and leave; do not wait for the end.")
 @click.option("--json", "in_json", is_flag=True, help="Print one JSON object instead of a page.")
 @click.option(
     "--fail-on-failures", is_flag=True, help=f"Exit with {Exit.IMAGES_FAILED} when images failed."
 )
-def resume(scan: int, in_json: bool, fail_on_failures: bool) -> Exit:
-    """Go on with a scan that was interrupted.
+def resume(scan: int, *, detach: bool, in_json: bool, fail_on_failures: bool) -> Exit:
+    """Go on with a scan that was interrupted or paused.
 
     Lists what is left of its sources and waits for its end, on the local stack with a worker.
     Images that have a row already are not looked at again.
@@ -32,10 +33,14 @@ def resume(scan: int, in_json: bool, fail_on_failures: bool) -> Exit:
     with_worker = not settings.names_cluster
     catalogue = read_catalogue(settings.catalogue)
     if with_worker:
-        require_worker_extra()
+        if not detach:
+            require_worker_extra()
         settings = existing_stack(settings)
     with connected(settings.database_url or "", "command") as connection:
-        progress(connection, scan)
+        resume_scan(connection, scan)
+        connection.commit()
+        if detach:
+            return leave_to_others(connection, scan, in_json=in_json, on_cluster=not with_worker)
     with open_producer(settings, catalogue) as producer:
         _say_if_input_is_awaited(producer, scan)
         return conclude(

@@ -4,16 +4,13 @@ import sys
 
 import click
 
-from fakesweep.ending import conclude, hint_at_resume
+from fakesweep.ending import conclude, hint_at_resume, leave_to_others
 from fakesweep.exits import Exit
 from fakesweep.extras import require_worker_extra
-from fakesweep.output import write_json
 from fakesweep.quiet import log_troubles
 from fakesweep.reading import connected
 from fakesweep.signals import told_to_stop
 from fakesweep.stack import start_stack
-from fakesweep.summary import as_json, identity, read_summary
-from fakesweep.text import program
 from producer.feeder import list_scan
 from producer.scans import Producer, ScanRequest, add_scan, open_producer
 from schema.catalogue import DEFAULT_MODEL, DEFAULT_POLICY, read_catalogue
@@ -116,15 +113,4 @@ def _hand_over(producer: Producer, scan_id: int, *, in_json: bool, on_cluster: b
             if told.is_set():
                 return hint_at_resume(scan_id)
     with connected(producer.settings.database_url or "", "command") as connection:
-        summary = read_summary(connection, scan_id)
-    if in_json:
-        write_json(as_json(summary))
-        return Exit.DONE
-    click.echo(f"scan {scan_id} {summary.progress.state}: {identity(summary.progress)}")
-    click.echo(f"watch it with: {program()} status {scan_id} --watch")
-    if not on_cluster:
-        click.echo(
-            f"it goes on while both of these run: {program()} worker, {program()} producer; "
-            f"or finish it with: {program()} resume {scan_id}"
-        )
-    return Exit.DONE
+        return leave_to_others(connection, scan_id, in_json=in_json, on_cluster=on_cluster)

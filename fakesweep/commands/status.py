@@ -1,9 +1,9 @@
-"""`fakesweep status`: how far scans are, and what the workers are at."""
+"""`fakesweep status`: how far scans are, what the workers are at, and why nothing moves."""
 
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC
 from typing import Any
 
@@ -13,12 +13,14 @@ from sqlalchemy import Connection
 from fakesweep.output import write_json, write_table
 from fakesweep.reading import reading
 from fakesweep.stages import worker_line
-from fakesweep.summary import Summary, as_json, as_page, identity, read_summary
-from fakesweep.text import printable
+from fakesweep.summary import Summary, as_json, as_page, identity, page_line, read_summary
+from fakesweep.text import printable, program
+from fakesweep.waiting import LIVE_PRODUCER_SECONDS, Wait, waits_of
 from schema.errors import ScanError
 from schema.registry import LIVE_SECONDS
-from schema.reports import WorkerReport, live_workers, recent_scans
-from schema.settings import read_settings
+from schema.reports import WorkerReport, live_workers, movement, recent_scans
+from schema.settings import Settings, read_settings
+from schema.strays import unreadable_count
 from schema.words import ScanState
 
 REFRESH_SECONDS = 1.0
@@ -27,39 +29,61 @@ COLUMNS = ("scan", "name", "state", "submitted", "classified", "reused", "failed
            "models", "asked for")  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A scan as it stands, what may work on it, and why nothing of it moves.
+
+    `quarantined` are images of the scan, `unreadable` messages of anybody.
+    """
+
+    summary: Summary
+    workers: Sequence[WorkerReport]
+    waits: Sequence[Wait]
+    quarantined: int
+    unreadable: int
+
+
 @click.command()
 @click.argument("scan", metavar="[SCAN]", type=int, required=False)
 @click.option(
     "--json", "in_json", is_flag=True, help="Print one JSON object instead of a table or page."
 )
 @click.option(
-    "--watch", is_flag=True, help="Refresh until the scan, or else the newest, is finished."
+    "--watch", is_flag=True, help="Refresh until the scan, or else the newest, has ended."
 )
 def status(scan: int | None, in_json: bool, watch: bool) -> None:
     """Show how far a scan is, or every recent scan.
 
-    Below stands what each live worker does: how busy its stages are, how fast it is, and its wall,
-    the stage that keeps it from being faster.
+    Where nothing of it moves, it says why. Below stands what each live worker does: how busy its
+    stages are, how fast it is, and its wall, the stage that keeps it from being faster.
     """
-    with reading(read_settings()) as connection:
+    settings = read_settings()
+    with reading(settings) as connection:
         if watch:
-            _watch(connection, _newest(connection) if scan is None else scan, in_json=in_json)
+            chosen = _newest(connection) if scan is None else scan
+            _watch(_until_it_ends(connection, chosen, settings), in_json=in_json)
         elif scan is None:
             _list_scans(connection, in_json=in_json)
         else:
-            summary = read_summary(connection, scan)
-            workers = live_workers(connection, LIVE_SECONDS)
+            look = _look(connection, scan, settings)
             if in_json:
-                write_json(_scan_as_json(summary, workers))
+                write_json(_look_as_json(look))
             else:
-                click.echo(_scan_as_page(summary, workers))
+                click.echo(_look_as_page(look))
 
 
 def _list_scans(connection: Connection, *, in_json: bool) -> None:
     scans = recent_scans(connection)
     workers = live_workers(connection, LIVE_SECONDS)
+    unreadable = unreadable_count(connection)
     if in_json:
-        write_json({"scans": [asdict(scan) for scan in scans], "workers": _as_json(workers)})
+        write_json(
+            {
+                "scans": [asdict(scan) for scan in scans],
+                "unreadable_messages": unreadable,
+                "workers": _as_json(workers),
+            }
+        )
         return
     write_table(
         COLUMNS,
@@ -70,10 +94,9 @@ def _list_scans(connection: Connection, *, in_json: bool) -> None:
             for scan in scans
         ),
     )  # fmt: skip
-    if workers:
-        click.echo()
-    for line in _worker_lines(workers):
-        click.echo(line)
+    lines = [*_unreadable_lines(unreadable), *_worker_lines(workers)]
+    if lines:
+        click.echo("\n" + "\n".join(lines))
 
 
 def _newest(connection: Connection) -> int:
@@ -83,48 +106,80 @@ def _newest(connection: Connection) -> int:
     return scans[0].scan_id
 
 
-def _watch(connection: Connection, scan_id: int, *, in_json: bool) -> None:
-    looks = _until_finished(connection, scan_id)
+def _look(connection: Connection, scan_id: int, settings: Settings) -> Look:
+    summary = read_summary(connection, scan_id)
+    workers = live_workers(connection, LIVE_SECONDS)
+    found = movement(
+        connection,
+        scan_id,
+        workers_within=LIVE_SECONDS,
+        producers_within=LIVE_PRODUCER_SECONDS,
+    )
+    unreadable = unreadable_count(connection)
+    connection.rollback()  # the broker may keep us waiting
+    waits = waits_of(summary.progress, found, settings)
+    if any(wait.reason.is_blocking for wait in waits):
+        summary = replace(summary, progress=replace(summary.progress, seconds_left=None))
+    return Look(summary, workers, waits, found.quarantined, unreadable)
+
+
+def _until_it_ends(connection: Connection, scan_id: int, settings: Settings) -> Iterator[Look]:
+    while True:
+        look = _look(connection, scan_id, settings)
+        yield look
+        if _has_ended(look):
+            return
+        time.sleep(REFRESH_SECONDS)
+
+
+def _watch(looks: Iterator[Look], *, in_json: bool) -> None:
     if sys.stdout.isatty() and not in_json:
         from fakesweep import terminal  # noqa: PLC0415 - rich is loaded for terminals only
 
-        terminal.show_refreshed(_scan_as_page(summary, workers) for summary, workers in looks)
+        terminal.show_refreshed(_look_as_page(look) for look in looks)
         return
     said = ""
-    for summary, workers in looks:
-        now = summary.progress
-        changed = f"scan {scan_id} {now.state}: {identity(now)}"
+    for look in looks:
+        changed = _look_in_words(look)
         if changed == said:
             continue
         said = changed
         if in_json:
-            write_json(_scan_as_json(summary, workers))
+            write_json(_look_as_json(look))
         else:
             click.echo(changed)
         sys.stdout.flush()
 
 
-def _until_finished(
-    connection: Connection, scan_id: int
-) -> Iterator[tuple[Summary, Sequence[WorkerReport]]]:
-    while True:
-        summary = read_summary(connection, scan_id)
-        workers = live_workers(connection, LIVE_SECONDS)
-        connection.rollback()
-        yield summary, workers
-        if summary.progress.state == ScanState.FINISHED:
-            return
-        time.sleep(REFRESH_SECONDS)
+def _look_in_words(look: Look) -> str:
+    now = look.summary.progress
+    waiting = "".join(f"; waiting: {wait.said}" for wait in look.waits)
+    return printable(f"scan {now.scan_id} {now.state}: {identity(now)}{waiting}")
 
 
-def _scan_as_page(summary: Summary, workers: Sequence[WorkerReport]) -> str:
-    """Return a scan's page; while it is not finished, with the workers it may get."""
-    is_finished = summary.progress.state == ScanState.FINISHED
-    return "\n".join([as_page(summary), *([] if is_finished else _worker_lines(workers))])
+def _look_as_page(look: Look) -> str:
+    """Return a scan's page; until it has ended, with what is in its way, and the workers."""
+    lines = [as_page(look.summary)]
+    if not _has_ended(look):
+        lines += (page_line("waiting", wait.said) for wait in look.waits)
+        if look.quarantined:
+            lines.append(page_line("quarantine", f"{look.quarantined} images run alone"))
+        lines += _unreadable_lines(look.unreadable)
+        lines += _worker_lines(look.workers)
+    return "\n".join(lines)
 
 
-def _scan_as_json(summary: Summary, workers: Sequence[WorkerReport]) -> dict[str, Any]:
-    return as_json(summary) | {"workers": _as_json(workers)}
+def _look_as_json(look: Look) -> dict[str, Any]:
+    return as_json(look.summary) | {
+        "waiting": [wait.reason for wait in look.waits],
+        "quarantined": look.quarantined,
+        "unreadable_messages": look.unreadable,
+        "workers": _as_json(look.workers),
+    }
+
+
+def _has_ended(look: Look) -> bool:
+    return ScanState(look.summary.progress.state).is_last
 
 
 def _as_json(workers: Sequence[WorkerReport]) -> list[dict[str, Any]]:
@@ -132,4 +187,11 @@ def _as_json(workers: Sequence[WorkerReport]) -> list[dict[str, Any]]:
 
 
 def _worker_lines(workers: Sequence[WorkerReport]) -> Iterator[str]:
-    return (f"{'worker':<10} {printable(worker_line(worker))}" for worker in workers)
+    return (page_line("worker", worker_line(worker)) for worker in workers)
+
+
+def _unreadable_lines(messages: int) -> Iterator[str]:
+    if messages:
+        query = "SELECT * FROM unreadable_messages"
+        said = f'{messages} messages were put aside; look at them: {program()} sql "{query}"'
+        yield page_line("unreadable", said)

@@ -1,5 +1,6 @@
 import itertools
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from uuid import uuid5
 
 import pytest
 from sqlalchemy import Engine, text
@@ -7,10 +8,13 @@ from sqlalchemy import Engine, text
 from schema.database import explained
 from schema.errors import DatabaseError, ScanError
 from schema.ledger import ListedImage, record_batch
+from schema.registry import producer_seen, register_worker
 from schema.reports import (
     FETCH_ROWS,
     RESULT_COLUMNS,
+    Movement,
     failure_counts,
+    movement,
     progress,
     query,
     recent_scans,
@@ -20,6 +24,7 @@ from schema.reports import (
 )
 from schema.words import Lane, VerdictWord
 from tests.integration.ledger.rows import (
+    WORKER,
     add_model,
     ask,
     claimed,
@@ -136,6 +141,53 @@ def test_a_finished_scan_tells_its_rate_over_its_whole_life(engine: Engine) -> N
     assert found.images_per_second == pytest.approx(2.0, rel=0.01)
     assert found.finished_at is not None
     assert found.finished_at - found.created_at >= timedelta(seconds=20)
+
+
+def test_what_could_move_a_scan_is_counted_for_it_alone(engine: Engine) -> None:
+    other, scan_id = (ask(engine, sources=[("/photos/", "nas-1")]) for _ in range(2))
+    record(engine, other, ["s3://photos/1"])
+    for number in range(6):
+        record(engine, scan_id, [f"s3://photos/{number}/{n}" for n in range(3)])
+    messages = [one for one in take(engine, window=6) if one.scan_id == scan_id]
+    done, running, late, alone, _ = messages
+    store(engine, claimed(engine, done.batch_id), [failed(image) for image in done.images])
+    for message in (running, late, alone):
+        claimed(engine, message.batch_id)
+    change = "UPDATE ledger.batches SET {} WHERE batch_id = :b"
+    run(engine, change.format("lease_until = now() - interval '1 second'"), b=late.batch_id)
+    run(engine, change.format("lane = 'quarantine'"), b=alone.batch_id)
+    run(engine, change.format("published_at = '2026-11-20 12:00+00'"), b=running.batch_id)
+    found = _movement(engine, scan_id)
+    assert (found.recorded, found.published, found.running, found.expired) == (1, 1, 3, 1)
+    assert found.running_since == datetime(2026, 11, 20, 12, tzinfo=UTC)
+    assert found.quarantined == 3
+    assert list(found.listed_by) == ["nas-1"]
+    end(engine, scan_id)
+    assert list(_movement(engine, scan_id).listed_by) == []
+
+
+def test_workers_and_producers_that_left_or_fell_silent_are_not_counted_on(engine: Engine) -> None:
+    scan_id = ask(engine)
+    with engine.begin() as connection:
+        for name in ("here", "left", "silent"):
+            register_worker(
+                connection, uuid5(WORKER, name), hostname=name, pid=1, device="cpu", version="1"
+            )
+            producer_seen(connection, uuid5(WORKER, name), hostname=name, pid=2, version="1")
+    for table in ("workers", "producers"):
+        run(engine, f"UPDATE ledger.{table} SET stopped_at = now() WHERE hostname = 'left'")
+        run(
+            engine,
+            f"UPDATE ledger.{table} SET seen_at = now() - interval '45 seconds' "
+            f"WHERE hostname = 'silent'",
+        )
+    found = _movement(engine, scan_id)
+    assert (found.workers, list(found.producers)) == (2, ["here"])
+
+
+def _movement(engine: Engine, scan_id: int) -> Movement:
+    with engine.connect() as connection:
+        return movement(connection, scan_id, workers_within=60, producers_within=30)
 
 
 def test_scans_are_counted_apart_and_the_newest_come_first(engine: Engine) -> None:

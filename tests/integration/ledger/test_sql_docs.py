@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, make_url, text
 
+from schema.claims import Claim
 from schema.database import open_engine
 from schema.failures import FailureCode
 from schema.message import BatchImage, BatchMessage
-from schema.registry import record_stages, register_worker
+from schema.registry import producer_seen, record_stages, register_worker
 from schema.reports import query
-from schema.results import Claim, Outcome
+from schema.results import Outcome
 from schema.stages import Counts, Stage, StageCounts, Wall, report
 from tests.integration.ledger.rows import (
     WORKER,
@@ -25,6 +26,7 @@ from tests.integration.ledger.rows import (
     judged,
     record,
     rows,
+    run,
     store,
     take,
     value,
@@ -53,6 +55,7 @@ def filled(postgres: str) -> Iterator[Engine]:
     _second_scan(engine)
     _running_scan(engine)
     _busy_worker(engine)
+    _producer_and_garbage(engine)
     yield engine
     engine.dispose()
 
@@ -112,6 +115,16 @@ def _busy_worker(engine: Engine) -> None:
     with engine.begin() as connection:
         register_worker(connection, WORKER, hostname="h", pid=7, device="cuda:0", version="0.1")
         record_stages(connection, WORKER, report(counts), counts)
+
+
+def _producer_and_garbage(engine: Engine) -> None:
+    with engine.begin() as connection:
+        producer_seen(connection, WORKER, hostname="h", pid=8, version="0.1")
+    run(
+        engine,
+        "INSERT INTO ledger.unreadable_messages (queue, reason, body) "
+        "VALUES ('bulk', 'the message is no JSON object', '[]')",
+    )
 
 
 def _fail(engine: Engine, message: BatchMessage) -> None:

@@ -65,6 +65,13 @@ def test_a_missing_argument_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -
     assert "SOURCE" in capsys.readouterr().err
 
 
+def test_a_text_that_is_no_uri_cannot_be_run_again(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["retry", "7", "--code", "not_found", "--code", "invalid_uri"]) == Exit.FAILED
+    said = capsys.readouterr().err
+    assert said.startswith("fakesweep: images that failed as invalid_uri cannot be run again")
+    assert "correct the source and scan it again" in said
+
+
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> dict[str, BaseException]:
     """A command `fail` that raises what is put under `raise`."""

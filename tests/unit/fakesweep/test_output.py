@@ -72,9 +72,35 @@ def test_csv_holds_what_json_holds(capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+@pytest.mark.parametrize(
+    "start",
+    [
+        "=",
+        "+",
+        "-",
+        "@",
+        "\t",
+        "\r",
+        "\n",
+        " =",
+        "\n +",
+        "\u3000@",
+        "\uff1d",
+        "\uff0b",
+        "\uff0d",
+        "\uff20",
+    ],
+)
 def test_no_text_is_a_formula_to_a_spreadsheet(start: str) -> None:
     assert defused(f"{start}cmd|' /C calc'!A0") == f"'{start}cmd|' /C calc'!A0"
+
+
+def test_heads_and_texts_out_of_json_are_defused_as_well(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_rows(("=head", "b"), [(["=list"], {"=key": "=value"})], Format.CSV)
+    out = list(csv.reader(io.StringIO(capsys.readouterr().out)))
+    assert out == [["'=head", "b"], ['["=list"]', '{"=key": "=value"}']]
 
 
 def test_a_negative_number_stays_a_number_in_csv() -> None:

@@ -45,12 +45,12 @@ def test_a_worker_that_ended_stops_the_scan_with_its_reason(tmp_path: Path) -> N
     process = subprocess.Popen([sys.executable, "-c", "pass"])
     process.wait()
     with pytest.raises(ScanError, match=r"the worker stopped: it broke .*worker\.log"):
-        Worker(process, _logged(tmp_path, "fakesweep: it broke")).check()
+        Worker(process, _logged(tmp_path, "fakesweep: it broke"), 25).check()
 
 
 def test_a_running_worker_is_no_reason_to_stop(tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    Worker(process, tmp_path / "worker.log").check()
+    Worker(process, tmp_path / "worker.log", 25).check()
     process.communicate()
 
 
@@ -66,14 +66,32 @@ def test_a_worker_that_does_not_leave_is_killed(
     )
     assert process.stdout is not None
     assert process.stdout.readline() == b"deaf\n"
-    Worker(process, tmp_path / "worker.log").end()
+    Worker(process, tmp_path / "worker.log", 0).end()
     process.communicate()
     assert process.returncode == -signal.SIGKILL
 
 
+def test_a_worker_is_told_to_leave_once_however_often_it_is_asked(tmp_path: Path) -> None:
+    counting = (
+        "import signal; signal.signal(15, lambda *_: print('told', flush=True)); "
+        "print('ready', flush=True); input(); print('done', flush=True)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", counting], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    worker = Worker(process, tmp_path / "worker.log", 25)
+    worker.tell()
+    assert process.stdout.readline() == b"told\n"
+    worker.tell()
+    said, _ = process.communicate(b"\n")
+    assert said == b"done\n"
+
+
 def test_a_process_told_to_ends_with_its_standard_input() -> None:
     program = (
-        "import time; from fakesweep.processes import end_with_stdin; end_with_stdin(); "
+        "import time; from fakesweep.processes import end_with_stdin; end_with_stdin(25); "
         "print(1, flush=True); time.sleep(600)"
     )
     process = subprocess.Popen(
@@ -87,8 +105,8 @@ def test_a_process_told_to_ends_with_its_standard_input() -> None:
 
 def test_a_process_deaf_to_its_signal_ends_with_its_standard_input_too() -> None:
     program = (
-        "import signal, time; from fakesweep.processes import end_with_stdin; "
-        "signal.signal(15, signal.SIG_IGN); end_with_stdin(0.1); print(1, flush=True); "
+        "import signal, time; from fakesweep import processes; processes.END_SECONDS = 0; "
+        "signal.signal(15, signal.SIG_IGN); processes.end_with_stdin(0.1); print(1, flush=True); "
         "time.sleep(600)"
     )
     process = subprocess.Popen(

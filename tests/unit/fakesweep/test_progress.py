@@ -14,7 +14,7 @@ RUNNING = Progress(
     scan_id=7, name="holi\x1bday", lane="bulk", state="running", submitted=400, classified=100,
     reused=15, failed=5, pending=280, images_per_second=14.04, seconds_left=20.0,
     models=("vit-tiny-cifake",), policy="default", created_at=BEGUN, listed_at=BEGUN,
-    finished_at=None,
+    finished_at=None, paused_at=None, progressed_at=BEGUN,
 )  # fmt: skip
 
 
@@ -40,6 +40,13 @@ def test_the_page_of_a_scan_shows_that_every_image_is_accounted_for() -> None:
     assert "real 1, uncertain 2, fake 3 by m" in page
     assert "empty 5" in page
     assert all(line.isprintable() for line in page.splitlines())
+
+
+def test_the_page_of_a_cancelled_scan_says_how_much_was_not_looked_at() -> None:
+    cancelled = replace(RUNNING, state="cancelled", seconds_left=None, finished_at=BEGUN)
+    page = as_page(Summary(cancelled, (), {}, {}))
+    assert "cancelled, 280 images were not looked at" in page.splitlines()[0]
+    assert "cancelled  2026-11-20 12:00:00 UTC" in page
 
 
 @pytest.fixture

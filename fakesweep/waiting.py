@@ -1,0 +1,138 @@
+"""Why nothing of a scan moves: what stands in its way, for people and for programs."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from urllib.parse import urlsplit
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from fakesweep.stack import find_stack
+from fakesweep.summary import moment
+from fakesweep.text import program
+from schema.registry import LIVE_SECONDS
+from schema.reports import Movement, Progress
+from schema.settings import Settings
+from schema.words import ScanState
+
+LIVE_PRODUCER_SECONDS = 30.0
+"""A producer that gave no sign of life for so long is not counted on."""
+
+STILL_AFTER = timedelta(seconds=10)
+BROKER_ANSWER_SECONDS = 2.0
+
+
+class Reason(StrEnum):
+    """Why nothing moves: what is missing first, then what is only slow."""
+
+    PAUSED = "paused"
+    NO_WORKER = "no_worker"
+    NO_PRODUCER = "no_producer"
+    NO_BROKER = "no_broker"
+    IN_WORK = "in_work"
+    IN_QUEUE = "in_queue"
+    LISTING = "listing"
+
+    @property
+    def is_blocking(self) -> bool:
+        """Whether waiting alone does not help, so that no time left can be told."""
+        return self not in (Reason.IN_WORK, Reason.IN_QUEUE, Reason.LISTING)
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A reason, and what to do about it in one line."""
+
+    reason: Reason
+    said: str
+
+
+def waits_of(now: Progress, found: Movement, settings: Settings) -> Sequence[Wait]:
+    """Return why nothing of a scan moves, where that is so.
+
+    What is missing is told at once. What is slow is told when nothing has moved for a while, and
+    the broker is asked then.
+    """
+    if ScanState(now.state).is_last or not (now.pending or now.listed_at is None):
+        return []
+    if now.paused_at is not None:
+        go_on = f"go on with: {program()} resume {now.scan_id}"
+        return [Wait(Reason.PAUSED, f"paused since {moment(now.paused_at)}; {go_on}")]
+    is_still = found.at - now.progressed_at > STILL_AFTER
+    waits = [*_missing(now, found, is_still=is_still)]
+    if is_still:
+        waits += _broker_missing(settings)
+    if is_still and not waits:
+        waits.append(_slow(now, found))
+    return waits
+
+
+def _missing(now: Progress, found: Movement, *, is_still: bool) -> Iterator[Wait]:
+    if now.pending and not found.workers:
+        yield Wait(
+            Reason.NO_WORKER,
+            f"no worker has been seen for {LIVE_SECONDS:.0f} s; start one: {program()} worker",
+        )
+    start_producer = f"start one: {program()} producer"
+    unlisted = sorted(set(found.listed_by) - set(found.producers))
+    if not found.producers:
+        if now.listed_at is None:
+            yield Wait(Reason.NO_PRODUCER, f"no producer lists its sources; {start_producer}")
+        elif found.recorded:
+            yield Wait(
+                Reason.NO_PRODUCER,
+                f"{found.recorded} batches wait to be queued and no producer is seen; "
+                f"{start_producer}",
+            )
+        elif found.expired or (is_still and found.published):
+            yield Wait(
+                Reason.NO_PRODUCER,
+                f"{found.expired + found.published} batches may be lost and no producer is seen "
+                f"that would queue them again; {start_producer}",
+            )
+    elif unlisted and now.listed_at is None and is_still:
+        yield Wait(
+            Reason.NO_PRODUCER,
+            f"only {', '.join(unlisted)} can list what is left; {start_producer} there",
+        )
+
+
+def _broker_missing(settings: Settings) -> Iterator[Wait]:
+    """Ask the broker, where it is known which one it is."""
+    broker_url = settings.broker_url
+    if broker_url is None:
+        if settings.database_url is None and find_stack(settings) is None:
+            yield Wait(Reason.NO_BROKER, f"the broker does not answer; start it: {program()} up")
+        return
+    if not broker_url.startswith(("redis://", "rediss://")):
+        return
+    try:
+        with redis.Redis.from_url(
+            broker_url,
+            socket_timeout=BROKER_ANSWER_SECONDS,
+            socket_connect_timeout=BROKER_ANSWER_SECONDS,
+            retry=Retry(NoBackoff(), 0),
+        ) as client:
+            client.ping()
+    except (TypeError, ValueError):
+        return  # words in the URL that kombu knows and this client does not
+    except (redis.RedisError, OSError) as error:
+        parts = urlsplit(broker_url)
+        where = f"{parts.scheme}://{parts.hostname}:{parts.port or 6379}"
+        yield Wait(
+            Reason.NO_BROKER,
+            f"the broker at {where} does not answer ({error}); check that the server is up",
+        )
+
+
+def _slow(now: Progress, found: Movement) -> Wait:
+    if found.running:
+        since = f", the oldest since {moment(found.running_since)}" if found.running_since else ""
+        return Wait(Reason.IN_WORK, f"{found.running} batches are in work{since}")
+    if now.pending:
+        waiting = found.recorded + found.published
+        return Wait(Reason.IN_QUEUE, f"{waiting} batches wait for their turn")
+    return Wait(Reason.LISTING, f"nothing was listed since {moment(now.progressed_at)}")
