@@ -92,7 +92,9 @@ class Settings(BaseSettings):
         description="exact (the model's own pixels) or fast (JPEGs scaled while decoded)",
     )
     decode_timeout_seconds: float = Field(
-        30.0, gt=0, description="An image that takes longer to decode fails as corrupt"
+        30.0,
+        gt=0,
+        description="An image that takes more processor time, or twice that by the clock, fails as corrupt",
     )
 
     fetch_timeout_seconds: float = Field(

@@ -5,7 +5,7 @@ import warnings
 from dataclasses import dataclass
 
 import pillow_heif
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import AvifImagePlugin, ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from schema.failures import CorruptImage, ImageEmpty, NotAnImage, TooManyPixels
 from workers.frames import count_frames
@@ -15,12 +15,15 @@ from workers.wording import one_line
 # reader turns a file of the other kind away while opening it.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF")
 
+_SCALED_WHILE_DECODED = ("JPEG", "MPO")
 _TURNED = (5, 6, 7, 8)
 _PILLOW_MODULES = r"(PIL|pillow_heif)\b"
 
 pillow_heif.register_heif_opener()
 Image.init()  # every reader is registered before threads could race for it
 Image.MAX_IMAGE_PIXELS = None  # `max_image_pixels` decides, and refuses before decoding
+# Loaders use every core already, and an image's processor time is limited.
+AvifImagePlugin.DEFAULT_MAX_THREADS = pillow_heif.options.DECODE_THREADS = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +63,21 @@ def decode(content: bytes, max_image_pixels: int, needed_side: int | None = None
         claimed = f"{name} of {image.width} x {image.height} pixels"
         if image.width * image.height > max_image_pixels:
             raise TooManyPixels(f"{claimed} has more than max_image_pixels ({max_image_pixels})")
-        shown = image.size
         try:
-            if needed_side is not None:
-                image.draft(None, (needed_side, needed_side))
-            image.load()
+            shown = _loaded_size(image, name, needed_side)
             if _is_turned(image):
                 shown = shown[::-1]
             pixels = _upright_rgb(image)
             frame_count = count_frames(image, content)
-        except MemoryError as error:
-            raise TooManyPixels(f"{claimed} needs more memory than this worker has") from error
         except Exception as error:  # Pillow's readers raise whatever bad bytes lead to
+            if _is_out_of_memory(error):
+                raise TooManyPixels(f"{claimed} needs more memory than this worker has") from error
             raise CorruptImage(f"{claimed} cannot be decoded: {one_line(error)}") from error
+    if shown[0] * shown[1] > max_image_pixels:  # a reader may have found more than the header says
+        raise TooManyPixels(
+            f"{claimed} turned out to have {shown[0]} x {shown[1]}, more than max_image_pixels "
+            f"({max_image_pixels})"
+        )
     return DecodedImage(pixels, *shown, name, frame_count)
 
 
@@ -86,9 +91,9 @@ def _open(content: bytes) -> Image.Image:
         if known is None:
             raise NotAnImage(f"the bytes are none of the formats {', '.join(FORMATS)}") from error
         raise CorruptImage(f"{known} whose header cannot be read") from error
-    except MemoryError as error:
-        raise TooManyPixels("opening it needs more memory than this worker has") from error
     except Exception as error:  # Pillow's readers raise whatever bad bytes lead to
+        if _is_out_of_memory(error):
+            raise TooManyPixels("opening it needs more memory than this worker has") from error
         known = _format_by_signature(content)
         raise CorruptImage(f"{known} whose header cannot be read: {one_line(error)}") from error
 
@@ -99,6 +104,21 @@ def _format_by_signature(content: bytes) -> str | None:
         if accepts is not None and accepts(content[:16]) is True:
             return name
     return None
+
+
+def _loaded_size(image: Image.Image, name: str, needed_side: int | None) -> tuple[int, int]:
+    """Decode the first frame; return its size before any scaling."""
+    size = image.size
+    if needed_side is None or name not in _SCALED_WHILE_DECODED:
+        image.load()
+        return image.size
+    image.draft(None, (needed_side, needed_side))
+    image.load()
+    return size
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or "out of memory" in str(error).lower()
 
 
 def _is_turned(image: Image.Image) -> bool:

@@ -7,15 +7,20 @@ pixels in a memory file they share. Neither torch nor the database is loaded her
 import ctypes
 import hashlib
 import json
+import logging
+import math
 import os
 import resource
 import signal
 import sys
 import time
+import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
@@ -26,8 +31,9 @@ from schema.failures import CorruptImage, ImageFailure, SourceUnavailable, TooMa
 from schema.settings import Settings
 from workers.decode import decode
 from workers.fetch import Fetcher, open_fetcher
+from workers.fetch.attempts import DEADLINE_STALLS
 from workers.memory import keep_freed_memory
-from workers.models.preprocess import Preprocessing
+from workers.models.preprocess import Pixels, Preprocessing
 from workers.wording import one_line
 
 Reply = dict[str, Any]
@@ -47,6 +53,7 @@ def main() -> None:
     """Serve the worker at the other end of the socket until it closes its end."""
     socket_fd, pixels_fd, owner = (int(word) for word in sys.argv[1:4])
     _die_with(owner)
+    _silence_libraries()
     connection = Connection(socket_fd)
     settings = Settings(**json.loads(connection.recv_bytes()))
     _limit_memory(settings.loader_memory_bytes)
@@ -83,6 +90,7 @@ class Loader:
         """Yield a reply for each image of a request, whatever becomes of it."""
         match request:
             case {"fetch": uris}:
+                limit_processor_time(DEADLINE_STALLS * self._settings.fetch_timeout_seconds)
                 yield from self._fetch(uris)
             case {"decode": numbers, "steps": steps}:
                 yield from self._decode(numbers, steps)
@@ -126,7 +134,7 @@ class Loader:
         except MemoryError:
             found = SourceUnavailable("this loader has no memory left to fetch it into")
         except Exception as error:  # noqa: BLE001 - one image never fails its batch
-            found = SourceUnavailable(f"fetching raised {error!r}")
+            found = SourceUnavailable(f"fetching raised {_named(error)}")
         fetched.put((number, found))
 
     def _decode(self, numbers: Sequence[int], steps: Sequence[Any]) -> Iterator[Reply]:
@@ -139,6 +147,7 @@ class Loader:
             if end > self._settings.loader_memory_bytes / 4:
                 yield {"number": number, "postponed": True}
                 continue
+            limit_processor_time(self._settings.decode_timeout_seconds)
             try:
                 reply, end = self._decode_one(self._bodies.pop(number), ways, end)
                 yield {"number": number, **reply}
@@ -147,7 +156,7 @@ class Loader:
             except (MemoryError, OSError) as error:
                 yield _failed(number, TooManyPixels(f"no memory for them: {one_line(error)}"))
             except Exception as error:  # noqa: BLE001 - one image never fails its batch
-                yield _failed(number, CorruptImage(f"decoding raised {error!r}"))
+                yield _failed(number, CorruptImage(f"decoding raised {_named(error)}"))
 
     def _needed_side(self, ways: Sequence[Preprocessing | None]) -> int | None:
         """Return how many pixels a side needs, for all models; None where each one counts."""
@@ -164,7 +173,7 @@ class Loader:
         places = []
         for way in ways:
             pixels = np.asarray(image.pixels) if way is None else way.prepare(image.pixels)
-            os.pwrite(self._pixels_fd, np.ascontiguousarray(pixels).data, end)
+            _write(self._pixels_fd, pixels, end)
             places.append({"offset": end, "shape": pixels.shape})
             end += pixels.nbytes
         known = {name: getattr(image, name) for name in _FACTS}
@@ -184,6 +193,28 @@ def gathered(replies: Iterator[Reply]) -> Iterator[list[Reply]]:
         yield group
 
 
+def limit_processor_time(seconds: float) -> None:
+    """Let the system end this process once it has used so much more processor time.
+
+    The limit counts from the process's start, so it is set anew for each piece of work: a system
+    call that takes a microsecond.
+    """
+    soft = math.ceil(time.process_time() + seconds)
+    resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
+
+
+def _write(pixels_fd: int, pixels: Pixels, offset: int) -> None:
+    """Write pixels whole: beyond two gigabytes, and at a limit, the system writes a part."""
+    left = np.ascontiguousarray(pixels).reshape(-1).data
+    while left:
+        written = os.pwrite(pixels_fd, left, offset)
+        left, offset = left[written:], offset + written
+
+
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {one_line(error)}"
+
+
 def _failed(number: int, failure: ImageFailure) -> Reply:
     return {"number": number, "failure": failure.code.value, "message": str(failure)}
 
@@ -194,6 +225,21 @@ def _limit_memory(loader_memory_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (loader_memory_bytes, loader_memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     keep_freed_memory(min(KEPT_BYTES, loader_memory_bytes // 4))
+    with suppress(OSError):  # where a machine runs out of memory, a loader goes first
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def _silence_libraries() -> None:
+    """Keep warnings about strangers' bytes, and their very words, out of the worker's log.
+
+    Decoders in C write to the descriptor 2; a loader's own last words still go to where it led.
+    """
+    logging.disable()
+    warnings.simplefilter("ignore")
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
+    silent = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silent, 2)
+    os.close(silent)
 
 
 def _die_with(owner: int) -> None:

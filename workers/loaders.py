@@ -4,6 +4,7 @@ import json
 import math
 import os
 import queue
+import signal
 import socket
 import subprocess
 import sys
@@ -21,13 +22,21 @@ from workers.fetch.attempts import DEADLINE_STALLS
 from workers.models.preprocess import Pixels
 
 START_SECONDS = 60.0
+START_ATTEMPTS = 3
 FETCH_SLACK_SECONDS = 30.0
+
+WALL_TIMES = 2
+"""An image may take `decode_timeout_seconds` of processor time, and twice that by the clock,
+because two loaders share a core."""
+
+MAX_ANSWER_BYTES = 16 * 1024**2
+"""Answers for a chunk have some kilobytes; a loader that says more was broken by what it read."""
 
 TOLD = {
     name
     for name in Settings.model_fields
     if name.startswith(("fetch_", "s3_", "max_image_", "loader_", "decode"))
-}
+} | {"allow_networks", "file_roots", "buckets"}
 """The settings a loader is told: what it needs to fetch and decode, and no more."""
 
 Reply = dict[str, Any]
@@ -37,6 +46,10 @@ log = structlog.get_logger(__name__)
 
 class LoaderLost(Exception):  # noqa: N818 - says what happened
     """The loader died, or did not answer in time; the message says which."""
+
+
+class _EndedEarlyError(LoadersError):
+    """It ended before it was ready: no image is to blame, and the next one may start."""
 
 
 class Loader:
@@ -86,7 +99,8 @@ class Loader:
         left = list(numbers)
         while left:
             request = {"decode": left, "steps": list(steps)}
-            replies = list(self._ask(request, len(left), self._settings.decode_timeout_seconds))
+            longest = WALL_TIMES * self._settings.decode_timeout_seconds
+            replies = list(self._ask(request, len(left), longest))
             left = [reply["number"] for reply in replies if "postponed" in reply]
             places = [place for reply in replies for place in reply.get("pixels", ())]
             memory = self._read(sum(math.prod(place["shape"]) for place in places))
@@ -96,6 +110,8 @@ class Loader:
 
     def _read(self, size_bytes: int) -> Pixels:
         """Copy so many bytes out of the memory shared with the process, all at once."""
+        if size_bytes > os.fstat(self._pixels_fd).st_size:
+            raise LoaderLost("the loader promised pixels that are not there")
         memory = np.empty(size_bytes, np.uint8)
         read = 0
         while read < size_bytes:
@@ -112,8 +128,10 @@ class Loader:
             return
         try:
             self._receive(START_SECONDS)
-        except (LoaderLost, EOFError, OSError) as error:
-            raise LoadersError(f"no loader process starts: {self._last_words()}") from error
+        except LoaderLost as lost:
+            raise LoadersError(f"no loader process starts: {lost}") from lost
+        except (EOFError, OSError) as error:
+            raise _EndedEarlyError(f"no loader process starts: {self._last_words()}") from error
         self._is_ready = True
 
     def close(self) -> None:
@@ -128,10 +146,8 @@ class Loader:
 
         Raises:
             LoaderLost: the process died, or did not answer in time.
-            LoadersError: it never was ready, so no image is to blame.
         """
         try:
-            self.wait_until_ready()
             self._connection.send_bytes(json.dumps(request).encode())
             while replies:
                 some = self._receive(seconds)
@@ -143,12 +159,17 @@ class Loader:
     def _receive(self, seconds: float) -> list[Reply]:
         if not self._connection.poll(seconds):
             raise LoaderLost(f"the loader did not answer within {seconds:g} s")
-        replies: list[Reply] = json.loads(self._connection.recv_bytes())
+        try:
+            replies: list[Reply] = json.loads(self._connection.recv_bytes(MAX_ANSWER_BYTES))
+        except ValueError as error:
+            raise LoaderLost("the loader answered what cannot be read") from error
         return replies
 
     def _last_words(self) -> str:
         self._process.kill()
         status = self._process.wait()
+        if status == -signal.SIGXCPU:
+            return "the loader ran out of processor time (FAKESWEEP_DECODE_TIMEOUT_SECONDS)"
         return f"the loader ended with {f'signal {-status}' if status < 0 else f'status {status}'}"
 
 
@@ -170,15 +191,11 @@ class Loaders:
         """Lend a loader to this thread; one that was lost is replaced by the next to need it.
 
         Raises:
-            LoadersError: no process can be started.
+            LoadersError: no process can be started, or each one dies while it starts.
         """
-        loader = self._idle.get()
+        taken, loader = self._idle.get(), None
         try:
-            if loader is not None and loader.has_ended:
-                loader.close()
-                loader = None
-            if loader is None:
-                loader = Loader(self._settings)
+            loader = self._ready(taken)
             yield loader
         except BaseException:
             # Whatever broke off, the loader may be in the midst of an answer: a fresh one is safe.
@@ -188,6 +205,25 @@ class Loaders:
             raise
         finally:
             self._idle.put(loader)
+
+    def _ready(self, loader: Loader | None) -> Loader:
+        """Return a loader that has started: this one, or another where it ended meanwhile."""
+        attempt = 1
+        while True:
+            if loader is not None and loader.has_ended:
+                loader.close()
+                loader = None
+            loader = loader or Loader(self._settings)
+            try:
+                loader.wait_until_ready()
+            except LoadersError as error:
+                loader.close()
+                loader = None
+                if attempt == START_ATTEMPTS or not isinstance(error, _EndedEarlyError):
+                    raise
+                attempt += 1
+            else:
+                return loader
 
     def close(self) -> None:
         """End every loader; call it when no thread uses one any more."""

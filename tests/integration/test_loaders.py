@@ -7,12 +7,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
 from schema.errors import LoadersError
 from schema.settings import Settings
@@ -35,6 +37,8 @@ def settings(database_url: str) -> Settings:
         device="cpu",
         loaders=2,
         fetch_attempts=1,
+        allow_networks=(ip_network("127.0.0.0/8"),),
+        file_roots=(Path("/"),),
     )
 
 
@@ -172,6 +176,31 @@ def test_an_image_that_needs_more_memory_than_a_loader_has_fails_alone(
     assert codes == [None, "too_many_pixels", None]
 
 
+def test_many_loaders_killed_at_once_and_again_cost_no_image_and_no_worker(
+    work: Work, engine: Engine, server: WebServer
+) -> None:
+    killed: list[int] = []
+
+    def twice(number: int) -> None:
+        if number in {5, 70} and number not in killed:
+            killed.append(number)
+            signal_loaders(signal.SIGKILL)
+
+    [message] = publish_scan(engine, serving(server, twice, 96))
+    run_batch(message, work)
+    rows = result_rows(engine, message.scan_id)
+    assert sum(row["failure_code"] is not None for row in rows) <= 1, "one kill hit it alone"
+    assert len(rows) == 96
+    assert sorted(killed) == [5, 70]
+
+
+def test_where_a_machine_has_no_memory_left_loaders_go_first(work: Work) -> None:
+    pids = loader_pids(os.getpid())
+    assert len(pids) == work.settings.loaders
+    for pid in pids:
+        assert Path(f"/proc/{pid}/oom_score_adj").read_text() == "1000\n"
+
+
 def test_loaders_end_with_the_process_that_owns_them() -> None:
     code = (
         "import sys, time; from schema.settings import Settings; "
@@ -231,10 +260,9 @@ def test_loaders_that_do_not_start_are_no_images_failure(
     [message] = publish_scan(engine, uris_of(folder_of_photographs(tmp_path / "in", 3)))
     monkeypatch.setattr(sys, "executable", _broken_python(tmp_path))
     with open_work(settings) as work:
-        for _ in range(2):
+        for attempt in range(2):
             with pytest.raises(LoadersError, match=r"no loader process starts: .* status 3"):
-                run_batch(message, work)
-            _make_claimable(engine)
+                run_batch(replace(message, attempt=attempt), work)
     assert result_rows(engine, message.scan_id) == []
 
 
@@ -278,20 +306,14 @@ def test_loaders_that_cannot_be_replaced_are_no_images_failure(
             gone.setattr(sys, "executable", "/no/such/python")
             signal_loaders(signal.SIGKILL)
             opened: list[int] = []
-            for _ in range(3):
+            for attempt in range(3):
                 with pytest.raises(LoadersError, match="no loader process can be started"):
-                    run_batch(message, work)
-                _make_claimable(engine)
+                    run_batch(replace(message, attempt=attempt), work)
                 opened += os.pipe()
             for one in opened:
                 os.close(one)  # nobody else has
-        run_batch(message, work)
+        run_batch(replace(message, attempt=3), work)
     assert {row["status"] for row in result_rows(engine, message.scan_id)} == {"classified"}
-
-
-def _make_claimable(engine: Engine) -> None:
-    with engine.begin() as connection:
-        connection.execute(text("UPDATE ledger.batches SET lease_until = now() - interval '1 s'"))
 
 
 def test_a_loader_knows_neither_database_nor_broker_nor_torch(

@@ -160,6 +160,74 @@ def test_running_out_of_memory_is_no_corruption(monkeypatch: pytest.MonkeyPatch)
         decode(written(picture(8), "BMP"), MANY)
 
 
+@pytest.mark.parametrize(
+    "raised",
+    [
+        SyntaxError, struct.error, ValueError, OSError, EOFError, IndexError, KeyError, TypeError,
+        AttributeError, OverflowError, ZeroDivisionError, RecursionError, NotImplementedError,
+        RuntimeError, BufferError, AssertionError, zlib.error, UnicodeError, ArithmeticError,
+        Image.DecompressionBombError, Exception,
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("step", ["load", "convert"])
+def test_whatever_a_reader_raises_over_the_pixels_is_corruption(
+    raised: type[Exception], step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise raised("bad\n\x1b[2J")
+
+    monkeypatch.setattr(ImageFile.ImageFile, step, fail)
+
+    with pytest.raises(CorruptImage, match=r"^BMP of 90 x 64 pixels .*bad.*\\x1b\[2J"):
+        decode(written(picture(8), "BMP"), MANY)
+
+
+@pytest.mark.parametrize(
+    ("raised", "failure"),
+    [
+        (ValueError("text chunk too large"), CorruptImage),
+        (RuntimeError("odd"), CorruptImage),
+        (SyntaxError("refused"), CorruptImage),
+        (Image.DecompressionBombError("huge"), TooManyPixels),
+        (MemoryError(), TooManyPixels),
+    ],
+)
+def test_whatever_a_reader_raises_over_the_header_is_a_failure(
+    raised: Exception, failure: type[ImageFailure], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_image: Image.Image) -> None:
+        raise raised
+
+    monkeypatch.setattr("PIL.BmpImagePlugin.BmpImageFile._open", fail)
+
+    with pytest.raises(failure):
+        decode(written(picture(8), "BMP"), MANY)
+
+
+def test_a_picture_that_turns_out_larger_than_its_header_says_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    load = ImageFile.ImageFile.load
+
+    def grown(image: ImageFile.ImageFile) -> None:
+        load(image)
+        image.im = image.im.resize((900, 640), Image.Resampling.NEAREST, (0, 0, 90, 64))
+        image._size = (900, 640)
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", grown)
+
+    with pytest.raises(TooManyPixels, match="turned out to have 900 x 640"):
+        decode(written(picture(8), "BMP"), 90 * 64)
+
+
+def test_no_thumbnail_stands_in_for_the_picture_it_comes_with() -> None:
+    content = written(picture(8).resize((640, 480)), "HEIF", thumbnails=[160])
+    with Image.open(io.BytesIO(content)) as image:
+        assert image.draft(None, (100, 100)) is not None, "Pillow would show the thumbnail"
+
+    assert decode(content, MANY, 100).pixels.size == (640, 480)
+
+
 def test_damaged_files_only_ever_raise_failures_and_never_warn(
     capfd: pytest.CaptureFixture[str],
 ) -> None:

@@ -1,8 +1,11 @@
+import os
+import resource
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from schema.settings import Settings
@@ -10,6 +13,14 @@ from tests.batches import uris_of
 from tests.photographs import folder_of_photographs
 from workers import loader
 from workers.fetch import open_fetcher
+
+
+@pytest.fixture(autouse=True)
+def _own_limit() -> Iterator[None]:
+    """What a loader sets for itself here is set for the process that runs the tests."""
+    before = resource.getrlimit(resource.RLIMIT_CPU)
+    yield
+    resource.setrlimit(resource.RLIMIT_CPU, before)
 
 
 class Clock:
@@ -51,7 +62,9 @@ def _replies(settings: Settings, tmp_path: Path, *requests: dict[str, Any]) -> l
 
 def test_images_that_do_not_fit_into_a_loader_are_put_off(tmp_path: Path) -> None:
     uris = uris_of(folder_of_photographs(tmp_path / "in", 6))
-    tight = Settings().model_copy(update={"loader_memory_bytes": 4_000, "fetch_concurrency": 1})
+    tight = Settings(file_roots=(tmp_path,)).model_copy(
+        update={"loader_memory_bytes": 4_000, "fetch_concurrency": 1}
+    )
     [replies] = _replies(tight, tmp_path, {"fetch": uris})
     assert [reply["number"] for reply in replies] == list(range(6))
     assert "sha256" in replies[0]
@@ -61,7 +74,9 @@ def test_images_that_do_not_fit_into_a_loader_are_put_off(tmp_path: Path) -> Non
 def test_images_whose_pixels_do_not_fit_into_a_loader_are_put_off(tmp_path: Path) -> None:
     uris = uris_of(folder_of_photographs(tmp_path / "in", 6))
     pixels_bytes = 48 * 40 * 3
-    tight = Settings().model_copy(update={"loader_memory_bytes": 4 * 3 * pixels_bytes})
+    tight = Settings(file_roots=(tmp_path,)).model_copy(
+        update={"loader_memory_bytes": 4 * 3 * pixels_bytes}
+    )
     [_, first, second] = _replies(
         tight,
         tmp_path,
@@ -75,3 +90,36 @@ def test_images_whose_pixels_do_not_fit_into_a_loader_are_put_off(tmp_path: Path
     assert [(reply["number"], reply["pixels"][0]["offset"]) for reply in second] == [
         (2, 0), (3, pixels_bytes),
     ]  # fmt: skip
+
+
+def test_processor_time_is_counted_anew_for_each_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    clock.now = 10_000.5
+    monkeypatch.setattr("workers.loader.time.process_time", clock)
+    uris = uris_of(folder_of_photographs(tmp_path / "in", 2))
+    settings = Settings(file_roots=(tmp_path,), decode_timeout_seconds=7, fetch_timeout_seconds=20)
+    limits: list[int] = []
+    with (
+        open_fetcher(settings) as fetcher,
+        ThreadPoolExecutor(1) as threads,
+        (tmp_path / "pixels").open("w+b") as pixels,
+    ):
+        opened = loader.Loader(settings, fetcher, threads, pixels.fileno())
+        for request in ({"fetch": uris}, {"decode": [0, 1], "steps": [None]}):
+            for _ in opened.replies(request):
+                limits.append(resource.getrlimit(resource.RLIMIT_CPU)[0])
+                clock.now += 5
+    assert limits == [10_201, 10_201, 10_018, 10_023]
+
+
+def test_pixels_are_written_whole_where_the_system_takes_them_in_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, at: write(fd, bytes(data[:1000]), at))
+    pixels = np.arange(48 * 40 * 3, dtype=np.uint32).astype(np.uint8).reshape(40, 48, 3)
+    with (tmp_path / "pixels").open("w+b") as file:
+        loader._write(file.fileno(), pixels, 17)
+    assert (tmp_path / "pixels").read_bytes()[17:] == pixels.tobytes()

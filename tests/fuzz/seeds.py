@@ -1,0 +1,55 @@
+"""Sound files to break: every mode and format made here, and photographs where there are some."""
+
+import importlib.util
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from tests.samples import every_sample, picture, written
+
+LARGEST_BYTES = 300_000
+_FROM_AN_ARCHIVE = 20
+_SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+_FLOATS = np.linspace(-1e3, 1e3, 90 * 64, dtype=np.float32).reshape(64, 90)
+_WHOLE = np.linspace(-(2**31), 2**31 - 1, 90 * 64).astype(np.int32).reshape(64, 90)
+
+
+def seeds() -> list[bytes]:
+    """Return the files, in the same order each time."""
+    found = [*every_sample().values(), *_further_modes()]
+    return [content for content in (*found, *_photographs()) if len(content) <= LARGEST_BYTES]
+
+
+def _further_modes() -> Iterator[bytes]:
+    image = picture(7)
+    yield written(Image.fromarray(_FLOATS), "TIFF")
+    yield written(Image.fromarray(_WHOLE), "TIFF")
+    for mode in ("1", "L", "LA", "P", "RGBA", "LAB", "YCbCr"):
+        yield written(image.convert("RGB" if mode == "LAB" else mode), "TIFF")
+    for compression in ("tiff_adobe_deflate", "packbits", "jpeg", "tiff_lzw", "group4"):
+        bilevel = image.convert("1") if compression == "group4" else image
+        yield written(bilevel, "TIFF", compression=compression)
+    yield written(image, "TIFF", big_tiff=True)
+    for mode in ("1", "L", "RGBA"):
+        yield written(image.convert(mode), "BMP")
+    yield written(image, "JPEG", icc_profile=b"x" * 3_000, comment=b"y" * 300)
+    yield written(image, "JPEG", restart_marker_blocks=2, subsampling=0)
+    yield written(image, "WEBP", lossless=True, xmp=b"<x/>" * 50, icc_profile=b"x" * 99)
+    yield written(image, "AVIF", speed=10, subsampling="4:4:4")
+
+
+def _photographs() -> Iterator[bytes]:
+    package = importlib.util.find_spec("skimage")
+    if package is not None and package.submodule_search_locations:
+        folder = Path(package.submodule_search_locations[0]) / "data"
+        for path in sorted(folder.iterdir()):
+            if path.suffix in {".png", ".jpg", ".tif", ".gif"}:
+                yield path.read_bytes()
+    for path in sorted(_SHARED.glob("*.zip")):
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if name.endswith((".jpg", ".png"))]
+            for name in names[:: max(1, len(names) // _FROM_AN_ARCHIVE)]:
+                yield archive.read(name)
