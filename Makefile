@@ -3,14 +3,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo down test check bench bench-gpu format clean
+.PHONY: help demo down test check chaos fuzz bench bench-gpu format clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    scan real photographs on this machine (IMAGES=<source> MODEL=<key or folder>)"
 	@echo "make down    stop the demo's servers (its rows stay)"
 	@echo "make test    run the whole test suite against real servers"
-	@echo "make check   lint, types and the direction of imports"
+	@echo "make check   lint, types, the direction of imports, known vulnerabilities"
+	@echo "make chaos   a scan under random faults (CHAOS='--seed 7 --faults 100' for a long one)"
+	@echo "make fuzz    break image files for minutes (FUZZ='--minutes 10 --seed 1')"
 	@echo "make bench   fakesweep beside its peers (BENCH='--quick' for three minutes of it)"
 	@echo "make bench-gpu  the engine on this machine's GPU, beside transformers' pipeline"
 	@echo "make clean   stop the demo's servers and remove .venv"
@@ -30,6 +32,15 @@ check: .venv/dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@if $(BIN)/python -c 'import urllib.request as r; r.urlopen("https://api.osv.dev/v1/vulns/OSV-2020-111", timeout=10)' 2>/dev/null; then \
+		$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip --vulnerability-service osv --progress-spinner off; \
+	else echo "pip-audit is left out: api.osv.dev, which knows the vulnerabilities, does not answer"; fi
+
+chaos: .venv/dev
+	$(BIN)/python -m tests.chaos $(CHAOS)
+
+fuzz: .venv/dev
+	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 bench: .venv/dev
 	$(BIN)/python -m benchmarks --json bench-results/bench.json $(BENCH)

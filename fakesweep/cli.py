@@ -116,7 +116,9 @@ def run(arguments: Sequence[str]) -> int:
 
 def _complain(error: Exception, invocation: Invocation) -> int:
     if invocation.debug:
-        traceback.print_exception(error)
+        from schema.logs import cleared  # noqa: PLC0415 - structlog is loaded for this alone
+
+        click.echo(cleared("".join(traceback.format_exception(error))), nl=False, err=True)
     elif isinstance(error, FakesweepError):
         _say(str(error))
     else:

@@ -15,7 +15,8 @@ import click
 from fakesweep.text import printable
 
 PAGE_ROWS = 1_000
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""Behind white space, too; the last four are their full-width forms."""
 
 
 class Format(StrEnum):
@@ -100,7 +101,9 @@ def cell(value: Any) -> str:
 def defused(value: Any) -> str:
     """Return a cell that no spreadsheet takes for a formula; numbers stay numbers."""
     text = cell(value)
-    if isinstance(value, str) and text.startswith(FORMULA_STARTS):
+    if isinstance(value, str) and (
+        text.startswith(("\t", "\r", "\n")) or text.lstrip().startswith(FORMULA_STARTS)
+    ):
         return "'" + text
     return text
 

@@ -48,6 +48,7 @@ def open_engine(database_url: str, application: str, pool_size: int = 2) -> Engi
         pool_size=pool_size,
         max_overflow=0,
         pool_pre_ping=True,
+        hide_parameters=True,
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
             "application_name": f"fakesweep {application}",
@@ -176,6 +177,11 @@ def _postgresql(database_url: str) -> URL:
             "FAKESWEEP_DATABASE_URL is no database URL; "
             "write postgresql://user:password@host:5432/name"
         ) from error
+    if "@" in (url.host or ""):
+        raise DatabaseError(
+            "FAKESWEEP_DATABASE_URL holds an @ more than it should; "
+            "in a user's name or password write it as %40"
+        )
     if url.get_backend_name() not in ("postgresql", "postgres"):
         raise DatabaseError(
             f"FAKESWEEP_DATABASE_URL names {url.get_backend_name()!r}, but the ledger is "

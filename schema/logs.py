@@ -1,25 +1,37 @@
-"""Logging set-up: static event names with facts beside them, as text for people or JSON."""
+"""Logging set-up: static event names with facts beside them, as text for people or JSON.
+
+Whoever logs, libraries too: what a terminal would act on is spelled out, and what a URL holds
+besides its address (a password, a signature) is left out.
+"""
 
 import logging
+import re
 import sys
 
 import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 from schema.settings import Settings
+
+_NOISY = ("botocore", "boto3", "urllib3", "s3transfer", "PIL", "httpx", "alembic")
+
+_USER_OF_URL = re.compile(r"(?<=://)[^\s/?#'\"\\]+@")
+_QUERY = re.compile(r"(https?://[^\s?'\"\\]+\?|[^\s?'\"\\]\?(?=[\w.~%-]+=))[^\s'\"\\]+")
+"""Behind a URL, or behind a path that a library writes without its host."""
 
 
 def set_up_logging(settings: Settings) -> None:
     """Send structlog's and the standard library's records to standard error in one format."""
-    shared: list[structlog.typing.Processor] = [
+    shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
     ]
-    renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer()
+    rendered: list[Processor] = (
+        [structlog.processors.JSONRenderer()]
         if settings.log_format == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        else [_printable, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -31,11 +43,41 @@ def set_up_logging(settings: Settings) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *rendered,
+                lambda _logger, _method, line: _without_secrets(str(line)),
+            ],
         )
     )
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(settings.log_level.upper())
-    for noisy in ("botocore", "boto3", "urllib3", "s3transfer", "PIL", "httpx", "alembic"):
+    for noisy in _NOISY:
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def cleared(text: str) -> str:
+    """Return text of whatever origin as the log would show it: several lines stay several."""
+    return _without_secrets(_spelled_out(text))
+
+
+def _without_secrets(text: str) -> str:
+    hidden = _USER_OF_URL.sub("***@", text) if "://" in text else text
+    return _QUERY.sub(r"\1***", hidden) if "?" in hidden else hidden
+
+
+def _printable(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    return {
+        name: _spelled_out(value) if isinstance(value, str) else value
+        for name, value in event.items()
+    }
+
+
+def _spelled_out(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(
+        one if one.isprintable() or one in "\n\t" else one.encode("unicode_escape").decode("ascii")
+        for one in text
+    )

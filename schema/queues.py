@@ -1,5 +1,6 @@
 """Queue and task names, and Celery's settings as plain data shared by both ends."""
 
+import ssl
 from typing import Any
 
 from schema.settings import Settings
@@ -11,6 +12,10 @@ QUEUES = tuple(lane.value for lane in Lane)
 """In the order workers serve them: with strict priority, the first named goes first."""
 
 
+_TLS = {"ssl_cert_reqs": ssl.CERT_REQUIRED}
+"""What a bare `rediss://` means; parameters in the URL (`ssl_…`) stand in place of it."""
+
+
 def celery_settings(settings: Settings) -> dict[str, Any]:
     """Return the Celery settings that producer and worker agree on.
 
@@ -20,6 +25,7 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
     watched = settings.celery_events
     return {
         "broker_url": settings.broker_url,
+        "broker_use_ssl": _TLS if (settings.broker_url or "").startswith("rediss:") else False,
         "task_ignore_result": True,
         "task_serializer": "json",
         "accept_content": ["json"],

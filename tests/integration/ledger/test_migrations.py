@@ -14,7 +14,16 @@ from schema.database import (
     upgrade,
 )
 from schema.errors import DatabaseError, MigrationError
-from tests.integration.ledger.rows import tuples, value
+from tests.acceptance.command import Command
+from tests.integration.ledger.rows import run, tuples, value
+from tests.servers import postgres_server, wait_until
+
+ROLES = ["fakesweep_analyst", "fakesweep_producer", "fakesweep_worker"]
+GRANTED = """
+    SELECT relacl::text FROM pg_class UNION ALL SELECT attacl::text FROM pg_attribute
+    UNION ALL SELECT proacl::text FROM pg_proc UNION ALL SELECT nspacl::text FROM pg_namespace
+    UNION ALL SELECT datacl::text FROM pg_database WHERE datname = current_database()
+"""
 
 
 @pytest.fixture
@@ -22,6 +31,33 @@ def empty(empty_database_url: str) -> Iterator[Engine]:
     engine = open_engine(empty_database_url, "tests", pool_size=4)
     yield engine
     engine.dispose()
+
+
+@pytest.fixture
+def bare_server() -> Iterator[str]:
+    """A server of its own, on which nothing of fakesweep has ever been."""
+    with postgres_server() as url:
+        yield url
+
+
+def _made(server: str, name: str, owner: str = "postgres") -> Engine:
+    engine = open_engine(server, "tests", pool_size=1)
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name} OWNER {owner}")
+    engine.dispose()
+    url = make_url(server).set(database=name, username=owner)
+    return open_engine(url.render_as_string(hide_password=False), "tests", pool_size=4)
+
+
+def _roles(engine: Engine) -> list[str]:
+    named = "SELECT rolname FROM pg_roles WHERE rolname LIKE 'fakesweep%' ORDER BY rolname"
+    return [name for (name,) in tuples(engine, named)]
+
+
+def _granted(engine: Engine) -> int:
+    """Return how many tables, columns, functions and so on name one of the roles."""
+    named = f"SELECT count(*) FROM ({GRANTED}) AS granted (acl) WHERE acl LIKE '%fakesweep_%'"
+    return int(value(engine, named))
 
 
 def _check(engine: Engine) -> None:
@@ -88,6 +124,64 @@ def test_a_downgrade_leaves_an_empty_database(empty: Engine) -> None:
     }
     with empty.begin() as connection:
         assert upgrade(connection) == head_migration()
+
+
+def test_a_downgrade_takes_the_roles_rights_back_here_and_leaves_them_to_other_databases(
+    empty: Engine, engine: Engine
+) -> None:
+    from schema.database import _config  # noqa: PLC0415 - Alembic's way down has no command
+
+    config = _config()
+    with empty.begin() as connection:
+        upgrade(connection)
+    before = _granted(empty)
+    assert before > 20
+    with empty.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0003")
+    assert _granted(empty) == 0
+    assert _roles(empty) == ROLES
+    assert value(engine, "SELECT has_table_privilege('fakesweep_analyst', 'verdicts', 'SELECT')")
+    with empty.begin() as connection:
+        upgrade(connection)
+    assert _granted(empty) == before
+
+
+def test_databases_of_one_server_that_upgrade_at_once_make_the_roles_together(
+    bare_server: str,
+) -> None:
+    first, second = (_made(bare_server, f"fakesweep_test_{number}") for number in range(2))
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    with first.connect() as connection:
+        upgrade(connection)
+        url = second.url.render_as_string(hide_password=False)
+        meanwhile = Command({"DATABASE_URL": url}).start("db", "upgrade")
+        wait_until(lambda: value(first, waits) == 1, "the second upgrade waits for the first")
+        connection.commit()
+    _, complaints = meanwhile.communicate()
+    assert complaints == ""
+    assert _roles(first) == ROLES
+    assert _granted(first) == _granted(second) > 20
+    first.dispose()
+    second.dispose()
+
+
+def test_a_user_who_may_not_make_roles_can_upgrade_and_grant_when_they_are_there(
+    bare_server: str,
+) -> None:
+    server = open_engine(bare_server, "tests")
+    run(server, "CREATE USER migrator")
+    owned = _made(bare_server, "fakesweep_test_owned", "migrator")
+    with owned.begin() as connection:
+        assert upgrade(connection) == head_migration()
+    assert (_roles(owned), _granted(owned)) == ([], 0)
+    run(server, "CREATE ROLE fakesweep_worker")
+    with owned.begin() as connection:
+        missing = connection.execute(text("SELECT ledger.grant_roles()")).scalar_one()
+    assert missing == ["fakesweep_analyst", "fakesweep_producer"]
+    assert value(owned, "SELECT has_table_privilege('fakesweep_worker', 'ledger.scans', 'SELECT')")
+    server.dispose()
+    owned.dispose()
 
 
 def test_workers_of_a_database_made_before_they_told_their_stages_stay(empty: Engine) -> None:

@@ -1,0 +1,129 @@
+"""Statements that a role must not be able to run, one on each line."""
+
+ANYBODY = """\
+DROP TABLE ledger.verdicts
+DROP VIEW public.verdicts
+DROP SCHEMA ledger CASCADE
+TRUNCATE ledger.images
+ALTER TABLE ledger.scans ADD COLUMN mine text
+ALTER VIEW public.verdicts OWNER TO CURRENT_USER
+CREATE TABLE public.mine (a integer)
+CREATE TABLE ledger.mine (a integer)
+CREATE VIEW public.mine AS SELECT 1
+CREATE SCHEMA mine
+DROP EXTENSION plpgsql
+CREATE FUNCTION public.judge(double precision) RETURNS integer LANGUAGE sql AS 'SELECT 1'
+CREATE OR REPLACE FUNCTION ledger.open_query(query text) RETURNS refcursor LANGUAGE sql AS 'SELECT'
+CREATE FUNCTION ledger.named_scores(integer) RETURNS integer LANGUAGE sql AS 'SELECT 1'
+CREATE TRIGGER mine AFTER INSERT ON ledger.images EXECUTE FUNCTION pg_catalog.lo_manage()
+CREATE INDEX ON ledger.images (etag)
+DELETE FROM ledger.images
+DELETE FROM ledger.verdicts
+DELETE FROM ledger.predictions
+DELETE FROM ledger.policies
+DELETE FROM ledger.scans
+UPDATE ledger.predictions SET p_fake = 0
+UPDATE ledger.predictions SET scores = '{1}'
+UPDATE ledger.images SET uri = 's3://other/image'
+UPDATE ledger.outcomes SET status = 'classified'
+UPDATE ledger.policies SET fake_above = 1
+UPDATE ledger.contents SET sha256 = ''
+UPDATE alembic_version SET version_num = '0001'
+INSERT INTO public.models (model) VALUES ('mine')
+UPDATE public.models SET source = 'mine'
+DELETE FROM public.models
+SELECT * FROM pg_authid
+SELECT * FROM pg_user_mapping
+SELECT pg_read_file('/etc/passwd')
+SELECT pg_ls_dir('/')
+SELECT lo_import('/etc/passwd')
+COPY (SELECT 1) TO PROGRAM 'true'
+COPY (SELECT 1) TO '/tmp/fakesweep-copied'
+COPY alembic_version FROM '/etc/passwd'
+SET ROLE postgres
+SET SESSION AUTHORIZATION postgres
+SET session_replication_role = replica
+ALTER ROLE CURRENT_USER SUPERUSER
+ALTER ROLE fakesweep_producer LOGIN
+CREATE ROLE mine
+SELECT pg_reload_conf()
+GRANT pg_read_all_data TO CURRENT_USER
+SELECT ledger.grant_roles()
+SELECT ledger.revoke_roles()
+SELECT * FROM ledger.rights
+"""
+
+WORKER_ONLY = """\
+DELETE FROM ledger.batches
+DELETE FROM ledger.outcomes
+DELETE FROM ledger.contents
+DELETE FROM ledger.workers
+INSERT INTO ledger.scans (lane, policy_id, model_keys) VALUES ('bulk', 1, '{tiny}')
+INSERT INTO ledger.policies (name, real_below, fake_above) VALUES ('mine', 0, 0)
+INSERT INTO ledger.images (scan_id, batch_id, uri) VALUES (1, 1, 's3://a/b')
+INSERT INTO ledger.batches (scan_id, lane, image_count) VALUES (1, 'bulk', 1)
+UPDATE ledger.scans SET policy_id = 2
+UPDATE ledger.scans SET cancelled_at = now()
+UPDATE ledger.batches SET lane = 'live'
+UPDATE ledger.batches SET image_count = 0
+UPDATE ledger.batches SET scan_id = 2
+UPDATE ledger.verdicts SET verdict = 'real'
+UPDATE ledger.models SET labels = '{}'
+SELECT uri FROM ledger.images
+SELECT * FROM ledger.verdicts
+SELECT * FROM ledger.outcomes
+SELECT body FROM ledger.unreadable_messages
+SELECT * FROM public.verdicts
+SELECT public.set_policy('default', 0, 0)
+SELECT public.rejudge(1, 'default')
+SELECT public.content_id_of('')
+LOCK TABLE ledger.batches IN ACCESS EXCLUSIVE MODE
+SET ROLE fakesweep_producer
+SET ROLE fakesweep_analyst
+"""
+
+PRODUCER_ONLY = """\
+INSERT INTO ledger.predictions VALUES (1, 1, '{1}', 1, 'deepfake')
+INSERT INTO ledger.verdicts SELECT 1, 1, 1, 1, 1, 1, 'real', NULL
+INSERT INTO ledger.contents (sha256, size_bytes) VALUES (sha256('x'), 1)
+INSERT INTO ledger.models (key) VALUES ('mine')
+UPDATE ledger.verdicts SET content_id = 2
+UPDATE ledger.models SET superseded_at = now()
+UPDATE ledger.contents SET width = 1
+UPDATE ledger.scans SET model_keys = '{mine}'
+UPDATE ledger.batches SET worker_id = gen_random_uuid()
+UPDATE ledger.workers SET seen_at = now()
+DELETE FROM ledger.scan_sources
+DELETE FROM ledger.producers
+CREATE TEMPORARY TABLE mine (a integer)
+SET ROLE fakesweep_worker
+"""
+
+ANALYST_ONLY = """\
+SELECT * FROM ledger.images
+SELECT * FROM ledger.scans
+SELECT source FROM ledger.scan_sources
+SELECT body FROM ledger.unreadable_messages
+SELECT uri FROM ledger.images FOR UPDATE
+INSERT INTO ledger.scans (lane, policy_id, model_keys) VALUES ('bulk', 1, '{tiny}')
+INSERT INTO ledger.outcomes (image_id, scan_id, status) VALUES (1, 1, 'failed')
+UPDATE ledger.batches SET state = 'done'
+UPDATE ledger.verdicts SET verdict = 'real'
+UPDATE public.workers SET hostname = 'mine'
+DELETE FROM public.unreadable_messages
+DELETE FROM ledger.outcomes
+SELECT public.set_policy('default', 0, 0)
+SELECT public.set_policy('mine', 0, 0)
+SELECT public.rejudge(1, 'default')
+CREATE TEMPORARY TABLE mine (a integer)
+LOCK TABLE ledger.batches IN ACCESS SHARE MODE
+GRANT SELECT ON ledger.images TO CURRENT_USER
+SET ROLE fakesweep_worker
+SET ROLE fakesweep_producer
+"""
+
+FORBIDDEN = {
+    "worker": ANYBODY + WORKER_ONLY,
+    "producer": ANYBODY + PRODUCER_ONLY,
+    "analyst": ANYBODY + ANALYST_ONLY,
+}
