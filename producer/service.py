@@ -4,8 +4,9 @@ import os
 import socket
 import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext, suppress
 from uuid import UUID, uuid4
 
 import structlog
@@ -17,6 +18,7 @@ from producer.scans import Producer
 from schema.database import first_line, may_pass
 from schema.errors import BrokerError, FakesweepError
 from schema.ledger import scans_to_list
+from schema.pulse import Pulse, Role, beating
 from schema.registry import producer_seen, retire_producer
 from schema.reports import progress
 from schema.words import ScanState
@@ -39,30 +41,32 @@ def serve(producer: Producer, stop: threading.Event, only: int | None = None) ->
         ScanError: with `only`, a source of that scan can be listed on another machine only.
     """
     producer_id = uuid4()
-    with ThreadPoolExecutor(1, thread_name_prefix="listing") as thread:
+    pulse = Pulse(Role.PRODUCER)
+    with (
+        ThreadPoolExecutor(1, thread_name_prefix="listing") as thread,
+        beating(pulse) if only is None else nullcontext(),
+    ):
         try:
             if only is None:
                 listing = thread.submit(_list_all, producer, stop)
             else:
                 listing = thread.submit(_list_one, producer, stop, only)
-            _publish_until(producer, stop, only, listing, producer_id)
+            for _ in _published(producer, stop, only, producer_id):
+                pulse.tick()
+                if listing.done():
+                    listing.result()
         finally:
             stop.set()
             with suppress(SQLAlchemyError), producer.engine.begin() as connection:
                 retire_producer(connection, producer_id)
 
 
-def _publish_until(
-    producer: Producer,
-    stop: threading.Event,
-    only: int | None,
-    listing: Future[None],
-    producer_id: UUID,
-) -> None:
+def _published(
+    producer: Producer, stop: threading.Event, only: int | None, producer_id: UUID
+) -> Iterator[None]:
+    """Publish and reconcile again and again; yield after each time."""
     waiting, next_reconcile = Waiting(stop), 0.0
     while not stop.is_set():
-        if listing.done():
-            listing.result()
         try:
             publish_recorded(producer, only)
             if time.monotonic() >= next_reconcile:
@@ -78,6 +82,7 @@ def _publish_until(
             waiting.wait_for_ledger(error)
             # Workers that waited for the ledger, too, renew their leases first.
             next_reconcile = time.monotonic() + producer.settings.lease_seconds / 2
+        yield
         producer.recorded.wait(PAUSE_SECONDS)
         producer.recorded.clear()
 
