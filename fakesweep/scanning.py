@@ -83,7 +83,7 @@ def brought_to_end(
                 f"scan {scan_id} stopped: {error}; `fakesweep resume {scan_id}` goes on with it"
             ) from error
         if worker is not None:
-            worker.process.terminate()
+            worker.tell()
         yield last
 
 

@@ -1,5 +1,8 @@
 """The Celery app and the life of a worker process: everything opens before the first message."""
 
+import logging
+import os
+import signal
 from contextlib import ExitStack
 from typing import Any
 
@@ -8,75 +11,116 @@ from celery import Celery, signals
 
 from schema.errors import FakesweepError
 from schema.logs import set_up_logging
+from schema.pulse import Phase, Pulse, beating
 from schema.queues import QUEUES, celery_settings
 from schema.settings import Settings, read_settings, with_preset
+from workers.endings import EXIT_STATUS
+from workers.leaving import Leaving
+from workers.outages import without_tracebacks
+from workers.pulse import look_at, worker_pulse
+from workers.strays import Strays
 from workers.work import Work, open_work
+
+_SAID_BETTER = ("celery.worker.strategy", "celery.app.trace", "celery.worker.consumer.connection")
+"""What these say of a task or connection that is well, our own events say with a batch's id."""
 
 log = structlog.get_logger(__name__)
 
 app = Celery("fakesweep", include=["workers.tasks"])
 
 
-class _Process:
+class Process:
     """What this worker process runs by and works with; there is one, as Celery has one app."""
 
     settings: Settings
+    pulse: Pulse
+    leaving: Leaving
+    strays: Strays
     work: Work | None = None
+    exit_status = 0
     resources = ExitStack()
+
+
+process = Process()
 
 
 def configure(settings: Settings) -> None:
     """Let the app run by these settings, and by their preset."""
-    _Process.settings = with_preset(settings)
-    app.conf.update(celery_settings(_Process.settings))
+    process.settings = with_preset(settings)
+    app.conf.update(celery_settings(process.settings))
+    app.conf.worker_consumer = "workers.consuming:Consumer"
+    app.steps["consumer"].add("workers.consuming:Gate")
 
 
 def current_work() -> Work:
     """Return what the worker process opened before its first message."""
-    if _Process.work is None:
+    if process.work is None:
         raise RuntimeError("no work is open: tasks run in a Celery worker only")
-    return _Process.work
+    return process.work
+
+
+def end_as_broken() -> None:
+    """End this process in order, as one that failed: whoever supervises it starts a new one."""
+    if not process.leaving.exit_status:
+        process.leaving.exit_status = EXIT_STATUS
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def run_worker(settings: Settings) -> int:
     """Run a worker in this process until it is told to stop, and return its exit status.
 
-    SIGTERM and Ctrl-C stop it after the batches in flight.
+    SIGTERM and Ctrl-C stop it after the batches in flight; what of them is not finished when the
+    grace period is over, or at a second signal, is handed back.
 
     Raises:
         FakesweepError: it cannot start; the message says why.
     """
     configure(settings)
     chatter = [] if settings.celery_events else ["gossip", "mingle", "heartbeat"]
-    arguments = ["worker", "--queues", ",".join(QUEUES), *(f"--without-{word}" for word in chatter)]
+    without = [f"--without-{word}" for word in chatter]
     try:
-        app.worker_main(arguments)
+        app.worker_main(["--quiet", "worker", "--queues", ",".join(QUEUES), *without])
     except SystemExit as leaving:
         if isinstance(leaving.__cause__, FakesweepError):
             raise leaving.__cause__ from None
         return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
-    return 0
+    return process.exit_status
 
 
+@signals.celeryd_init.connect
 @signals.setup_logging.connect
 def _set_up_logging(**_: Any) -> None:
-    set_up_logging(_Process.settings)
+    set_up_logging(process.settings)
+    logging.captureWarnings(True)
+    for name in _SAID_BETTER:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("celery.worker.consumer.consumer").setLevel(logging.ERROR)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(without_tracebacks)
 
 
 @signals.worker_init.connect
 def _open(**_: Any) -> None:
-    set_up_logging(_Process.settings)
+    process.pulse = worker_pulse(process.settings)
+    process.resources.enter_context(beating(process.pulse, look_at(lambda: process.work)))
     try:
-        _Process.work = _Process.resources.enter_context(open_work(_Process.settings))
+        work = process.resources.enter_context(open_work(process.settings))
     except FakesweepError as error:
         log.critical("worker_cannot_start", reason=str(error))
+        process.resources.close()
         raise SystemExit(1) from error
+    process.strays = process.resources.enter_context(Strays(work.patience).recorded())
+    process.leaving = Leaving(process.settings.grace_seconds, work.hand_back)
+    process.work = work
+    process.pulse.enter(Phase.RUNNING)
 
 
 @signals.worker_shutdown.connect
-def _close(**_: Any) -> None:
-    _Process.work = None
-    _Process.resources.close()
+def _close(sender: Any, **_: Any) -> None:
+    process.exit_status = process.leaving.exit_status or sender.exitcode or 0
+    sender.exitcode = process.exit_status  # for those who run `celery worker`
+    process.work = None
+    process.resources.close()
 
 
 configure(read_settings())

@@ -253,7 +253,7 @@ def test_a_message_that_cannot_be_read_does_not_stop_the_worker(
         wait_until(lambda: not publisher.waiting_batches(Lane.BULK), "nothing loops in the queue")
     celery.close()
     publisher.close()
-    assert log.read_text().count("message_unreadable") == 4
+    assert log.read_text().count("message_unreadable") == 5
 
 
 def test_a_worker_whose_model_cannot_be_loaded_ends_with_one_line(

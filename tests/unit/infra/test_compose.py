@@ -10,6 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from fakesweep.cli import cli
+from fakesweep.processes import END_SECONDS
 from schema.settings import PREFIX, Settings, read_settings
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -63,6 +64,14 @@ def test_every_lasting_service_is_watched_by_programs_its_image_brings(name: str
         if command[0] == "fakesweep":
             _parse(command)
     assert SERVICES[name]["restart"] == "unless-stopped"
+
+
+@pytest.mark.parametrize("name", sorted(set(OURS) - {"migrate"}))
+def test_ours_are_healthy_where_they_make_progress_and_are_stopped_in_order(name: str) -> None:
+    role = name.removesuffix("-gpu")
+    assert SERVICES[name]["healthcheck"]["test"] == ["CMD", "fakesweep", "health", role]
+    stop_seconds = int(SERVICES[name]["stop_grace_period"].removesuffix("s"))
+    assert stop_seconds > Settings().grace_seconds + (END_SECONDS if role == "worker" else 0)
 
 
 def test_only_the_migration_ends_and_is_not_started_again() -> None:

@@ -2,6 +2,8 @@ import subprocess
 import sys
 import threading
 
+import pytest
+
 from workers.endings import EXIT_STATUS, vital_thread
 
 PROGRAM = """
@@ -18,9 +20,31 @@ threading.Event().wait({wait_seconds})
 print("the process goes on", flush=True)
 """
 
+STUCK = """
+import threading
+from types import SimpleNamespace
+from schema.words import Lane
+from workers.device import Device
+
+hang = threading.Event().wait
+
+def start(inputs):
+    {start}
+    return {wait}
+
+engine = SimpleNamespace(calls_ahead={calls_ahead})
+model = SimpleNamespace(call_images=4, engine=engine, start=start)
+with Device(0.2).running() as device:
+    device.submit(model, [1], Lane.BULK).result(30)
+    print("the process goes on", flush=True)
+"""
+
 
 def _run(work: str, wait_seconds: float) -> subprocess.CompletedProcess[str]:
-    program = PROGRAM.format(work=work, wait_seconds=wait_seconds)
+    return _run_program(PROGRAM.format(work=work, wait_seconds=wait_seconds))
+
+
+def _run_program(program: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=120
     )
@@ -51,3 +75,17 @@ def test_such_a_thread_holds_no_process_up_and_starts_when_it_is_told_to() -> No
     thread.start()
     thread.join()
     assert begun.is_set()
+
+
+@pytest.mark.parametrize(
+    ("start", "wait", "calls_ahead"),
+    [("hang()", "None", 0), ("pass", "hang", 1)],
+    ids=["starting", "answering"],
+)
+def test_a_process_ends_when_its_device_does_not_come_back_from_a_call(
+    start: str, wait: str, calls_ahead: int
+) -> None:
+    ended = _run_program(STUCK.format(start=start, wait=wait, calls_ahead=calls_ahead))
+    assert ended.returncode == EXIT_STATUS == 70
+    assert "device_stuck" in ended.stdout + ended.stderr
+    assert "the process goes on" not in ended.stdout

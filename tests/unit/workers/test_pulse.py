@@ -1,0 +1,72 @@
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from schema.pulse import Pulse, Role
+from schema.settings import Settings
+from schema.stages import Counts, Stage, StageCounts
+from workers.pulse import look_at, worker_pulse
+from workers.work import Work
+
+LONG_AGO = -1.0
+
+
+@dataclass
+class Scene:
+    """As much of a worker's work as its pulse looks at."""
+
+    held: int = 0
+    images: dict[Stage, int] = field(default_factory=lambda: dict.fromkeys(Stage, 0))
+    away_since: float | None = None
+
+    @property
+    def leases(self) -> Any:
+        return self
+
+    @property
+    def stages(self) -> Any:
+        return self
+
+    @property
+    def patience(self) -> Any:
+        return self
+
+    def counts(self) -> Counts:
+        return Counts(1.0, {stage: StageCounts(self.images[stage]) for stage in Stage})
+
+
+def test_work_that_moves_shows_in_the_pulse_and_work_that_does_not_too() -> None:
+    scene = Scene()
+    pulse = Pulse(Role.WORKER)
+    look = look_at(lambda: cast("Work", scene))
+    look(pulse)
+
+    def moved() -> bool:
+        pulse.moved_at = LONG_AGO
+        look(pulse)
+        return pulse.moved_at != LONG_AGO
+
+    assert not moved()
+    scene.held = 1
+    assert moved()
+    assert pulse.in_flight == 1
+    assert not moved()
+    for stage in Stage:
+        scene.images[stage] += 1
+        assert moved()
+    assert not moved()
+    scene.away_since = 7.0
+    look(pulse)
+    assert pulse.ledger_away_since == 7.0
+
+
+def test_before_there_is_work_there_is_nothing_to_see() -> None:
+    pulse = Pulse(Role.WORKER)
+    before = pulse.moved_at
+    look_at(lambda: None)(pulse)
+    assert (pulse.moved_at, pulse.in_flight) == (before, 0)
+
+
+def test_storage_that_stalls_has_all_the_time_that_settings_give_it() -> None:
+    settings = Settings(fetch_timeout_seconds=10, fetch_concurrency=16, device_timeout_seconds=50)
+    assert worker_pulse(settings).step_seconds == 4 * 10 * 10 + 50 + 60
+    assert worker_pulse(settings).grace_seconds == settings.grace_seconds
