@@ -92,9 +92,7 @@ class Settings(BaseSettings):
         description="exact (the model's own pixels) or fast (JPEGs scaled while decoded)",
     )
     decode_timeout_seconds: float = Field(
-        30.0,
-        gt=0,
-        description="An image that takes more processor time, or twice that by the clock, fails as corrupt",
+        30.0, gt=0, description="Processor seconds to decode an image; by the clock twice as many"
     )
 
     fetch_timeout_seconds: float = Field(

@@ -212,5 +212,5 @@ def test_who_may_read_the_views_needs_no_right_to_the_ledger(
         "SELECT set_policy('default', 0, 0)",
         "SELECT rejudge(:scan_id, 'card')",
     ):
-        with pytest.raises(DBAPIError, match="permission denied for (schema ledger|function)"):
+        with pytest.raises(DBAPIError, match=r"permission denied for (schema ledger|function)"):
             run(analyst, sql, scan_id=scan_id)
