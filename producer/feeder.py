@@ -1,5 +1,6 @@
 """From a source to the queue: list, record the rows, commit, publish."""
 
+import json
 import socket
 import threading
 from collections.abc import Iterable, Iterator
@@ -27,7 +28,7 @@ LOST_AFTER_SECONDS = 15.0
 """A published batch that is not in its queue, and not claimed for so long, is lost."""
 
 MAX_BATCH_URI_BYTES = 128 * 1024
-"""A batch of long URIs has fewer images, so that a window of batches fits into Redis."""
+"""A batch of long URIs, as JSON writes them, has fewer images: so a window fits into Redis."""
 
 log = structlog.get_logger(__name__)
 
@@ -144,7 +145,7 @@ def _batched(images: Iterable[ListedImage], size: int) -> Iterator[list[ListedIm
     uri_bytes = 0
     for image in images:
         batch.append(image)
-        uri_bytes += len(image.uri)
+        uri_bytes += len(json.dumps(image.uri))
         if len(batch) == size or uri_bytes >= MAX_BATCH_URI_BYTES:
             yield batch
             batch, uri_bytes = [], 0

@@ -1,0 +1,149 @@
+"""The run itself: fault after fault, and after each the wait until work goes on."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psycopg2
+import redis
+
+from tests.chaos.cluster import Cluster
+from tests.chaos.faults import KINDS, Fault, Injected
+from tests.chaos.probes import moves
+
+LOOK_SECONDS = 0.1
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One fault as it went; `recovered_seconds` is None where its traces never went away."""
+
+    number: int
+    kind: str
+    target: str
+    detail: str
+    at_seconds: float
+    lasted_seconds: float
+    limit_seconds: float
+    recovered_seconds: float | None
+    overlapped: bool
+    complaint: str | None
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether what is promised for this fault held."""
+        in_time = (
+            self.recovered_seconds is not None and self.recovered_seconds <= self.limit_seconds
+        )
+        return in_time and self.complaint is None
+
+
+@dataclass(frozen=True)
+class _Done:
+    fault: Fault
+    injected: Injected
+    began: float
+    ended: float
+
+
+def disturb(cluster: Cluster, faults: Iterable[Fault], say: Say) -> list[Record]:
+    """Do these faults to a cluster that has work all the time; return how each went."""
+    records: list[Record] = []
+    started = time.monotonic()
+    with _work_enough(cluster), ThreadPoolExecutor(4) as threads:
+        for group in _grouped(faults):
+            time.sleep(group[0].gap_seconds)
+            done = list(threads.map(lambda fault: _inject(cluster, fault), group))
+            for record in _recoveries(done, started):
+                records.append(record)
+                say(line(record, cluster.ledger.outcomes()))
+    return records
+
+
+def line(record: Record, images: int) -> str:
+    """Return one line for a fault that is over."""
+    seconds = record.recovered_seconds
+    came = "NEVER RECOVERED" if seconds is None else f"{seconds:5.1f} s"
+    words = f"{record.at_seconds:6.0f} s  #{record.number:<3} {record.kind:<28} {record.target:<10}"
+    beside = " (with the one before)" if record.overlapped else ""
+    complaint = f"  BUT {record.complaint}" if record.complaint else ""
+    return f"{words} {came}  {images} images  {record.detail}{beside}{complaint}"
+
+
+def _grouped(faults: Iterable[Fault]) -> Iterator[Sequence[Fault]]:
+    """Yield the faults one by one, but for those that begin together with the next."""
+    group: list[Fault] = []
+    for fault in faults:
+        group.append(fault)
+        if not fault.overlaps:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _inject(cluster: Cluster, fault: Fault) -> _Done:
+    began = time.monotonic()
+    try:
+        injected = KINDS[fault.kind].inject(cluster, fault.draw)
+    except (psycopg2.Error, redis.RedisError) as error:  # it met another fault
+        detail = f"cut short: {type(error).__name__}"
+        injected = Injected("", moves(cluster), detail=detail)
+    return _Done(fault, injected, began, time.monotonic())
+
+
+def _recoveries(group: Sequence[_Done], started: float) -> Iterator[Record]:
+    """Wait for each fault's traces to go; those that overlapped are counted from the last end."""
+    ended = max(done.ended for done in group)
+    left = list(group)
+    while left:
+        for done in list(left):
+            has_recovered = done.injected.recovered()
+            waited = time.monotonic() - ended
+            if has_recovered or waited > 2 * done.injected.limit_seconds:
+                left.remove(done)
+                yield _record(
+                    done, waited if has_recovered else None, started, done is not group[0]
+                )
+        time.sleep(LOOK_SECONDS)
+
+
+def _record(done: _Done, seconds: float | None, started: float, overlapped: bool) -> Record:
+    return Record(
+        number=done.fault.number,
+        kind=done.fault.kind,
+        target=done.injected.target,
+        detail=done.injected.detail,
+        at_seconds=round(done.began - started, 1),
+        lasted_seconds=round(done.ended - done.began, 1),
+        limit_seconds=done.injected.limit_seconds,
+        recovered_seconds=None if seconds is None else round(seconds, 1),
+        overlapped=overlapped,
+        complaint=done.injected.complaint(),
+    )
+
+
+@contextmanager
+def _work_enough(cluster: Cluster) -> Iterator[None]:
+    """Ask for further scans whenever there is little left to do."""
+    stop = threading.Event()
+
+    def ask() -> None:
+        while not stop.wait(1.0):
+            try:
+                if cluster.ledger.pending() < cluster.size.prefix_images:
+                    cluster.scan_next()
+            except psycopg2.Error:
+                continue  # the ledger is away for longer than the question waits
+
+    thread = threading.Thread(target=ask, name="asking")
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

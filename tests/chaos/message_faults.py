@@ -1,0 +1,84 @@
+"""Faults of what is said: messages twice, messages nobody can read, the same scan twice."""
+
+import base64
+import json
+from contextlib import suppress
+from random import Random
+from typing import Any
+from uuid import uuid4
+
+import redis
+
+from schema.queues import CLASSIFY_BATCH, QUEUES
+from tests.chaos.broker import UNACKNOWLEDGED
+from tests.chaos.cluster import Cluster
+from tests.chaos.faults import Injected, fault
+from tests.chaos.probes import asked, both, moves
+
+_PUT_ASIDE = "SELECT count(*) FROM unreadable_messages"
+
+
+@fault(share=4)
+def message_twice(cluster: Cluster, _draw: Random) -> Injected:
+    """Every message that waits or is being worked on, once more."""
+    client, copies = cluster.broker.client, 0
+    with suppress(redis.RedisError):
+        for queue in QUEUES:
+            for message in client.lrange(queue, 0, -1):
+                client.rpush(queue, _copied(json.loads(message)))
+                copies += 1
+        for kept in client.hvals(UNACKNOWLEDGED):
+            message, _, queue = json.loads(kept)
+            client.rpush(queue, _copied(message))
+            copies += 1
+    return Injected("broker", moves(cluster), detail=f"{copies} messages")
+
+
+@fault(share=3)
+def message_unreadable(cluster: Cluster, draw: Random) -> Injected:
+    """Of another version, no message of ours, an unknown task, or none: it is to be put aside."""
+    bodies: list[str | bytes] = [
+        _envelope([{"version": 99, "batch_id": 1}]),
+        _envelope(["garbage"]),
+        _envelope([], task="no.such.task"),
+        json.dumps({"neither": "envelope"}),
+        b"\x00\xff no JSON at all",
+    ]
+    said = ("of version 99", "no message of ours", "an unknown task", "no envelope", "no JSON")
+    [(before,)] = cluster.ledger.insist(_PUT_ASIDE)
+    kind = draw.randrange(len(bodies))
+    cluster.broker.client.rpush(draw.choice(QUEUES), bodies[kind])  # the next to be read
+    put_aside = asked(lambda: cluster.ledger.ask(_PUT_ASIDE) > [(before,)])
+    return Injected("broker", both(put_aside, moves(cluster)), detail=said[kind])
+
+
+@fault(share=2)
+def source_scanned_twice(cluster: Cluster, draw: Random) -> Injected:
+    """Another scan of photographs that were asked for already, perhaps right now."""
+    prefix = draw.choice(cluster.storage.prefixes)
+    scan_id = cluster.ask_for_scan(prefix)
+    return Injected("producer", moves(cluster), detail=f"{prefix} as scan {scan_id}")
+
+
+def _copied(message: dict[str, Any]) -> str:
+    """Return the message with a tag of its own, as a second one from a producer has."""
+    message["properties"]["delivery_tag"] = str(uuid4())
+    return json.dumps(message)
+
+
+def _envelope(arguments: list[object], task: str = CLASSIFY_BATCH) -> str:
+    body = base64.b64encode(json.dumps([arguments, {}, {}]).encode()).decode()
+    return json.dumps(
+        {
+            "body": body,
+            "content-encoding": "utf-8",
+            "content-type": "application/json",
+            "headers": {"task": task, "id": str(uuid4()), "lang": "py"},
+            "properties": {
+                "body_encoding": "base64",
+                "delivery_info": {"exchange": "", "routing_key": "bulk"},
+                "delivery_mode": 2,
+                "delivery_tag": str(uuid4()),
+            },
+        }
+    )

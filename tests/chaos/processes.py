@@ -1,0 +1,166 @@
+"""Processes of the cluster under test, each under a supervisor that restarts it when it dies."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from signal import SIGCONT, SIGKILL, SIGTERM, Signals
+
+MARK = "CHAOS_RUN"
+"""The variable by which every process of a run is known: it holds the run's folder."""
+
+RESTART_SECONDS = 1.0
+LEAVE_SECONDS = 20.0
+_SHOWN_LINES = 3
+_FATAL = (SIGKILL, SIGTERM)
+
+
+@dataclass(frozen=True)
+class Death:
+    """A process that ended; `was_told` says that a fault or the run itself ended it."""
+
+    process: str
+    at: float
+    status: int
+    was_told: bool
+    last_lines: tuple[str, ...]
+
+
+class Supervised:
+    """A process that is started again whenever it ends, until `stop`."""
+
+    def __init__(
+        self, name: str, command: Sequence[str], environment: Mapping[str, str], logs: Path
+    ) -> None:
+        self.name = name
+        self.deaths: list[Death] = []
+        self._command = list(command)
+        self._environment = dict(environment)
+        self._logs = logs
+        self._told: set[int] = set()
+        self._leaving = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._thread = threading.Thread(target=self._run, name=name)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    @property
+    def pid(self) -> int | None:
+        """The process that runs now, None between two of them."""
+        process = self._process
+        return process.pid if process is not None and process.poll() is None else None
+
+    def push(self, signal: Signals) -> int | None:
+        """Send a signal to the process that runs now; return its pid."""
+        pid = self.pid
+        if pid is not None:
+            if signal in _FATAL:
+                self._told.add(pid)
+            push(pid, signal)
+        return pid
+
+    def stop(self) -> None:
+        """End the process for good, in order first, by force at last."""
+        self._leaving.set()
+        if not self._thread.is_alive():
+            return
+        self.push(SIGCONT)
+        self.push(SIGTERM)
+        self._thread.join(LEAVE_SECONDS)
+        self.push(SIGKILL)
+        self._thread.join()
+
+    def _run(self) -> None:
+        started = 0
+        while not self._leaving.is_set():
+            started += 1
+            log = self._logs / f"{self.name}.{started:03}.log"
+            with log.open("wb") as written:
+                process = subprocess.Popen(
+                    self._command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=written,
+                    stderr=written,
+                    env=self._environment,
+                    start_new_session=True,
+                )
+            self._process = process
+            status = process.wait()
+            told = process.pid in self._told or self._leaving.is_set()
+            self.deaths.append(Death(self.name, time.time(), status, told, last_lines(log)))
+            self._leaving.wait(RESTART_SECONDS)
+
+
+def push(pid: int, signal: Signals) -> None:
+    """Send a signal to a process that may just have gone."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal)
+
+
+def lives(pid: int | None) -> bool:
+    """Tell whether a process is there and no zombie."""
+    return pid is not None and _state(pid) not in ("", "Z", "X")
+
+
+def children_of(pid: int, mark: bytes = b"") -> list[int]:
+    """Return the children of a process that have a mark on their command line."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError, IndexError):
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == pid and mark in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+    return sorted(found)
+
+
+def marked(folder: Path) -> list[int]:
+    """Return the processes of a run, but for this one.
+
+    The broker writes its title over its environment, and is known by where it works.
+    """
+    mark, found = f"{MARK}={folder}\0".encode(), []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            pid = int(process.name)
+            is_ours = mark in (process / "environ").read_bytes() or _works_in(process, folder)
+            if is_ours and pid != os.getpid() and lives(pid):
+                found.append(pid)
+    return found
+
+
+def last_lines(log: Path) -> tuple[str, ...]:
+    """Return what was said last into a log, each line shortened."""
+    lines = log.read_text("utf-8", "replace").splitlines()
+    said = [line.strip() for line in lines if line.strip()]
+    return tuple(_short(line) for line in said[-_SHOWN_LINES:])
+
+
+def python(module: str, *words: str) -> list[str]:
+    """Return the words that run a module as a process of its own."""
+    return [sys.executable, "-P", "-m", module, *words]
+
+
+def _works_in(process: Path, folder: Path) -> bool:
+    return (process / "cwd").readlink().is_relative_to(folder)
+
+
+def _short(line: str) -> str:
+    with suppress(ValueError, AttributeError):
+        said = json.loads(line)
+        facts = ("event", "reason", "exception", "error")
+        return " ".join(str(said[name])[-400:] for name in facts if name in said)
+    return line[-400:]
+
+
+def _state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return ""

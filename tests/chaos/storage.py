@@ -1,0 +1,116 @@
+"""The images under test: objects of a real S3 server, behind a proxy that can misbehave."""
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.chaos.processes import MARK, python
+from tests.photographs import photograph
+from tests.servers import S3Server, free_port
+
+BUCKET = "chaos"
+SEEDS_APART = 1_000_000
+
+
+@dataclass
+class Storage:
+    """A bucket of photographs, made prefix by prefix, each content once."""
+
+    server: S3Server
+    proxy_url: str
+    seed: int
+    prefix_images: int
+    _proxy: "subprocess.Popen[str]"
+    digests: dict[str, str] = field(default_factory=dict)
+    prefixes: list[str] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add_prefix(self) -> str:
+        """Make the next prefix full of photographs and return its URI."""
+        number = len(self.prefixes)
+        prefix = f"s3://{BUCKET}/{number:03}/"
+        for place in range(self.prefix_images):
+            content = photograph(
+                self.seed * SEEDS_APART + number * self.prefix_images + place, (32, 32)
+            )
+            uri = self.server.put(BUCKET, f"{number:03}/{place:04}.jpg", content)
+            self.digests[uri] = hashlib.sha256(content).hexdigest()
+        self.prefixes.append(prefix)
+        return prefix
+
+    def images_of(self, prefix: str) -> set[str]:
+        """Return the URIs below a prefix."""
+        return {uri for uri in self.digests if uri.startswith(prefix)}
+
+    def marked(self, count: int) -> set[str]:
+        """Return so many of the first prefix's URIs, drawn by the seed."""
+        first = sorted(self.images_of(self.prefixes[0]))
+        return set(random.Random(self.seed).sample(first, count))
+
+    def tell(self, **words: Any) -> dict[str, Any]:
+        """Tell the proxy how to behave from now on; return what it has counted."""
+        with self._lock:
+            if self._proxy.stdin is None or self._proxy.stdout is None:
+                raise RuntimeError("the proxy has no ears")
+            self._proxy.stdin.write(json.dumps(words) + "\n")
+            self._proxy.stdin.flush()
+            counted: dict[str, Any] = json.loads(self._proxy.stdout.readline())
+            return counted
+
+    def delivered(self) -> dict[str, int]:
+        """Return how often each object was handed out whole, by its URI."""
+        counted = self.tell()["delivered"]
+        return {f"s3:/{path}": count for path, count in counted.items()}
+
+
+@contextmanager
+def open_storage(folder: Path, seed: int, prefix_images: int) -> Iterator[Storage]:
+    """Run the S3 server and its proxy for as long as the context lasts."""
+    with _server(folder) as server:
+        behind = server.endpoint_url.removeprefix("http://")
+        with subprocess.Popen(
+            python("tests.chaos.storage_proxy", behind),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env=_environment(folder),
+        ) as proxy:
+            try:
+                if proxy.stdout is None:
+                    raise RuntimeError("the proxy has no voice")
+                port = json.loads(proxy.stdout.readline())["port"]
+                yield Storage(server, f"http://127.0.0.1:{port}", seed, prefix_images, proxy)
+            finally:
+                proxy.kill()
+
+
+@contextmanager
+def _server(folder: Path) -> Iterator[S3Server]:
+    """Run an S3 server that checks no signature: the proxy asks in words of its own."""
+    root, address = folder / "s3", f"127.0.0.1:{free_port()}"
+    (root / BUCKET).mkdir(parents=True)
+    program = shutil.which("rclone") or Path(sys.executable).with_name("rclone")
+    words = ["serve", "s3", str(root), "--addr", address, "--vfs-cache-mode", "off"]
+    words += ["--dir-cache-time", "0s", "--config", "/dev/null", "-q"]
+    with subprocess.Popen(
+        [str(program), *words], start_new_session=True, env=_environment(folder)
+    ) as process:
+        try:
+            yield S3Server(f"http://{address}", root)
+        finally:
+            process.kill()
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    return {**os.environ, MARK: str(folder)}
