@@ -13,11 +13,15 @@ from celery.exceptions import CPendingDeprecationWarning
 from celery.worker import state
 from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.consumer.tasks import Tasks
+from redis.exceptions import ConnectionError  # noqa: A004 - what Celery reconnects after
 
 from schema.pulse import Phase
 from workers.app import process
 
 TICK_SECONDS = 1.0
+FORGOTTEN_TICKS = 3
+"""A message that a task has just left may be counted for a moment longer."""
+
 FIRST_PAUSE_SECONDS = 1
 LONGEST_PAUSE_SECONDS = 10
 FIRST_LINE_SECONDS = 10.0
@@ -33,6 +37,7 @@ class Consumer(CeleryConsumer):
 
     _away_since: float | None = None
     _next_line_seconds = 0.0
+    _ticks_with_forgotten = 0
 
     def start(self) -> None:
         """Consume until this process is told to leave.
@@ -74,6 +79,24 @@ class Consumer(CeleryConsumer):
         if self._away_since is not None:
             log.warning("broker_back", seconds=round(time.monotonic() - self._away_since, 1))
             self._away_since = None
+        self._drop_forgotten()
+
+    def _drop_forgotten(self) -> None:
+        """Connect anew where messages are held that no task works on.
+
+        Their acknowledgement failed, because the broker was away at that moment. Celery only logs
+        that, and counts them as in work for ever: with no room for another, it would never notice.
+
+        Raises:
+            ConnectionError: redis' own, which has Celery give the connection up.
+        """
+        channel: Any = self.task_consumer.channel  # type: ignore[attr-defined]  # set by Tasks
+        held = len(channel.qos._delivered) - len(channel.qos._dirty)  # noqa: SLF001 - kombu's count
+        is_forgotten = held > len(state.reserved_requests)
+        self._ticks_with_forgotten = self._ticks_with_forgotten + 1 if is_forgotten else 0
+        if self._ticks_with_forgotten >= FORGOTTEN_TICKS:
+            self._ticks_with_forgotten = 0
+            raise ConnectionError("messages could not be acknowledged")
 
     def _wait_after(self, error: Exception) -> None:
         is_repeated = self._away_since is not None

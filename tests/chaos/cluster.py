@@ -8,13 +8,13 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 
 import psycopg2
 
 from fakesweep.stack.processes import wait_for
 from tests.chaos.broker import Broker
+from tests.chaos.clocks import clear_leftovers, clock_apart
 from tests.chaos.ledger import Ledger
 from tests.chaos.postgres import UNDISTURBED, Postgres
 from tests.chaos.processes import MARK, Supervised, python
@@ -138,6 +138,7 @@ def running_cluster(size: Size, say: Callable[[str], None]) -> Iterator[Cluster]
     folder.chmod(0o711)
     (folder / "logs").mkdir()
     with ExitStack() as stack:
+        stack.callback(clear_leftovers)
         stack.enter_context(reaped(folder))
         postgres, broker = Postgres(folder), Broker(folder)
         stack.callback(postgres.end)
@@ -224,17 +225,6 @@ def _stop(cluster: Cluster) -> None:
         thread.start()
     for thread in stopping:
         thread.join()
-
-
-def clock_apart(seconds: int) -> dict[str, str]:
-    """Return the variables that put a process's clock apart; none where there is no libfaketime."""
-    spec = find_spec("libfaketime") if seconds else None
-    for place in (spec and spec.submodule_search_locations) or []:
-        library = Path(place) / "vendor/libfaketime/src/libfaketime.so.1"
-        if library.exists():
-            wanted = {"LD_PRELOAD": str(library), "FAKETIME": f"{seconds:+d}s"}
-            return {**wanted, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
-    return {}
 
 
 def _bare_environment(folder: Path) -> dict[str, str]:

@@ -14,7 +14,8 @@ from tests.chaos.checks import (
     check_rows,
     check_watch,
 )
-from tests.chaos.cluster import Cluster, Size, clock_apart, running_cluster
+from tests.chaos.clocks import clock_apart
+from tests.chaos.cluster import Cluster, Size, running_cluster
 from tests.chaos.comparison import check_scores
 from tests.chaos.disturbance import disturb
 from tests.chaos.faults import schedule

@@ -140,6 +140,22 @@ def test_killed_and_started_again_empty_while_a_batch_is_worked_on(cluster: Clus
     cluster.consumes()
 
 
+def test_gone_while_every_batch_in_flight_ends_so_that_none_can_be_acknowledged(
+    cluster: Cluster,
+) -> None:
+    with _in_the_midst_of_a_batch(cluster) as first, _in_the_midst_of_a_batch(cluster) as second:
+        cluster.broker.kill()
+    wait_until(
+        lambda: {batch_states(cluster.engine)[batch] for batch in (first, second)} == {"done"},
+        "the batches in hand are done",
+    )
+    wait_until(
+        lambda: cluster.worker.log.read_text().count("Couldn't ack") >= 2, "nobody hears of it"
+    )
+    cluster.broker.start()
+    cluster.consumes()
+
+
 def test_everything_flushed_while_a_batch_is_worked_on(cluster: Cluster) -> None:
     with _in_the_midst_of_a_batch(cluster) as held:
         cluster.broker.client.flushall()

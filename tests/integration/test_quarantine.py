@@ -41,6 +41,12 @@ _UNBALANCED = text("""
 """)
 
 
+_BURNT_NEIGHBOURS = text("""
+    SELECT count(*) FROM ledger.batches
+    WHERE expiries > 0 AND failed_count = 0 AND split_from IS NULL
+""")
+
+
 @pytest.fixture
 def settings(database_url: str, broker_url: str) -> Settings:
     return Settings(
@@ -134,12 +140,7 @@ def test_an_image_that_kills_its_workers_is_found_and_its_neighbours_are_classif
     assert [row["status"] for row in found] == [statuses[name] for name in names]
     assert {row["failure_code"] for row in found} == {None, "killed_worker"}
     with engine.connect() as connection:
-        burnt = connection.execute(
-            text(
-                "SELECT count(*) FROM ledger.batches WHERE expiries > 0 AND split_from IS NULL "
-                "AND failed_count = 0"
-            )  # fmt: skip
-        ).scalar_one()
+        burnt = connection.execute(_BURNT_NEIGHBOURS).scalar_one()
     assert burnt > 0, "neighbours went down with it, and that was held against none of them"
 
 
