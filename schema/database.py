@@ -109,6 +109,11 @@ def is_conflict(error: Exception) -> bool:
     return isinstance(error, DBAPIError) and getattr(error.orig, "pgcode", None) in _CONFLICTS
 
 
+def is_read_only(error: Exception) -> bool:
+    """Tell whether a session may only read, as one that began so does to its end."""
+    return isinstance(error, DBAPIError) and getattr(error.orig, "pgcode", None) == "25006"
+
+
 def storable(text: str) -> str:
     """Return the text as PostgreSQL can hold it: without NUL, and all of it Unicode."""
     return text.replace("\x00", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()

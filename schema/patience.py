@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from schema.database import first_line, is_conflict, may_pass
+from schema.database import first_line, is_conflict, is_read_only, may_pass
 
 T = TypeVar("T")
 
@@ -66,6 +66,8 @@ class Patience:
                         is_answered = not may_pass(error)
                         raise
                     self._missed(error)
+                    if is_read_only(error):  # new sessions may be allowed to write
+                        self._engine.dispose()
                 stop.wait(random.uniform(pause_seconds / 2, pause_seconds))  # noqa: S311 - spreads
                 pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
         finally:

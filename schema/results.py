@@ -8,6 +8,7 @@ from uuid import UUID
 
 import psycopg2.extensions
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 
 from schema.claims import Claim
 from schema.database import storable
@@ -268,8 +269,12 @@ def _verdict_rows(outcomes: Iterable[Outcome]) -> Iterable[tuple[Any, ...]]:
 def _copy(connection: Connection, table: str, rows: Iterable[tuple[Any, ...]]) -> None:
     lines = "".join("\t".join(map(_field, row)) + "\n" for row in rows)
     driver = cast("psycopg2.extensions.connection", connection.connection.driver_connection)
-    with driver.cursor() as cursor:
-        cursor.copy_expert(f"COPY {table} FROM STDIN", io.BytesIO(lines.encode()))
+    statement = f"COPY {table} FROM STDIN"
+    try:
+        with driver.cursor() as cursor:
+            cursor.copy_expert(statement, io.BytesIO(lines.encode()))
+    except psycopg2.Error as error:  # SQLAlchemy sees nothing of it
+        raise DBAPIError.instance(statement, None, error, psycopg2.Error) from error
 
 
 def _field(value: object) -> str:

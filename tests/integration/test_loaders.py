@@ -189,7 +189,8 @@ def test_many_loaders_killed_at_once_and_again_cost_no_image_and_no_worker(
     [message] = publish_scan(engine, serving(server, twice, 96))
     run_batch(message, work)
     rows = result_rows(engine, message.scan_id)
-    assert sum(row["failure_code"] is not None for row in rows) <= 1, "one kill hit it alone"
+    failed = sum(row["failure_code"] is not None for row in rows)
+    assert failed <= work.settings.loaders, "the second kill may hit an image alone in each loader"
     assert len(rows) == 96
     assert sorted(killed) == [5, 70]
 

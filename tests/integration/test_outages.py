@@ -363,3 +363,26 @@ def test_an_idle_worker_can_close_while_the_server_is_away(
         began = time.monotonic()
     assert time.monotonic() - began < 10
     assert _count(lines, "worker_not_retired") == 1
+
+
+@pytest.mark.parametrize("code", ["53100", "57014"], ids=["disk full", "cancelled"])
+def test_a_copy_that_the_server_refuses_for_now_is_tried_again(
+    work: Work, engine: Engine, lines: Lines, code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [message] = publish_scan(engine, [f"file:///nowhere/{number}" for number in range(5)])
+    copy, refused = results._copy, threading.Event()
+
+    def copy_refused_once(connection: Connection, into: str, rows: Any) -> None:
+        if not refused.is_set():
+            refused.set()
+            connection.exec_driver_sql(
+                "CREATE FUNCTION pg_temp.refuse() RETURNS trigger LANGUAGE plpgsql AS "
+                f"$$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{code}'; END $$;"
+                f"CREATE TRIGGER refuse BEFORE INSERT ON {into} EXECUTE FUNCTION pg_temp.refuse()"
+            )
+        copy(connection, into, rows)
+
+    monkeypatch.setattr(results, "_copy", copy_refused_once)
+    run_batch(message, work)
+    assert _count(lines, "ledger_away") == _count(lines, "ledger_back") == 1
+    assert _one(engine, "SELECT count(*) FROM ledger.outcomes") == 5

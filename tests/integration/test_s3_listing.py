@@ -144,7 +144,6 @@ def test_a_bucket_that_does_not_exist_is_refused_by_name(s3: S3Server) -> None:
     line = refusal("s3://no-such-bucket/photos/")
     assert "bucket 'no-such-bucket' does not exist" in line
     assert s3.endpoint_url in line
-    assert "s3://a:b/" in refusal("s3://a:b/")
 
 
 @pytest.fixture
