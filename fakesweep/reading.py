@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection
 
+from fakesweep.extras import require_worker_extra
 from fakesweep.stack import find_stack, start_stack
 from fakesweep.stack.cluster import cluster_folder
 from schema.database import check_migration, explained, open_engine
@@ -39,6 +40,19 @@ def existing_stack(settings: Settings) -> Settings:
             f"{settings.home}; `fakesweep scan FOLDER` makes one"
         )
     return start_stack(settings)
+
+
+def settings_to_go_on(settings: Settings, *, detach: bool) -> Settings:
+    """Return the settings by which a command goes on with a scan: the cluster's, or the stack's.
+
+    Raises:
+        FakesweepError: on the local stack there is nothing yet, or no worker could be run.
+    """
+    if settings.names_cluster:
+        return settings
+    if not detach:
+        require_worker_extra()
+    return existing_stack(settings)
 
 
 @contextmanager

@@ -4,9 +4,8 @@ import click
 
 from fakesweep.ending import conclude, leave_to_others
 from fakesweep.exits import Exit
-from fakesweep.extras import require_worker_extra
 from fakesweep.quiet import log_troubles
-from fakesweep.reading import connected, existing_stack
+from fakesweep.reading import connected, settings_to_go_on
 from producer.scans import Producer, open_producer
 from producer.sources.manifest import STDIN
 from schema.catalogue import read_catalogue
@@ -32,10 +31,7 @@ def resume(scan: int, *, detach: bool, in_json: bool, fail_on_failures: bool) ->
     log_troubles(settings)
     with_worker = not settings.names_cluster
     catalogue = read_catalogue(settings.catalogue)
-    if with_worker:
-        if not detach:
-            require_worker_extra()
-        settings = existing_stack(settings)
+    settings = settings_to_go_on(settings, detach=detach)
     with connected(settings.database_url or "", "command") as connection:
         resume_scan(connection, scan)
         connection.commit()

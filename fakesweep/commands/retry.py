@@ -7,9 +7,8 @@ from sqlalchemy import Connection
 
 from fakesweep.ending import conclude, leave_to_others
 from fakesweep.exits import Exit
-from fakesweep.extras import require_worker_extra
 from fakesweep.quiet import log_troubles
-from fakesweep.reading import connected, existing_stack
+from fakesweep.reading import connected, settings_to_go_on
 from producer.scans import open_producer
 from schema.catalogue import read_catalogue
 from schema.control import RETRYABLE, begin_retry, retry_failures
@@ -52,10 +51,7 @@ def retry(
     log_troubles(settings)
     with_worker = not settings.names_cluster
     catalogue = read_catalogue(settings.catalogue)
-    if with_worker:
-        if not detach:
-            require_worker_extra()
-        settings = existing_stack(settings)
+    settings = settings_to_go_on(settings, detach=detach)
     with connected(settings.database_url or "", "command") as connection:
         moved = _move(connection, scan, chosen, settings.batch_images)
         left_out = 0 if codes else failure_counts(connection, scan).get(FailureCode.INVALID_URI, 0)
