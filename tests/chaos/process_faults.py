@@ -148,7 +148,9 @@ def _late(took: float, allowed: float) -> str | None:
 
 
 def _ended(worker: Supervised, pid: int | None) -> str | None:
-    return None if worker.pid == pid else f"{worker.name} ended with its loader"
+    if pid is None or worker.pid == pid or worker.was_told(pid):
+        return None
+    return f"{worker.name} ended with its loader"
 
 
 def _loaders(pid: int | None) -> list[int]:

@@ -66,6 +66,10 @@ class Supervised:
             push(pid, signal)
         return pid
 
+    def was_told(self, pid: int | None) -> bool:
+        """Tell whether a fault, or the run itself, ended this process."""
+        return pid in self._told
+
     def stop(self) -> None:
         """End the process for good, in order first, by force at last."""
         self._leaving.set()
