@@ -67,6 +67,7 @@ def worker_frozen(cluster: Cluster, draw: Random) -> Injected:
     time.sleep(seconds)
     if pid is not None:
         push(pid, SIGCONT)
+    worker.thawed_at = time.monotonic()
     detail = f"held {len(held)} batches, for {seconds:.0f} s"
     return Injected(worker.name, finished(cluster, held), detail=detail)
 
@@ -136,11 +137,11 @@ def producer_killed_mid_listing(cluster: Cluster, draw: Random) -> Injected:
 
 
 def _left(worker: Supervised, pid: int | None, seconds: float) -> float:
-    """Wait until a process is gone, and return how long that took."""
+    """Wait until a process is gone; return how long that took once it could hear."""
     told = time.monotonic()
     if not wait_for(lambda: not lives(pid), seconds + LEAVE_SLACK_SECONDS):
         worker.push(SIGKILL)  # as Kubernetes does
-    return time.monotonic() - told
+    return time.monotonic() - max(told, worker.thawed_at)
 
 
 def _late(took: float, allowed: float) -> str | None:

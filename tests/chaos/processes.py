@@ -40,6 +40,7 @@ class Supervised:
     ) -> None:
         self.name = name
         self.deaths: list[Death] = []
+        self.thawed_at = 0.0
         self._command = list(command)
         self._environment = dict(environment)
         self._logs = logs
