@@ -1,16 +1,24 @@
 """The grammar of image URIs: one image is one normalised URI.
 
 `file:///absolute/path` is percent-encoded (RFC 8089), so any file name fits on one line;
-`s3://bucket/key` carries the key as it is, like every S3 tool; `http(s)://` is lower-cased in
-scheme and host and loses its fragment. Nothing longer than `MAX_URI_BYTES`, no NUL, no
-credentials.
+`s3://bucket/key` carries the key as it is, like every S3 tool, and one version of that object is
+`s3://bucket;versionId=ID/key`, the ID percent-encoded: a key may end in any text at all, so the
+version stands where no key can reach; `http(s)://` is lower-cased in scheme and host and loses
+its fragment. Nothing longer than `MAX_URI_BYTES`, no NUL, no credentials.
 """
 
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import SplitResult, quote_from_bytes, unquote_to_bytes, urlsplit, urlunsplit
+from urllib.parse import (
+    SplitResult,
+    quote,
+    quote_from_bytes,
+    unquote_to_bytes,
+    urlsplit,
+    urlunsplit,
+)
 
 from schema.failures import InvalidUri
 
@@ -19,16 +27,21 @@ SCHEMES = ("file", "s3", "http", "https")
 
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{1,253}[A-Za-z0-9]")
+_VERSION = ";versionId="
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_NO_KEY = "the URI names a bucket, but no object in it"
+_NO_UNICODE = "the URI is not valid Unicode; percent-encode its bytes"
+_NUL = "the URI holds a NUL character"
 _CREDENTIALS = "the URI holds credentials; they would be stored and logged"
 
 
 @dataclass(frozen=True, slots=True)
 class S3Address:
-    """A bucket and a key; as a prefix the key may be empty."""
+    """A bucket and a key; as a prefix the key may be empty. Without a version the current one."""
 
     bucket: str
     key: str
+    version: str | None = None
 
 
 def scheme_of(text: str) -> str | None:
@@ -44,13 +57,9 @@ def normalise(text: str) -> str:
         InvalidUri: it is empty, too long, of an unknown scheme, or malformed.
     """
     try:
-        uri = _normalise(text)
-        size_bytes = len(uri.encode())
+        return _short(_normalise(text))
     except UnicodeEncodeError as error:
-        raise InvalidUri("the URI is not valid Unicode; percent-encode its bytes") from error
-    if size_bytes > MAX_URI_BYTES:
-        raise InvalidUri(f"the URI is longer than {MAX_URI_BYTES} bytes")
-    return uri
+        raise InvalidUri(_NO_UNICODE) from error
 
 
 def from_path(path: Path) -> str:
@@ -63,13 +72,23 @@ def from_path(path: Path) -> str:
     return normalise("file://" + quote_from_bytes(os.fsencode(absolute)))
 
 
-def from_s3(bucket: str, key: str) -> str:
-    """Return the URI of an object, its key kept to the letter.
+def from_s3(bucket: str, key: str, version: str | None = None) -> str:
+    """Return the URI of an object or of one of its versions, the key kept to the letter.
 
     Raises:
-        InvalidUri: the key cannot be stored (a NUL), or the result is too long.
+        InvalidUri: no bucket has this name, the key or version cannot be stored (empty, a NUL), or
+            the result is too long.
     """
-    return normalise(f"s3://{bucket}/{key}")
+    if not _BUCKET.fullmatch(bucket):
+        raise InvalidUri(_no_bucket(bucket))
+    if not key:
+        raise InvalidUri(_NO_KEY)
+    if "\x00" in key:
+        raise InvalidUri(_NUL)
+    try:
+        return _short(_spelled(bucket, key, version))
+    except UnicodeEncodeError as error:
+        raise InvalidUri(_NO_UNICODE) from error
 
 
 def to_path(uri: str) -> Path:
@@ -78,25 +97,26 @@ def to_path(uri: str) -> Path:
 
 
 def to_s3(uri: str) -> S3Address:
-    """Split `s3://bucket/key` (the key may be empty, as in a prefix).
+    """Split `s3://bucket/key` (the key may be empty, as in a prefix), with or without a version.
 
     Raises:
-        InvalidUri: the bucket name is missing or malformed.
+        InvalidUri: the bucket name is missing or malformed, or the version is.
     """
-    bucket, _, key = uri[len("s3://") :].partition("/")
+    authority, _, key = uri[len("s3://") :].partition("/")
+    bucket, is_version, version = authority.partition(_VERSION)
     # A slash in a password would make a bucket of its beginning; only an ARN has a colon.
-    if "@" in bucket or (":" in bucket and not bucket.startswith("arn:")):
+    if "@" in authority or (":" in bucket and not bucket.startswith("arn:")):
         raise InvalidUri(_CREDENTIALS)
     if not _BUCKET.fullmatch(bucket):
-        raise InvalidUri(f"{bucket!r} is no bucket name; write s3://bucket/key")
-    return S3Address(bucket, key)
+        raise InvalidUri(_no_bucket(bucket))
+    return S3Address(bucket, key, _version(version) if is_version else None)
 
 
 def _normalise(text: str) -> str:
     if not text:
         raise InvalidUri("the URI is empty")
     if "\x00" in text:
-        raise InvalidUri("the URI holds a NUL character")
+        raise InvalidUri(_NUL)
     scheme = scheme_of(text)
     match scheme:
         case "file":
@@ -128,8 +148,39 @@ def _normalise_file(text: str) -> str:
 def _normalise_s3(text: str) -> str:
     address = to_s3("s3://" + text.partition("://")[2])
     if not address.key:
-        raise InvalidUri("the URI names a bucket, but no object in it")
-    return f"s3://{address.bucket}/{address.key}"
+        raise InvalidUri(_NO_KEY)
+    return _spelled(address.bucket, address.key, address.version)
+
+
+def _spelled(bucket: str, key: str, version: str | None) -> str:
+    if version is None:
+        return f"s3://{bucket}/{key}"
+    return f"s3://{bucket}{_VERSION}{quote(_storable(version), safe='')}/{key}"
+
+
+def _version(written: str) -> str:
+    try:
+        return _storable(unquote_to_bytes(written).decode())
+    except UnicodeError as error:
+        raise InvalidUri("the version is no valid Unicode") from error
+
+
+def _storable(version: str) -> str:
+    if not version:
+        raise InvalidUri("the URI names no version; write s3://bucket;versionId=ID/key")
+    if "\x00" in version:
+        raise InvalidUri("the version holds a NUL character")
+    return version
+
+
+def _short(uri: str) -> str:
+    if len(uri.encode()) > MAX_URI_BYTES:
+        raise InvalidUri(f"the URI is longer than {MAX_URI_BYTES} bytes")
+    return uri
+
+
+def _no_bucket(name: str) -> str:
+    return f"{name!r} is no bucket name; write s3://bucket/key, or s3://bucket;versionId=ID/key"
 
 
 def _normalise_http(scheme: str, text: str) -> str:

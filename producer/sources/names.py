@@ -9,6 +9,7 @@ IMAGE_EXTENSIONS = frozenset(
     {"apng", "avif", "avifs", "bmp", "dib", "gif", "heic", "heics", "heif", "heifs", "hif"}
     | {"jfif", "jpe", "jpeg", "jpg", "pjp", "pjpeg", "png", "tif", "tiff", "webp"}
 )
+_ENDINGS = tuple(f".{extension}" for extension in sorted(IMAGE_EXTENSIONS))
 
 
 class ManifestFormat(StrEnum):
@@ -28,6 +29,13 @@ def extension_of(name: str) -> str:
 def has_image_extension(name: str) -> bool:
     """Say whether a name ends like an image this system reads."""
     return extension_of(name) in IMAGE_EXTENSIONS
+
+
+def may_be_image(key: str) -> bool:
+    """Say whether a listing takes a key for an image: by its extension, or as it has none."""
+    if key.endswith(_ENDINGS):  # nearly all of them
+        return True
+    return not key.endswith("/") and (has_image_extension(key) or not extension_of(key))
 
 
 def manifest_format(source: str) -> ManifestFormat | None:

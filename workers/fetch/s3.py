@@ -33,6 +33,7 @@ from schema.failures import (
     AccessDenied,
     FetchFailure,
     FetchTimedOut,
+    ImageNotFound,
     InvalidUri,
     SourceUnavailable,
 )
@@ -78,7 +79,7 @@ class S3Reader:
         self._ways: dict[str, Way] = {}
 
     def read(self, address: S3Address, deadline: Deadline) -> bytes:
-        """Read an object whole.
+        """Read an object whole, as it is now or in the version that is named.
 
         Raises:
             Transient: S3 is busy, answers with errors, or broke off.
@@ -90,7 +91,7 @@ class S3Reader:
             content = None if way is None else self._read_along(way, address, deadline)
             return self._read_by_boto3(address, deadline) if content is None else content
         except (BotoCoreError, ClientError) as error:
-            raise _explained(error, self._settings) from error
+            raise _explained(error, address, self._settings) from error
 
     def close(self) -> None:
         """Close the connections."""
@@ -104,28 +105,35 @@ class S3Reader:
     def _read_along(self, way: Way, address: S3Address, deadline: Deadline) -> bytes | None:
         """Read an object the way others of its bucket were, or return None where it ends."""
         try:
-            response = way.ask(address.key)
+            response = way.ask(address)
         except HTTPError as error:
             raise broken(error, self._settings, "S3") from error
         with response:
             if response.status < http.client.MULTIPLE_CHOICES:
-                return self._read_body(response, deadline)
+                return self._read_body(response, address, deadline)
             answer = read_error(response)
         if not answer.leads_elsewhere:
-            raise _refused(answer)
+            raise _refused(answer, address)
         with self._lock:
             self._ways.pop(address.bucket, None)
         return None
 
     def _read_by_boto3(self, address: S3Address, deadline: Deadline) -> bytes:
-        answer = self._client().get_object(Bucket=address.bucket, Key=address.key)
+        client, bucket, key, version = self._client(), address.bucket, address.key, address.version
+        if version is None:
+            answer = client.get_object(Bucket=bucket, Key=key)
+        else:
+            answer = client.get_object(Bucket=bucket, Key=key, VersionId=version)
         # As a context manager the body hands out the connection's own response.
         body = cast("AbstractContextManager[BaseHTTPResponse]", answer["Body"])
         with body as response:
             self._learn(address, response)
-            return self._read_body(response, deadline)
+            return self._read_body(response, address, deadline)
 
-    def _read_body(self, response: BaseHTTPResponse, deadline: Deadline) -> bytes:
+    def _read_body(
+        self, response: BaseHTTPResponse, address: S3Address, deadline: Deadline
+    ) -> bytes:
+        _check_version(response, address)
         length = response.headers.get("Content-Length", "")
         announced = int(length) if length.isdecimal() else None
         check_size(announced or 0, self._settings)
@@ -152,7 +160,7 @@ class S3Reader:
         request: AWSPreparedRequest = self._sent.request
         if self._credentials is None:
             return
-        way = way_of(request, response, address.key, self._credentials)
+        way = way_of(request, response, address, self._credentials)
         if way is None:
             return
         with self._lock:
@@ -172,13 +180,21 @@ def _open_client(session: boto3.session.Session, settings: Settings) -> "S3Clien
         raise SourceUnavailable(reason) from error
 
 
+def _check_version(response: BaseHTTPResponse, address: S3Address) -> None:
+    """Refuse another version than the one asked for: a service may not know what a version is."""
+    # Where versions were never switched on, the only one is `null` and goes unnamed.
+    version = response.headers.get("x-amz-version-id", "null")
+    if address.version not in (None, version):
+        raise SourceUnavailable("S3 answers with another version; does the service keep versions?")
+
+
 def _explained(
-    error: BotoCoreError | ClientError, settings: Settings
+    error: BotoCoreError | ClientError, address: S3Address, settings: Settings
 ) -> Transient | FetchFailure | InvalidUri:
     said = one_line(str(error))
     match error:
         case ClientError():
-            return _refused(_answer_of(error))
+            return _refused(_answer_of(error), address)
         case _ if isinstance(error, _WITHOUT_CREDENTIALS):
             return AccessDenied(f"no S3 credentials on this worker: {HOW_TO_GIVE_CREDENTIALS}")
         case ParamValidationError():
@@ -192,10 +208,14 @@ def _explained(
             return SourceUnavailable(f"S3 cannot be asked: {said}")
 
 
-def _refused(answer: ErrorAnswer) -> Transient | FetchFailure:
+def _refused(answer: ErrorAnswer, address: S3Address) -> Transient | FetchFailure:
     said = f"{answer.code}: {answer.message}" if answer.message else answer.code
-    refusal = refusal_of(answer.status, answer.code)
-    return refused(refusal, one_line(f"S3 answers {said}"), answer.retry_after)
+    failure = refused(
+        refusal_of(answer.status, answer.code), one_line(f"S3 answers {said}"), answer.retry_after
+    )
+    if isinstance(failure, ImageNotFound) and "?versionId=" in address.key:
+        return ImageNotFound(f"{failure}; a version is written s3://bucket;versionId=ID/key")
+    return failure
 
 
 def _answer_of(error: ClientError) -> ErrorAnswer:

@@ -1,4 +1,4 @@
-"""AWS Signature Version 4 of the one request an object needs: a GET without query or body."""
+"""AWS Signature Version 4 of the one request an object needs: a GET without a body."""
 
 import hashlib
 import hmac
@@ -16,7 +16,13 @@ def encoded(key: str) -> str:
 
 
 def signed_headers(
-    host: str, path: str, region: str, credentials: ReadOnlyCredentials, at: time.struct_time
+    host: str,
+    path: str,
+    region: str,
+    credentials: ReadOnlyCredentials,
+    at: time.struct_time,
+    *,
+    query: str = "",
 ) -> dict[str, str]:
     """Return the headers of a GET, with its signature.
 
@@ -26,6 +32,7 @@ def signed_headers(
         region: The region that the signature is good for.
         credentials: The keys to sign with, and the token that belongs to them.
         at: Now, in UTC.
+        query: As the request names it, percent-encoded; one name and its value at most.
 
     Source: the chapter "Authenticating Requests (AWS Signature Version 4)" of Amazon's S3 API
     reference.
@@ -36,7 +43,7 @@ def signed_headers(
         signed["x-amz-security-token"] = credentials.token
     names = ";".join(signed)
     lines = "".join(f"{name}:{value}\n" for name, value in signed.items())
-    request = f"GET\n{path}\n\n{lines}\n{names}\n{_NO_BODY}"
+    request = f"GET\n{path}\n{query}\n{lines}\n{names}\n{_NO_BODY}"
     scope = f"{moment[:8]}/{region}/s3/aws4_request"
     digest = hashlib.sha256(request.encode()).hexdigest()
     key = f"AWS4{credentials.secret_key}".encode()

@@ -5,7 +5,7 @@ import http.client
 import re
 import time
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from botocore.awsrequest import AWSPreparedRequest
 from botocore.credentials import Credentials
@@ -13,6 +13,7 @@ from urllib3 import BaseHTTPResponse, HTTPConnectionPool
 from urllib3.exceptions import HTTPError
 
 from schema.storage import USER_AGENT
+from schema.uris import S3Address
 from workers.fetch.signature import encoded, signed_headers
 
 _PORTS = {"http": 80, "https": 443}
@@ -52,19 +53,19 @@ class Way:
     region: str
     credentials: Credentials
 
-    def ask(self, key: str) -> BaseHTTPResponse:
+    def ask(self, address: S3Address) -> BaseHTTPResponse:
         """Ask for an object; the body is still to be read, the response to be closed.
 
         Raises:
             HTTPError: urllib3's, where no answer came.
             BotoCoreError: the credentials had run out, and no others could be had.
         """
-        path = self.folder + encoded(key)
+        path, query = self.folder + encoded(address.key), _query(address)
         keys = self.credentials.get_frozen_credentials()
-        headers = signed_headers(self.host, path, self.region, keys, time.gmtime())
+        headers = signed_headers(self.host, path, self.region, keys, time.gmtime(), query=query)
         return self.pool.urlopen(
             "GET",
-            path,
+            f"{path}?{query}" if query else path,
             headers={"user-agent": USER_AGENT, **headers},
             retries=False,
             redirect=False,
@@ -75,9 +76,12 @@ class Way:
 
 
 def way_of(
-    request: AWSPreparedRequest, response: BaseHTTPResponse, key: str, credentials: Credentials
+    request: AWSPreparedRequest,
+    response: BaseHTTPResponse,
+    address: S3Address,
+    credentials: Credentials,
 ) -> Way | None:
-    """Return the way that led to a key, or None where it is not to be taken again like this.
+    """Return the way that led to an address, or None where it is not to be taken again like this.
 
     That is where the request was signed in another manner (S3 Express, several regions at once,
     the old signatures), or went through a proxy that needs the whole URL.
@@ -87,14 +91,15 @@ def way_of(
     pool = getattr(response, "_pool", None)
     parts = urlsplit(request.url)
     port = parts.port or _PORTS.get(parts.scheme)
-    folder = parts.path.removesuffix(encoded(key))
+    key = encoded(address.key)
+    folder = parts.path.removesuffix(key)
     if not (
         signed
         and isinstance(pool, HTTPConnectionPool)
         and (pool.scheme, pool.host, pool.port) == (parts.scheme, parts.hostname, port)
-        and not parts.query
+        and parts.query == _query(address)
         and folder.endswith("/")
-        and folder + encoded(key) == parts.path
+        and folder + key == parts.path
     ):
         return None
     host = f"[{pool.host}]" if ":" in pool.host else pool.host
@@ -115,6 +120,10 @@ def read_error(response: BaseHTTPResponse) -> ErrorAnswer:
         return ErrorAnswer(status, str(status), phrase, retry_after)
     message = _MESSAGE.search(body)
     return ErrorAnswer(status, _words(code[1]), message and _words(message[1]), retry_after)
+
+
+def _query(address: S3Address) -> str:
+    return "" if address.version is None else f"versionId={quote(address.version, safe='')}"
 
 
 def _words(xml: bytes) -> str:

@@ -1,6 +1,7 @@
 """Signatures, held against those botocore makes of the same requests."""
 
 from datetime import UTC, datetime
+from urllib.parse import quote
 
 import pytest
 from botocore import auth
@@ -22,19 +23,22 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=4
     origin=st.sampled_from(["https://bucket.s3.eu-west-1.amazonaws.com", "http://[::1]:9000/b"]),
     secret=TEXTS,
     token=st.sampled_from([None, "a+token/=="]),
+    version=st.none() | TEXTS,
 )
 def test_a_request_is_signed_as_botocore_signs_it(
-    key: str, origin: str, secret: str, token: str | None
+    key: str, origin: str, secret: str, token: str | None, version: str | None
 ) -> None:
     keys = Credentials("AKIA/1", secret, token).get_frozen_credentials()
     url = f"{origin}/{encoded(key)}"
-    request = AWSRequest("GET", url)
+    query = "" if version is None else f"versionId={quote(version, safe='')}"
+    request = AWSRequest("GET", f"{url}?{query}" if query else url)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(auth, "get_current_datetime", lambda: MOMENT)
         S3SigV4Auth(keys, "s3", "eu-west-1").add_auth(request)
     host, _, path = url.partition("://")[2].partition("/")
     expected = {"host": host} | {name.lower(): value for name, value in request.headers.items()}
-    assert signed_headers(host, f"/{path}", "eu-west-1", keys, MOMENT.timetuple()) == expected
+    at = MOMENT.timetuple()
+    assert signed_headers(host, f"/{path}", "eu-west-1", keys, at, query=query) == expected
 
 
 @pytest.mark.parametrize(

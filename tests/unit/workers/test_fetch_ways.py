@@ -7,6 +7,7 @@ from botocore.awsrequest import AWSPreparedRequest, HeadersDict
 from botocore.credentials import Credentials
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPResponse, HTTPSConnectionPool
 
+from schema.uris import S3Address
 from workers.fetch.ways import Way, read_error, way_of
 
 CREDENTIALS = Credentials("AKIA/1", "secret")
@@ -17,11 +18,16 @@ SIGNED = (
 
 
 def way(
-    url: str, pool: HTTPConnectionPool | None, authorization: str = SIGNED, key: str = "a b.jpg"
+    url: str,
+    pool: HTTPConnectionPool | None,
+    authorization: str = SIGNED,
+    key: str = "a b.jpg",
+    version: str | None = None,
 ) -> Way | None:
     headers = HeadersDict({"Authorization": authorization.encode()})
     request = AWSPreparedRequest("GET", url, headers, None, True)  # type: ignore[arg-type]
-    return way_of(request, HTTPResponse(b"", pool=pool), key, CREDENTIALS)
+    address = S3Address("b", key, version)
+    return way_of(request, HTTPResponse(b"", pool=pool), address, CREDENTIALS)
 
 
 @pytest.mark.parametrize(
@@ -46,6 +52,17 @@ def test_the_way_to_a_key_is_the_way_to_its_bucket(
 
 
 @pytest.mark.parametrize(
+    ("query", "version"), [("", None), ("?versionId=a%2Fb%2B~._-", "a/b+~._-")]
+)
+def test_the_way_to_a_version_is_the_way_to_its_bucket(query: str, version: str | None) -> None:
+    url = f"http://minio:9000/b/a%20b.jpg{query}"
+    with HTTPConnectionPool("minio", 9000) as pool:
+        found = way(url, pool, version=version)
+        assert found == Way(pool, "minio:9000", "/b/", "eu-west-1", CREDENTIALS)
+        assert way(url, pool, version="another") is None
+
+
+@pytest.mark.parametrize(
     "authorization",
     [
         "",
@@ -65,6 +82,7 @@ def test_what_is_signed_in_another_manner_is_left_to_boto3(authorization: str) -
     "url",
     [
         "http://minio:9000/b/a%20b.jpg?partNumber=1",
+        "http://minio:9000/b/a%20b.jpg?versionId=1",
         "http://minio:9000/b/another.jpg",
         "http://minio:9000/b-a%20b.jpg",
         "http://minio:80/b/a%20b.jpg",

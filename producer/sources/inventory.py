@@ -1,0 +1,191 @@
+"""S3 Inventory as a source: the list of a bucket that S3 itself writes, once a day or a week."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from urllib.parse import unquote_plus
+
+from producer.sources.inventory_manifest import (
+    MANIFEST,
+    Inventory,
+    InventoryFormat,
+    opened_file,
+    read_inventory,
+)
+from producer.sources.inventory_rows import BrokenRow, Row, read_rows
+from producer.sources.names import may_be_image, shown
+from schema.errors import SourceError
+from schema.failures import InvalidUri
+from schema.ledger import ListedImage
+from schema.reach import admits_bucket
+from schema.settings import Settings
+from schema.storage import one_line
+from schema.uris import from_s3, scheme_of
+
+_NO_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_SAID: dict[bool | str | None, bool] = {
+    True: True, False: False, "true": True, "false": False, "True": True, "False": False,
+}  # fmt: skip
+_IS_DELETED = {**_SAID, None: False, "": False}
+_IS_LATEST = {**_SAID, None: True, "": True}
+_LARGEST_SIZE = 2**63 - 1
+
+
+def is_inventory(source: str) -> bool:
+    """Say whether a source is the manifest of an S3 Inventory, by its name alone."""
+    key = source.partition("://")[2].partition("/")[2]
+    return scheme_of(source) == "s3" and key.rpartition("/")[2] == MANIFEST
+
+
+def check_inventory(source: str, settings: Settings, *, versions: bool = False) -> None:
+    """Refuse an inventory that cannot be read, or that names no image.
+
+    Raises:
+        SourceError: the message says what is wrong and what to do.
+    """
+    if next(list_inventory(source, None, settings, versions=versions), None) is None:
+        raise SourceError(
+            f"inventory {shown(source)} names no image; check which bucket and prefix it is of"
+        )
+
+
+def list_inventory(
+    source: str, cursor: str | None, settings: Settings, *, versions: bool = False
+) -> Iterator[ListedImage]:
+    """List what an inventory names: current objects, or with `versions` every version as an image.
+
+    Keys count as for `list_prefix`; delete markers are passed over. A cursor is the manifest's
+    digest, the number of a file and that of a row in it. A row that makes no sense is listed as
+    unreadable. A piece of one file is in memory at a time, the file itself on the disk.
+
+    Raises:
+        SourceError: it cannot be read (on), or is another one than when its listing began; what
+            was listed before stands.
+    """
+    inventory = read_inventory(source, settings)
+    _check_use(inventory, source, settings, versions=versions)
+    first, after = _place_of(cursor, inventory, source)
+    reader = _RowReader(inventory, settings, versions=versions)
+    for number, file in enumerate(inventory.files[first:], start=first):
+        with opened_file(file, settings) as stream:
+            rows = read_rows(
+                stream, inventory.written_as, inventory.columns, after, shown(file.uri)
+            )
+            for row_number, row in enumerate(rows, start=after + 1):
+                place = f"{inventory.digest}:{number}:{row_number}"
+                try:
+                    image = reader.image_of(row, place)
+                except InvalidUri as fault:
+                    image = _unreadable(row, fault, file.uri, row_number, place)
+                if image is not None:
+                    yield image
+        after = 0
+
+
+class _RowReader:
+    """Tells which image a row is, by what does not change from row to row."""
+
+    def __init__(self, inventory: Inventory, settings: Settings, *, versions: bool) -> None:
+        self._bucket = inventory.bucket
+        self._are_encoded = inventory.written_as is InventoryFormat.CSV
+        self._versions = versions
+        self._settings = settings
+
+    def image_of(self, row: Row | BrokenRow, cursor: str) -> ListedImage | None:
+        """Return the image of a row, None where it is not to be listed.
+
+        Raises:
+            InvalidUri: the row makes no sense, or names what cannot be stored or may not be read.
+        """
+        if isinstance(row, BrokenRow):
+            raise InvalidUri(row.reason)
+        bucket, key, version, is_latest, is_deleted, size, modified_at, etag = row
+        try:
+            if _IS_DELETED[is_deleted] or not (self._versions or _IS_LATEST[is_latest]):
+                return None
+        except KeyError:
+            raise InvalidUri("its IsLatest or IsDeleteMarker is neither true nor false") from None
+        key = self._decoded(key)
+        if not may_be_image(key):
+            return None
+        # What was stored while versions were off has a version of this name; its cell is empty.
+        wanted = (version or "null") if self._versions else None
+        holder = bucket if bucket == self._bucket else self._admitted(bucket)
+        uri = from_s3(holder, key, wanted)
+        return ListedImage(uri, cursor, _size(size), _etag(etag), _moment(modified_at))
+
+    def _decoded(self, key: str | None) -> str:
+        if not key:
+            raise InvalidUri("it has no key")
+        if not self._are_encoded or ("%" not in key and "+" not in key):
+            return key
+        if _NO_ESCAPE.search(key):
+            raise InvalidUri("its key is not URL-encoded")
+        try:
+            return unquote_plus(key, errors="strict")
+        except UnicodeDecodeError as error:
+            raise InvalidUri("its key is no valid Unicode") from error
+
+    def _admitted(self, bucket: str | None) -> str:
+        if bucket and not admits_bucket(bucket, self._settings):
+            raise InvalidUri(f"bucket {bucket!r} is refused (FAKESWEEP_BUCKETS)")
+        return bucket or self._bucket
+
+
+def _check_use(inventory: Inventory, source: str, settings: Settings, *, versions: bool) -> None:
+    if not admits_bucket(inventory.bucket, settings):
+        raise SourceError(
+            f"inventory {shown(source)} is of bucket {one_line(inventory.bucket)!r}, which is "
+            f"refused; FAKESWEEP_BUCKETS names those that may be read"
+        )
+    if versions and not inventory.has_versions:
+        raise SourceError(
+            f"inventory {shown(source)} names no versions; have S3 include all versions in it, or "
+            f"scan the current ones alone"
+        )
+
+
+def _place_of(cursor: str | None, inventory: Inventory, source: str) -> tuple[int, int]:
+    """Return the file, counted from 0, and its row that a listing stands behind."""
+    if cursor is None:
+        return 0, 0
+    digest, _, place = cursor.partition(":")
+    if digest != inventory.digest:
+        raise SourceError(
+            f"inventory {shown(source)} is not the one whose listing began: its manifest was "
+            f"written anew; scan it from the start"
+        )
+    file, _, row = place.partition(":")
+    return int(file), int(row)
+
+
+def _unreadable(
+    row: Row | BrokenRow, fault: InvalidUri, uri: str, number: int, cursor: str
+) -> ListedImage:
+    key = "" if isinstance(row, BrokenRow) else row[1] or ""
+    reason = f"row {number} of {shown(uri)}: {one_line(str(fault))}: {one_line(key, 120)}"
+    return ListedImage(f"{uri}#row-{number}", cursor, unreadable=reason.removesuffix(": "))
+
+
+def _size(said: int | str | None) -> int | None:
+    if said is None:
+        return None
+    try:
+        size_bytes = int(said)
+    except ValueError:
+        return None
+    return size_bytes if 0 <= size_bytes <= _LARGEST_SIZE else None
+
+
+def _etag(said: str | None) -> str | None:
+    return (said.strip('"') or None) if said and said.isascii() and said.isprintable() else None
+
+
+def _moment(said: datetime | str | None) -> datetime | None:
+    if not said or isinstance(said, datetime):
+        return said or None
+    try:
+        moment = datetime.fromisoformat(said)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

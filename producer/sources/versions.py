@@ -1,0 +1,188 @@
+"""S3 as a source of versions: every version of the objects under a prefix, page by page."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote, unquote
+
+import boto3.session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
+
+from producer.sources.names import has_image_extension, may_be_image, shown
+from producer.sources.refusals import explain_s3
+from schema.errors import SourceError
+from schema.failures import InvalidUri
+from schema.ledger import ListedImage
+from schema.reach import admits_bucket
+from schema.settings import Settings
+from schema.storage import Refusal, one_line, refusal_of, s3_options
+from schema.uris import S3Address, from_s3, to_s3
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import (
+        ListObjectVersionsOutputTypeDef,
+        ObjectVersionTypeDef,
+    )
+
+PAGE_KEYS = 1_000
+_BETWEEN = "?versionId="
+_NO_LISTING = ValueError("its answer is no listing of versions")
+
+
+class _Place(NamedTuple):
+    """Where a listing stands: behind this version of a key, or behind all of them."""
+
+    key: str
+    version: str | None
+
+
+def list_version(source: str, cursor: str | None) -> Iterator[ListedImage]:
+    """List one version as one image; whether it is there shows when it is fetched."""
+    if cursor is None:
+        yield ListedImage(source, "1")
+
+
+def list_versions(source: str, cursor: str | None, settings: Settings) -> Iterator[ListedImage]:
+    """List every version of the objects whose key starts with a prefix, the newest of a key first.
+
+    A cursor is a key and a version, percent-encoded. Delete markers hold no image and are passed
+    over; what was deleted behind one is listed. Prefixes and keys count as for `list_prefix`.
+
+    Raises:
+        SourceError: the bucket is refused or cannot be listed; what was listed before stands.
+    """
+    address, after = _admitted(source, settings), _place_of(cursor) if cursor else None
+    is_whole = after is not None and _is_whole_key(address.key, after.key)
+    for found in _versions(address, after, settings):
+        key = found["Key"]
+        if is_whole and key != address.key:
+            return
+        is_whole = _is_whole_key(address.key, key)
+        if may_be_image(key):
+            yield _listed(address.bucket, found)
+
+
+def _admitted(source: str, settings: Settings) -> S3Address:
+    address = to_s3(source)
+    if not admits_bucket(address.bucket, settings):
+        raise SourceError(
+            f"bucket {address.bucket!r} is refused; FAKESWEEP_BUCKETS names those that may be read"
+        )
+    return address
+
+
+def _versions(
+    address: S3Address, after: _Place | None, settings: Settings
+) -> Iterator["ObjectVersionTypeDef"]:
+    """Yield the versions under a prefix, behind a place.
+
+    A listing that went on where it stopped relies on the order of the keys, so it is checked.
+    Some servers begin with the version they were told to begin behind.
+    """
+    where, last_key = f"s3://{address.bucket}/{address.key}", after.key if after else ""
+    with _opened(where, settings) as client:
+        while True:
+            with _explained(where, settings):
+                page = _page(client, address, after)
+            for found in page.get("Versions", []):
+                if found["Key"] < last_key:
+                    raise SourceError(
+                        f"{shown(where)} is not listed in the order of its keys, so a listing "
+                        f"could not go on where it stopped; list it into a manifest and scan that"
+                    )
+                last_key = found["Key"]
+                if after != (found["Key"], found["VersionId"]):
+                    yield found
+            before, after = after, _next_place(page, where, settings)
+            if after is None:
+                return
+            if after == before:
+                raise explain_s3(_NO_LISTING, where, settings)
+
+
+def _page(
+    client: "S3Client", address: S3Address, after: _Place | None
+) -> "ListObjectVersionsOutputTypeDef":
+    bucket, prefix = address.bucket, address.key
+    if after is None:
+        return client.list_object_versions(Bucket=bucket, Prefix=prefix, MaxKeys=PAGE_KEYS)
+    if after.version is None:
+        return client.list_object_versions(
+            Bucket=bucket, Prefix=prefix, MaxKeys=PAGE_KEYS, KeyMarker=after.key
+        )
+    return client.list_object_versions(
+        Bucket=bucket, Prefix=prefix, MaxKeys=PAGE_KEYS, KeyMarker=after.key,
+        VersionIdMarker=after.version,
+    )  # fmt: skip
+
+
+def _next_place(
+    page: "ListObjectVersionsOutputTypeDef", where: str, settings: Settings
+) -> _Place | None:
+    if "IsTruncated" not in page:  # a web page like any other has no versions either
+        raise explain_s3(_NO_LISTING, where, settings)
+    if not page["IsTruncated"]:
+        return None
+    if not page.get("NextKeyMarker"):
+        raise explain_s3(_NO_LISTING, where, settings)
+    return _Place(page["NextKeyMarker"], page.get("NextVersionIdMarker") or None)
+
+
+def _is_whole_key(prefix: str, key: str) -> bool:
+    return key == prefix and has_image_extension(prefix)
+
+
+def _place_of(cursor: str) -> _Place:
+    key, _, version = cursor.partition(_BETWEEN)
+    return _Place(unquote(key), unquote(version))
+
+
+def _listed(bucket: str, found: "ObjectVersionTypeDef") -> ListedImage:
+    key, version = found["Key"], found["VersionId"]
+    cursor = f"{quote(key)}{_BETWEEN}{quote(version, safe='')}"
+    try:
+        uri = from_s3(bucket, key, version)
+    except InvalidUri as error:
+        digest = hashlib.sha256(cursor.encode()).hexdigest()
+        reason = f"version {one_line(version, 40)} of key {one_line(key, 120)}: {error}"
+        return ListedImage(f"s3://{bucket}#version-{digest}", cursor, unreadable=reason)
+    return ListedImage(
+        uri,
+        cursor,
+        size_bytes=found.get("Size"),
+        etag=found["ETag"].strip('"') if "ETag" in found else None,
+        modified_at=found.get("LastModified"),
+    )
+
+
+@contextmanager
+def _opened(where: str, settings: Settings) -> Iterator["S3Client"]:
+    options = s3_options(settings, attempts=settings.fetch_attempts)
+    with _explained(where, settings):
+        session = boto3.session.Session()
+        client = session.client("s3", config=Config(**options.config), **options.client)
+    with closing(client):
+        yield client
+
+
+@contextmanager
+def _explained(where: str, settings: Settings) -> Iterator[None]:
+    try:
+        yield
+    except (BotoCoreError, ClientError, ResponseParserError, ValueError) as error:
+        if isinstance(error, ClientError) and _is_denied(error):
+            said = one_line(str(error.response["Error"].get("Message") or error))
+            raise SourceError(
+                f"the versions of {shown(where)} may not be listed: {said}; the credentials need "
+                f"s3:ListBucketVersions and s3:GetObjectVersion on its bucket"
+            ) from error
+        raise explain_s3(error, where, settings) from error
+
+
+def _is_denied(error: ClientError) -> bool:
+    status = error.response["ResponseMetadata"].get("HTTPStatusCode", 0)
+    return refusal_of(status, error.response["Error"].get("Code", "")) is Refusal.DENIED
