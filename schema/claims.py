@@ -6,6 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from schema.contents import Content
 from schema.policy import Policy
 from schema.recovery import IDLE_STATE
 from schema.words import Lane
@@ -20,7 +21,7 @@ _CLAIM = text("""
       AND b.lane = coalesce(CAST(:lane AS ledger.lane), b.lane)
       AND b.attempt = coalesce(:attempt, b.attempt)
       AND b.state IN ('recorded', 'published')
-    RETURNING b.batch_id, b.scan_id, b.attempt, s.model_keys,
+    RETURNING b.batch_id, b.scan_id, b.attempt, s.model_keys, s.is_audit,
               p.policy_id, p.name, p.real_below, p.fake_above
 """)
 
@@ -42,6 +43,13 @@ _RELEASE = text(f"""
 """)  # noqa: S608 - our own words
 
 
+_KNOWN_CONTENTS = text("""
+    SELECT i.image_id, c.sha256, c.size_bytes
+    FROM ledger.images i JOIN ledger.contents c ON c.content_id = i.known_content_id
+    WHERE i.batch_id = :batch_id
+""")
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """The right to work on a batch: `attempt` fences off whoever held it before."""
@@ -52,6 +60,7 @@ class Claim:
     model_keys: tuple[str, ...]
     policy_id: int
     policy: Policy
+    is_audit: bool = False
 
 
 def claim_batch(
@@ -86,7 +95,14 @@ def claim_batch(
         model_keys=tuple(row.model_keys),
         policy_id=row.policy_id,
         policy=Policy(row.name, row.real_below, row.fake_above),
+        is_audit=row.is_audit,
     )
+
+
+def known_contents(connection: Connection, claim: Claim) -> dict[int, Content]:
+    """Return what an audit knows of a batch's bytes without a look, by image."""
+    rows = connection.execute(_KNOWN_CONTENTS, {"batch_id": claim.batch_id})
+    return {row.image_id: Content(bytes(row.sha256), row.size_bytes) for row in rows}
 
 
 def renew_leases(

@@ -1,19 +1,25 @@
 """Statements of the asking side: scans, their sources, their images, and the batches to publish."""
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
 from schema.database import storable
-from schema.failures import FailureCode
 from schema.message import BatchImage, BatchMessage
-from schema.words import BatchState, Lane
+from schema.selection import Selection, selection_of
+from schema.words import Lane
 
 _ADD_SCAN = text("""
-    INSERT INTO ledger.scans (name, lane, policy_id, model_keys)
-    VALUES (:name, CAST(:lane AS ledger.lane), :policy_id, :model_keys) RETURNING scan_id
+    INSERT INTO ledger.scans
+        (name, lane, policy_id, model_keys, is_audit, selection, archive)
+    VALUES (:name, CAST(:lane AS ledger.lane), :policy_id, :model_keys, :is_audit,
+            CAST(:selection AS jsonb), :archive)
+    RETURNING scan_id
 """)
 
 _ADD_SOURCE = text("""
@@ -21,9 +27,18 @@ _ADD_SOURCE = text("""
     VALUES (:scan_id, :position, :source, :hostname)
 """)
 
+_ADD_PARTS = text("""
+    INSERT INTO ledger.source_parts (scan_id, position, part)
+    SELECT scan_id, position, 0 FROM ledger.scan_sources WHERE scan_id = :scan_id
+""")
+
 _SOURCES_LEFT = text("""
-    SELECT position, source, hostname, cursor FROM ledger.scan_sources
+    SELECT position, source, hostname FROM ledger.scan_sources
     WHERE scan_id = :scan_id AND listed_at IS NULL ORDER BY position
+""")
+
+_CHOSEN = text("""
+    SELECT selection, created_at, is_audit FROM ledger.scans WHERE scan_id = :scan_id
 """)
 
 _SCANS_TO_LIST = text("""
@@ -31,56 +46,12 @@ _SCANS_TO_LIST = text("""
     WHERE listed_at IS NULL AND paused_at IS NULL AND cancelled_at IS NULL AND NOT EXISTS (
         SELECT FROM ledger.scan_sources x
         WHERE x.scan_id = s.scan_id AND x.listed_at IS NULL
-          AND (x.hostname <> :hostname OR x.source = '-')
+          AND (x.hostname <> :hostname OR x.source = '-' OR x.source LIKE 'stream:%')
     ) ORDER BY scan_id
 """)
 
 _LOCK_LISTING = text("SELECT pg_try_advisory_lock(hashtext('fakesweep listing'), :scan_id)")
 _UNLOCK_LISTING = text("SELECT pg_advisory_unlock(hashtext('fakesweep listing'), :scan_id)")
-
-_ADD_BATCH = text("""
-    INSERT INTO ledger.batches (scan_id, lane, image_count)
-    SELECT scan_id, lane, 0 FROM ledger.scans
-    WHERE scan_id = :scan_id AND paused_at IS NULL AND cancelled_at IS NULL FOR SHARE
-    RETURNING batch_id
-""")
-
-_ADD_IMAGES = text("""
-    INSERT INTO ledger.images (scan_id, batch_id, uri, size_bytes, etag, modified_at)
-    SELECT :scan_id, :batch_id, new.*
-    FROM unnest(CAST(:uris AS text[]), CAST(:sizes AS bigint[]), CAST(:etags AS text[]),
-                CAST(:times AS timestamptz[])) AS new (uri, size_bytes, etag, modified_at)
-    ON CONFLICT (uri, scan_id) DO NOTHING
-    RETURNING image_id, uri
-""")
-
-_ADD_UNREADABLE = text("""
-    INSERT INTO ledger.outcomes (image_id, scan_id, status, failure_code, failure_message)
-    VALUES (:image_id, :scan_id, 'failed', CAST(:code AS ledger.failure_code), :message)
-""")
-
-_CLOSE_BATCH = text("""
-    UPDATE ledger.batches SET image_count = :image_count, failed_count = :failed_count,
-        state = CAST(:state AS ledger.batch_state),
-        finished_at = CASE WHEN :state = 'done' THEN now() END
-    WHERE batch_id = :batch_id
-""")
-
-_DROP_BATCH = text("DELETE FROM ledger.batches WHERE batch_id = :batch_id")
-
-_MOVE_CURSOR = text("""
-    UPDATE ledger.scan_sources SET cursor = :cursor
-    WHERE scan_id = :scan_id AND position = :position
-""")
-
-_END_SOURCE = text("""
-    UPDATE ledger.scan_sources SET listed_at = now()
-    WHERE scan_id = :scan_id AND position = :position
-""")
-
-_END_LISTING = text("""
-    UPDATE ledger.scans SET listed_at = now() WHERE scan_id = :scan_id AND listed_at IS NULL
-""")
 
 _LOCK_LANE = text("SELECT pg_advisory_xact_lock(hashtext('fakesweep lane'), hashtext(:lane))")
 
@@ -111,16 +82,14 @@ _IMAGES_OF = text("""
 
 @dataclass(frozen=True, slots=True)
 class SourceLeft:
-    """A source whose listing is not finished; `cursor` is where it stands, None at its start."""
+    """A source whose listing is not finished; `hostname` is the only machine that can list it."""
 
     position: int
     source: str
     hostname: str | None
-    cursor: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class ListedImage:
+class ListedImage(NamedTuple):
     """An image as its source lists it; unknown facts are None.
 
     `cursor` is where listing goes on after this image. With `unreadable`, `uri` only names
@@ -135,6 +104,14 @@ class ListedImage:
     unreadable: str | None = None
 
 
+class Chosen(NamedTuple):
+    """What a scan takes of its sources, and whether it passes over what stands."""
+
+    selection: Selection
+    asked_at: datetime
+    is_audit: bool
+
+
 def add_scan(
     connection: Connection,
     *,
@@ -143,6 +120,8 @@ def add_scan(
     policy_id: int,
     model_keys: Sequence[str],
     sources: Sequence[tuple[str, str | None]],
+    is_audit: bool = False,
+    selection: Selection = Selection(),  # noqa: B008 - frozen
 ) -> int:
     """Record a scan and its sources (each with the only host that can list it, or None)."""
     scan_id = int(
@@ -153,6 +132,9 @@ def add_scan(
                 "lane": lane.value,
                 "policy_id": policy_id,
                 "model_keys": list(model_keys),
+                "is_audit": is_audit,
+                "selection": json.dumps(selection.as_json()),
+                "archive": _archive(sources, selection) if is_audit else None,
             },
         ).scalar_one()
     )
@@ -163,19 +145,27 @@ def add_scan(
             for position, (source, hostname) in enumerate(sources)
         ],
     )
+    connection.execute(_ADD_PARTS, {"scan_id": scan_id})
     return scan_id
 
 
 def sources_left(connection: Connection, scan_id: int) -> list[SourceLeft]:
     """Return the sources whose listing is not finished, in order."""
     rows = connection.execute(_SOURCES_LEFT, {"scan_id": scan_id})
-    return [SourceLeft(row.position, row.source, row.hostname, row.cursor) for row in rows]
+    return [SourceLeft(row.position, row.source, row.hostname) for row in rows]
+
+
+def chosen(connection: Connection, scan_id: int) -> Chosen:
+    """Return what a scan takes of its sources."""
+    row = connection.execute(_CHOSEN, {"scan_id": scan_id}).one()
+    return Chosen(selection_of(row.selection), row.created_at, row.is_audit)
 
 
 def scans_to_list(connection: Connection, hostname: str) -> list[int]:
     """Return the scans whose listing this host could go on with, oldest first.
 
-    Standard input is not among them: only the person who pipes it in can say what comes next.
+    Standard input is not among them: only the person who pipes it in can say what comes next. Nor
+    are streams, whose images come by themselves.
     """
     return list(connection.execute(_SCANS_TO_LIST, {"hostname": hostname}).scalars())
 
@@ -188,70 +178,6 @@ def lock_listing(connection: Connection, scan_id: int) -> bool:
 def unlock_listing(connection: Connection, scan_id: int) -> None:
     """Let another process list this scan."""
     connection.execute(_UNLOCK_LISTING, {"scan_id": scan_id})
-
-
-def record_batch(
-    connection: Connection, scan_id: int, position: int, images: Sequence[ListedImage]
-) -> int | None:
-    """Record listed images as one batch and move the source's cursor behind them.
-
-    Images the scan has already are passed over; a batch of none of its own is not kept.
-    Returns the number of images added, or None, with nothing written, where the scan is paused or
-    cancelled; who pauses or cancels it waits until this transaction ends.
-    """
-    batch_id = connection.execute(_ADD_BATCH, {"scan_id": scan_id}).scalar_one_or_none()
-    if batch_id is None:
-        return None
-    added = connection.execute(
-        _ADD_IMAGES,
-        {
-            "scan_id": scan_id,
-            "batch_id": batch_id,
-            "uris": [image.uri for image in images],
-            "sizes": [image.size_bytes for image in images],
-            "etags": [image.etag for image in images],
-            "times": [image.modified_at for image in images],
-        },
-    ).all()
-    reasons = {image.uri: image.unreadable for image in images if image.unreadable is not None}
-    unreadable = [
-        {
-            "image_id": row.image_id,
-            "scan_id": scan_id,
-            "code": FailureCode.INVALID_URI.value,
-            "message": storable(reasons[row.uri]),
-        }
-        for row in added
-        if row.uri in reasons
-    ]
-    if unreadable:
-        connection.execute(_ADD_UNREADABLE, unreadable)
-    if added:
-        state = BatchState.DONE if len(unreadable) == len(added) else BatchState.RECORDED
-        connection.execute(
-            _CLOSE_BATCH,
-            {
-                "batch_id": batch_id,
-                "image_count": len(added),
-                "failed_count": len(unreadable),
-                "state": state.value,
-            },
-        )
-    else:
-        connection.execute(_DROP_BATCH, {"batch_id": batch_id})
-    cursor = images[-1].cursor
-    connection.execute(_MOVE_CURSOR, {"scan_id": scan_id, "position": position, "cursor": cursor})
-    return len(added)
-
-
-def end_source(connection: Connection, scan_id: int, position: int) -> None:
-    """Record that a source is listed to its end."""
-    connection.execute(_END_SOURCE, {"scan_id": scan_id, "position": position})
-
-
-def end_listing(connection: Connection, scan_id: int) -> None:
-    """Record that every source of a scan is listed to its end."""
-    connection.execute(_END_LISTING, {"scan_id": scan_id})
 
 
 def take_recorded(
@@ -276,3 +202,11 @@ def take_recorded(
         BatchMessage(row.batch_id, row.scan_id, lane, tuple(images[row.batch_id]), row.attempt)
         for row in sorted(taken, key=lambda row: int(row.batch_id))
     ]
+
+
+def _archive(sources: Sequence[tuple[str, str | None]], selection: Selection) -> str | None:
+    """Return what audits of the same sources and choices share, None where they see by age."""
+    if not selection.forms_archive:
+        return None
+    said = json.dumps([sorted(sources, key=str), selection.as_json()])
+    return hashlib.sha256(said.encode()).hexdigest()

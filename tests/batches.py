@@ -1,10 +1,12 @@
 """Batches as a worker meets them: recorded, published, and read back when they are done."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
-from schema.ledger import ListedImage, add_scan, end_listing, record_batch, take_recorded
+from schema.ledger import ListedImage, add_scan, take_recorded
+from schema.listing import Page, Part, end_listing, end_part, record_page
 from schema.message import BatchMessage
 from schema.registry import policy_id
 from schema.reports import results
@@ -12,15 +14,33 @@ from schema.uris import from_path
 from schema.words import Lane
 
 
+def record_batch(
+    connection: Connection, scan_id: int, position: int, images: Sequence[ListedImage]
+) -> int | None:
+    """Record images as one batch; return how many were added, None where the scan is halted."""
+    page = Page(images, images[-1].cursor)
+    recorded = record_page(connection, scan_id, Part(position, 0, "test"), page, len(images))
+    return None if recorded is None else recorded.added
+
+
+def end_source(connection: Connection, scan_id: int, position: int) -> None:
+    """Record that a source of one part is listed to its end."""
+    end_part(connection, scan_id, Part(position, 0, "test"))
+
+
 def publish_scan(
-    engine: Engine, uris: list[str], models: tuple[str, ...] = ("vit-tiny-cifake",), size: int = 256
+    engine: Engine,
+    uris: list[str],
+    models: tuple[str, ...] = ("vit-tiny-cifake",),
+    size: int = 256,
+    lane: Lane = Lane.BULK,
 ) -> list[BatchMessage]:
     """Record a listed scan of these URIs and return its messages, marked as published."""
     with engine.begin() as connection:
         scan_id = add_scan(
             connection,
             name=None,
-            lane=Lane.BULK,
+            lane=lane,
             policy_id=policy_id(connection, "default", None),
             model_keys=models,
             sources=[("test", None)],
@@ -30,7 +50,7 @@ def publish_scan(
             record_batch(connection, scan_id, 0, listed)
         end_listing(connection, scan_id)
     with engine.begin() as connection:
-        return take_recorded(connection, Lane.BULK, 1_000)
+        return take_recorded(connection, lane, 1_000)
 
 
 def uris_of(folder: Path) -> list[str]:

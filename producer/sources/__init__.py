@@ -9,6 +9,7 @@ from pathlib import Path
 from stat import S_ISREG
 
 from producer.sources.folder import list_file, list_folder
+from producer.sources.inventory import check_inventory, is_inventory, list_inventory
 from producer.sources.manifest import (
     STDIN,
     list_manifest,
@@ -18,10 +19,12 @@ from producer.sources.manifest import (
 )
 from producer.sources.names import manifest_format, shown
 from producer.sources.s3 import list_prefix
+from producer.sources.versions import list_version, list_versions
 from producer.sources.web import list_url
 from schema.errors import SourceError
 from schema.failures import InvalidUri
 from schema.ledger import ListedImage
+from schema.selection import Selection
 from schema.settings import Settings
 from schema.uris import normalise, scheme_of, to_path, to_s3
 
@@ -44,7 +47,8 @@ def resolve_source(text: str) -> ResolvedSource:
     Folders, files and local manifests become absolute paths (links stay as written; a path
     that is not UTF-8 becomes a `file://` URI). An extension of .txt, .csv or .jsonl means a
     manifest, in S3 and behind a URL too; any other `s3://` URI is a prefix, any other URL one
-    image. `-` is standard input.
+    image; `s3://bucket;versionId=ID/key` is one version, and the `manifest.json` of an S3 Inventory
+    is what it lists. `-` is standard input.
 
     Raises:
         SourceError: it is none of these.
@@ -56,8 +60,14 @@ def resolve_source(text: str) -> ResolvedSource:
         raise SourceError(f"source {name!r} cannot be used: {error}") from error
 
 
-def check_source(source: str, settings: Settings) -> None:
-    """Refuse a source that cannot be listed, or in which there is nothing to list.
+def check_source(
+    source: str,
+    settings: Settings,
+    selection: Selection = Selection(),  # noqa: B008 - frozen
+) -> None:
+    """Refuse a source that cannot be listed, or in which there is nothing to list at all.
+
+    What a selection leaves of it may be nothing: an audit by age finds something another day.
 
     Raises:
         SourceError: the message says what is wrong and what to do.
@@ -67,18 +77,34 @@ def check_source(source: str, settings: Settings) -> None:
         return
     if scheme in _LOCAL:
         _check_local(_path(source))
+    elif is_inventory(source):
+        check_inventory(source, settings, versions=selection.versions)
     elif written_as is not None:
         _check_any(list_remote_head(source, written_as, settings), _names_nothing(source))
-    elif scheme == "s3":
+    elif is_prefix(source):
         _check_any(
-            list_prefix(source, None, settings),
+            list_images(source, None, settings, versions=selection.versions),
             f"{shown(source)} matches no image; check bucket and prefix (images end in "
             f"{_EXAMPLES}, or have no extension at all)",
         )
 
 
-def list_images(source: str, cursor: str | None, settings: Settings) -> Iterator[ListedImage]:
+def is_prefix(source: str) -> bool:
+    """Say whether a source is all the objects of a bucket below some text."""
+    return (
+        scheme_of(source) == "s3"
+        and manifest_format(source) is None
+        and not is_inventory(source)
+        and to_s3(source).version is None
+    )
+
+
+def list_images(
+    source: str, cursor: str | None, settings: Settings, *, versions: bool = False
+) -> Iterator[ListedImage]:
     """List a source lazily, from its start or behind the image that has this cursor.
+
+    With `versions`, every version of an object is an image, where the source knows of versions.
 
     Raises:
         SourceError: it cannot be read (on); what was listed before stands.
@@ -90,9 +116,12 @@ def list_images(source: str, cursor: str | None, settings: Settings) -> Iterator
         return _list_local(_path(source), cursor)
     if written_as is not None:
         return list_remote_manifest(source, written_as, cursor, settings)
-    if scheme == "s3":
-        return list_prefix(source, cursor, settings)
-    return list_url(source, cursor)
+    if is_inventory(source):
+        return list_inventory(source, cursor, settings, versions=versions)
+    if is_prefix(source):
+        listed = list_versions if versions else list_prefix
+        return listed(source, cursor, settings)
+    return list_version(source, cursor) if scheme == "s3" else list_url(source, cursor)
 
 
 def _resolved(text: str) -> ResolvedSource:
@@ -111,6 +140,8 @@ def _resolved(text: str) -> ResolvedSource:
         return _local(to_path(normalise(text)))
     if scheme == "s3":
         address = to_s3("s3://" + text.partition("://")[2])
+        if address.version is not None:
+            return ResolvedSource(normalise(text), None)
         return ResolvedSource(f"s3://{address.bucket}/{address.key}", None)
     return ResolvedSource(normalise(text), None)
 

@@ -1,9 +1,10 @@
 """S3 as a source: the objects under a prefix, page by page, and the bytes of a manifest."""
 
 import hashlib
-from collections.abc import Generator, Iterator
+import re
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, unquote
 
 import boto3.session
@@ -12,8 +13,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
-from producer.sources.names import extension_of, has_image_extension, shown
+from producer.sources.names import has_image_extension, may_be_image, shown
 from producer.sources.refusals import BrokenOff, explain_s3
+from producer.sources.s3_answers import Found, listing_session
 from schema.errors import SourceError
 from schema.failures import InvalidUri
 from schema.ledger import ListedImage
@@ -24,13 +26,20 @@ from schema.uris import S3Address, from_s3, to_s3
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef, ObjectTypeDef
 
 PAGE_KEYS = 1_000
 PIECE_BYTES = 1024 * 1024
 
+Bound = Callable[[], str | None]
+"""Says which key is the last to list, None for all; it may say otherwise the next time."""
 
-def list_prefix(source: str, cursor: str | None, settings: Settings) -> Iterator[ListedImage]:
+_PLAIN_KEY = re.compile(r"[A-Za-z0-9_.~-][A-Za-z0-9_.~/-]{0,1023}")
+"""Keys that a URI and a cursor hold as they are."""
+
+
+def list_prefix(
+    source: str, cursor: str | None, settings: Settings, until: Bound = lambda: None
+) -> Iterator[ListedImage]:
     """List the objects whose key starts with a prefix; a cursor is a key, percent-encoded.
 
     The prefix is plain text, as for `aws s3 ls`: `s3://bucket/photos/2024` takes
@@ -41,16 +50,133 @@ def list_prefix(source: str, cursor: str | None, settings: Settings) -> Iterator
     Raises:
         SourceError: the bucket is refused or cannot be listed; what was listed before stands.
     """
-    address = _admitted(source, settings)
-    after = unquote(cursor) if cursor else ""
-    if _is_whole_key(address.key, after):
-        return
-    for found in _objects(address, after, settings):
-        key = found["Key"]
-        if not key.endswith("/") and (has_image_extension(key) or not extension_of(key)):
-            yield _listed(address.bucket, found)
-        if _is_whole_key(address.key, key):
+    with opened_prefix(source, settings) as prefix:
+        for page in prefix.pages(cursor, until):
+            yield from page.images
+
+
+class KeyPage(NamedTuple):
+    """The images among some keys that follow each other, and the last of these keys."""
+
+    images: list[ListedImage]
+    last_key: str
+
+
+class Prefix:
+    """A prefix of a bucket that can be listed from any of its keys on, by many threads at once."""
+
+    def __init__(self, address: S3Address, client: "S3Client", settings: Settings) -> None:
+        self.start = address.key
+        self._address = address
+        self._client = client
+        self._settings = settings
+        self._uris = f"s3://{address.bucket}/"
+
+    def pages(self, cursor: str | None, until: Bound = lambda: None) -> Iterator[KeyPage]:
+        """List page by page from behind a cursor to the last key that `until` says at the time.
+
+        Each page is asked for by the last key, since continuation tokens do not last as long as a
+        listing may pause. That needs a server that lists in order, so the order is checked.
+
+        Raises:
+            SourceError: the bucket cannot be listed any further.
+        """
+        after, token = key_of(cursor) if cursor else "", ""
+        if self._is_whole_key(after):
             return
+        while True:
+            page = self._page(after, token)
+            found, before = page["Objects"], after
+            after = self._checked(found, after)
+            if (last := until()) is not None and after > last:
+                found = [one for one in found if one.key <= last]
+                page, after = {"IsTruncated": False}, found[-1].key if found else before
+            if found:
+                yield KeyPage(self._images(found), after)
+            if not page["IsTruncated"] or self._is_whole_key(after):
+                return
+            token = "" if found else page["NextContinuationToken"]
+
+    def has_key_after(self, key: str, last: str | None) -> bool:
+        """Say whether an object follows this key, and is not behind the last one."""
+        found = self._page(key, "", keys=1)["Objects"]
+        return bool(found) and (last is None or found[0].key <= last)
+
+    def _page(self, after: str, token: str, keys: int | None = None) -> dict[str, Any]:
+        behind = {"ContinuationToken": token} if token else {"StartAfter": after} if after else {}
+        where = f"s3://{self._address.bucket}/{self._address.key}"
+        with _explained(where, self._settings):
+            page: dict[str, Any] = self._client.list_objects_v2(  # type: ignore[assignment]
+                Bucket=self._address.bucket,
+                Prefix=self._address.key,
+                MaxKeys=keys or PAGE_KEYS,
+                **behind,  # type: ignore[arg-type]
+            )
+        if "IsTruncated" not in page:  # a web page like any other has no objects either
+            reason = ValueError("its answer is no listing")
+            raise explain_s3(reason, where, self._settings)
+        return page
+
+    def _checked(self, found: list[Found], after: str) -> str:
+        for one in found:
+            if one.key <= after:
+                where = shown(f"s3://{self._address.bucket}/{self._address.key}")
+                raise SourceError(
+                    f"{where} is not listed in the order of its keys, so a listing could not go "
+                    f"on where it stopped; list it into a manifest and scan that"
+                )
+            after = one.key
+        return after
+
+    def _images(self, found: list[Found]) -> list[ListedImage]:
+        """Return the images among objects; of those from a whole key on, that one alone."""
+        images = []
+        for one in found:
+            key = one.key
+            if may_be_image(key):
+                images.append(self._listed(one))
+            if self._is_whole_key(key):
+                break
+        return images
+
+    def _is_whole_key(self, key: str) -> bool:
+        return key == self.start and has_image_extension(key)
+
+    def _listed(self, one: Found) -> ListedImage:
+        key = one.key
+        if _PLAIN_KEY.fullmatch(key):
+            return ListedImage(self._uris + key, key, one.size_bytes, one.etag, one.modified_at)
+        cursor = cursor_of(key)
+        try:
+            uri = from_s3(self._address.bucket, key)
+        except InvalidUri as error:
+            digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+            reason = f"key {one_line(key, 120)}: {error}"
+            place = f"s3://{self._address.bucket}#key-{digest}"
+            return ListedImage(place, cursor, unreadable=reason)
+        return ListedImage(uri, cursor, one.size_bytes, one.etag, one.modified_at)
+
+
+@contextmanager
+def opened_prefix(source: str, settings: Settings) -> Iterator[Prefix]:
+    """Open what lists a prefix.
+
+    Raises:
+        SourceError: its bucket is refused.
+    """
+    address = _admitted(source, settings)
+    with closing(_open_client(settings, listing_session())) as client:
+        yield Prefix(address, client, settings)
+
+
+def cursor_of(key: str) -> str:
+    """Return the cursor that stands behind a key."""
+    return quote(key, errors="surrogateescape")
+
+
+def key_of(cursor: str) -> str:
+    """Return the key that a cursor stands behind."""
+    return unquote(cursor, errors="surrogateescape")
 
 
 def read_object(source: str, settings: Settings) -> Generator[bytes]:
@@ -79,79 +205,11 @@ def _admitted(source: str, settings: Settings) -> S3Address:
     return address
 
 
-def _objects(address: S3Address, after: str, settings: Settings) -> Iterator["ObjectTypeDef"]:
-    """Yield what is under a prefix, after a key.
-
-    Each page is asked for by the last key, since continuation tokens do not last as long as a
-    listing may pause. That needs a server that lists in order, so the order is checked.
-    """
-    where = f"s3://{address.bucket}/{address.key}"
-    with closing(_open_client(settings)) as client:
-        token = ""
-        while True:
-            with _explained(where, settings):
-                page = _page(client, address, after, token)
-            for found in page.get("Contents", []):
-                if found["Key"].encode() <= after.encode():
-                    raise SourceError(
-                        f"{shown(where)} is not listed in the order of its keys, so a listing "
-                        f"could not go on where it stopped; list it into a manifest and scan that"
-                    )
-                after = found["Key"]
-                yield found
-            if not _is_truncated(page, where, settings):
-                return
-            token = "" if page.get("Contents") else page["NextContinuationToken"]
-
-
-def _page(
-    client: "S3Client", address: S3Address, after: str, token: str
-) -> "ListObjectsV2OutputTypeDef":
-    if token:
-        return client.list_objects_v2(
-            Bucket=address.bucket, Prefix=address.key, MaxKeys=PAGE_KEYS, ContinuationToken=token
-        )
-    if after:
-        return client.list_objects_v2(
-            Bucket=address.bucket, Prefix=address.key, MaxKeys=PAGE_KEYS, StartAfter=after
-        )
-    return client.list_objects_v2(Bucket=address.bucket, Prefix=address.key, MaxKeys=PAGE_KEYS)
-
-
-def _is_truncated(page: "ListObjectsV2OutputTypeDef", where: str, settings: Settings) -> bool:
-    if "IsTruncated" not in page:  # a web page like any other has no objects either
-        raise explain_s3(ValueError("its answer is no listing"), where, settings)
-    return page["IsTruncated"]
-
-
-def _is_whole_key(prefix: str, key: str) -> bool:
-    return key == prefix and has_image_extension(prefix)
-
-
-def _listed(bucket: str, found: "ObjectTypeDef") -> ListedImage:
-    key = found["Key"]
-    cursor = quote(key)
-    try:
-        uri = from_s3(bucket, key)
-    except InvalidUri as error:
-        digest = hashlib.sha256(key.encode()).hexdigest()
-        reason = f"key {one_line(key, 120)}: {error}"
-        return ListedImage(f"s3://{bucket}#key-{digest}", cursor, unreadable=reason)
-    return ListedImage(
-        uri,
-        cursor,
-        size_bytes=found.get("Size"),
-        etag=found["ETag"].strip('"') if "ETag" in found else None,
-        modified_at=found.get("LastModified"),
-    )
-
-
-def _open_client(settings: Settings) -> "S3Client":
+def _open_client(settings: Settings, botocore_session: Any = None) -> "S3Client":
     options = s3_options(settings, attempts=settings.fetch_attempts)
     with _explained("s3://", settings):
-        return boto3.session.Session().client(
-            "s3", config=Config(**options.config), **options.client
-        )
+        session = boto3.session.Session(botocore_session=botocore_session)
+        return session.client("s3", config=Config(**options.config), **options.client)
 
 
 @contextmanager

@@ -1,0 +1,18 @@
+"""Contents: bytes that many images may hold."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The bytes of an image; dimensions are None where they were never decoded.
+
+    `sha256` has 32 bytes, `width` and `height` are pixels as shown (after EXIF orientation).
+    """
+
+    sha256: bytes
+    size_bytes: int
+    width: int | None = None
+    height: int | None = None
+    format: str | None = None
+    frame_count: int | None = None

@@ -1,0 +1,86 @@
+"""What a scan takes of its sources: by name, by size, by age, and whether old versions count."""
+
+import re
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime, timedelta
+from fnmatch import translate
+from typing import Any
+
+from schema.errors import SourceError
+
+_AGE = re.compile(r"(\d{1,6})([mhdw])")
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_SIZE = re.compile(r"(\d{1,15})([KMGT]?)(I?B)?", re.IGNORECASE)
+_SHIFTS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The choices of a scan; empty ones take everything.
+
+    `include` and `exclude` are shell patterns of whole URIs, where `*` also spans slashes: an image
+    is taken that matches any of the first, if there are some, and none of the second. `since` is a
+    date with or without a time (UTC), or an age as `7d`, counted from the moment the scan was asked
+    for. Images whose source tells no size or time pass what asks for them.
+    """
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    since: str | None = None
+    min_bytes: int | None = None
+    max_bytes: int | None = None
+    versions: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what was chosen, without what was not."""
+        return {name: value for name, value in asdict(self).items() if value}
+
+    @property
+    def forms_archive(self) -> bool:
+        """Whether two audits by it see the same of an archive that stays as it is."""
+        return self.since is None
+
+
+def selection_of(said: dict[str, Any]) -> Selection:
+    """Return the choices that JSON tells of."""
+    known = {field.name for field in fields(Selection)}
+    chosen = {name: value for name, value in said.items() if name in known}
+    for name in ("include", "exclude"):
+        chosen[name] = tuple(chosen.get(name, ()))
+    return Selection(**chosen)
+
+
+def moment_of(since: str, asked_at: datetime) -> datetime:
+    """Return the moment that a date or an age means.
+
+    Raises:
+        SourceError: it is neither.
+    """
+    if age := _AGE.fullmatch(since.strip().lower()):
+        return asked_at - timedelta(**{_UNITS[age[2]]: int(age[1])})
+    try:
+        said = datetime.fromisoformat(since.strip())
+    except ValueError as error:
+        raise SourceError(
+            f"{since!r} is neither a date, as 2026-01-31, nor an age, as 7d, 12h or 30m"
+        ) from error
+    return said if said.tzinfo else said.replace(tzinfo=UTC)
+
+
+def bytes_of(size: str) -> int:
+    """Return the bytes of a size as people write it, as 500, 20K or 5MB; a K is 1,024.
+
+    Raises:
+        SourceError: it is no size.
+    """
+    match = _SIZE.fullmatch(size.strip())
+    if match is None:
+        raise SourceError(f"{size!r} is no size; write bytes, or as 20K, 5M or 1G")
+    return int(match[1]) << _SHIFTS[match[2].upper()]
+
+
+def patterns_of(patterns: tuple[str, ...]) -> re.Pattern[str] | None:
+    """Return one expression for all the patterns, None where there are none."""
+    if not patterns:
+        return None
+    return re.compile("|".join(translate(pattern) for pattern in patterns))
