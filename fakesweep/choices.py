@@ -1,0 +1,121 @@
+"""Options that several commands share: what judges, and what is taken of the sources."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+from schema.catalogue import DEFAULT_MODEL, DEFAULT_POLICY
+from schema.selection import Selection, bytes_of
+from schema.settings import Settings
+from schema.words import SCAN_LANES, Lane
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_JUDGING = (
+    click.option(
+        "--model",
+        "models",
+        metavar="KEY|FOLDER",
+        multiple=True,
+        help="Model to judge by: a key, a Hub id or a folder. Repeat it to ask several.",
+    ),
+    click.option(
+        "--lane",
+        type=click.Choice([lane.value for lane in SCAN_LANES]),
+        default=Lane.BULK.value,
+        show_default=True,
+        help="live goes before bulk.",
+    ),
+    click.option(
+        "--policy",
+        metavar="NAME",
+        default=DEFAULT_POLICY,
+        show_default=True,
+        help="Cut points that turn scores into verdicts.",
+    ),
+)
+
+_SELECTION = (
+    click.option(
+        "--include",
+        metavar="PATTERN",
+        multiple=True,
+        help="Take only images whose URI matches, as '*.jpg'. Repeat it to take more.",
+    ),
+    click.option(
+        "--exclude",
+        metavar="PATTERN",
+        multiple=True,
+        help="Leave out images whose URI matches, as '*/thumbs/*'. Repeat it to leave out more.",
+    ),
+    click.option(
+        "--since",
+        metavar="DATE|AGE",
+        help="Take only images changed since a date, as 2026-01-31, or in an age, as 7d or 12h.",
+    ),
+    click.option(
+        "--min-size", metavar="SIZE", help="Take only images of so many bytes or more, as 20K."
+    ),
+    click.option(
+        "--max-size", metavar="SIZE", help="Take only images of so many bytes or fewer, as 5M."
+    ),
+    click.option(
+        "--versions",
+        is_flag=True,
+        help="Take every version of an object, not the newest alone.",
+    ),
+)
+
+
+def judging_options(command: Command) -> Command:
+    """Add `--model` (as `models`), `--lane` and `--policy`."""
+    return _with(_JUDGING, command)
+
+
+def selection_options(command: Command) -> Command:
+    """Add the options that `selection_from` takes."""
+    return _with(_SELECTION, command)
+
+
+def selection_from(
+    *,
+    include: tuple[str, ...] = (),
+    exclude: tuple[str, ...] = (),
+    since: str | None = None,
+    min_size: str | None = None,
+    max_size: str | None = None,
+    versions: bool = False,
+) -> Selection:
+    """Return what the options choose.
+
+    Raises:
+        SourceError: a size is none.
+    """
+    return Selection(
+        include=include,
+        exclude=exclude,
+        since=since,
+        min_bytes=None if min_size is None else bytes_of(min_size),
+        max_bytes=None if max_size is None else bytes_of(max_size),
+        versions=versions,
+    )
+
+
+def chosen_models(models: tuple[str, ...], settings: Settings) -> tuple[str, ...]:
+    """Return the models that were named, or those of the settings, or the one to try out with."""
+    if models or settings.models:
+        return models or settings.models
+    click.echo(
+        f"fakesweep: no --model given, so {DEFAULT_MODEL} judges: it is for trying the system "
+        f"out, not for judging pictures (outside CIFAKE it is at chance); "
+        f"`fakesweep models list` shows the detectors",
+        err=True,
+    )
+    return (DEFAULT_MODEL,)
+
+
+def _with(options: Sequence[Callable[[Command], Command]], command: Command) -> Command:
+    for option in reversed(options):
+        command = option(command)
+    return command

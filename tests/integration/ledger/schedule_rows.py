@@ -1,0 +1,70 @@
+"""Schedules for tests: a producer without a broker, rows, and due times."""
+
+from typing import Any
+
+from sqlalchemy import Engine
+
+from producer.publisher import Publisher
+from producer.scans import Producer, ScanRequest
+from producer.schedules import add_schedule
+from schema.catalogue import read_catalogue
+from schema.schedules import pause_schedule
+from schema.settings import Settings
+from schema.words import Lane
+from tests.integration.ledger.rows import run, tuples, value
+
+MODEL = "vit-tiny-cifake"
+RUNS = "SELECT due_at, outcome, scan_id, reason FROM schedule_runs ORDER BY due_at"
+
+
+def producer_on(engine: Engine) -> Producer:
+    """Return a producer that never speaks to its broker."""
+    settings = Settings(broker_url="redis://127.0.0.1:1/0")
+    return Producer(settings, read_catalogue(None), engine, Publisher(settings))
+
+
+def add(producer: Producer, name: str = "nightly", **changes: Any) -> int:
+    """Add a schedule, of a bucket that nobody looks at; return its row."""
+    wanted: dict[str, Any] = {
+        "sources": ("s3://photos/2026/",),
+        "models": (MODEL,),
+        "lane": Lane.BULK,
+        "policy": "default",
+        "is_audit": True,
+    }
+    times: dict[str, Any] = {"cron": "0 3 * * *", "timezone": "Europe/Berlin"}
+    looked_at = changes.pop("check_sources", False)
+    times |= {key: changes.pop(key) for key in list(changes) if key in times}
+    with producer.engine.begin() as connection:
+        add_schedule(
+            connection,
+            producer.settings,
+            producer.catalogue,
+            ScanRequest(name=name, **(wanted | changes)),
+            check_sources=looked_at,
+            **times,
+        )
+    return int(value(producer.engine, "SELECT max(schedule_id) FROM schedules"))
+
+
+def make_due(engine: Engine, ago: str = "0 seconds", name: str = "nightly") -> None:
+    run(
+        engine,
+        "UPDATE ledger.schedules SET next_at = now() - CAST(:ago AS interval) WHERE name = :name",
+        ago=ago,
+        name=name,
+    )
+
+
+def scans(engine: Engine) -> int:
+    return int(value(engine, "SELECT count(*) FROM ledger.scans"))
+
+
+def outcomes(engine: Engine, name: str = "nightly") -> list[str]:
+    query = "SELECT outcome FROM schedule_runs WHERE schedule = :name ORDER BY due_at"
+    return [outcome for (outcome,) in tuples(engine, query, name=name)]
+
+
+def steer_named(engine: Engine, name: str) -> bool:
+    with engine.begin() as connection:
+        return pause_schedule(connection, name)
