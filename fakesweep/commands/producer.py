@@ -1,10 +1,16 @@
 """`fakesweep producer`: run the producer's service until it is told to stop."""
 
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
 import click
 
 from fakesweep.signals import told_to_stop
 from fakesweep.stack import start_stack
-from producer.scans import open_producer
+from producer.events import listen, read_queue
+from producer.scans import Producer, open_producer
 from producer.service import serve
 from schema.catalogue import read_catalogue
 from schema.logs import set_up_logging
@@ -12,7 +18,15 @@ from schema.settings import read_settings
 
 
 @click.command()
-def producer() -> None:
+@click.option(
+    "--listen",
+    "queues",
+    metavar="sqs://QUEUE",
+    multiple=True,
+    help="Queue of SQS that S3's events come by: what they tell of is judged at once. "
+    "Repeat it to listen to several.",
+)
+def producer(queues: tuple[str, ...]) -> None:
     """Run the producer: it lists and queues.
 
     It goes on with every scan whose sources this machine can list, publishes recorded batches
@@ -21,7 +35,33 @@ def producer() -> None:
     settings = read_settings()
     set_up_logging(settings)
     catalogue = read_catalogue(settings.catalogue)
+    for queue in queues:
+        read_queue(queue, settings)
     if not settings.names_cluster:
         settings = start_stack(settings)
-    with open_producer(settings, catalogue) as opened, told_to_stop() as told:
+    with (
+        open_producer(settings, catalogue) as opened,
+        told_to_stop() as told,
+        _listening(opened, queues, told),
+    ):
         serve(opened, told)
+
+
+@contextmanager
+def _listening(producer: Producer, queues: Sequence[str], told: threading.Event) -> Iterator[None]:
+    """Listen to queues meanwhile; when one cannot be listened to any more, everything ends."""
+    with ThreadPoolExecutor(max(1, len(queues)), thread_name_prefix="listening") as threads:
+        listeners = [threads.submit(_listen, producer, queue, told) for queue in queues]
+        try:
+            yield
+        finally:
+            told.set()
+    for listener in listeners:
+        listener.result()
+
+
+def _listen(producer: Producer, queue: str, told: threading.Event) -> None:
+    try:
+        listen(producer, queue, told)
+    finally:
+        told.set()

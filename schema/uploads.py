@@ -1,0 +1,317 @@
+"""Statements about uploads: the streams they come in by, who handed them in, how they stand."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import Connection, text
+
+from schema.database import storable
+from schema.words import BatchState, Lane
+
+# A scan that fits is kept open until the transaction ends: who closes, pauses or cancels it waits.
+_OPEN_SCAN = text("""
+    SELECT s.scan_id, s.paused_at IS NOT NULL AS is_paused FROM ledger.scans s
+    WHERE s.stream = :stream AND s.lane = CAST(:lane AS ledger.lane)
+      AND s.stream_policy = :policy AND s.model_keys = :model_keys
+      AND s.listed_at IS NULL AND s.cancelled_at IS NULL
+      AND s.created_at >= date_trunc('day', now(), 'UTC')
+      AND s.policy_id = (
+          SELECT max(p.policy_id) FROM ledger.policies p WHERE p.name = s.stream_policy
+      )
+    FOR SHARE OF s
+""")
+
+_LOCK_STREAM = text("SELECT pg_advisory_xact_lock(hashtext('fakesweep stream'), hashtext(:stream))")
+
+_CLOSE_SCAN = text("""
+    UPDATE ledger.scans SET listed_at = now()
+    WHERE stream = :stream AND lane = CAST(:lane AS ledger.lane)
+      AND stream_policy = :policy AND model_keys = :model_keys
+      AND listed_at IS NULL AND cancelled_at IS NULL
+    RETURNING scan_id
+""")
+
+_CLOSE_PAST_DAYS = text("""
+    UPDATE ledger.scans SET listed_at = now()
+    WHERE stream IS NOT NULL AND listed_at IS NULL AND cancelled_at IS NULL
+      AND created_at < date_trunc('day', now(), 'UTC')
+    RETURNING scan_id
+""")
+
+_END_SOURCES = text("""
+    UPDATE ledger.scan_sources SET listed_at = now()
+    WHERE scan_id = ANY(:scan_ids) AND listed_at IS NULL
+""")
+
+_ADD_SCAN = text("""
+    INSERT INTO ledger.scans (name, lane, policy_id, model_keys, stream, stream_policy)
+    SELECT :stream || ' ' || to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD'),
+           CAST(:lane AS ledger.lane), max(policy_id), :model_keys, :stream, :policy
+    FROM ledger.policies WHERE name = :policy
+    RETURNING scan_id
+""")
+
+_ADD_SOURCE = text("""
+    INSERT INTO ledger.scan_sources (scan_id, position, source)
+    VALUES (:scan_id, 0, 'stream:' || :stream)
+""")
+
+# An aggregate, as the first row by `image_id` would tempt the planner into walking all images.
+_KNOWN = text("""
+    SELECT new.uri, new.occurrence, found.image_id
+    FROM unnest(CAST(:uris AS text[]), CAST(:occurrences AS text[])) AS new (uri, occurrence)
+    CROSS JOIN LATERAL (
+        SELECT min(i.image_id) AS image_id
+        FROM ledger.images i JOIN ledger.scans s USING (scan_id)
+        WHERE i.uri = new.uri AND i.occurrence = new.occurrence
+          AND s.stream = :stream AND s.lane = CAST(:lane AS ledger.lane)
+          AND s.stream_policy = :policy AND s.model_keys = :model_keys
+    ) AS found
+    WHERE found.image_id IS NOT NULL
+""")
+
+_ADD_BATCH = text("""
+    INSERT INTO ledger.batches (scan_id, lane, state, image_count)
+    VALUES (:scan_id, CAST(:lane AS ledger.lane), CAST(:state AS ledger.batch_state), :image_count)
+    RETURNING batch_id
+""")
+
+_ADD_IMAGES = text("""
+    INSERT INTO ledger.images
+        (scan_id, batch_id, uri, occurrence, size_bytes, etag, modified_at)
+    SELECT :scan_id, :batch_id, new.*
+    FROM unnest(CAST(:uris AS text[]), CAST(:occurrences AS text[]), CAST(:sizes AS bigint[]),
+                CAST(:etags AS text[]), CAST(:times AS timestamptz[]))
+        AS new (uri, occurrence, size_bytes, etag, modified_at)
+    ON CONFLICT (uri, scan_id, occurrence) DO NOTHING
+    RETURNING image_id, uri, occurrence
+""")
+
+_COUNT_BATCH = text("""
+    UPDATE ledger.batches SET image_count = :image_count WHERE batch_id = :batch_id
+""")
+
+_DROP_BATCH = text("DELETE FROM ledger.batches WHERE batch_id = :batch_id")
+
+_LOCK_KEYS = text("""
+    SELECT count(pg_advisory_xact_lock(hash)) FROM (
+        SELECT DISTINCT hashtextextended('fakesweep submission ' || key, 0) AS hash
+        FROM unnest(CAST(:keys AS text[])) AS asked (key) ORDER BY hash
+    ) AS sorted
+""")
+
+_SUBMISSIONS = text("""
+    SELECT key, digest, occurrence, scan_id, image_ids FROM ledger.submissions
+    WHERE key = ANY(CAST(:keys AS text[]))
+""")
+
+_ADD_SUBMISSION = text("""
+    INSERT INTO ledger.submissions (key, digest, occurrence, scan_id, image_ids)
+    VALUES (:key, :digest, :occurrence, :scan_id, :image_ids)
+""")
+
+_IMAGE = text("""
+    SELECT i.image_id, i.scan_id, i.uri, coalesce(o.status::text, 'pending') AS status,
+           o.failure_code::text AS failure_code, o.failure_message, o.finished_at
+    FROM ledger.images i LEFT JOIN ledger.outcomes o USING (image_id)
+    WHERE i.image_id = :image_id
+""")
+
+_VERDICTS = text("""
+    SELECT m.key AS model, v.p_fake, v.verdict::text AS verdict, v.kind::text AS kind
+    FROM ledger.verdicts v JOIN ledger.models m USING (model_id)
+    WHERE v.image_id = :image_id ORDER BY m.key, v.model_id
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """An image as it is handed in; unknown facts are None.
+
+    `occurrence` tells what lay at one URI at several times apart; where it is empty, each
+    submission is a time of its own.
+    """
+
+    uri: str
+    occurrence: str = ""
+    size_bytes: int | None = None
+    etag: str | None = None
+    modified_at: datetime | None = None
+
+
+class Stream(NamedTuple):
+    """A long-lived source of uploads, and what they are judged by."""
+
+    stream: str
+    lane: Lane
+    policy: str
+    model_keys: tuple[str, ...]
+
+
+class OpenScan(NamedTuple):
+    """The scan that a stream's uploads belong to now."""
+
+    scan_id: int
+    is_paused: bool
+
+
+class Sighting(NamedTuple):
+    """What lay at a URI at some time: one image of a stream."""
+
+    uri: str
+    occurrence: str
+
+
+class Submission(NamedTuple):
+    """What a key stands for: a digest of what was asked, and what was answered."""
+
+    key: str
+    digest: bytes
+    occurrence: str
+    scan_id: int
+    image_ids: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelAnswer:
+    """What one model made of an image."""
+
+    p_fake: float
+    verdict: str
+    kind: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageAnswer:
+    """How an image stands: `status` is pending, classified, reused or failed.
+
+    `verdicts` are by model key, those of models that have answered.
+    """
+
+    image_id: int
+    scan_id: int
+    uri: str
+    status: str
+    verdicts: Mapping[str, ModelAnswer]
+    failure_code: str | None
+    failure_message: str | None
+    finished_at: datetime | None
+
+
+def open_scan(connection: Connection, stream: Stream) -> OpenScan:
+    """Return the scan that a stream's uploads belong to now, held open until the transaction ends.
+
+    It is a new one where there is none, or that was opened on an earlier day (UTC, by the
+    database's clock) or judges by an earlier policy of the name; the earlier one is closed then.
+    """
+    found = _fitting(connection, stream)
+    while found is None:
+        connection.execute(_LOCK_STREAM, {"stream": stream.stream})
+        if _fitting(connection, stream) is None:
+            closed = connection.execute(_CLOSE_SCAN, _asked(stream)).scalars().all()
+            connection.execute(_END_SOURCES, {"scan_ids": closed})
+            scan_id = connection.execute(_ADD_SCAN, _asked(stream)).scalar_one()
+            connection.execute(_ADD_SOURCE, {"scan_id": scan_id, "stream": stream.stream})
+        found = _fitting(connection, stream)
+    return found
+
+
+def close_past_days(connection: Connection) -> list[int]:
+    """Close the scans that streams opened on earlier days, and return them."""
+    closed = list(connection.execute(_CLOSE_PAST_DAYS).scalars())
+    connection.execute(_END_SOURCES, {"scan_ids": closed})
+    return closed
+
+
+def known_images(
+    connection: Connection, stream: Stream, sightings: Sequence[Sighting]
+) -> dict[Sighting, int]:
+    """Return the images that a stream has already, whichever scan of it they belong to."""
+    if not sightings:
+        return {}
+    rows = connection.execute(_KNOWN, _asked(stream) | _columns(sightings))
+    return {Sighting(row.uri, row.occurrence): row.image_id for row in rows}
+
+
+def record_uploads(
+    connection: Connection, scan: OpenScan, lane: Lane, uploads: Sequence[Upload]
+) -> dict[Sighting, int]:
+    """Record uploads as one batch, each a sighting of its own, and return their images.
+
+    Those that the scan has already stay as they are. The batch is held while the scan is paused.
+    """
+    state = BatchState.HELD if scan.is_paused else BatchState.RECORDED
+    batch_id = connection.execute(
+        _ADD_BATCH,
+        {
+            "scan_id": scan.scan_id,
+            "lane": lane.value,
+            "state": state.value,
+            "image_count": len(uploads),
+        },
+    ).scalar_one()
+    wanted = [Sighting(upload.uri, upload.occurrence) for upload in uploads]
+    added = connection.execute(
+        _ADD_IMAGES,
+        {
+            "scan_id": scan.scan_id,
+            "batch_id": batch_id,
+            "sizes": [upload.size_bytes for upload in uploads],
+            "etags": [upload.etag and storable(upload.etag) for upload in uploads],
+            "times": [upload.modified_at for upload in uploads],
+        }
+        | _columns(wanted),
+    )
+    images = {Sighting(row.uri, row.occurrence): int(row.image_id) for row in added}
+    if not images:
+        connection.execute(_DROP_BATCH, {"batch_id": batch_id})
+    elif len(images) < len(uploads):
+        connection.execute(_COUNT_BATCH, {"batch_id": batch_id, "image_count": len(images)})
+    return images
+
+
+def lock_keys(connection: Connection, keys: Sequence[str]) -> dict[str, Submission]:
+    """Keep others from answering to these keys until the transaction ends, and return answers."""
+    if not keys:
+        return {}
+    connection.execute(_LOCK_KEYS, {"keys": keys})
+    rows = connection.execute(_SUBMISSIONS, {"keys": keys})
+    return {
+        row.key: Submission(row.key, bytes(row.digest), row.occurrence, row.scan_id, row.image_ids)
+        for row in rows
+    }
+
+
+def add_submission(connection: Connection, submission: Submission) -> None:
+    """Record what was answered to a key."""
+    connection.execute(_ADD_SUBMISSION, submission._asdict())
+
+
+def image_answer(connection: Connection, image_id: int) -> ImageAnswer | None:
+    """Return how an image stands, None where there is none."""
+    image = connection.execute(_IMAGE, {"image_id": image_id}).mappings().one_or_none()
+    if image is None:
+        return None
+    verdicts = {
+        row.model: ModelAnswer(row.p_fake, row.verdict, row.kind)
+        for row in connection.execute(_VERDICTS, {"image_id": image_id})
+    }
+    return ImageAnswer(verdicts=verdicts, **image)
+
+
+def _fitting(connection: Connection, stream: Stream) -> OpenScan | None:
+    row = connection.execute(_OPEN_SCAN, _asked(stream)).one_or_none()
+    return None if row is None else OpenScan(row.scan_id, row.is_paused)
+
+
+def _asked(stream: Stream) -> dict[str, object]:
+    return stream._asdict() | {"lane": stream.lane.value, "model_keys": list(stream.model_keys)}
+
+
+def _columns(sightings: Sequence[Sighting]) -> dict[str, list[str]]:
+    return {
+        "uris": [sighting.uri for sighting in sightings],
+        "occurrences": [sighting.occurrence for sighting in sightings],
+    }
