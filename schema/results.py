@@ -1,16 +1,15 @@
 """Statements of the answering side: find known scores, store what came of a batch."""
 
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
-import psycopg2.extensions
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import DBAPIError
 
 from schema.claims import Claim
+from schema.contents import Content
+from schema.copying import copy_rows
 from schema.database import storable
 from schema.failures import FailureCode
 from schema.words import ImageStatus, Kind, VerdictWord
@@ -72,19 +71,34 @@ _ADD_PREDICTIONS = text("""
     ON CONFLICT (content_id, model_id) DO NOTHING
 """)
 
+# The verdicts, and in the same breath a delivery to each webhook that asks for one.
 _ADD_VERDICTS = text("""
+    WITH given AS MATERIALIZED (
+        SELECT v.image_id, v.model_id, c.content_id, p.p_fake, said.verdict,
+               CASE WHEN said.verdict <> 'real' THEN p.kind END AS kind
+        FROM stage_verdicts v
+        JOIN ledger.contents c USING (sha256)
+        LEFT JOIN ledger.predictions p USING (content_id, model_id)
+        CROSS JOIN LATERAL (
+            SELECT CASE WHEN p.p_fake = v.p_fake THEN v.verdict
+                        ELSE judge(p.p_fake, :real_below, :fake_above) END AS verdict
+        ) AS said
+        ORDER BY v.image_id, v.model_id
+    ), told AS (
+        INSERT INTO ledger.webhook_deliveries
+            (webhook_id, image_id, model_id, scan_id, content_id, policy_id, p_fake, verdict, kind)
+        SELECT w.webhook_id, g.image_id, g.model_id, :scan_id, g.content_id, :policy_id, g.p_fake,
+               g.verdict, g.kind
+        FROM ledger.webhooks w JOIN given g ON g.verdict = ANY (w.verdicts)
+        WHERE w.removed_at IS NULL
+          AND (w.models IS NULL OR EXISTS (
+              SELECT FROM ledger.models m WHERE m.model_id = g.model_id AND m.key = ANY (w.models)))
+          AND (w.lanes IS NULL OR EXISTS (
+              SELECT FROM ledger.scans s WHERE s.scan_id = :scan_id AND s.lane = ANY (w.lanes)))
+    )
     INSERT INTO ledger.verdicts
         (image_id, model_id, scan_id, content_id, policy_id, p_fake, verdict, kind)
-    SELECT v.image_id, v.model_id, :scan_id, c.content_id, :policy_id, p.p_fake, said.verdict,
-           CASE WHEN said.verdict <> 'real' THEN p.kind END
-    FROM stage_verdicts v
-    JOIN ledger.contents c USING (sha256)
-    LEFT JOIN ledger.predictions p USING (content_id, model_id)
-    CROSS JOIN LATERAL (
-        SELECT CASE WHEN p.p_fake = v.p_fake THEN v.verdict
-                    ELSE judge(p.p_fake, :real_below, :fake_above) END AS verdict
-    ) AS said
-    ORDER BY v.image_id, v.model_id
+    SELECT image_id, model_id, :scan_id, content_id, :policy_id, p_fake, verdict, kind FROM given
 """)
 
 _ADD_OUTCOMES = text("""
@@ -102,21 +116,6 @@ class KnownScore:
 
     p_fake: float
     kind: Kind
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """The bytes of an image; dimensions are None where they were never decoded.
-
-    `sha256` has 32 bytes, `width` and `height` are pixels as shown (after EXIF orientation).
-    """
-
-    sha256: bytes
-    size_bytes: int
-    width: int | None = None
-    height: int | None = None
-    format: str | None = None
-    frame_count: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,8 +206,8 @@ def store_outcomes(
     if held is None:
         return False
     connection.exec_driver_sql(_CREATE_STAGES)
-    _copy(connection, "stage_images", (_image_row(outcome) for outcome in outcomes))
-    _copy(connection, "stage_verdicts", _verdict_rows(outcomes))
+    copy_rows(connection, "stage_images", (_image_row(outcome) for outcome in outcomes))
+    copy_rows(connection, "stage_verdicts", _verdict_rows(outcomes))
     judged_by = {
         "scan_id": claim.scan_id,
         "policy_id": claim.policy_id,
@@ -264,28 +263,6 @@ def _verdict_rows(outcomes: Iterable[Outcome]) -> Iterable[tuple[Any, ...]]:
                 one.kind.value,
                 one.verdict.value,
             )
-
-
-def _copy(connection: Connection, table: str, rows: Iterable[tuple[Any, ...]]) -> None:
-    lines = "".join("\t".join(map(_field, row)) + "\n" for row in rows)
-    driver = cast("psycopg2.extensions.connection", connection.connection.driver_connection)
-    statement = f"COPY {table} FROM STDIN"
-    try:
-        with driver.cursor() as cursor:
-            cursor.copy_expert(statement, io.BytesIO(lines.encode()))
-    except psycopg2.Error as error:  # SQLAlchemy sees nothing of it
-        raise DBAPIError.instance(statement, None, error, psycopg2.Error) from error
-
-
-def _field(value: object) -> str:
-    if value is None:
-        return "\\N"
-    written = str(value)
-    if written.isalnum():
-        return written
-    return (
-        written.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
-    )
 
 
 def _bytea(digest: bytes) -> str:

@@ -1,0 +1,280 @@
+"""`fakesweep webhook`: who is told of verdicts, whether it works, and what could not be told."""
+
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TextIO
+from uuid import uuid4
+
+import click
+
+from fakesweep.exits import Exit
+from fakesweep.output import write_json, write_table
+from fakesweep.quiet import log_troubles
+from fakesweep.reading import connected, reading
+from fakesweep.stack import start_stack
+from fakesweep.summary import moment
+from fakesweep.text import printable, program, shortened
+from producer.webhooks.bodies import example_body
+from producer.webhooks.pace import PACE
+from producer.webhooks.sending import Answer, check_url, open_receivers, send
+from producer.webhooks.signing import check_secret, new_secret
+from schema.catalogue import read_catalogue
+from schema.errors import WebhookError
+from schema.settings import Settings, read_settings
+from schema.webhooks import (
+    Webhook,
+    WebhookReport,
+    add_webhook,
+    dead_deliveries,
+    find_webhook,
+    list_webhooks,
+    pause_webhook,
+    remove_webhook,
+    resume_webhook,
+    retry_dead,
+    retry_delivery,
+)
+from schema.words import SCAN_LANES, Lane, VerdictWord
+
+TOLD_BY_ITSELF = (VerdictWord.FAKE, VerdictWord.UNCERTAIN)
+URI_WIDTH = 60
+
+COLUMNS = ("name", "state", "verdicts", "models", "lanes", "waiting", "dead", "delivered last",
+           "address")  # fmt: skip
+DEAD_COLUMNS = ("delivery", "webhook", "type", "verdict", "attempts", "why", "died", "image")
+
+in_json_option = click.option(
+    "--json", "in_json", is_flag=True, help="Print one JSON object instead of a page."
+)
+
+
+@click.group()
+def webhook() -> None:
+    """Have applications told of verdicts."""
+
+
+@webhook.command()
+@click.argument("name")
+@click.argument("url", metavar="URL")
+@click.option(
+    "--verdict",
+    "words",
+    type=click.Choice([word.value for word in VerdictWord]),
+    multiple=True,
+    help="Verdict to tell of; fake and uncertain by itself. Repeat it for several.",
+)
+@click.option(
+    "--model",
+    "models",
+    metavar="KEY",
+    multiple=True,
+    help="Only verdicts of this model. Repeat it for several.",
+)
+@click.option(
+    "--lane",
+    "lanes",
+    type=click.Choice([lane.value for lane in SCAN_LANES]),
+    multiple=True,
+    help="Only scans of this lane; both by itself.",
+)
+@click.option(
+    "--secret-file",
+    type=click.File(),
+    help="File with a secret of your own, whsec_…; - is standard input. One is made by itself.",
+)
+@in_json_option
+def add(
+    *,
+    name: str,
+    url: str,
+    words: tuple[str, ...],
+    models: tuple[str, ...],
+    lanes: tuple[str, ...],
+    secret_file: TextIO | None,
+    in_json: bool,
+) -> None:
+    """Have verdicts told to an address, each in a signed POST.
+
+    What is judged from now on is told. The secret that signs it is made here and printed this
+    once; its receiver needs it.
+    """
+    address = check_url(url)
+    secret = check_secret(secret_file.read()) if secret_file else new_secret()
+    chosen = tuple(dict.fromkeys(map(VerdictWord, words))) or TOLD_BY_ITSELF
+    settings = read_settings()
+    catalogue = read_catalogue(settings.catalogue)
+    keys = tuple(dict.fromkeys(catalogue.model(reference).key for reference in models))
+    database_url = settings.database_url or start_stack(settings).database_url or ""
+    with connected(database_url, "command") as connection:
+        add_webhook(
+            connection,
+            name=name,
+            url=address,
+            secret=secret,
+            verdicts=chosen,
+            models=keys,
+            lanes=tuple(dict.fromkeys(map(Lane, lanes))),
+        )
+        connection.commit()
+        [report] = [one for one in list_webhooks(connection) if one.name == name]
+    if in_json:
+        write_json(_as_json(report) | ({} if secret_file else {"secret": secret}))
+        return
+    if not secret_file:
+        click.echo(secret)
+    told = f"webhook {name} is told of {' and '.join(chosen)} at {_address(report)}"
+    kept = "" if secret_file else "; keep the secret, it is not shown again"
+    click.echo(f"{told}{kept}", err=True)
+    click.echo(f"try it: {program()} webhook test {name}", err=True)
+
+
+@webhook.command("list")
+@click.option("--json", "in_json", is_flag=True, help="Print one JSON object instead of a table.")
+def list_all(*, in_json: bool) -> None:
+    """List every webhook, and what waits to be told."""
+    with reading(read_settings()) as connection:
+        reports = list_webhooks(connection)
+    if in_json:
+        write_json({"webhooks": [_as_json(report) for report in reports]})
+        return
+    write_table(
+        COLUMNS,
+        (
+            (one.name, _state(one), " ".join(one.verdicts), " ".join(one.models) or "all",
+             " ".join(one.lanes) or "all", one.waiting, one.dead,
+             one.last_delivered_at and moment(one.last_delivered_at), _address(one))
+            for one in reports
+        ),
+    )  # fmt: skip
+    for one in reports:
+        if one.paused_because:
+            click.echo(
+                f"{one.name} is paused: {one.paused_because}; go on with it: "
+                f"{program()} webhook resume {one.name}"
+            )
+
+
+@webhook.command()
+@click.argument("name")
+def pause(name: str) -> None:
+    """Send nothing until it is resumed; what it asks for is kept for it."""
+    with reading(read_settings()) as connection:
+        is_new = pause_webhook(connection, name)
+        connection.commit()
+    click.echo(f"webhook {name} {'is' if is_new else 'was already'} paused")
+    click.echo(f"go on with it: {program()} webhook resume {name}")
+
+
+@webhook.command()
+@click.argument("name")
+def resume(name: str) -> None:
+    """Send again, what waits at once."""
+    with reading(read_settings()) as connection:
+        is_new = resume_webhook(connection, name)
+        connection.commit()
+    click.echo(f"webhook {name} {'goes on' if is_new else 'was not paused'}")
+
+
+@webhook.command()
+@click.argument("name")
+def remove(name: str) -> None:
+    """Tell it nothing more, not what waits either, and forget its secret."""
+    with reading(read_settings()) as connection:
+        remove_webhook(connection, name)
+        connection.commit()
+    click.echo(f"webhook {name} is removed")
+
+
+@webhook.command()
+@click.argument("name")
+@in_json_option
+def test(*, name: str, in_json: bool) -> Exit:
+    """Send a signed example now, from here, and say what came back.
+
+    Its type is webhook.test, so that no receiver takes it for a verdict.
+    """
+    settings = read_settings()
+    log_troubles(settings)
+    with reading(settings) as connection:
+        found = find_webhook(connection, name)
+    answer, seconds = _try(found, settings)
+    if in_json:
+        write_json(
+            {
+                "webhook": name,
+                "is_delivered": answer.is_delivered,
+                "status": answer.status,
+                "answer": answer.reason,
+                "seconds": round(seconds, 3),
+            }
+        )
+        return Exit.DONE if answer.is_delivered else Exit.FAILED
+    if not answer.is_delivered:
+        raise WebhookError(f"webhook {name} did not take the example: {answer.reason}")
+    click.echo(f"webhook {name} took the example: {answer.reason}, after {seconds:.2f} s")
+    return Exit.DONE
+
+
+@webhook.command()
+@click.option("--name", metavar="NAME", help="Only those of this webhook.")
+@click.option(
+    "--limit", type=click.IntRange(1), default=100, show_default=True, help="The newest so many."
+)
+@click.option("--json", "in_json", is_flag=True, help="Print one JSON object instead of a table.")
+def dead(*, name: str | None, limit: int, in_json: bool) -> None:
+    """List what could not be told and is given up, newest first."""
+    with reading(read_settings()) as connection:
+        found, count = dead_deliveries(connection, name, limit)
+    if in_json:
+        write_json({"count": count, "deliveries": [asdict(one) for one in found]})
+        return
+    write_table(
+        DEAD_COLUMNS,
+        (
+            (one.delivery_id, one.webhook, one.type, one.verdict, one.attempts, one.last_error,
+             moment(one.dead_at), one.uri and shortened(one.uri, URI_WIDTH))
+            for one in found
+        ),
+    )  # fmt: skip
+    if count > len(found):
+        click.echo(f"{count - len(found)} older ones are not shown")
+    if found:
+        click.echo(f"try again: {program()} webhook retry NAME|DELIVERY")
+
+
+@webhook.command()
+@click.argument("which", metavar="NAME|DELIVERY")
+def retry(which: str) -> None:
+    """Try again what is dead: all of a webhook, or one delivery."""
+    with reading(read_settings()) as connection:
+        if which.isdecimal():
+            retry_delivery(connection, int(which))
+            said = f"delivery {which} is due again"
+        else:
+            said = f"{retry_dead(connection, which)} deliveries are due again"
+        connection.commit()
+    click.echo(said)
+
+
+def _try(found: Webhook, settings: Settings) -> tuple[Answer, float]:
+    """Send an example; return what came of it, and how many seconds that took."""
+    body = example_body(found, datetime.now(UTC))
+    with open_receivers(settings, PACE.timeout_seconds, at_once=1) as pool:
+        begun = time.monotonic()
+        answer = send(pool, found.url, found.secret, f"msg_{uuid4().hex}", body)
+        return answer, time.monotonic() - begun
+
+
+def _state(report: WebhookReport) -> str:
+    return "paused" if report.paused_at else "active"
+
+
+def _as_json(report: WebhookReport) -> dict[str, object]:
+    return asdict(report) | {"state": _state(report), "url": _address(report)}
+
+
+def _address(report: WebhookReport) -> str:
+    """Return where it is told, without the query, which may be a secret."""
+    address, query, _ = report.url.partition("?")
+    return printable(address) + ("?…" if query else "")

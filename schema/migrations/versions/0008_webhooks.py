@@ -1,0 +1,33 @@
+"""Webhooks: who is told of verdicts, and what was delivered."""
+
+from importlib import resources
+
+from schema.migrations.statements import run, run_file
+
+revision = "0008"
+down_revision = "0007"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Add their tables and view; judging anew tells of what it changes."""
+    run_file("0008_webhooks.sql")
+
+
+def downgrade() -> None:
+    """Take all of it back; judging anew tells nobody."""
+    run(_first_rejudge())
+    run("""
+        SELECT ledger.forget_rights('0008');
+        DROP VIEW public.webhook_deliveries;
+        DROP TABLE ledger.webhook_deliveries, ledger.webhooks;
+    """)
+
+
+def _first_rejudge() -> str:
+    """Return the function as the first migration made it."""
+    versions = resources.files("schema.migrations.versions")
+    file = versions.joinpath("0001_ledger.sql").read_text("utf-8")
+    _, _, rest = file.partition("CREATE FUNCTION public.rejudge")
+    return "CREATE OR REPLACE FUNCTION public.rejudge" + rest.partition(";\n\n")[0]

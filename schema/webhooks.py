@@ -1,0 +1,284 @@
+"""Statements that steer webhooks: who is told of verdicts, and of which."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from schema.errors import WebhookError
+from schema.words import Lane, VerdictWord
+
+_NAME = re.compile(r"[a-z][a-z0-9_.-]{0,62}")
+
+_ADD = text("""
+    INSERT INTO ledger.webhooks (name, url, secret, verdicts, models, lanes)
+    VALUES (:name, :url, :secret, CAST(:verdicts AS ledger.verdict[]), CAST(:models AS text[]),
+            CAST(:lanes AS ledger.lane[]))
+    ON CONFLICT (name) WHERE removed_at IS NULL DO NOTHING
+    RETURNING webhook_id
+""")
+
+_FIND = text("""
+    SELECT webhook_id, name, url, secret, paused_at IS NOT NULL AS is_paused
+    FROM ledger.webhooks WHERE name = :name AND removed_at IS NULL FOR NO KEY UPDATE
+""")
+
+_LIST = text("""
+    SELECT w.name, w.url, w.verdicts::text[] AS verdicts, w.models, w.lanes::text[] AS lanes,
+           w.created_at, w.paused_at, w.paused_because, open.waiting, open.waiting_since, gone.dead,
+           (SELECT max(d.delivered_at) FROM ledger.webhook_deliveries d
+            WHERE d.webhook_id = w.webhook_id AND d.delivered_at IS NOT NULL) AS last_delivered_at
+    FROM ledger.webhooks w
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS waiting, min(d.created_at) AS waiting_since
+        FROM ledger.webhook_deliveries d
+        WHERE d.webhook_id = w.webhook_id AND d.delivered_at IS NULL AND d.dead_at IS NULL
+    ) AS open
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS dead FROM ledger.webhook_deliveries d
+        WHERE d.webhook_id = w.webhook_id AND d.dead_at IS NOT NULL
+    ) AS gone
+    WHERE w.removed_at IS NULL ORDER BY w.name
+""")
+
+_PAUSE = text("""
+    UPDATE ledger.webhooks SET paused_at = now(), paused_because = :because
+    WHERE webhook_id = :webhook_id AND paused_at IS NULL
+""")
+
+_RESUME = text("""
+    UPDATE ledger.webhooks SET paused_at = NULL, paused_because = NULL
+    WHERE webhook_id = :webhook_id
+""")
+
+_MAKE_DUE = text("""
+    UPDATE ledger.webhook_deliveries SET next_attempt_at = now()
+    WHERE webhook_id = :webhook_id AND delivered_at IS NULL AND dead_at IS NULL
+      AND next_attempt_at > now() AND lease IS NULL
+""")
+
+_REMOVE = text("""
+    UPDATE ledger.webhooks SET removed_at = now(), secret = '' WHERE webhook_id = :webhook_id
+""")
+
+_DEAD = text("""
+    SELECT d.delivery_id, v.webhook, v.type, v.verdict, v.model, v.scan_id, v.image_id, v.uri,
+           v.attempts, v.last_status, v.last_error, v.created_at, v.dead_at
+    FROM (
+        SELECT d.delivery_id
+        FROM ledger.webhook_deliveries d JOIN ledger.webhooks w USING (webhook_id)
+        WHERE d.dead_at IS NOT NULL AND w.removed_at IS NULL AND w.name = coalesce(:name, w.name)
+        ORDER BY d.delivery_id DESC LIMIT :at_most
+    ) AS d JOIN webhook_deliveries v USING (delivery_id)
+    ORDER BY d.delivery_id DESC
+""")
+
+_DEAD_COUNT = text("""
+    SELECT count(*) FROM ledger.webhook_deliveries d JOIN ledger.webhooks w USING (webhook_id)
+    WHERE d.dead_at IS NOT NULL AND w.removed_at IS NULL AND w.name = coalesce(:name, w.name)
+""")
+
+_REVIVE = """
+    UPDATE ledger.webhook_deliveries d
+    SET dead_at = NULL, attempts = 0, next_attempt_at = now(), lease = NULL
+    FROM ledger.webhooks w
+    WHERE w.webhook_id = d.webhook_id AND w.removed_at IS NULL AND d.dead_at IS NOT NULL AND
+"""
+_RETRY_ALL = text(_REVIVE + "w.webhook_id = :webhook_id")
+_RETRY_ONE = text(_REVIVE + "d.delivery_id = :delivery_id")
+
+_STATE = text("SELECT state FROM webhook_deliveries WHERE delivery_id = :delivery_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """Where to tell, and by which secret what is told is signed."""
+
+    webhook_id: int
+    name: str
+    url: str = field(repr=False)
+    secret: str = field(repr=False)
+    is_paused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookReport:
+    """A webhook as people are shown it, without its secret.
+
+    `models` and `lanes` are empty where it asks for all. `waiting` deliveries are not delivered
+    yet, the oldest of them `waiting_since`; `dead` ones are given up.
+    """
+
+    name: str
+    url: str
+    verdicts: tuple[str, ...]
+    models: tuple[str, ...]
+    lanes: tuple[str, ...]
+    created_at: datetime
+    paused_at: datetime | None
+    paused_because: str | None
+    waiting: int
+    waiting_since: datetime | None
+    dead: int
+    last_delivered_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadDelivery:
+    """What was given up, and what came of its last attempt."""
+
+    delivery_id: int
+    webhook: str
+    type: str
+    verdict: str
+    model: str | None
+    scan_id: int
+    image_id: int
+    uri: str | None
+    attempts: int
+    last_status: int | None
+    last_error: str | None
+    created_at: datetime
+    dead_at: datetime
+
+
+def add_webhook(
+    connection: Connection,
+    *,
+    name: str,
+    url: str,
+    secret: str,
+    verdicts: Sequence[VerdictWord],
+    models: Sequence[str] = (),
+    lanes: Sequence[Lane] = (),
+) -> int:
+    """Have verdicts told from now on; return the webhook's row. No models or lanes means all.
+
+    Raises:
+        WebhookError: the name is none, or another webhook has it.
+    """
+    if not _NAME.fullmatch(name):
+        raise WebhookError(
+            f"{name!r} cannot name a webhook; begin with a small letter, and use small letters, "
+            f"digits, and . _ - only, 63 at most"
+        )
+    new = {
+        "name": name,
+        "url": url,
+        "secret": secret,
+        "verdicts": [word.value for word in verdicts],
+        "models": list(models) or None,
+        "lanes": [lane.value for lane in lanes] or None,
+    }
+    webhook_id = connection.execute(_ADD, new).scalar_one_or_none()
+    if webhook_id is None:
+        raise WebhookError(
+            f"there is a webhook {name!r} already; `fakesweep webhook remove {name}` makes room "
+            f"for another, or give this one another name"
+        )
+    return int(webhook_id)
+
+
+def find_webhook(connection: Connection, name: str) -> Webhook:
+    """Return a webhook, held until the transaction ends.
+
+    Raises:
+        WebhookError: there is none of that name.
+    """
+    row = connection.execute(_FIND, {"name": name}).mappings().one_or_none()
+    if row is None:
+        raise WebhookError(
+            f"there is no webhook {name!r}; `fakesweep webhook list` shows those there are"
+        )
+    return Webhook(**row)
+
+
+def list_webhooks(connection: Connection) -> list[WebhookReport]:
+    """Return every webhook that was not removed, by name."""
+    return [_report(row) for row in connection.execute(_LIST).mappings()]
+
+
+def pause_webhook(connection: Connection, name: str) -> bool:
+    """Send nothing until it is resumed; return False where it was paused already.
+
+    What it asks for goes on being kept for it.
+
+    Raises:
+        WebhookError: there is none of that name.
+    """
+    webhook = find_webhook(connection, name)
+    asked = {"webhook_id": webhook.webhook_id, "because": None}
+    return connection.execute(_PAUSE, asked).rowcount == 1
+
+
+def resume_webhook(connection: Connection, name: str) -> bool:
+    """Send again, what waits at once; return False where it was not paused.
+
+    Raises:
+        WebhookError: there is none of that name.
+    """
+    webhook = find_webhook(connection, name)
+    if not webhook.is_paused:
+        return False
+    connection.execute(_RESUME, {"webhook_id": webhook.webhook_id})
+    connection.execute(_MAKE_DUE, {"webhook_id": webhook.webhook_id})
+    return True
+
+
+def remove_webhook(connection: Connection, name: str) -> None:
+    """Tell it nothing more, not what waits either, and forget its secret.
+
+    Raises:
+        WebhookError: there is none of that name.
+    """
+    webhook = find_webhook(connection, name)
+    connection.execute(_REMOVE, {"webhook_id": webhook.webhook_id})
+
+
+def dead_deliveries(
+    connection: Connection, name: str | None, at_most: int
+) -> tuple[list[DeadDelivery], int]:
+    """Return the newest deliveries that were given up, and how many there are.
+
+    Raises:
+        WebhookError: there is no webhook of that name.
+    """
+    if name is not None:
+        find_webhook(connection, name)
+    rows = connection.execute(_DEAD, {"name": name, "at_most": at_most}).mappings()
+    found = [DeadDelivery(**row) for row in rows]
+    return found, int(connection.execute(_DEAD_COUNT, {"name": name}).scalar_one())
+
+
+def retry_dead(connection: Connection, name: str) -> int:
+    """Make every dead delivery of a webhook due again, as if never tried; return how many.
+
+    Raises:
+        WebhookError: there is none of that name.
+    """
+    webhook = find_webhook(connection, name)
+    return connection.execute(_RETRY_ALL, {"webhook_id": webhook.webhook_id}).rowcount
+
+
+def retry_delivery(connection: Connection, delivery_id: int) -> None:
+    """Make one dead delivery due again, as if never tried.
+
+    Raises:
+        WebhookError: there is none, or it is not dead.
+    """
+    if connection.execute(_RETRY_ONE, {"delivery_id": delivery_id}).rowcount:
+        return
+    state = connection.execute(_STATE, {"delivery_id": delivery_id}).scalar_one_or_none()
+    if state is None:
+        raise WebhookError(
+            f"there is no delivery {delivery_id}; `fakesweep webhook dead` lists those that died"
+        )
+    raise WebhookError(f"delivery {delivery_id} is not dead but {state}; there is nothing to retry")
+
+
+def _report(row: Any) -> WebhookReport:
+    lists = {name: tuple(row[name] or ()) for name in ("verdicts", "models", "lanes")}
+    return WebhookReport(**{**row, **lists})

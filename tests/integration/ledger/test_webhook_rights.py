@@ -1,0 +1,111 @@
+"""What each role may do to webhooks and deliveries, and what it may see of them."""
+
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import Engine, make_url
+from sqlalchemy.exc import DBAPIError
+
+from schema import webhooks
+from schema.database import open_engine
+from schema.deliveries import Delivery, forget_delivered, pause_gone
+from schema.registry import rejudge
+from schema.words import Lane
+from tests.integration.ledger.deliveries import add, fail, take_all
+from tests.integration.ledger.rows import (
+    ask,
+    claimed,
+    content_of,
+    judged,
+    record,
+    run,
+    store,
+    take_one,
+    tuples,
+)
+
+
+@pytest.fixture
+def users(engine: Engine, database_url: str) -> Iterator[dict[str, Engine]]:
+    """Users of each role, by the role's last word."""
+    words = ("analyst", "worker", "producer")
+    with engine.begin() as connection:
+        for word in words:
+            connection.exec_driver_sql(f"DROP USER IF EXISTS told_{word}")
+            connection.exec_driver_sql(f"CREATE USER told_{word} IN ROLE fakesweep_{word}")
+    found = {
+        word: open_engine(
+            make_url(database_url).set(username=f"told_{word}").render_as_string(False), "tests"
+        )
+        for word in words
+    }
+    yield found
+    for one in found.values():
+        one.dispose()
+    with engine.begin() as connection:
+        for word in words:
+            connection.exec_driver_sql(f"DROP USER told_{word}")
+
+
+def test_each_side_does_its_part_by_the_rights_of_its_role(
+    engine: Engine, users: dict[str, Engine], model: int
+) -> None:
+    producer, worker = users["producer"], users["worker"]
+    add(producer, models=["tiny"], lanes=[Lane.BULK])
+    record(engine, ask(engine), ["s3://photos/a"])
+    message = take_one(engine)
+    held = claimed(worker, message.batch_id)
+    assert store(worker, held, [judged(held, message.images[0], content_of(1), {model: 0.9})])
+    [taken] = take_all(producer)
+    fail(producer, taken, None)
+    with producer.begin() as connection:
+        assert webhooks.dead_deliveries(connection, None, 5)[1] == 1
+        webhooks.retry_delivery(connection, taken.delivery_id)
+        assert webhooks.pause_webhook(connection, "moderation")
+        assert webhooks.resume_webhook(connection, "moderation")
+        pause_gone(connection, [taken.webhook_id])
+        assert rejudge(connection, message.scan_id, "card") == 0
+        run(engine, "SELECT set_policy('mild', 0.95, 0.99)")
+        assert rejudge(connection, message.scan_id, "mild") == 1
+        assert len(webhooks.list_webhooks(connection)) == 1
+        webhooks.remove_webhook(connection, "moderation")
+        assert forget_delivered(connection, 30) == 2
+
+
+@pytest.mark.parametrize(
+    ("role", "statement"),
+    [
+        ("worker", "SELECT secret FROM ledger.webhooks"),
+        ("worker", "SELECT url FROM ledger.webhooks"),
+        ("worker", "SELECT * FROM ledger.webhooks"),
+        ("worker", "UPDATE ledger.webhooks SET verdicts = '{}'"),
+        ("worker", "INSERT INTO ledger.webhooks (name, url, secret) VALUES ('a', 'a', 'a')"),
+        ("worker", "DELETE FROM ledger.webhooks"),
+        ("worker", "SELECT * FROM ledger.webhook_deliveries"),
+        ("worker", "SELECT * FROM public.webhook_deliveries"),
+        ("worker", "UPDATE ledger.webhook_deliveries SET delivered_at = now()"),
+        ("worker", "DELETE FROM ledger.webhook_deliveries"),
+        ("worker", "INSERT INTO ledger.webhook_deliveries (delivered_at) VALUES (now())"),
+        ("analyst", "SELECT name FROM ledger.webhooks"),
+        ("analyst", "SELECT delivery_id FROM ledger.webhook_deliveries"),
+        ("analyst", "UPDATE ledger.webhook_deliveries SET attempts = 0"),
+        ("producer", "DELETE FROM ledger.webhooks"),
+        ("producer", "UPDATE ledger.webhooks SET url = 'http://elsewhere'"),
+        ("producer", "UPDATE ledger.webhook_deliveries SET verdict = 'real'"),
+    ],
+)
+def test_what_a_role_may_not_do_to_webhooks_is_refused(
+    users: dict[str, Engine], role: str, statement: str
+) -> None:
+    with users[role].connect() as connection, pytest.raises(DBAPIError) as refused:
+        connection.exec_driver_sql(statement)
+    assert getattr(refused.value.orig, "pgcode", None) == "42501"
+
+
+def test_an_analyst_sees_what_was_told_and_neither_where_nor_by_which_secret(
+    users: dict[str, Engine], due: Delivery
+) -> None:
+    [row] = tuples(users["analyst"], "SELECT * FROM webhook_deliveries")
+    assert f"msg_{due.message_id.hex}" in row
+    assert "hush" not in str(row)
+    assert "example.org" not in str(row)

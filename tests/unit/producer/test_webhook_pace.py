@@ -1,0 +1,45 @@
+"""When a delivery is tried again, and how long a receiver is spared."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from producer.webhooks.pace import HOUR_SECONDS, PACE
+
+
+def test_attempts_go_on_for_two_days_and_end() -> None:
+    assert 48 * HOUR_SECONDS <= sum(PACE.pauses_seconds) <= 52 * HOUR_SECONDS
+    assert list(PACE.pauses_seconds) == sorted(PACE.pauses_seconds)
+    last = len(PACE.pauses_seconds)
+    assert PACE.pause_seconds(last, None) is not None
+    assert PACE.pause_seconds(last + 1, None) is None
+    assert PACE.pause_seconds(last + 1, 60.0) is None
+
+
+@given(st.integers(1, len(PACE.pauses_seconds)), st.floats(0, 1e9) | st.none())
+def test_a_pause_is_what_is_longer_up_to_a_day_and_a_fifth(
+    attempts: int, asked: float | None
+) -> None:
+    pause = PACE.pause_seconds(attempts, asked)
+    least = max(PACE.pauses_seconds[attempts - 1], min(asked or 0.0, 24 * HOUR_SECONDS))
+    assert pause is not None
+    assert least <= pause <= 1.2 * least
+
+
+def test_pauses_after_the_same_failure_differ() -> None:
+    assert len({PACE.pause_seconds(1, None) for _ in range(20)}) > 1
+
+
+@pytest.mark.parametrize(
+    ("failures", "asked", "rest"),
+    [(1, None, 1), (2, None, 2), (5, None, 16), (100, None, 60), (1, 30.0, 30), (1, 86_400.0, 60)],
+)
+def test_a_receiver_rests_longer_each_time_up_to_a_minute(
+    failures: int, asked: float | None, rest: float
+) -> None:
+    assert PACE.rest_seconds(failures, asked) == rest
+
+
+def test_a_lease_outlasts_an_attempt() -> None:
+    # To send, to be answered, and to read the rest of the answer.
+    assert PACE.lease_seconds > 3 * PACE.timeout_seconds
