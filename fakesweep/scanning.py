@@ -11,10 +11,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from fakesweep.processes import Worker, running_worker
 from fakesweep.progress import shown_progress
 from fakesweep.signals import told_to_stop
+from producer.outputs import finish_output
 from producer.scans import Producer
 from producer.service import serve
 from schema.database import may_pass
-from schema.errors import FakesweepError, ScanError
+from schema.errors import FakesweepError, OutputError, ScanError
 from schema.registry import LIVE_SECONDS, workers_seen
 from schema.reports import Progress, progress
 from schema.words import ScanState
@@ -65,12 +66,13 @@ class Service:
 def brought_to_end(
     producer: Producer, scan_id: int, *, with_worker: bool
 ) -> Iterator[Progress | None]:
-    """List, publish and wait; yield how the scan stands, None while the database does not answer.
+    """List, publish and wait; yield how the scan stands, None where that cannot be told.
 
-    That is finished, unless a signal came first, or somebody paused or cancelled it. A worker
-    brought along leaves while the context lasts, and has left at its end.
+    That is finished, its output written, unless a signal came first, or somebody paused or
+    cancelled it. A worker brought along leaves while the context lasts, and has left at its end.
 
     Raises:
+        OutputError: the scan is finished, and its output cannot be written.
         ScanError: the scan cannot go on; the message says why, and that it can be resumed.
     """
     with ExitStack() as resources:
@@ -78,12 +80,18 @@ def brought_to_end(
         try:
             worker = _bring_worker(resources, producer, scan_id) if with_worker else None
             last = _wait_for_end(producer, scan_id, worker, told)
+            if worker is not None:
+                worker.tell()
+            if last is not None and ScanState(last.state).is_last:
+                is_complete = finish_output(producer, scan_id, told)
+                if last.state == ScanState.FINISHED and not is_complete:
+                    last = None
+        except OutputError:
+            raise
         except FakesweepError as error:
             raise ScanError(
                 f"scan {scan_id} stopped: {error}; `fakesweep resume {scan_id}` goes on with it"
             ) from error
-        if worker is not None:
-            worker.tell()
         yield last
 
 

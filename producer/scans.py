@@ -1,31 +1,55 @@
 """Asking for a scan: what the producer holds open, and how a request becomes a row."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
+from producer.output_places import check_destination, resolve_destination
 from producer.publisher import Publisher
-from producer.sources import check_source, resolve_source
+from producer.repeats import asked_before
+from producer.selecting import check_selection
+from producer.sources import ResolvedSource, check_source, resolve_source
 from schema.catalogue import Catalogue
 from schema.database import check_migration, explained, open_engine
 from schema.ledger import add_scan as record_scan
+from schema.outputs import add_output
 from schema.registry import policy_id
+from schema.repeats import set_token
+from schema.selection import Selection
 from schema.settings import Settings
 from schema.words import Lane
 
 
 @dataclass(frozen=True, slots=True)
 class ScanRequest:
-    """What a person asks for; sources and models as they were written."""
+    """What a person asks for; sources and models as they were written.
+
+    An audit passes over what stands as it was last judged. `output` is a folder or
+    s3://bucket/prefix that the results are written to while the scan runs; asking again with the
+    same `token` finds the scan there is.
+    """
 
     sources: tuple[str, ...]
     models: tuple[str, ...]
     lane: Lane
     policy: str
     name: str | None = None
+    is_audit: bool = False
+    selection: Selection = field(default_factory=Selection)
+    output: str | None = None
+    token: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The scan that a request came to; it is not new where its token found one."""
+
+    scan_id: int
+    is_new: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +72,7 @@ def open_producer(settings: Settings, catalogue: Catalogue) -> Iterator[Producer
         BrokerError: the broker does not answer.
     """
     database_url = settings.database_url or ""
-    engine = open_engine(database_url, "producer", pool_size=6)
+    engine = open_engine(database_url, "producer", pool_size=16)
     try:
         with explained(database_url), engine.connect() as connection:
             check_migration(connection)
@@ -65,19 +89,118 @@ def add_scan(producer: Producer, request: ScanRequest) -> int:
     Raises:
         CatalogueError: a model or the policy is not known.
         SourceError: a source cannot be listed, or holds nothing.
+        OutputError: the output is not empty, or cannot be written.
+        ScanError: the token belongs to another request.
     """
-    entries = [producer.catalogue.model(reference) for reference in request.models]
-    sources = [resolve_source(text) for text in request.sources]
-    for source in sources:
-        check_source(source.source, producer.settings)
+    return ask_for_scan(producer, request).scan_id
+
+
+def ask_for_scan(producer: Producer, request: ScanRequest) -> Asked:
+    """Do as `add_scan` does, and tell whether the scan is new.
+
+    A token that is known is looked at first: what was there when the scan was asked for need not be
+    there any more.
+
+    Raises:
+        FakesweepError: as `add_scan` says.
+    """
+    sources = _resolved(request)
     with producer.engine.begin() as connection:
-        return record_scan(
-            connection,
-            name=request.name,
-            lane=request.lane,
-            policy_id=policy_id(
-                connection, request.policy, producer.catalogue.policies.get(request.policy)
-            ),
-            model_keys=list(dict.fromkeys(entry.key for entry in entries)),
-            sources=[(source.source, source.hostname) for source in sources],
-        )
+        scan_id = _scan_of_token(connection, producer, request, sources)
+        if scan_id is not None:
+            return Asked(scan_id, is_new=False)
+        for source in sources:
+            check_source(source.source, producer.settings, request.selection)
+        if request.output is not None:
+            check_destination(resolve_destination(request.output), producer.settings)
+        return Asked(_record(connection, producer, request, sources), is_new=True)
+
+
+def record_request(
+    connection: Connection,
+    producer: Producer,
+    request: ScanRequest,
+    resolved: Sequence[ResolvedSource] | None = None,
+) -> int:
+    """Record what a request asks for, in the caller's transaction; no source is looked at.
+
+    Nor is the output. `resolved` are its sources as they were resolved earlier, perhaps on another
+    machine. With a token that was used before it returns the scan there is.
+
+    Raises:
+        CatalogueError: a model or the policy is not known.
+        SourceError: a source is none, or the selection makes no sense.
+        OutputError: the output is none, or another scan's.
+        ScanError: the token belongs to another request.
+    """
+    sources = resolved or _resolved(request)
+    scan_id = _scan_of_token(connection, producer, request, sources)
+    if scan_id is None:
+        scan_id = _record(connection, producer, request, sources)
+    return scan_id
+
+
+def _record(
+    connection: Connection,
+    producer: Producer,
+    request: ScanRequest,
+    sources: Sequence[ResolvedSource],
+) -> int:
+    check_selection(request.selection)
+    scan_id = record_scan(
+        connection,
+        name=request.name,
+        lane=request.lane,
+        policy_id=policy_id(
+            connection, request.policy, producer.catalogue.policies.get(request.policy)
+        ),
+        model_keys=_model_keys(producer, request),
+        sources=[(source.source, source.hostname) for source in sources],
+        is_audit=request.is_audit,
+        selection=request.selection,
+    )
+    if request.output is not None:
+        destination = resolve_destination(request.output)
+        add_output(connection, scan_id, destination.place, destination.hostname)
+    if request.token is not None:
+        set_token(connection, scan_id, request.token, _asked(producer, request, sources))
+    return scan_id
+
+
+def _scan_of_token(
+    connection: Connection,
+    producer: Producer,
+    request: ScanRequest,
+    sources: Sequence[ResolvedSource],
+) -> int | None:
+    if request.token is None:
+        return None
+    return asked_before(connection, request.token, _asked(producer, request, sources))
+
+
+def _asked(
+    producer: Producer, request: ScanRequest, sources: Sequence[ResolvedSource]
+) -> dict[str, Any]:
+    """Return what makes two requests the same one, as JSON knows it; a name does not count."""
+    output = None if request.output is None else resolve_destination(request.output)
+    return {
+        "sources": [[source.source, source.hostname] for source in sources],
+        "models": _model_keys(producer, request),
+        "policy": request.policy,
+        "lane": request.lane.value,
+        "is_audit": request.is_audit,
+        "selection": {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in request.selection.as_json().items()
+        },
+        "output": output and [output.place, output.hostname],
+    }
+
+
+def _resolved(request: ScanRequest) -> list[ResolvedSource]:
+    return [resolve_source(text) for text in request.sources]
+
+
+def _model_keys(producer: Producer, request: ScanRequest) -> list[str]:
+    entries = [producer.catalogue.model(reference) for reference in request.models]
+    return list(dict.fromkeys(entry.key for entry in entries))

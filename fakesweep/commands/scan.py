@@ -1,9 +1,16 @@
 """`fakesweep scan`: ask for a scan and bring it to its end, or hand it to the cluster."""
 
 import sys
+from typing import Any
 
 import click
 
+from fakesweep.choices import (
+    chosen_models,
+    judging_options,
+    selection_from,
+    selection_options,
+)
 from fakesweep.ending import conclude, hint_at_resume, leave_to_others
 from fakesweep.exits import Exit
 from fakesweep.extras import require_worker_extra
@@ -11,36 +18,30 @@ from fakesweep.quiet import log_troubles
 from fakesweep.reading import connected
 from fakesweep.signals import told_to_stop
 from fakesweep.stack import start_stack
-from producer.feeder import list_scan
-from producer.scans import Producer, ScanRequest, add_scan, open_producer
-from schema.catalogue import DEFAULT_MODEL, DEFAULT_POLICY, read_catalogue
+from producer.listing import list_scan
+from producer.scans import Producer, ScanRequest, ask_for_scan, open_producer
+from schema.catalogue import read_catalogue
 from schema.ledger import sources_left
-from schema.settings import Settings, read_settings
-from schema.words import SCAN_LANES, Lane
+from schema.settings import read_settings
+from schema.words import Lane
 
 
 @click.command()
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
+@judging_options
+@selection_options
 @click.option(
-    "--model",
-    "models",
-    metavar="KEY|FOLDER",
-    multiple=True,
-    help="Model to judge by: a key, a Hub id or a folder. Repeat it to ask several.",
+    "--audit", "is_audit", is_flag=True, help="Pass over what stands as it was last judged."
 )
 @click.option(
-    "--lane",
-    type=click.Choice([lane.value for lane in SCAN_LANES]),
-    default=Lane.BULK.value,
-    show_default=True,
-    help="live goes before bulk.",
+    "--output",
+    metavar="FOLDER|S3-PREFIX",
+    help="Write the results there, as JSON Lines, while the scan runs.",
 )
 @click.option(
-    "--policy",
-    metavar="NAME",
-    default=DEFAULT_POLICY,
-    show_default=True,
-    help="Cut points that turn scores into verdicts.",
+    "--token",
+    metavar="TEXT",
+    help="Asked again with the same token, the command finds the scan there is.",
 )
 @click.option("--name", metavar="TEXT", help="A name to know the scan by.")
 @click.option("--detach", is_flag=True, help="Record the scan and leave; do not wait for its end.")
@@ -54,22 +55,37 @@ def scan(
     models: tuple[str, ...],
     lane: str,
     policy: str,
+    is_audit: bool,
+    output: str | None,
+    token: str | None,
     name: str | None,
     detach: bool,
     in_json: bool,
     fail_on_failures: bool,
+    **selection: Any,
 ) -> Exit:
     """Sweep images for AI-generated and deepfake ones.
 
     SOURCE is a folder (with all below it), a file, s3://bucket/prefix, a manifest (.txt, .csv
-    with a uri column, .jsonl with uri or source-ref), or - for URIs on standard input.
+    with a uri column, .jsonl with uri or source-ref), the manifest.json of an S3 Inventory, or -
+    for URIs on standard input.
 
     Without FAKESWEEP_DATABASE_URL and FAKESWEEP_BROKER_URL the local stack does the work, with a
     worker for as long as the scan runs.
     """
     settings = read_settings()
     log_troubles(settings)
-    request = ScanRequest(sources, _chosen(models, settings), Lane(lane), policy, name)
+    request = ScanRequest(
+        sources,
+        chosen_models(models, settings),
+        Lane(lane),
+        policy,
+        name,
+        is_audit=is_audit,
+        selection=selection_from(**selection),
+        output=output,
+        token=token,
+    )
     with_worker = not settings.names_cluster
     catalogue = read_catalogue(settings.catalogue)
     if with_worker:
@@ -79,7 +95,10 @@ def scan(
     if "-" in sources and sys.stdin.isatty():
         click.echo("reading image URIs from standard input, one a line; Ctrl-D ends it", err=True)
     with open_producer(settings, catalogue) as producer:
-        scan_id = add_scan(producer, request)
+        asked = ask_for_scan(producer, request)
+        scan_id = asked.scan_id
+        if not asked.is_new:
+            click.echo(f"fakesweep: scan {scan_id} was asked for with this token", err=True)
         if detach:
             return _hand_over(producer, scan_id, in_json=in_json, on_cluster=not with_worker)
         return conclude(
@@ -89,18 +108,6 @@ def scan(
             in_json=in_json,
             fail_on_failures=fail_on_failures,
         )
-
-
-def _chosen(models: tuple[str, ...], settings: Settings) -> tuple[str, ...]:
-    if models or settings.models:
-        return models or settings.models
-    click.echo(
-        f"fakesweep: no --model given, so {DEFAULT_MODEL} judges: it is for trying the system "
-        f"out, not for judging pictures (outside CIFAKE it is at chance); "
-        f"`fakesweep models list` shows the detectors",
-        err=True,
-    )
-    return (DEFAULT_MODEL,)
 
 
 def _hand_over(producer: Producer, scan_id: int, *, in_json: bool, on_cluster: bool) -> Exit:

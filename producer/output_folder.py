@@ -1,0 +1,116 @@
+"""An output in a local folder: each file is written beside its place, made durable, and renamed."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+from producer.output_draft import Draft
+from schema.errors import OutputError
+from schema.storage import one_line
+
+DRAFTS = ".writing"
+"""The folder, beside the files, of those that are being written; it is gone in the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder of this machine."""
+
+    path: Path
+
+    def check_new(self) -> None:
+        """Make the folder where it is missing, and refuse one with anything in it.
+
+        Raises:
+            OutputError: it is not empty, no folder, or cannot be made or written.
+        """
+        with _explained(self.path):
+            if not self.path.exists():
+                self.path.mkdir(parents=True, exist_ok=True)
+            with os.scandir(self.path) as entries:
+                found = next(entries, None)
+            if found is not None:
+                raise OutputError(
+                    f"folder {_shown(self.path)} is not empty (it holds {one_line(found.name)!r}); "
+                    f"an output needs a folder of its own"
+                )
+            with self.draft("check") as draft:
+                draft.add(b"\n")
+                _flush(draft)
+            self.tidy()
+
+    @contextmanager
+    def draft(self, name: str) -> Iterator[Draft]:
+        """Open a draft in a folder of its own; what a killed writer left of that name goes.
+
+        Raises:
+            OutputError: the disk is full, the folder is gone or may not be written.
+        """
+        drafts = self.path / DRAFTS
+        with _explained(self.path):
+            if not self.path.is_dir():
+                raise FileNotFoundError(2, os.strerror(2))  # never made anew: a disk can be missing
+            drafts.mkdir(exist_ok=True)
+            for left in drafts.glob(f"{Path(name).name}.*"):
+                left.unlink(missing_ok=True)
+            path = drafts / f"{Path(name).name}.{uuid4().hex}"
+            try:
+                with path.open("xb") as file:
+                    yield Draft(file)
+            finally:
+                with suppress(OSError):
+                    path.unlink()
+
+    def keep(self, draft: Draft, name: str) -> None:
+        """Rename the draft once its bytes are on the disk.
+
+        Raises:
+            OutputError: the disk is full, or the folder may not be written.
+        """
+        kept = self.path / name
+        with _explained(self.path):
+            _flush(draft)
+            if not kept.parent.is_dir():
+                kept.parent.mkdir()
+                _flush_folder(self.path)
+            Path(draft.file.name).replace(kept)
+            _flush_folder(kept.parent)
+
+    def tidy(self) -> None:
+        """Remove the folder of drafts; a draft in it is nobody's any more."""
+        with suppress(OSError):
+            for left in (self.path / DRAFTS).iterdir():
+                left.unlink(missing_ok=True)
+            (self.path / DRAFTS).rmdir()
+
+
+def _flush(draft: Draft) -> None:
+    draft.file.flush()
+    os.fsync(draft.file.fileno())
+
+
+def _flush_folder(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"folder {_shown(path)} on {socket.gethostname()} cannot be written: "
+            f"{error.strerror or error}"
+        ) from error
+
+
+def _shown(path: Path) -> str:
+    return one_line(str(path))

@@ -1,0 +1,23 @@
+"""Outputs: manifests written while a scan runs, and the tokens of requests."""
+
+from schema.migrations.statements import run, run_file
+
+revision = "0009"
+down_revision = "0008"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Add the tables, the views, and what a scan was asked for with a token."""
+    run_file("0009_outputs.sql")
+
+
+def downgrade() -> None:
+    """Take all of it back; files that were written stay where they are."""
+    run("""
+        SELECT ledger.forget_rights('0009');
+        DROP VIEW public.output_parts, public.outputs;
+        DROP TABLE ledger.output_batches, ledger.output_parts, ledger.outputs;
+        ALTER TABLE ledger.scans DROP COLUMN asked, DROP COLUMN token;
+    """)
