@@ -1,10 +1,11 @@
-"""What an installation may lack: the parts that come with the `worker` extra."""
+"""What an installation may lack: the parts that come with an extra."""
 
 import importlib.util
 
-from schema.errors import ModelError
+from schema.errors import ExtraError, ModelError
 
 WORKER_PARTS = ("torch", "transformers", "PIL", "safetensors")
+API_PARTS = ("fastapi", "limits", "uvicorn")
 
 
 def require_worker_extra() -> None:
@@ -19,6 +20,20 @@ def require_worker_extra() -> None:
             f"a worker needs {', '.join(missing)}, not installed here; run "
             f"`pip install 'fakesweep[worker]'`, or name a cluster whose workers do the work "
             f"(FAKESWEEP_DATABASE_URL and FAKESWEEP_BROKER_URL)"
+        )
+
+
+def require_api_extra() -> None:
+    """Refuse to go on where the HTTP API could not run.
+
+    Raises:
+        ExtraError: a part is missing; the message says how to install it.
+    """
+    missing = [part for part in API_PARTS if not _is_installed(part)]
+    if missing:
+        raise ExtraError(
+            f"the API needs {', '.join(missing)}, not installed here; run "
+            f"`pip install 'fakesweep[api]'`"
         )
 
 

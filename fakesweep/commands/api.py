@@ -1,0 +1,46 @@
+"""`fakesweep api`: the HTTP API that uploads are handed to."""
+
+import json
+
+import click
+
+from fakesweep.extras import require_api_extra
+from fakesweep.signals import told_to_stop
+from fakesweep.stack import start_stack
+from producer.scans import open_producer
+from schema.catalogue import read_catalogue
+from schema.logs import set_up_logging
+from schema.settings import read_settings
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=8_000,
+    show_default=True,
+    help="Port to listen at; 0 takes one that is free and logs it.",
+)
+@click.option("--openapi", "only_document", is_flag=True, help="Print the OpenAPI document alone.")
+def api(*, host: str, port: int, only_document: bool) -> None:
+    """Run the HTTP API that uploads are handed to.
+
+    It speaks plain HTTP: whoever calls it from elsewhere comes through a proxy that speaks TLS.
+    SIGTERM and Ctrl-C stop it when the requests under way are answered.
+    """
+    require_api_extra()
+    if only_document:
+        from producer.api.app import make_app  # noqa: PLC0415 - needs the api extra
+
+        click.echo(json.dumps(make_app().openapi(), indent=2))
+        return
+    from producer.api.server import serve_api  # noqa: PLC0415 - needs the api extra
+
+    settings = read_settings()
+    set_up_logging(settings)
+    catalogue = read_catalogue(settings.catalogue)
+    if not settings.names_cluster:
+        settings = start_stack(settings)
+    with open_producer(settings, catalogue) as producer, told_to_stop():
+        serve_api(producer, host, port)

@@ -1,0 +1,120 @@
+"""`fakesweep token`: who may use the HTTP API."""
+
+import re
+from dataclasses import asdict
+from datetime import timedelta
+
+import click
+
+from fakesweep.output import write_json, write_table
+from fakesweep.reading import connected, reading
+from fakesweep.stack import start_stack
+from fakesweep.summary import moment
+from fakesweep.text import printable, program
+from schema.settings import read_settings
+from schema.tokens import Scope, add_token, list_tokens, revoke_token
+
+DEFAULT_RATE = 600
+MOST_IMAGES_A_MINUTE = 10_000_000
+
+_AGE = re.compile(r"(\d{1,5})([hdw])")
+_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+
+COLUMNS = ("name", "state", "scopes", "rate", "made", "expires", "last used")
+
+
+def _lifetime(
+    _ctx: click.Context, _parameter: click.Parameter, value: str | None
+) -> timedelta | None:
+    if value is None:
+        return None
+    match = _AGE.fullmatch(value.strip().lower())
+    if match is None or not int(match[1]):
+        raise click.BadParameter(f"{value!r} is no length of time, as 12h, 90d or 8w")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+@click.group()
+def token() -> None:
+    """Say who may use the HTTP API."""
+
+
+@token.command()
+@click.argument("name")
+@click.option(
+    "--scope",
+    "scopes",
+    type=click.Choice([scope.value for scope in Scope]),
+    multiple=True,
+    help="submit (hand images in) or read (what came of them); both by itself.",
+)
+@click.option(
+    "--rate",
+    type=click.IntRange(1, MOST_IMAGES_A_MINUTE),
+    default=DEFAULT_RATE,
+    show_default=True,
+    help="Images it may hand in each minute.",
+)
+@click.option(
+    "--expires",
+    "lifetime",
+    metavar="TIME",
+    callback=_lifetime,
+    help="How long it is good for, as 12h, 90d or 8w; for ever by itself.",
+)
+@click.option("--json", "in_json", is_flag=True, help="Print one JSON object instead of a page.")
+def add(
+    *, name: str, scopes: tuple[str, ...], rate: int, lifetime: timedelta | None, in_json: bool
+) -> None:
+    """Make a token and print it, this once: it cannot be shown again."""
+    chosen = tuple(map(Scope, scopes)) or tuple(Scope)
+    settings = read_settings()
+    address = settings.database_url or start_stack(settings).database_url or ""
+    with connected(address, "command") as connection:
+        made = add_token(connection, name, chosen, rate, lifetime)
+        connection.commit()
+        report = list_tokens(connection)[-1]
+    if in_json:
+        write_json({"token": made, **asdict(report)})
+        return
+    click.echo(made)
+    until = f"until {moment(report.expires_at)}" if report.expires_at else "for ever"
+    click.echo(
+        f"{printable(name)} may {' and '.join(report.scopes)}, {rate} images a minute, {until}; "
+        f"keep the token, it is not shown again",
+        err=True,
+    )
+
+
+@token.command("list")
+@click.option("--json", "in_json", is_flag=True, help="Print one JSON object instead of a table.")
+def list_all(*, in_json: bool) -> None:
+    """List every token there was; what it is known by is not shown."""
+    with reading(read_settings()) as connection:
+        reports = list_tokens(connection)
+    if in_json:
+        write_json({"tokens": [asdict(report) for report in reports]})
+        return
+    write_table(
+        COLUMNS,
+        (
+            (one.name, one.state, " ".join(one.scopes), one.rate_per_minute,
+             *(time and moment(time)
+               for time in (one.created_at, one.expires_at, one.last_used_at)))
+            for one in reports
+        ),
+    )  # fmt: skip
+
+
+@token.command()
+@click.argument("name")
+@click.option("--json", "in_json", is_flag=True, help="Print one JSON object instead of a page.")
+def revoke(*, name: str, in_json: bool) -> None:
+    """Make a token worthless, from the next request on."""
+    with reading(read_settings()) as connection:
+        revoke_token(connection, name)
+        connection.commit()
+    if in_json:
+        write_json({"name": name, "state": "revoked"})
+        return
+    click.echo(f"{printable(name)} is revoked; `{program()} token add` makes another")

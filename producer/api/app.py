@@ -1,0 +1,49 @@
+"""The app: its routes, and what holds for all of them."""
+
+from http import HTTPStatus
+
+from fastapi import APIRouter, FastAPI
+
+from producer.api import images, scans
+from producer.api.documents import add_document, problems
+from producer.api.models import Health
+from producer.api.problems import away, tell_problems
+from producer.api.requests import EveryRequest
+from producer.api.resources import Opened, Resources
+
+_health = APIRouter(prefix="/v1/health", tags=["health"])
+
+
+def make_app(resources: Resources | None = None) -> FastAPI:
+    """Return the app; without resources it can show its document alone.
+
+    There are no pages for people, as these would load scripts from elsewhere, and no CORS.
+    """
+    app = FastAPI(docs_url=None, redoc_url=None, redirect_slashes=False)
+    app.state.resources = resources
+    for router in (images.router, scans.router, _health):
+        app.include_router(router)
+    tell_problems(app)
+    add_document(app)
+    app.add_middleware(EveryRequest)
+    return app
+
+
+@_health.get(
+    "",
+    operation_id="get_health",
+    summary="Ask whether all is well",
+    response_description="The ledger and the broker answer",
+    responses=problems(
+        HTTPStatus.METHOD_NOT_ALLOWED,
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+    ),
+)
+async def get_health(opened: Opened) -> Health:
+    """Say whether the ledger and the broker answer; needs no token."""
+    missed = await opened.health.missed()
+    if missed:
+        verb = "do" if len(missed) > 1 else "does"
+        raise away(f"the {' and the '.join(missed)} {verb} not answer")
+    return Health()

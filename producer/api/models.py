@@ -1,0 +1,226 @@
+"""What the API takes and what it answers, as its OpenAPI document shows them."""
+
+import re
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+
+from fastapi import Path
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
+
+from schema.failures import FailureCode, InvalidUri
+from schema.uris import MAX_URI_BYTES, SCHEMES, normalise
+from schema.words import Kind, ScanState, VerdictWord
+
+MOST_URIS = 1_000
+LARGEST_ID = 2**63 - 1
+
+_BEGINNINGS = tuple(f"{scheme}://" for scheme in SCHEMES)
+
+
+def _checked(text: str) -> str:
+    if not text.startswith(_BEGINNINGS):
+        raise ValueError(f"a URI begins with one of {', '.join(_BEGINNINGS)}")
+    try:
+        normalise(text)
+    except InvalidUri as error:
+        raise ValueError(str(error)) from error
+    return text
+
+
+Uri = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=MAX_URI_BYTES,
+        json_schema_extra={"format": "image-uri", "pattern": "^(s3|http|https|file)://"},
+        description=(
+            "An image: `s3://bucket/key` with the key as it is, `http://…` or `https://…` without "
+            "credentials, `file:///…` percent-encoded and below a folder the operator allows"
+        ),
+    ),
+    AfterValidator(_checked),
+]
+
+
+def _digits(text: object) -> object:
+    if not re.fullmatch(r"[0-9]+", str(text), re.ASCII):
+        raise ValueError("write digits alone")
+    return text
+
+
+RowId = Annotated[int, Path(ge=1, le=LARGEST_ID), BeforeValidator(_digits)]
+
+
+def _of_one_sort(schema: dict[str, Any]) -> None:
+    for name in ("uri", "uris"):
+        schema["properties"][name].pop("default", None)
+    schema["oneOf"] = [{"required": ["uri"]}, {"required": ["uris"]}]
+
+
+class Submission(BaseModel):
+    """Images handed in: one `uri`, or several `uris`."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        json_schema_extra=_of_one_sort,
+    )
+
+    uri: Uri = ""
+    uris: Annotated[list[Uri], Field(min_length=1, max_length=MOST_URIS)] = Field(
+        default=[], description="In any order; the answer keeps it"
+    )
+    lane: Literal["live", "bulk"] = Field(
+        "live", description="`live` goes before `bulk`, which is for what can wait"
+    )
+
+    @model_validator(mode="after")
+    def _is_of_one_sort(self) -> Self:
+        if len({"uri", "uris"} & self.model_fields_set) != 1:
+            raise ValueError("write either uri, or uris")
+        return self
+
+    @property
+    def every_uri(self) -> list[str]:
+        """The URIs, in the order of the answer."""
+        return self.uris or [self.uri]
+
+
+def _shown_by(example: dict[str, Any]) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": [example]})
+
+
+class AcceptedImage(BaseModel):
+    """An image that was handed in, and where to ask what came of it."""
+
+    uri: str
+    image_id: int
+    href: str
+
+
+class Accepted(BaseModel):
+    """What was recorded; `images` are in the order of the request.
+
+    A URI that stands there twice is one image.
+    """
+
+    model_config = _shown_by(
+        {
+            "scan_id": 12,
+            "scan": "/v1/scans/12",
+            "images": [
+                {
+                    "uri": "s3://uploads/2026/07/31/a.jpg",
+                    "image_id": 4711,
+                    "href": "/v1/images/4711",
+                }
+            ],
+        }
+    )
+
+    scan_id: int
+    scan: str = Field(description="Where to ask how far the scan is that the images belong to")
+    images: list[AcceptedImage]
+
+
+class ModelVerdict(BaseModel):
+    """What a model made of an image."""
+
+    p_fake: float
+    verdict: VerdictWord
+    kind: Kind | None = None
+
+
+class Failure(BaseModel):
+    """Why an image has no verdict."""
+
+    code: FailureCode
+    message: str | None = None
+
+
+class Image(BaseModel):
+    """How an image stands. `verdicts` are by model; `failure` is there where it failed."""
+
+    model_config = _shown_by(
+        {
+            "image_id": 4711,
+            "scan_id": 12,
+            "uri": "s3://uploads/2026/07/31/a.jpg",
+            "status": "classified",
+            "verdicts": {"deepguard": {"p_fake": 0.97, "verdict": "fake", "kind": "ai_generated"}},
+            "finished_at": "2026-07-31T12:00:01.5Z",
+        }
+    )
+
+    image_id: int
+    scan_id: int
+    uri: str
+    status: Literal["pending", "classified", "reused", "failed"]
+    verdicts: dict[str, ModelVerdict]
+    failure: Failure | None = None
+    finished_at: datetime | None = None
+
+
+class Scan(BaseModel):
+    """How far a scan is: submitted = classified + reused + failed + pending, always.
+
+    The images that a token hands in belong to a scan for each day and lane. `unchanged` to
+    `vanished` are what an audit found; other scans have nothing there.
+    """
+
+    model_config = _shown_by(
+        {
+            "scan_id": 12,
+            "name": "uploads 2026-07-31",
+            "state": "listing",
+            "lane": "live",
+            "models": ["deepguard"],
+            "policy": "default",
+            "submitted": 3,
+            "classified": 1,
+            "reused": 1,
+            "failed": 0,
+            "pending": 1,
+            "images_per_second": 2.0,
+            "created_at": "2026-07-31T12:00:00Z",
+            "progressed_at": "2026-07-31T12:00:01.5Z",
+        }
+    )
+
+    scan_id: int
+    name: str | None
+    state: ScanState
+    lane: Literal["live", "bulk"]
+    models: list[str]
+    policy: str
+    submitted: int
+    classified: int
+    reused: int
+    failed: int
+    pending: int
+    images_per_second: float
+    seconds_left: float | None = None
+    created_at: datetime
+    listed_at: datetime | None = None
+    finished_at: datetime | None = None
+    paused_at: datetime | None = None
+    progressed_at: datetime
+    unchanged: int | None = None
+    new: int | None = None
+    changed: int | None = None
+    again: int | None = None
+    vanished: int | None = None
+
+
+class Health(BaseModel):
+    """Both the ledger and the broker answer."""
+
+    status: Literal["ok"] = "ok"

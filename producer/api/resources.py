@@ -1,0 +1,29 @@
+"""What the API holds open while it runs, and how a request gets at it."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from producer.api.health import HealthCheck
+from producer.api.limits import RateLimits
+from producer.scans import Producer
+from producer.uploads import Uploads
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """Opened once for each process."""
+
+    producer: Producer
+    uploads: Uploads
+    limits: RateLimits
+    health: HealthCheck
+
+
+def _resources(request: Request) -> Resources:
+    found: Resources = request.app.state.resources
+    return found
+
+
+Opened = Annotated[Resources, Depends(_resources)]

@@ -1,0 +1,21 @@
+"""Tokens: who may use the HTTP API, for what, and how often."""
+
+from schema.migrations.statements import run, run_file
+
+revision = "0011"
+down_revision = "0010"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Add their table."""
+    run_file("0011_tokens.sql")
+
+
+def downgrade() -> None:
+    """Take all of it back; whoever held a token must be given another."""
+    run("""
+        SELECT ledger.forget_rights('0011');
+        DROP TABLE ledger.api_tokens;
+    """)

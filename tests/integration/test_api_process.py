@@ -1,0 +1,93 @@
+"""The API as a process: without its ledger, told to stop, and where it cannot listen."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from schema.database import open_engine
+from tests.api_server import Serving, make_token, running_api
+from tests.integration.api_answers import ONE, code_of
+from tests.killable_postgres import killable_postgres
+from tests.servers import wait_until
+
+
+def test_while_the_ledger_is_away_callers_are_told_to_come_back(
+    broker_url: str, tmp_path: Path
+) -> None:
+    with killable_postgres() as server:
+        server.renew_database()
+        engine = open_engine(server.url, "tests")
+        token = make_token(engine)
+        engine.dispose()
+        settings = {"DATABASE_URL": server.url, "BROKER_URL": broker_url}
+        with running_api(settings, tmp_path) as api, api.client(token) as client:
+            client.headers["Idempotency-Key"] = "the-same"
+            first = client.post("/v1/images", json=ONE)
+            server.kill()
+            for answer in (
+                client.post("/v1/images", json=ONE),
+                client.get("/v1/images/1"),
+                client.get("/v1/scans/1"),
+                client.get("/v1/health"),
+            ):
+                assert (answer.status_code, code_of(answer)) == (503, "away")
+                assert int(answer.headers["retry-after"]) > 0
+                assert "Traceback" not in answer.text
+                assert "psycopg2" not in answer.text
+            server.start()
+            wait_until(lambda: client.get("/v1/health").status_code == 200, "it is back")
+            again = client.post("/v1/images", json=ONE)
+            assert (again.status_code, again.json()) == (200, first.json())
+
+
+def test_it_answers_what_is_under_way_when_it_is_told_to_stop(
+    serving: Serving, tmp_path: Path
+) -> None:
+    token = make_token(serving.engine, "last")
+    body = json.dumps(ONE).encode()
+    head = (
+        f"POST /v1/images HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer {token}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    ).encode()
+    with running_api(serving.settings, tmp_path) as api:
+        address = urlsplit(api.url)
+        assert address.port is not None
+        with socket.create_connection(("127.0.0.1", address.port), timeout=20) as connection:
+            connection.sendall(head + body[:5])
+            with api.client() as client:  # so that the other one is accepted, too
+                assert client.get("/v1/health").status_code == 200
+            api.process.send_signal(signal.SIGTERM)
+            wait_until(lambda: _refuses(address.port), "nobody new is let in")
+            connection.sendall(body[5:])
+            assert connection.recv(12) == b"HTTP/1.1 202"
+        assert api.process.wait(20) == 0
+        assert api.events("api_stopped")
+
+
+def _refuses(port: int | None) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port or 0), timeout=1).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def test_an_address_that_is_taken_is_one_line(serving: Serving) -> None:
+    port = str(urlsplit(serving.api.url).port)
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "fakesweep", "api", "--port", port],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=os.environ | {f"FAKESWEEP_{name}": said for name, said in serving.settings.items()},
+        timeout=60,
+    )
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"fakesweep: the API cannot listen at 127.0.0.1 port {port}: ")
+    assert "--port" in line
