@@ -11,6 +11,8 @@ CLASSIFY_BATCH = "fakesweep.classify_batch"
 QUEUES = tuple(lane.value for lane in Lane)
 """In the order workers serve them: with strict priority, the first named goes first."""
 
+LIVE_SLOTS = 4
+"""Batches that a worker takes from the live lane while its share of all others is in flight."""
 
 _TLS = {"ssl_cert_reqs": ssl.CERT_REQUIRED}
 """What a bare `rediss://` means; parameters in the URL (`ssl_…`) stand in place of it."""
@@ -39,7 +41,7 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
         "worker_send_task_events": watched,
         "worker_enable_remote_control": watched,
         "worker_pool": "threads",
-        "worker_concurrency": settings.batches_in_flight,
+        "worker_concurrency": settings.batches_in_flight + LIVE_SLOTS,
         "worker_prefetch_multiplier": 1,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "worker_hijack_root_logger": False,

@@ -5,9 +5,11 @@ from dataclasses import asdict, dataclass, field, replace
 
 import structlog
 
+from schema.contents import Content
 from schema.failures import CorruptImage, ImageFailure, failure_of
 from schema.message import BatchImage
-from schema.results import Content, KnownScore, known_scores
+from schema.results import KnownScore, known_scores
+from schema.words import Lane
 from workers.loaders import Loader, LoaderLost
 from workers.models.load import LoadedModel
 from workers.models.preprocess import Pixels
@@ -64,15 +66,24 @@ def chunked(images: Sequence[BatchImage]) -> Iterator[Sequence[BatchImage]]:
 
 
 def load(
-    chunk: Sequence[BatchImage], models: Models, work: Work, *, is_alone: bool = False
+    chunk: Sequence[BatchImage],
+    models: Models,
+    work: Work,
+    known: Mapping[int, Content],
+    lane: Lane,
+    *,
+    is_alone: bool = False,
 ) -> Loaded:
     """Fetch a chunk, find its known scores, and prepare what is new, all in one loader process.
 
-    Where the loader is lost, each image is tried alone: only one that does it again fails.
+    Images whose content is `known`, and scored by every model, are not fetched. Where the loader is
+    lost, each image is tried alone: only one that does it again fails.
     """
-    loaded = Loaded()
+    loaded = recall(chunk, models, work, known)
+    if len(loaded.contents) == len(chunk):
+        return loaded
     try:
-        with work.loaders.one() as loader:
+        with work.loaders.one(lane) as loader:
             while left := [image for image in chunk if image not in loaded.contents]:
                 load_some(left, models, loader, loaded, work)
     except LoaderLost as lost:
@@ -82,7 +93,21 @@ def load(
             return Loaded({chunk[0]: failure})
         loaded = Loaded()
         for image in chunk:
-            loaded.add(load([image], models, work, is_alone=True))
+            loaded.add(load([image], models, work, known, lane, is_alone=True))
+    return loaded
+
+
+def recall(
+    chunk: Sequence[BatchImage], models: Models, work: Work, known: Mapping[int, Content]
+) -> Loaded:
+    """Return the images that need no look: their content is known, and every model scored it."""
+    loaded = Loaded()
+    contents = {image: known[image.image_id] for image in chunk if image.image_id in known}
+    if contents:
+        loaded.known.update(look_up({one.sha256 for one in contents.values()}, models, work))
+    for image, content in contents.items():
+        if all((content.sha256, row) in loaded.known for row in models):
+            loaded.contents[image] = content
     return loaded
 
 

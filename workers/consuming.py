@@ -17,6 +17,7 @@ from redis.exceptions import ConnectionError  # noqa: A004 - what Celery reconne
 
 from schema.pulse import Phase
 from workers.app import process
+from workers.slots import Slots
 
 TICK_SECONDS = 1.0
 FORGOTTEN_TICKS = 3
@@ -126,8 +127,9 @@ class Gate(bootsteps.StartStopStep):
 
     def start(self, parent: Any) -> None:
         """Stand between the connection that tasks come from and its consumer."""
-        client = parent.task_consumer.channel.client
-        client.set_response_callback("BRPOP", process.strays.sort_out)
+        channel = parent.task_consumer.channel
+        channel.client.set_response_callback("BRPOP", process.strays.sort_out)
+        channel._queue_cycle = Slots(channel, process.settings.batches_in_flight)  # noqa: SLF001
         self._timer = parent.timer.call_repeatedly(TICK_SECONDS, parent.tick)
 
     def stop(self, parent: Any) -> None:  # noqa: ARG002 - Celery's signature

@@ -20,6 +20,9 @@ from workers.models.load import LoadedModel
 
 Answer = tuple[float, ...] | ImageFailure
 
+LIVE_SECONDS = 5.0
+"""So long after a live image the next is expected, and calls that it would wait for are short."""
+
 WAITING_CALLS = 2
 """Bulk images wait outside while so many full calls of them are waiting inside already."""
 
@@ -70,6 +73,7 @@ class Device:
         self._busy: tuple[float, float | None] = (0.0, None)
         self._numbers = itertools.count()
         self._waiting: list[_Request] = []
+        self._live_at = -LIVE_SECONDS
         self._changed = threading.Condition()
         self._is_closing = False
         self._closed = threading.Event()
@@ -114,7 +118,9 @@ class Device:
             request.future.set_result([])
             return request.future
         with self._changed:
-            if lane is not Lane.LIVE:
+            if lane is Lane.LIVE:
+                self._live_at = time.monotonic()
+            else:
                 self._changed.wait_for(
                     lambda: self._images_waiting() < WAITING_CALLS * model.call_images
                 )
@@ -160,7 +166,7 @@ class Device:
             if request.future.done():  # an earlier call broke it
                 continue
             if not shares:
-                room = request.model.call_images
+                room = self._room(request)
             elif request.model is not shares[0].request.model:
                 kept.append(request)
                 continue
@@ -176,6 +182,14 @@ class Device:
             heapq.heappush(self._waiting, request)
         self._changed.notify_all()
         return shares
+
+    def _room(self, first: _Request) -> int:
+        """Return how many images the call of a request holds: few where a live one would wait."""
+        model, is_live = first.model, first.lane_order == ORDER[Lane.LIVE]
+        is_expected = time.monotonic() - self._live_at < LIVE_SECONDS
+        if is_live or (is_expected and not model.engine.calls_ahead):
+            return min(model.urgent_images, model.call_images)
+        return model.call_images
 
 
 def _started(model: LoadedModel, inputs: Sequence[Any], shares: Sequence[_Share]) -> _Call:

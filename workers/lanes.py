@@ -1,12 +1,14 @@
 """Threads that take work by lane: what is live goes before all that is bulk and waits."""
 
 import contextvars
+import heapq
 import itertools
-import queue
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from schema.words import Lane
@@ -24,16 +26,25 @@ _AFTER_ALL = len(ORDER)
 class _Turn:
     lane_order: int
     number: int
-    work: Callable[[], None] | None = field(compare=False)
+    work: Callable[[], None] = field(compare=False)
 
 
 class Lanes:
-    """So many threads; each takes the most urgent work that waits, then the oldest."""
+    """So many threads; each takes the most urgent work that waits, then the oldest.
 
-    def __init__(self, threads: int) -> None:
+    Besides, `live_threads` take live work alone: it waits for no thread that is at something else.
+    """
+
+    def __init__(self, threads: int, live_threads: int = 0) -> None:
         self._numbers = itertools.count()
-        self._waiting: queue.PriorityQueue[_Turn] = queue.PriorityQueue()
-        self._threads = [vital_thread(f"lanes-{number}", self._take) for number in range(threads)]
+        self._changed = threading.Condition()
+        self._waiting: list[_Turn] = []
+        lasts = [_AFTER_ALL] * threads + [ORDER[Lane.LIVE] + 1] * live_threads
+        self._threads = [
+            vital_thread(f"lanes-{number}", partial(self._take, last))
+            for number, last in enumerate(lasts)
+        ]
+        self._is_closing = False
 
     @contextmanager
     def running(self) -> Iterator["Lanes"]:
@@ -43,8 +54,9 @@ class Lanes:
         try:
             yield self
         finally:
-            for _ in self._threads:
-                self._waiting.put(_Turn(_AFTER_ALL, next(self._numbers), None))
+            with self._changed:
+                self._is_closing = True
+                self._changed.notify_all()
             for thread in self._threads:
                 thread.join()
 
@@ -61,9 +73,20 @@ class Lanes:
             except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
                 future.set_exception(error)
 
-        self._waiting.put(_Turn(ORDER[lane], next(self._numbers), settle))
+        with self._changed:
+            heapq.heappush(self._waiting, _Turn(ORDER[lane], next(self._numbers), settle))
+            self._changed.notify_all()
         return future
 
-    def _take(self) -> None:
-        while (turn := self._waiting.get()).work is not None:
-            turn.work()
+    def _take(self, before: int) -> None:
+        """Do the work of the lanes before this place in their order, until the end."""
+        while (work := self._next(before)) is not None:
+            work()
+
+    def _next(self, before: int) -> Callable[[], None] | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._has_work(before) or self._is_closing)
+            return heapq.heappop(self._waiting).work if self._has_work(before) else None
+
+    def _has_work(self, before: int) -> bool:
+        return bool(self._waiting) and self._waiting[0].lane_order < before

@@ -44,20 +44,19 @@ KEPT_BYTES = 256 * 1024**2
 GATHERED_SECONDS = 0.25
 """How long an answer may wait for others to travel with it."""
 
-_NICENESS = 5
 _PR_SET_PDEATHSIG = 1
 _FACTS = ("width", "height", "format", "frame_count")
 
 
 def main() -> None:
     """Serve the worker at the other end of the socket until it closes its end."""
-    socket_fd, pixels_fd, owner = (int(word) for word in sys.argv[1:4])
+    socket_fd, pixels_fd, owner, niceness = (int(word) for word in sys.argv[1:5])
     _die_with(owner)
     _silence_libraries()
     connection = Connection(socket_fd)
     settings = Settings(**json.loads(connection.recv_bytes()))
     _limit_memory(settings.loader_memory_bytes)
-    os.nice(_NICENESS)  # the processor goes to the device's thread first
+    os.nice(niceness)
     with (
         open_fetcher(settings) as fetcher,
         ThreadPoolExecutor(settings.fetch_concurrency, thread_name_prefix="fetch") as threads,

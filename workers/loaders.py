@@ -18,8 +18,12 @@ import structlog
 
 from schema.errors import LoadersError
 from schema.settings import PREFIX, Settings
+from schema.words import Lane
 from workers.fetch.attempts import DEADLINE_STALLS
 from workers.models.preprocess import Pixels
+
+NICENESS = 5
+"""The processor goes to the device's thread first, and to loaders of live images."""
 
 START_SECONDS = 60.0
 START_ATTEMPTS = 3
@@ -55,7 +59,7 @@ class _EndedEarlyError(LoadersError):
 class Loader:
     """One loader process, as its owner sees it; used by one thread at a time."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, niceness: int = NICENESS) -> None:
         self._settings = settings
         self._is_ready = False
         self._pixels_fd = os.memfd_create("fakesweep-pixels")
@@ -63,7 +67,7 @@ class Loader:
         self._connection = Connection(ours.detach())
         try:
             with theirs:
-                self._process = _start(theirs.fileno(), self._pixels_fd)
+                self._process = _start(theirs.fileno(), self._pixels_fd, niceness)
         except OSError as error:
             self._connection.close()
             os.close(self._pixels_fd)
@@ -174,28 +178,31 @@ class Loader:
 
 
 class Loaders:
-    """So many loader processes, each lent to one thread at a time."""
+    """Loader processes, some for live images alone; each is lent to one thread at a time."""
 
-    def __init__(self, settings: Settings, count: int) -> None:
+    def __init__(self, settings: Settings, count: int, live_count: int = 0) -> None:
         self._settings = settings
-        self._idle: queue.LifoQueue[Loader | None] = queue.LifoQueue()
+        self._idle = _Idle(NICENESS)
+        self._idle_live = _Idle(0)
         try:
-            for _ in range(count):
-                self._idle.put(Loader(settings))
+            for idle, wanted in ((self._idle, count), (self._idle_live, live_count)):
+                for _ in range(wanted):
+                    idle.put(Loader(settings, idle.niceness))
         except LoadersError:
             self.close()
             raise
 
     @contextmanager
-    def one(self) -> Iterator[Loader]:
+    def one(self, lane: Lane = Lane.BULK) -> Iterator[Loader]:
         """Lend a loader to this thread; one that was lost is replaced by the next to need it.
 
         Raises:
             LoadersError: no process can be started, or each one dies while it starts.
         """
-        taken, loader = self._idle.get(), None
+        idle = self._idle if lane is not Lane.LIVE or self._idle_live.empty() else self._idle_live
+        taken, loader = idle.get(), None
         try:
-            loader = self._ready(taken)
+            loader = self._ready(taken, idle.niceness)
             yield loader
         except BaseException:
             # Whatever broke off, the loader may be in the midst of an answer: a fresh one is safe.
@@ -204,16 +211,16 @@ class Loaders:
                 loader = None
             raise
         finally:
-            self._idle.put(loader)
+            idle.put(loader)
 
-    def _ready(self, loader: Loader | None) -> Loader:
+    def _ready(self, loader: Loader | None, niceness: int) -> Loader:
         """Return a loader that has started: this one, or another where it ended meanwhile."""
         attempt = 1
         while True:
             if loader is not None and loader.has_ended:
                 loader.close()
                 loader = None
-            loader = loader or Loader(self._settings)
+            loader = loader or Loader(self._settings, niceness)
             try:
                 loader.wait_until_ready()
             except LoadersError as error:
@@ -227,26 +234,35 @@ class Loaders:
 
     def close(self) -> None:
         """End every loader; call it when no thread uses one any more."""
-        while not self._idle.empty():
-            if (loader := self._idle.get()) is not None:
-                loader.close()
+        for idle in (self._idle, self._idle_live):
+            while not idle.empty():
+                if (loader := idle.get()) is not None:
+                    loader.close()
+
+
+class _Idle(queue.LifoQueue[Loader | None]):
+    """Loaders of one priority that nobody uses now; None is to be started first."""
+
+    def __init__(self, niceness: int) -> None:
+        super().__init__()
+        self.niceness = niceness
 
 
 @contextmanager
-def open_loaders(settings: Settings, count: int) -> Iterator[Loaders]:
+def open_loaders(settings: Settings, count: int, live_count: int = 0) -> Iterator[Loaders]:
     """Start so many loader processes, and end them with the context."""
-    loaders = Loaders(settings, count)
+    loaders = Loaders(settings, count, live_count)
     try:
         yield loaders
     finally:
         loaders.close()
 
 
-def _start(socket_fd: int, pixels_fd: int) -> "subprocess.Popen[bytes]":
+def _start(socket_fd: int, pixels_fd: int, niceness: int) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(  # noqa: S603 - our own module, and numbers
         [
             sys.executable, "-P", "-m", "workers.loader",
-            str(socket_fd), str(pixels_fd), str(os.getpid()),
+            str(socket_fd), str(pixels_fd), str(os.getpid()), str(niceness),
         ],
         pass_fds=(socket_fd, pixels_fd),
         stdin=subprocess.DEVNULL,

@@ -4,7 +4,7 @@ It knows no queue: `run_batch` can be run, tested and profiled with a message ma
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -14,12 +14,13 @@ import structlog
 from sqlalchemy import Connection
 from structlog.contextvars import bound_contextvars
 
-from schema.claims import Claim, claim_batch, release_batch
+from schema.claims import Claim, claim_batch, known_contents, release_batch
+from schema.contents import Content
 from schema.errors import CatalogueError, DeviceError, LoadersError, ModelError
 from schema.failures import ImageFailure, ModelUnavailable
 from schema.message import BatchImage, BatchMessage
 from schema.policy import Policy
-from schema.results import Content, Failure, Judgement, KnownScore, Outcome, store_outcomes
+from schema.results import Failure, Judgement, KnownScore, Outcome, store_outcomes
 from schema.words import Lane
 from workers.chunk import Loaded, Models, Prepared, chunked, load
 from workers.device import Answer
@@ -102,10 +103,19 @@ def judge_images(message: BatchMessage, claim: Claim, work: Work) -> Iterator[Ou
         failure = ModelUnavailable(str(error))
         yield from (_failed(image, None, failure) for image in message.images)
         return
+    known = work.patience.run(partial(known_contents, claim=claim)) if claim.is_audit else {}
     chunks = [
         work.lanes.submit(
             message.lane,
-            partial(load_and_ask, chunk, models, message.lane, work, time.monotonic()),
+            partial(
+                load_and_ask,
+                chunk,
+                models,
+                known,
+                lane=message.lane,
+                work=work,
+                since=time.monotonic(),
+            ),
         )
         for chunk in chunked(message.images)
     ]
@@ -117,14 +127,20 @@ def judge_images(message: BatchMessage, claim: Claim, work: Work) -> Iterator[Ou
 
 
 def load_and_ask(
-    chunk: Sequence[BatchImage], models: Models, lane: Lane, work: Work, since: float
+    chunk: Sequence[BatchImage],
+    models: Models,
+    known: Mapping[int, Content],
+    *,
+    lane: Lane,
+    work: Work,
+    since: float,
 ) -> Asked:
     """Load a chunk that waited for a loader since a moment, and hand its images to the device.
 
     Runs on a thread of the lanes.
     """
     work.stages.waited(Stage.FETCH, time.monotonic() - since)
-    return ask(load(chunk, models, work), models, lane, work)
+    return ask(load(chunk, models, work, known, lane), models, lane, work)
 
 
 def ask(loaded: Loaded, models: Models, lane: Lane, work: Work) -> Asked:

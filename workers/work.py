@@ -19,6 +19,7 @@ from schema.claims import release_all
 from schema.database import check_migration, explained, first_line, open_engine
 from schema.errors import SettingsError
 from schema.patience import Patience
+from schema.queues import LIVE_SLOTS
 from schema.registry import record_stages, register_worker, retire_worker
 from schema.settings import Settings
 from schema.stages import Counts, StageReport
@@ -35,6 +36,9 @@ from workers.stages import Stage, Stages
 from workers.turns import Turns
 
 LOADERS_PER_CORE = 2
+LIVE_LOADERS = 1
+"""Loader processes that nothing but live images goes through, beside those of all lanes."""
+
 _SPARE_CONNECTIONS = 4  # for leases, stages and what loaders look up, beside the batches' stores
 _HAND_BACK_MS = 3_000
 KEPT_BYTES = 1024**3
@@ -99,7 +103,7 @@ def open_work(settings: Settings) -> Iterator[Work]:
     catalogue = read_catalogue(settings.catalogue)
     with ExitStack() as resources:
         loader_count = settings.loaders or LOADERS_PER_CORE * len(os.sched_getaffinity(0))
-        connections = settings.batches_in_flight + _SPARE_CONNECTIONS
+        connections = settings.batches_in_flight + LIVE_SLOTS + _SPARE_CONNECTIONS
         engine = open_engine(database_url, "worker", pool_size=connections)
         resources.callback(engine.dispose)
         with explained(database_url), engine.begin() as connection:
@@ -115,7 +119,7 @@ def open_work(settings: Settings) -> Iterator[Work]:
         resources.callback(_retire, engine, worker_id)
         patience = Patience(engine)
         # They start while models load.
-        loaders = resources.enter_context(open_loaders(settings, loader_count))
+        loaders = resources.enter_context(open_loaders(settings, loader_count, LIVE_LOADERS))
         roster = Roster(
             patience,
             worker_id,
@@ -148,7 +152,7 @@ def open_work(settings: Settings) -> Iterator[Work]:
             worker_id=worker_id,
             engine=engine,
             loaders=loaders,
-            lanes=resources.enter_context(Lanes(loader_count).running()),
+            lanes=resources.enter_context(Lanes(loader_count, LIVE_LOADERS).running()),
             roster=roster,
             device=device,
             recent=Recent(),

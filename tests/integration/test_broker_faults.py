@@ -8,7 +8,7 @@ import itertools
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -18,7 +18,9 @@ from redis.retry import Retry
 from sqlalchemy import Engine
 
 from schema.database import open_engine
+from schema.queues import LIVE_SLOTS
 from schema.settings import Settings
+from schema.words import Lane
 from tests.batches import publish_scan, result_rows
 from tests.chaos.broker import Broker
 from tests.conftest import _execute, _named
@@ -28,6 +30,9 @@ from tests.web_server import Answer, Request, WebServer, web_server
 from tests.worker import WorkerProcess, batch_states, publish, running_worker, wait_until_done
 
 RECOVERY_SECONDS = 60
+BATCHES_IN_FLIGHT = 2
+"""Of the worker that runs here, but for live ones."""
+
 EXPECTED = {"broker_away", "broker_back", "batch_passed_over"}
 """What a worker may warn of while its broker has faults, each in a line of its own."""
 
@@ -89,7 +94,7 @@ def _says_once_more(cluster: Cluster, event: str) -> Iterator[None]:
 
 
 @contextmanager
-def _in_the_midst_of_a_batch(cluster: Cluster) -> Iterator[int]:
+def _in_the_midst_of_a_batch(cluster: Cluster, lane: Lane = Lane.BULK) -> Iterator[int]:
     """Hold the worker in a batch for as long as the context lasts; yield the batch."""
     release, usual = threading.Event(), cluster.storage.answer
 
@@ -99,7 +104,7 @@ def _in_the_midst_of_a_batch(cluster: Cluster) -> Iterator[int]:
         return usual(asked)
 
     cluster.storage.answer = answer
-    [message] = publish_scan(cluster.engine, [f"{cluster.storage.url}/held.jpg"])
+    [message] = publish_scan(cluster.engine, [f"{cluster.storage.url}/held.jpg"], lane=lane)
     try:
         publish(cluster.settings, message)
         wait_until(
@@ -143,14 +148,17 @@ def test_killed_and_started_again_empty_while_a_batch_is_worked_on(cluster: Clus
 def test_gone_while_every_batch_in_flight_ends_so_that_none_can_be_acknowledged(
     cluster: Cluster,
 ) -> None:
-    with _in_the_midst_of_a_batch(cluster) as first, _in_the_midst_of_a_batch(cluster) as second:
+    with ExitStack() as held:
+        lanes = [Lane.BULK] * BATCHES_IN_FLIGHT + [Lane.LIVE] * LIVE_SLOTS
+        batches = [held.enter_context(_in_the_midst_of_a_batch(cluster, lane)) for lane in lanes]
         cluster.broker.kill()
     wait_until(
-        lambda: {batch_states(cluster.engine)[batch] for batch in (first, second)} == {"done"},
+        lambda: {batch_states(cluster.engine)[batch] for batch in batches} == {"done"},
         "the batches in hand are done",
     )
     wait_until(
-        lambda: cluster.worker.log.read_text().count("Couldn't ack") >= 2, "nobody hears of it"
+        lambda: cluster.worker.log.read_text().count("Couldn't ack") >= len(lanes),
+        "nobody hears of it",
     )
     cluster.broker.start()
     cluster.consumes()

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, text
 
 from schema.message import BatchMessage
 from schema.settings import Settings
+from schema.words import Lane
 from tests.batches import publish_scan, result_rows, uris_of
 from tests.photographs import photograph
 from tests.servers import wait_until
@@ -101,7 +102,7 @@ def test_images_come_in_the_chunks_order_however_their_bytes_come(
             assert last_is_asked_for.wait(20)
 
     [message] = publish_scan(engine, serving(server, hold_back, 8))
-    loaded = load(message.images, dict([work.roster.model(MODEL)]), work)
+    loaded = load(message.images, dict([work.roster.model(MODEL)]), work, {}, Lane.BULK)
     assert tuple(loaded.contents) == message.images
     assert len(loaded.prepared) == 8
 

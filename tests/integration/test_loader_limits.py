@@ -91,7 +91,7 @@ def test_a_loader_that_answers_nonsense_is_lost(
 ) -> None:
     raving = (
         f"#!{sys.executable}\nimport os, sys\nfrom multiprocessing.connection import Connection\n"
-        f"connection = Connection(int(sys.argv[-3]))\nconnection.recv_bytes()\n"
+        f"connection = Connection(int(sys.argv[-4]))\nconnection.recv_bytes()\n"
         f"connection.send_bytes(b'[]')\nconnection.recv_bytes()\n{answer}\n"
         f"connection.recv_bytes()\n"
     )

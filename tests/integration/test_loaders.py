@@ -18,13 +18,14 @@ from sqlalchemy import Engine
 
 from schema.errors import LoadersError
 from schema.settings import Settings
+from schema.words import Lane
 from tests.batches import publish_scan, result_rows, uris_of
 from tests.photographs import folder_of_photographs, photograph
 from tests.servers import wait_until
 from tests.web_server import Answer, Request, WebServer, web_server
 from workers import loaders
 from workers.pipeline import run_batch
-from workers.work import LOADERS_PER_CORE, Work, open_work
+from workers.work import LIVE_LOADERS, LOADERS_PER_CORE, Work, open_work
 
 MIB = 1024**2
 
@@ -54,6 +55,7 @@ def get_ready(work: Work) -> None:
     with ExitStack() as lent:
         for _ in range(work.settings.loaders):
             list(lent.enter_context(work.loaders.one()).fetch([]))
+        list(lent.enter_context(work.loaders.one(Lane.LIVE)).fetch([]))
 
 
 @pytest.fixture
@@ -197,7 +199,7 @@ def test_many_loaders_killed_at_once_and_again_cost_no_image_and_no_worker(
 
 def test_where_a_machine_has_no_memory_left_loaders_go_first(work: Work) -> None:
     pids = loader_pids(os.getpid())
-    assert len(pids) == work.settings.loaders
+    assert len(pids) == work.settings.loaders + LIVE_LOADERS
     for pid in pids:
         assert Path(f"/proc/{pid}/oom_score_adj").read_text() == "1000\n"
 
@@ -228,15 +230,17 @@ def test_there_are_as_many_loaders_as_the_setting_says_and_none_is_left(
     settings: Settings, asked: int, count: int
 ) -> None:
     with open_work(settings.model_copy(update={"loaders": asked})):
-        assert len(loader_pids(os.getpid())) == count
+        assert len(loader_pids(os.getpid())) == count + LIVE_LOADERS
     assert loader_pids(os.getpid()) == []
 
 
-def test_loaders_leave_the_processor_to_the_worker_first(work: Work) -> None:
+def test_loaders_leave_the_processor_first_to_the_worker_and_to_those_of_live_images(
+    work: Work,
+) -> None:
     own = os.getpriority(os.PRIO_PROCESS, 0)
-    found = {os.getpriority(os.PRIO_PROCESS, pid) for pid in loader_pids(os.getpid())}
-    assert len(loader_pids(os.getpid())) == work.settings.loaders
-    assert all(priority > own for priority in found)
+    found = [os.getpriority(os.PRIO_PROCESS, pid) for pid in loader_pids(os.getpid())]
+    assert sum(priority > own for priority in found) == work.settings.loaders
+    assert found.count(own) == LIVE_LOADERS
 
 
 class Ending(subprocess.Popen[bytes]):

@@ -99,13 +99,13 @@ class GpuEngine:
         self._slots = itertools.cycle((_Slot(), _Slot()))
 
     def quicken(self, key: str, trial: Prepared, call_images: int) -> None:
-        """Compile and record calls of `call_images` and an eighth of it; others fill up to them."""
+        """Compile and record calls of `call_images` and small ones; others fill up to them."""
         self._quick_shape = trial.shape
         with torch.inference_mode(), torch.cuda.device(self._device):
             self._quick = quickened(
                 key,
                 self._scorer,
-                [self._travelled([trial], n) for n in (-(-call_images // 8), call_images)],
+                [self._travelled([trial], n) for n in (small_call(call_images), call_images)],
                 compile_=compiled,
                 record=recorded,
                 seconds_of=timed,
@@ -156,6 +156,11 @@ class GpuEngine:
         here.wait_event(slot.left)
         moved.record_stream(here)
         return moved
+
+
+def small_call(call_images: int) -> int:
+    """Return how many images a small call holds, where a full one holds so many."""
+    return -(-call_images // 8)
 
 
 def quickened(

@@ -35,7 +35,8 @@ class LoadedModel:
 
     `seconds` is how long loading took. `preprocessing` is a `Preprocessing`, or transformers'
     own processor where its steps cannot be written as one. `call_images` is how many images a
-    call should hold at most; it shrinks where the device has no memory for so many.
+    call should hold at most; it shrinks where the device has no memory for so many. A call of
+    `urgent_images` is over soon: so many go with live images, or on a CPU before them.
     """
 
     identity: ModelIdentity
@@ -44,6 +45,7 @@ class LoadedModel:
     engine: CpuEngine | GpuEngine = field(repr=False)
     preprocessing: Preprocessing | Any = field(repr=False)
     call_images: int = 1
+    urgent_images: int = 1
 
     @property
     def steps(self) -> Preprocessing | None:

@@ -5,13 +5,16 @@ import time
 
 import torch
 
-from workers.models.gpu import GpuEngine
+from workers.models.gpu import GpuEngine, small_call
 from workers.models.loaded import TRIAL, LoadedModel
 
 GPU_CALL_IMAGES = 256
 CPU_CALL_IMAGES = 64
 CPU_CALL_SECONDS = 0.4
 """A call on a CPU lasts about so long at most, which keeps fresh uploads quick."""
+
+CPU_URGENT_SECONDS = 0.025
+"""While there are uploads, a call lasts about so long, since the next one cannot overtake it."""
 
 DECODE_SECONDS = 0.002
 """About what a photograph costs a core before it reaches the model."""
@@ -34,12 +37,15 @@ def fit(model: LoadedModel, *, cpu_threads: int = 0, call_images: int = 0) -> No
     if isinstance(model.engine, GpuEngine):
         model.call_images = call_images or GPU_CALL_IMAGES
         _quicken(model, model.engine)
+        model.urgent_images = small_call(model.call_images)
         return
     model.engine.threads = 1
     seconds = max(_seconds_for_an_image(model), _LEAST_SECONDS)
     model.engine.threads = cpu_threads or threads_for(seconds, len(os.sched_getaffinity(0)))
-    fitting = int(CPU_CALL_SECONDS * model.engine.threads / seconds)
-    model.call_images = call_images or max(1, min(CPU_CALL_IMAGES, fitting))
+    a_second = model.engine.threads / seconds
+    fitting = max(1, min(CPU_CALL_IMAGES, int(CPU_CALL_SECONDS * a_second)))
+    model.call_images = call_images or fitting
+    model.urgent_images = max(1, min(model.call_images, int(CPU_URGENT_SECONDS * a_second)))
 
 
 def threads_for(seconds: float, cores: int) -> int:

@@ -23,8 +23,11 @@ class Model:
     `steps` are the calls it started and those it was waited for, in order.
     """
 
-    def __init__(self, call_images: int = 4, calls_ahead: int = 0) -> None:
+    def __init__(
+        self, call_images: int = 4, calls_ahead: int = 0, urgent_images: int | None = None
+    ) -> None:
         self.call_images = call_images
+        self.urgent_images = urgent_images or call_images
         self.engine = SimpleNamespace(calls_ahead=calls_ahead)
         self.steps: list[tuple[str, list[int]]] = []
         self.let_go = threading.Event()
@@ -119,6 +122,25 @@ def test_live_images_overtake_bulk_images_that_wait(device: Device, busy: Model)
     for one in asked:
         one.result(10)
     assert busy.calls == [[0], [7, 8, 1, 2], [3, 4, 5, 6]]
+
+
+def test_calls_are_short_as_long_as_live_images_may_come(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = sound(call_images=4, urgent_images=2)
+    ask(device, model, [1, 2, 3, 4]).result(10)
+    ask(device, model, [5, 6, 7], Lane.LIVE).result(10)
+    ask(device, model, [11, 12, 13]).result(10)
+    monkeypatch.setattr("workers.device.LIVE_SECONDS", 0.0)
+    ask(device, model, [21, 22, 23, 24]).result(10)
+    assert model.calls == [[1, 2, 3, 4], [5, 6], [7], [11, 12], [13], [21, 22, 23, 24]]
+
+
+def test_a_device_with_calls_ahead_keeps_bulk_calls_full_beside_live_ones(device: Device) -> None:
+    model = sound(call_images=4, calls_ahead=1, urgent_images=2)
+    ask(device, model, [5, 6, 7], Lane.LIVE).result(10)
+    ask(device, model, [11, 12, 13]).result(10)
+    assert model.calls == [[5, 6], [7], [11, 12, 13]]
 
 
 def test_a_call_holds_images_of_one_model_only(device: Device, busy: Model) -> None:

@@ -89,9 +89,7 @@ def test_what_waits_when_they_close_is_still_done() -> None:
 
 
 def _let_go_when_closing(lanes: Lanes, held: Held) -> None:
-    wait_until(
-        lambda: any(turn.work is None for turn in lanes._waiting.queue), "the lanes are closing"
-    )
+    wait_until(lambda: lanes._is_closing, "the lanes are closing")
     held.let_go.set()
 
 
@@ -102,3 +100,17 @@ def test_work_that_nobody_waits_for_any_more_is_not_begun(held: Held) -> None:
     held.let_go.set()
     wait_until(lambda: bool(held.done), "the thread goes on")
     assert held.done == ["wanted"]
+
+
+def test_some_threads_keep_to_live_work_while_the_others_are_busy() -> None:
+    with Lanes(1, live_threads=1).running() as lanes:
+        held = Held(lanes)
+        held.ask(Lane.BULK, "bulk")
+        held.ask(Lane.QUARANTINE, "quarantine")
+        held.ask(Lane.LIVE, "live 1")
+        held.ask(Lane.LIVE, "live 2")
+        wait_until(lambda: len(held.done) == 2, "what is live is done")
+        assert held.done == ["live 1", "live 2"]
+        held.let_go.set()
+        wait_until(lambda: len(held.done) == 4, "the rest is done")
+        assert held.done[2:] == ["quarantine", "bulk"]

@@ -312,6 +312,16 @@ def test_a_call_on_a_cpu_holds_what_it_scores_within_a_moment(
     assert _load(tiny).call_images == sizing.CPU_CALL_IMAGES
 
 
+def test_a_call_that_live_images_wait_for_holds_fewer(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sizing, "CPU_CALL_SECONDS", 1e9)
+    monkeypatch.setattr(sizing, "CPU_URGENT_SECONDS", 1e-9)
+    assert _load(tiny).urgent_images == 1
+    monkeypatch.setattr(sizing, "CPU_URGENT_SECONDS", 1e9)
+    assert _load(tiny).urgent_images == sizing.CPU_CALL_IMAGES, "no more than any call"
+
+
 @pytest.mark.parametrize(
     ("error", "becomes"),
     [

@@ -1,0 +1,283 @@
+"""How soon an upload has its row: on an idle system, and while a bulk scan takes all there is.
+
+Uploads come one by one, at random moments, by `producer.uploads`; the clock of each stops when its
+row can be read.
+"""
+
+import argparse
+import random
+import statistics
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, text
+
+from benchmarks.checkpoints import Name, make_checkpoint
+from benchmarks.corpus import Corpus, make_corpus
+from benchmarks.servers import Stack, command, end, fresh_stack, wait_until
+from producer.scans import open_producer
+from producer.uploads import Upload, Uploads
+from schema.catalogue import read_catalogue
+from schema.database import open_engine
+from schema.settings import Settings
+from schema.uris import from_path
+
+GOAL = 3.0
+"""The 95th percentile beside a bulk scan, at most so many times that of an idle system."""
+
+PER_SECOND = 8.0
+READY_SECONDS = 300.0
+LOOK_SECONDS = 0.005
+LONGEST_SECONDS = 120.0
+WARM_UP = 10
+
+_ENDED = text("SELECT image_id FROM ledger.outcomes WHERE image_id = ANY(:waiting)")
+
+_BULK = text("""
+    SELECT coalesce(sum(b.image_count), 0) AS images,
+           coalesce(sum(b.classified_count + b.reused_count + b.failed_count), 0) AS ended
+    FROM ledger.batches b WHERE b.lane = 'bulk'
+""")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a round does: uploads in each half of it, and the images of the scan beside them."""
+
+    checkpoint: Path
+    bulk: Path
+    uploads: Sequence[Path]
+
+
+@dataclass(frozen=True)
+class Round:
+    """Seconds from handing in to the row: idle, and beside a scan that had images left to the end.
+
+    `bulk_per_second` is how fast that scan was beside the uploads.
+    """
+
+    idle: Sequence[float]
+    busy: Sequence[float]
+    bulk_per_second: float
+
+    @property
+    def ratio(self) -> float:
+        """How many times longer the 95th percentile is beside the scan."""
+        return p95(self.busy) / p95(self.idle)
+
+
+def p95(seconds: Sequence[float]) -> float:
+    """Return the 95th percentile."""
+    return statistics.quantiles(seconds, n=20)[-1]
+
+
+def prepare(name: Name, images: int, uploads: int, folder: Path) -> Plan:
+    """Make the photographs and the checkpoint below a folder, where they are not there yet."""
+    recipe = Corpus(images, truncated_percent=0, duplicate_percent=0)
+    own = Corpus(2 * (uploads + WARM_UP), truncated_percent=0, duplicate_percent=0, seed=2)
+    return Plan(
+        make_checkpoint(name, folder / "checkpoints"),
+        make_corpus(recipe, folder / "corpora"),
+        sorted(make_corpus(own, folder / "corpora").iterdir()),
+    )
+
+
+def measure(plan: Plan, settings: Mapping[str, str]) -> Round:
+    """Run one round on servers of its own, with a worker and a producer's service.
+
+    Raises:
+        RuntimeError: a process ended early, an upload got no row, or the scan was too short.
+    """
+    with fresh_stack() as stack:
+        environment = stack.environment({"MODELS": str(plan.checkpoint), **settings})
+        with (
+            _running(stack, environment, "worker", "worker_ready"),
+            _running(stack, environment, "producer", ""),
+        ):
+            return _round(plan, stack, environment)
+
+
+def line(rounds: Sequence[Round]) -> str:
+    """Return what rounds came to, in milliseconds."""
+    idle = [1_000 * p95(one.idle) for one in rounds]
+    busy = [1_000 * p95(one.busy) for one in rounds]
+    middle = statistics.median(one.ratio for one in rounds)
+    bulk = statistics.median(one.bulk_per_second for one in rounds)
+    each = ", ".join(f"{one.ratio:.2f}" for one in rounds)
+    return (
+        f"idle  median {_middle([one.idle for one in rounds])}, p95 {_spread(idle)}\n"
+        f"busy  median {_middle([one.busy for one in rounds])}, p95 {_spread(busy)}, beside "
+        f"{bulk:.1f} images/s\n"
+        f"p95 beside a bulk scan is {middle:.2f} x that of an idle system ({each}); "
+        f"wanted at most {GOAL:g} x: {'met' if middle <= GOAL else 'NOT met'}"
+    )
+
+
+def main() -> None:
+    """Measure some rounds and print them."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.live", description=__doc__)
+    add = parser.add_argument
+    add("--rounds", type=int, default=3)
+    add("--uploads", type=int, default=120, help="in each half of a round")
+    add("--images", type=int, default=6_000, help="of the bulk scan")
+    add("--model", default="tiny", choices=["null", "tiny", "vit-b"])
+    add("--folder", type=Path, default=Path("~/.cache/fakesweep-bench"))
+    asked = parser.parse_args()
+    plan = prepare(asked.model, asked.images, asked.uploads, asked.folder.expanduser().resolve())
+    rounds = []
+    for _ in range(asked.rounds):
+        rounds.append(measure(plan, {}))
+        print(line(rounds[-1:]), flush=True)
+    print(f"\n{asked.model}, all rounds", line(rounds), sep="\n")
+
+
+def as_json(rounds: Sequence[Round]) -> dict[str, object]:
+    """Return rounds as a benchmark's file has them."""
+    return {
+        "rounds": [asdict(one) for one in rounds],
+        "idle_p95_seconds": statistics.median(p95(one.idle) for one in rounds),
+        "busy_p95_seconds": statistics.median(p95(one.busy) for one in rounds),
+        "ratio": statistics.median(one.ratio for one in rounds),
+        "wanted_at_most": GOAL,
+    }
+
+
+def _round(plan: Plan, stack: Stack, environment: Mapping[str, str]) -> Round:
+    half = len(plan.uploads) // 2
+    settings = Settings(
+        database_url=stack.database_url,
+        broker_url=stack.broker_url,
+        models=(str(plan.checkpoint),),
+    )
+    engine = open_engine(stack.database_url, "bench", pool_size=2)
+    try:
+        with (
+            open_producer(settings, read_catalogue(None)) as producer,
+            Uploads(producer) as uploads,
+        ):
+            idle = _seconds_to_rows(uploads, engine, plan.uploads[:half])
+            words = ["scan", str(plan.bulk), "--model", str(plan.checkpoint), "--detach"]
+            subprocess.run(command(*words), env=environment, check=True, capture_output=True)
+            _wait_for_bulk(engine, 300)
+            before, begun = _bulk(engine), time.monotonic()
+            busy = _seconds_to_rows(uploads, engine, plan.uploads[half:])
+            after, took = _bulk(engine), time.monotonic() - begun
+    finally:
+        engine.dispose()
+    if after[1] == after[0]:
+        raise RuntimeError("the bulk scan ended before the uploads did; give it more images")
+    return Round(idle, busy, (after[1] - before[1]) / took)
+
+
+def _seconds_to_rows(uploads: Uploads, engine: Engine, paths: Sequence[Path]) -> list[float]:
+    """Hand images in at random moments; return the seconds of each but the first few."""
+    moments = random.Random(len(paths))
+    watch = _Watch(engine)
+    with ThreadPoolExecutor(32) as threads, watch.running():
+        for path in paths:
+            threads.submit(watch.hand_in, uploads, path)
+            time.sleep(moments.expovariate(PER_SECOND))
+        watch.wait(len(paths))
+    return watch.seconds[WARM_UP:]
+
+
+class _Watch:
+    """Looks which uploads have their row, every few milliseconds."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._waiting: dict[int, tuple[int, float]] = {}
+        self._found: dict[int, float] = {}
+        self._numbers = iter(range(1_000_000))
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+
+    @property
+    def seconds(self) -> list[float]:
+        """The seconds of each upload, in their order."""
+        return [self._found[number] for number in sorted(self._found)]
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        thread = threading.Thread(target=self._look)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._stop.set()
+            thread.join()
+
+    def hand_in(self, uploads: Uploads, path: Path) -> None:
+        with self._lock:
+            number = next(self._numbers)
+        begun = time.monotonic()
+        (image_id,) = uploads.submit([Upload(from_path(path))]).image_ids
+        self._waiting[image_id] = (number, begun)
+
+    def wait(self, uploads: int) -> None:
+        deadline = time.monotonic() + LONGEST_SECONDS
+        while len(self._found) < uploads:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{uploads - len(self._found)} uploads got no row")
+            time.sleep(LOOK_SECONDS)
+
+    def _look(self) -> None:
+        with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            while not self._stop.wait(LOOK_SECONDS):
+                self._note(connection)
+
+    def _note(self, connection: Connection) -> None:
+        waiting = list(self._waiting)
+        if not waiting:
+            return
+        for image_id in connection.execute(_ENDED, {"waiting": waiting}).scalars().all():
+            number, begun = self._waiting.pop(image_id)
+            self._found[number] = time.monotonic() - begun
+
+
+def _wait_for_bulk(engine: Engine, images: int) -> None:
+    deadline = time.monotonic() + LONGEST_SECONDS
+    while _bulk(engine)[1] < images:
+        if time.monotonic() > deadline:
+            raise RuntimeError("the bulk scan does not move")
+        time.sleep(0.1)
+
+
+def _bulk(engine: Engine) -> tuple[int, int]:
+    """Return how many images of the bulk lane there are, and how many of them have ended."""
+    with engine.connect() as connection:
+        row = connection.execute(_BULK).one()
+    return int(row.images), int(row.ended)
+
+
+@contextmanager
+def _running(stack: Stack, environment: Mapping[str, str], word: str, ready: str) -> Iterator[None]:
+    log = stack.home / f"{word}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(command(word), stdout=output, stderr=output, env=environment)
+    try:
+        wait_until(lambda: ready.encode() in log.read_bytes(), process, log, READY_SECONDS)
+        yield
+    finally:
+        end(process)
+
+
+def _middle(halves: Sequence[Sequence[float]]) -> str:
+    return f"{1_000 * statistics.median(seconds for half in halves for seconds in half):.0f} ms"
+
+
+def _spread(milliseconds: Sequence[float]) -> str:
+    return (
+        f"{statistics.median(milliseconds):.0f} ms "
+        f"({min(milliseconds):.0f} to {max(milliseconds):.0f})"
+    )
+
+
+if __name__ == "__main__":
+    main()
