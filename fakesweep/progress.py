@@ -37,10 +37,14 @@ def in_words(progress: Progress) -> str:
     """Return how far a scan is, in one line."""
     so_far = " so far" if progress.state == ScanState.LISTING else ""
     words = [f"{progress.ended} of {progress.submitted} images{so_far}"]
+    if progress.is_audit:
+        words.append(f"{progress.unchanged} unchanged")
     if progress.images_per_second > 0:
         words.append(f"{progress.images_per_second:.1f} images/s")
     if progress.seconds_left is not None:
         words.append(f"{seconds_in_words(progress.seconds_left)} left")
+    elif progress.seconds_left_so_far is not None:
+        words.append(f"{seconds_in_words(progress.seconds_left_so_far)} left so far")
     if progress.failed:
         words.append(f"{progress.failed} failed")
     return ", ".join(words)

@@ -1,7 +1,7 @@
 """What a person is told about a scan: as a page of text, as rows, and as one JSON object."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from fakesweep.output import write_table
 from fakesweep.stages import past_wall
 from fakesweep.text import printable, program, seconds_in_words, shortened
+from schema.outputs import OutputReport, output_of
 from schema.reports import (
     Progress,
     failure_counts,
@@ -28,42 +29,59 @@ URI_WIDTH = 60
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A scan as it stands: its progress, its sources, and its counts by verdict and failure."""
+    """A scan as it stands: progress, sources, counts by verdict and failure, and its output."""
 
     progress: Progress
     sources: tuple[str, ...]
     verdicts: Mapping[str, Mapping[str, int]]
     failures: Mapping[str, int]
+    output: OutputReport | None = None
 
 
-def read_summary(connection: Connection, scan_id: int) -> Summary:
-    """Read how a scan stands.
+def read_summary(connection: Connection, scan_id: int, counted: Summary | None = None) -> Summary:
+    """Read how a scan stands; what was `counted` by verdict and failure before is taken over.
+
+    Counting reads every verdict of the scan, a second or more where these are millions.
 
     Raises:
         ScanError: there is no such scan.
     """
+    now = progress(connection, scan_id)
+    if counted is not None:
+        return replace(counted, progress=now, output=output_of(connection, scan_id))
     return Summary(
-        progress(connection, scan_id),
+        now,
         tuple(sources_of(connection, scan_id)),
         {
             model: {word.value: counts.get(word, 0) for word in VerdictWord}
             for model, counts in verdict_counts(connection, scan_id).items()
         },
         failure_counts(connection, scan_id),
+        output_of(connection, scan_id),
     )
 
 
 def as_json(summary: Summary, stages: StageReport | None = None) -> dict[str, Any]:
     """Return the summary as one JSON object, with its wall and stages where these are known."""
-    said = asdict(summary.progress) | {
+    said = progress_as_json(summary.progress) | {
         "sources": summary.sources,
         "verdicts": summary.verdicts,
         "failures": summary.failures,
+        "output": summary.output and asdict(summary.output),
     }
     if stages is not None:
         told = stages.as_json()
         said |= {"wall": told["wall"], "stages": told["stages"]}
     return said
+
+
+def progress_as_json(now: Progress) -> dict[str, Any]:
+    """Return how far a scan is as one JSON object, with the rates that follow from it."""
+    return asdict(now) | {
+        "images_per_second_overall": round(now.images_per_second_overall, 2),
+        "listed": now.listed,
+        "listed_per_second": round(now.listed_per_second, 2),
+    }
 
 
 def as_page(summary: Summary) -> str:
@@ -79,14 +97,19 @@ def as_page(summary: Summary) -> str:
         ("policy", now.policy),
         ("lane", now.lane),
         ("images", identity(now)),
+        *audit_lines(now),
         *_counts(summary),
-        ("rate", f"{now.images_per_second:.1f} images/s"),
     ]
-    if now.seconds_left is not None:
-        lines.append(("left", seconds_in_words(now.seconds_left)))
+    if now.pruned_at is None:
+        lines.append(("rate", rates_in_words(now)))
+    if left := left_in_words(now):
+        lines.append(("left", left))
+    lines += _output_lines(summary)
     lines.append(("asked for", moment(now.created_at)))
     if now.finished_at is not None:
         lines.append((now.state, moment(now.finished_at)))
+    if now.pruned_at is not None:
+        lines.append(("pruned", f"{moment(now.pruned_at)}; the counts are of what is left"))
     return "\n".join(page_line(name, said) for name, said in lines)
 
 
@@ -103,6 +126,37 @@ def identity(now: Progress) -> str:
     )
 
 
+def listing(now: Progress) -> str:
+    """Return the sum that holds at every moment of every audit."""
+    return f"listed {now.listed} = unchanged {now.unchanged} + submitted {now.submitted}"
+
+
+def audit_lines(now: Progress) -> Iterator[tuple[str, str]]:
+    """Yield what an audit made of what it listed, by name; nothing for other scans."""
+    if not now.is_audit:
+        return
+    yield "audit", f"{listing(now)}, {now.listed_per_second:.1f} a second"
+    gone = "" if now.vanished is None else f", vanished {now.vanished}"
+    yield "changes", f"new {now.new}, changed {now.changed}, again {now.again}{gone}"
+
+
+def rates_in_words(now: Progress) -> str:
+    """Return how fast a scan is: in the last minute and on the whole, or was."""
+    overall = f"{now.images_per_second_overall:.1f} images/s"
+    if ScanState(now.state).is_last:
+        return overall
+    return f"{now.images_per_second:.1f} images/s in the last minute, {overall} on the whole"
+
+
+def left_in_words(now: Progress) -> str | None:
+    """Return how long a scan will take, None where that cannot be told."""
+    if now.seconds_left is not None:
+        return seconds_in_words(now.seconds_left)
+    if now.seconds_left_so_far is not None:
+        return f"{seconds_in_words(now.seconds_left_so_far)} for what is listed so far"
+    return None
+
+
 def write_scan_end(connection: Connection, summary: Summary, stages: StageReport | None) -> None:
     """Write what came of a finished scan: rows where they are few, counts, and what to do next."""
     now = summary.progress
@@ -110,7 +164,7 @@ def write_scan_end(connection: Connection, summary: Summary, stages: StageReport
         _write_verdicts(list(results(connection, now.scan_id)))
         click.echo()
     click.echo(f"scan {now.scan_id} {now.state}: {identity(now)}")
-    for name, said in _counts(summary):
+    for name, said in (*audit_lines(now), *_counts(summary), *_output_lines(summary)):
         click.echo(page_line(name, said))
     if stages is not None:
         click.echo(past_wall(stages))
@@ -136,6 +190,11 @@ def _counts(summary: Summary) -> Iterator[tuple[str, str]]:
         yield "verdicts", f"{words} by {model}"
     if summary.failures:
         yield "failures", ", ".join(f"{code} {count}" for code, count in summary.failures.items())
+
+
+def _output_lines(summary: Summary) -> Iterator[tuple[str, str]]:
+    if summary.output is not None:
+        yield "output", summary.output.said
 
 
 def _write_verdicts(rows: Sequence[Mapping[Any, Any]]) -> None:

@@ -1,9 +1,8 @@
 """Statements of the reading side: everything a person is shown, from the public views."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -14,16 +13,21 @@ from sqlalchemy.exc import DBAPIError
 from schema.database import first_line
 from schema.errors import DatabaseError, ScanError
 from schema.stages import Counts, Stage, StageShare, added_up, counts_of, shares_of
-from schema.words import VerdictWord
+from schema.words import ScanState, VerdictWord
 
 RESULT_COLUMNS = (
     "uri", "status", "verdict", "kind", "p_fake", "model", "model_revision", "scores", "policy",
     "sha256", "width", "height", "format", "failure_code", "failure_message", "classified_at",
 )  # fmt: skip
 
-_PROGRESS = text("SELECT * FROM scan_progress WHERE scan_id = :scan_id")
+_COUNTS = (
+    "submitted", "classified", "reused", "failed", "pending", "unchanged", "new", "changed",
+    "again",
+)  # fmt: skip
 
-_RECENT = text("SELECT * FROM scan_progress ORDER BY scan_id DESC LIMIT :limit")
+_PROGRESS = text("SELECT *, now() AS at FROM scan_progress WHERE scan_id = :scan_id")
+
+_RECENT = text("SELECT *, now() AS at FROM scan_progress ORDER BY scan_id DESC LIMIT :limit")
 
 _SOURCES = text("""
     SELECT source FROM ledger.scan_sources WHERE scan_id = :scan_id ORDER BY position
@@ -111,7 +115,13 @@ _FETCH = f"FETCH {FETCH_ROWS} FROM opened"
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a scan is: `submitted = classified + reused + failed + pending`, always."""
+    """How far a scan is: `submitted = classified + reused + failed + pending`, always.
+
+    `images_per_second` is the rate of the last minute, or of its whole life where it is finished.
+    `seconds_left_so_far` is what is pending at that rate while more is being listed. An audit
+    passes over what is `unchanged`; `new`, `changed` and `again` are what it submitted, `vanished`
+    what it no longer found, None where that is not known. `at` is the database's clock.
+    """
 
     scan_id: int
     name: str | None
@@ -124,6 +134,7 @@ class Progress:
     pending: int
     images_per_second: float
     seconds_left: float | None
+    seconds_left_so_far: float | None
     models: tuple[str, ...]
     policy: str
     created_at: datetime
@@ -131,11 +142,37 @@ class Progress:
     finished_at: datetime | None
     paused_at: datetime | None
     progressed_at: datetime
+    is_audit: bool
+    unchanged: int
+    new: int
+    changed: int
+    again: int
+    vanished: int | None
+    pruned_at: datetime | None
+    at: datetime
 
     @property
     def ended(self) -> int:
         """Images that have a row: a verdict or a failure."""
         return self.classified + self.reused + self.failed
+
+    @property
+    def listed(self) -> int:
+        """Images its sources have told of so far."""
+        return self.unchanged + self.submitted
+
+    @property
+    def images_per_second_overall(self) -> float:
+        """Images ended a second since it was asked for, pauses and waits included."""
+        return self.ended / self._seconds_until(self.finished_at)
+
+    @property
+    def listed_per_second(self) -> float:
+        """Images listed a second since it was asked for, pauses and waits included."""
+        return self.listed / self._seconds_until(self.listed_at or self.finished_at)
+
+    def _seconds_until(self, end: datetime | None) -> float:
+        return max(0.001, ((end or self.at) - self.created_at).total_seconds())
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,22 +359,14 @@ def _rows(connection: Connection, rows: Sequence[Row[Any]]) -> Iterator[Sequence
 
 
 def _progress(row: Mapping[Any, Any]) -> Progress:
-    left = row["seconds_left"]
-    numbers = {name: int(row[name]) for name in
-               ("submitted", "classified", "reused", "failed", "pending")}  # fmt: skip
-    return Progress(
-        scan_id=row["scan_id"],
-        name=row["name"],
-        lane=row["lane"],
-        state=row["state"],
-        images_per_second=float(Decimal(row["images_per_second"])),
-        seconds_left=None if left is None else float(left),
-        models=tuple(row["models"]),
-        policy=row["policy"],
-        created_at=row["created_at"],
-        listed_at=row["listed_at"],
-        finished_at=row["finished_at"],
-        paused_at=row["paused_at"],
-        progressed_at=row["progressed_at"],
-        **numbers,
-    )
+    shown: dict[str, Any] = {field.name: row.get(field.name) for field in fields(Progress)}
+    shown |= {name: int(row[name]) for name in _COUNTS}
+    rate, left = float(row["images_per_second"]), row["seconds_left"]
+    is_moving = row["state"] == ScanState.LISTING and rate > 0
+    shown |= {
+        "images_per_second": rate,
+        "seconds_left": None if left is None else float(left),
+        "seconds_left_so_far": int(row["pending"]) / rate if is_moving else None,
+        "models": tuple(row["models"]),
+    }
+    return Progress(**shown)

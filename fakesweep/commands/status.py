@@ -10,33 +10,49 @@ from typing import Any
 import click
 from sqlalchemy import Connection
 
+from fakesweep.costs import Cost, cost_of
 from fakesweep.output import write_json, write_table
 from fakesweep.reading import reading
 from fakesweep.stages import worker_line
-from fakesweep.summary import Summary, as_json, as_page, identity, page_line, read_summary
-from fakesweep.text import printable, program
+from fakesweep.summary import (
+    Summary,
+    as_json,
+    as_page,
+    identity,
+    left_in_words,
+    listing,
+    page_line,
+    progress_as_json,
+    rates_in_words,
+    read_summary,
+)
+from fakesweep.text import printable, program, seconds_in_words
 from fakesweep.waiting import LIVE_PRODUCER_SECONDS, Wait, waits_of
+from schema.crew import crew_of
 from schema.errors import ScanError
 from schema.registry import LIVE_SECONDS
-from schema.reports import WorkerReport, live_workers, movement, recent_scans
+from schema.reports import Progress, WorkerReport, live_workers, movement, recent_scans
 from schema.settings import Settings, read_settings
 from schema.strays import unreadable_count
 from schema.words import ScanState
 
 REFRESH_SECONDS = 1.0
+COUNTING_SHARE = 10
 
 COLUMNS = ("scan", "name", "state", "submitted", "classified", "reused", "failed", "pending",
-           "models", "asked for")  # fmt: skip
+           "unchanged", "images/s", "left", "models", "asked for")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
     """A scan as it stands, what may work on it, and why nothing of it moves.
 
-    `quarantined` are images of the scan, `unreadable` messages of anybody.
+    `cost` is None where no price is set. `quarantined` are images of the scan, `unreadable`
+    messages of anybody.
     """
 
     summary: Summary
+    cost: Cost | None
     workers: Sequence[WorkerReport]
     waits: Sequence[Wait]
     quarantined: int
@@ -54,8 +70,10 @@ class Look:
 def status(scan: int | None, in_json: bool, watch: bool) -> None:
     """Show how far a scan is, or every recent scan.
 
-    Where nothing of it moves, it says why. Below stands what each live worker does: how busy its
-    stages are, how fast it is, and its wall, the stage that keeps it from being faster.
+    It tells the rate of the last minute and of the whole scan, how long it will take, and what a
+    million images cost, where FAKESWEEP_WORKER_HOUR_PRICE says what a worker does. Where nothing
+    moves, it says why. Below stands what each live worker does: how busy its stages are, how fast
+    it is, and its wall, the stage that keeps it from being faster.
     """
     settings = read_settings()
     with reading(settings) as connection:
@@ -79,7 +97,7 @@ def _list_scans(connection: Connection, *, in_json: bool) -> None:
     if in_json:
         write_json(
             {
-                "scans": [asdict(scan) for scan in scans],
+                "scans": [progress_as_json(scan) for scan in scans],
                 "unreadable_messages": unreadable,
                 "workers": _as_json(workers),
             }
@@ -89,7 +107,8 @@ def _list_scans(connection: Connection, *, in_json: bool) -> None:
         COLUMNS,
         (
             (scan.scan_id, scan.name, scan.state, scan.submitted, scan.classified, scan.reused,
-             scan.failed, scan.pending, " ".join(scan.models),
+             scan.failed, scan.pending, scan.unchanged if scan.is_audit else None,
+             f"{scan.images_per_second:.1f}", _left(scan), " ".join(scan.models),
              f"{scan.created_at.astimezone(UTC):%Y-%m-%d %H:%M}")
             for scan in scans
         ),
@@ -99,6 +118,12 @@ def _list_scans(connection: Connection, *, in_json: bool) -> None:
         click.echo("\n" + "\n".join(lines))
 
 
+def _left(scan: Progress) -> str | None:
+    if scan.seconds_left_so_far is not None:
+        return f"{seconds_in_words(scan.seconds_left_so_far)} so far"
+    return None if scan.seconds_left is None else seconds_in_words(scan.seconds_left)
+
+
 def _newest(connection: Connection) -> int:
     scans = recent_scans(connection, limit=1)
     if not scans:
@@ -106,8 +131,10 @@ def _newest(connection: Connection) -> int:
     return scans[0].scan_id
 
 
-def _look(connection: Connection, scan_id: int, settings: Settings) -> Look:
-    summary = read_summary(connection, scan_id)
+def _look(
+    connection: Connection, scan_id: int, settings: Settings, counted: Summary | None = None
+) -> Look:
+    summary = read_summary(connection, scan_id, counted)
     workers = live_workers(connection, LIVE_SECONDS)
     found = movement(
         connection,
@@ -116,16 +143,33 @@ def _look(connection: Connection, scan_id: int, settings: Settings) -> Look:
         producers_within=LIVE_PRODUCER_SECONDS,
     )
     unreadable = unreadable_count(connection)
+    cost = _cost(connection, summary.progress, settings)
     connection.rollback()  # the broker may keep us waiting
     waits = waits_of(summary.progress, found, settings)
     if any(wait.reason.is_blocking for wait in waits):
-        summary = replace(summary, progress=replace(summary.progress, seconds_left=None))
-    return Look(summary, workers, waits, found.quarantined, unreadable)
+        still = replace(summary.progress, seconds_left=None, seconds_left_so_far=None)
+        summary = replace(summary, progress=still)
+    return Look(summary, cost, workers, waits, found.quarantined, unreadable)
+
+
+def _cost(connection: Connection, now: Progress, settings: Settings) -> Cost | None:
+    if settings.worker_hour_price is None:
+        return None
+    return cost_of(now, crew_of(connection, now, within_seconds=LIVE_SECONDS), settings)
 
 
 def _until_it_ends(connection: Connection, scan_id: int, settings: Settings) -> Iterator[Look]:
+    """Look again and again; verdicts are counted anew in a tenth of the time at most."""
+    counted: Summary | None = None
+    count_at = 0.0
     while True:
-        look = _look(connection, scan_id, settings)
+        begun = time.monotonic()
+        look = _look(connection, scan_id, settings, counted if begun < count_at else None)
+        if begun >= count_at:
+            counted = look.summary
+            count_at = begun + COUNTING_SHARE * (time.monotonic() - begun)
+        elif _has_ended(look):
+            look = _look(connection, scan_id, settings)
         yield look
         if _has_ended(look):
             return
@@ -138,28 +182,40 @@ def _watch(looks: Iterator[Look], *, in_json: bool) -> None:
 
         terminal.show_refreshed(_look_as_page(look) for look in looks)
         return
-    said = ""
+    before: tuple[object, ...] = ()
     for look in looks:
-        changed = _look_in_words(look)
-        if changed == said:
+        now = look.summary.progress
+        counts = (now.state, identity(now), now.unchanged, *look.waits)
+        if counts == before:
             continue
-        said = changed
+        before = counts
         if in_json:
             write_json(_look_as_json(look))
         else:
-            click.echo(changed)
+            click.echo(_look_in_words(look))
         sys.stdout.flush()
 
 
 def _look_in_words(look: Look) -> str:
+    """Return a scan in one line: its counts, how fast it is, what that costs, what it waits for."""
     now = look.summary.progress
-    waiting = "".join(f"; waiting: {wait.said}" for wait in look.waits)
-    return printable(f"scan {now.scan_id} {now.state}: {identity(now)}{waiting}")
+    words = [f"scan {now.scan_id} {now.state}: {identity(now)}"]
+    if now.is_audit:
+        words.append(listing(now))
+    words.append(rates_in_words(now))
+    if left := left_in_words(now):
+        words.append(f"{left} left")
+    if look.cost is not None and (cost := look.cost.said()):
+        words.append(cost)
+    words += (f"waiting: {wait.said}" for wait in look.waits)
+    return printable("; ".join(words))
 
 
 def _look_as_page(look: Look) -> str:
     """Return a scan's page; until it has ended, with what is in its way, and the workers."""
     lines = [as_page(look.summary)]
+    if look.cost is not None and (cost := look.cost.said()):
+        lines.append(page_line("cost", cost))
     if not _has_ended(look):
         lines += (page_line("waiting", wait.said) for wait in look.waits)
         if look.quarantined:
@@ -171,6 +227,7 @@ def _look_as_page(look: Look) -> str:
 
 def _look_as_json(look: Look) -> dict[str, Any]:
     return as_json(look.summary) | {
+        "cost": look.cost and asdict(look.cost),
         "waiting": [wait.reason for wait in look.waits],
         "quarantined": look.quarantined,
         "unreadable_messages": look.unreadable,

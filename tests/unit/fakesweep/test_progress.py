@@ -1,21 +1,30 @@
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from fakesweep import terminal
 from fakesweep.progress import in_words, shown_progress
-from fakesweep.summary import Summary, as_page, identity
+from fakesweep.summary import Summary, as_page, identity, progress_as_json, rates_in_words
 from schema.reports import Progress
 
 BEGUN = datetime(2026, 11, 20, 12, tzinfo=UTC)
 RUNNING = Progress(
     scan_id=7, name="holi\x1bday", lane="bulk", state="running", submitted=400, classified=100,
     reused=15, failed=5, pending=280, images_per_second=14.04, seconds_left=20.0,
-    models=("vit-tiny-cifake",), policy="default", created_at=BEGUN, listed_at=BEGUN,
-    finished_at=None, paused_at=None, progressed_at=BEGUN,
+    seconds_left_so_far=None, models=("vit-tiny-cifake",), policy="default", created_at=BEGUN,
+    listed_at=BEGUN, finished_at=None, paused_at=None, progressed_at=BEGUN, is_audit=False,
+    unchanged=0, new=0, changed=0, again=0, vanished=None, pruned_at=None,
+    at=BEGUN + timedelta(seconds=10),
 )  # fmt: skip
+AUDIT = replace(
+    RUNNING, is_audit=True, unchanged=9_600, new=300, changed=60, again=40, vanished=7,
+    listed_at=BEGUN + timedelta(seconds=4),
+)  # fmt: skip
+LISTING = replace(
+    RUNNING, state="listing", listed_at=None, seconds_left=None, seconds_left_so_far=20.0
+)
 
 
 def test_progress_is_said_in_one_line() -> None:
@@ -23,8 +32,46 @@ def test_progress_is_said_in_one_line() -> None:
 
 
 def test_progress_while_listing_says_that_more_may_come() -> None:
-    listing = replace(RUNNING, state="listing", seconds_left=None, failed=0, classified=105)
-    assert in_words(listing) == "120 of 400 images so far, 14.0 images/s"
+    listing = replace(LISTING, failed=0, classified=105)
+    assert in_words(listing) == "120 of 400 images so far, 14.0 images/s, 20 s left so far"
+    still = replace(listing, images_per_second=0.0, seconds_left_so_far=None)
+    assert in_words(still) == "120 of 400 images so far"
+
+
+def test_progress_of_an_audit_says_how_much_it_passed_over() -> None:
+    assert in_words(AUDIT).startswith("120 of 400 images, 9600 unchanged, 14.0 images/s")
+
+
+def test_rates_are_told_for_the_last_minute_and_on_the_whole() -> None:
+    assert rates_in_words(RUNNING) == "14.0 images/s in the last minute, 12.0 images/s on the whole"
+    finished = replace(RUNNING, state="finished", finished_at=BEGUN + timedelta(seconds=60))
+    assert rates_in_words(finished) == "2.0 images/s"
+
+
+def test_the_page_of_a_scan_that_is_being_listed_says_what_the_time_left_is_about() -> None:
+    page = as_page(Summary(LISTING, (), {}, {}))
+    assert "left       20 s for what is listed so far" in page.splitlines()
+
+
+def test_the_page_of_an_audit_shows_what_it_made_of_what_it_listed() -> None:
+    lines = as_page(Summary(AUDIT, (), {}, {})).splitlines()
+    assert "audit      listed 10000 = unchanged 9600 + submitted 400, 2500.0 a second" in lines
+    assert "changes    new 300, changed 60, again 40, vanished 7" in lines
+    unknown = replace(AUDIT, vanished=None)
+    assert (
+        "changes    new 300, changed 60, again 40"
+        in as_page(Summary(unknown, (), {}, {})).splitlines()
+    )
+    plain = as_page(Summary(RUNNING, (), {}, {}))
+    assert "changes" not in plain
+    assert "unchanged" not in plain
+
+
+def test_an_audit_accounts_for_everything_it_listed_in_json() -> None:
+    said = progress_as_json(AUDIT)
+    assert said["listed"] == said["unchanged"] + said["submitted"] == 10_000
+    assert said["submitted"] == said["new"] + said["changed"] + said["again"]
+    assert (said["listed_per_second"], said["images_per_second_overall"]) == (2_500.0, 12.0)
 
 
 def test_the_page_of_a_scan_shows_that_every_image_is_accounted_for() -> None:

@@ -1,0 +1,31 @@
+"""Statements about a scan's workers: how many there are, to say what it costs."""
+
+from sqlalchemy import Connection, text
+
+from schema.reports import Progress
+from schema.words import ScanState
+
+_WORKED = text("""
+    SELECT count(DISTINCT worker_id) FROM ledger.batches WHERE scan_id = :scan_id
+""")
+
+_AT_WORK = text("""
+    SELECT count(*) FROM ledger.workers
+    WHERE stopped_at IS NULL AND seen_at > now() - make_interval(secs => :within_seconds)
+      AND worker_id = ANY (ARRAY(
+          SELECT worker_id FROM ledger.batches
+          WHERE scan_id = :scan_id AND finished_at > now() - interval '60 seconds'
+          UNION
+          SELECT worker_id FROM ledger.batches WHERE scan_id = :scan_id AND state = 'running'
+      ))
+""")
+
+
+def crew_of(connection: Connection, now: Progress, *, within_seconds: float) -> int:
+    """Return how many workers a scan has: those that live and worked on it in the last minute.
+
+    Of a scan that has ended, all that ever did.
+    """
+    wanted = {"scan_id": now.scan_id, "within_seconds": within_seconds}
+    statement = _WORKED if ScanState(now.state).is_last else _AT_WORK
+    return int(connection.execute(statement, wanted).scalar_one())
