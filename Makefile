@@ -25,7 +25,7 @@ down: .venv/demo
 	@$(BIN)/fakesweep down
 
 test: .venv/dev
-	$(BIN)/pytest
+	$(BIN)/pytest -n 3 --dist loadfile
 
 check: .venv/dev
 	$(BIN)/ruff check
@@ -61,7 +61,7 @@ clean:
 	@touch $@
 
 .venv/dev: pyproject.toml constraints.txt
-	$(call install,worker$(comma)local$(comma)demo$(comma)dev)
+	$(call install,worker$(comma)local$(comma)api$(comma)parquet$(comma)demo$(comma)dev)
 	@touch $@ .venv/demo
 
 comma := ,
