@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks import goals
+from benchmarks import goals, live
 from benchmarks.machine import cores, describe
 from benchmarks.peers.running import PEERS
 from benchmarks.race import QUICK_CONTENDERS, RACES, SWEEPS, Race, find_pythons, prepared, run
@@ -19,6 +19,9 @@ from benchmarks.runs import Job, Result, table
 MATRIX_SECONDS = 3.0
 QUICK_MATRIX_SECONDS = 1.0
 BUSY_LOAD = 0.5
+
+LIVE = "live"
+"""What is measured beside the races, by this name."""
 
 
 def main() -> None:
@@ -57,6 +60,7 @@ def main() -> None:
         ]
         print(table(found, cores()), flush=True)
         results += found
+    uploads = _live(asked)
     reached = goals.told(results, goals.machine_rates(gflops, decode_rates, fetch_rates))
     if reached:
         print("\nfakesweep beside its goals", *map(goals.line, reached), sep="\n")
@@ -69,6 +73,7 @@ def main() -> None:
             "bare_decode_images_per_second": decode_rates,
             "bare_fetch_images_per_second": fetch_rates,
             "results": list(map(_as_json, results)),
+            "live": uploads and live.as_json(uploads),
             "goals": reached,
         }
         asked.json.parent.mkdir(parents=True, exist_ok=True)
@@ -82,8 +87,8 @@ def _arguments() -> argparse.Namespace:
     add("--repeats", type=int, help="runs of each contender (5; quick: 1)")
     add(
         "--only", nargs="+", metavar="NAME", default=[],
-        choices=[race.name for race in RACES] + [*SWEEPS, *PEERS],
-        help="races (null, null-s3, tiny, vit-b) and contenders; all where none is named",
+        choices=[race.name for race in RACES] + [LIVE, *SWEEPS, *PEERS],
+        help="races (null, null-s3, tiny, vit-b), live and contenders; all where none is named",
     )  # fmt: skip
     add("--images", type=int, help="photographs in each race")
     add("--json", type=Path, metavar="FILE", help="write what was measured to this file, too")
@@ -99,7 +104,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _contenders(race: Race, asked: argparse.Namespace) -> list[str]:
-    races = {one.name for one in RACES}
+    races = {LIVE, *(one.name for one in RACES)}
     named = set(asked.only)
     if named & races and race.name not in named:
         return []
@@ -107,6 +112,21 @@ def _contenders(race: Race, asked: argparse.Namespace) -> list[str]:
     if asked.quick and not asked.only:
         some = QUICK_CONTENDERS.get(race.name, some)
     return [name for name in some if not named - races or name in named]
+
+
+def _live(asked: argparse.Namespace) -> list[live.Round]:
+    """Measure how soon uploads have their rows, idle and beside a bulk scan."""
+    if asked.only and LIVE not in asked.only:
+        return []
+    uploads, images = (60, 3_000) if asked.quick else (120, 6_000)
+    plan = live.prepare("tiny", images, uploads, asked.folder)
+    print(f"\n{LIVE}: {uploads} uploads, {live.PER_SECOND:g} a second, idle and beside a bulk scan")
+    rounds: list[live.Round] = []
+    for _ in range(asked.repeats):
+        rounds.append(live.measure(plan, {}))
+        print(f"  p95 {rounds[-1].ratio:.2f} x", flush=True)
+    print(live.line(rounds), flush=True)
+    return rounds
 
 
 def _images(race: Race, asked: argparse.Namespace) -> int:

@@ -16,13 +16,15 @@ from sqlalchemy import Engine, text
 
 from schema.catalogue import read_catalogue
 from schema.failures import ImageFailure
-from schema.ledger import ListedImage, add_scan, end_listing, record_batch, take_recorded
+from schema.ledger import ListedImage, add_scan, take_recorded
+from schema.listing import end_listing
 from schema.message import BatchMessage
 from schema.registry import policy_id
 from schema.reports import progress
 from schema.settings import Settings
 from schema.uris import from_path
 from schema.words import Lane
+from tests.batches import record_batch
 from workers.device import Device
 from workers.lanes import Lanes
 from workers.loaders import Loaders, open_loaders

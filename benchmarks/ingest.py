@@ -26,13 +26,16 @@ from uuid import UUID, uuid4
 from sqlalchemy import Engine, make_url, text
 
 from schema.claims import Claim, claim_batch
+from schema.contents import Content
 from schema.database import open_engine, upgrade
 from schema.labels import Labels, Side, SidesOrigin
-from schema.ledger import ListedImage, add_scan, end_listing, end_source, record_batch
+from schema.ledger import ListedImage, add_scan
+from schema.listing import end_listing
 from schema.registry import ModelIdentity, policy_id, register_model
 from schema.reports import progress
-from schema.results import Content, Judgement, Outcome, store_outcomes
+from schema.results import Judgement, Outcome, store_outcomes
 from schema.words import Kind, Lane
+from tests.batches import end_source, record_batch
 
 SHOWN_SETTINGS = (
     "server_version", "fsync", "synchronous_commit", "full_page_writes", "shared_buffers",
@@ -55,7 +58,7 @@ _PRELOAD = """
         SELECT sha256(int8send(image_id)), size_bytes, 1024, 768, 'JPEG', 1
         FROM ledger.images WHERE scan_id = :scan_id;
     INSERT INTO ledger.outcomes (image_id, scan_id, status, content_id)
-        SELECT image_id, scan_id, 'classified', content_id
+        SELECT image_id, scan_id, 'classified', c.content_id
         FROM ledger.images JOIN ledger.contents c ON c.sha256 = sha256(int8send(image_id))
         WHERE scan_id = :scan_id;
     INSERT INTO ledger.predictions (content_id, model_id, scores, p_fake, kind)

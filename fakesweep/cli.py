@@ -33,8 +33,19 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rejudge": ("fakesweep.commands.rejudge:rejudge", "Judge stored scores by another policy."),
     "sql": ("fakesweep.commands.sql:sql", "Run a query of your own, read-only."),
     "models": ("fakesweep.commands.models:models", "List, show or fetch models."),
+    "schedule": (
+        "fakesweep.commands.schedule:schedule",
+        "Have sources audited by the clock.",
+    ),
+    "webhook": (
+        "fakesweep.commands.webhook:webhook",
+        "Have applications told of verdicts.",
+    ),
+    "token": ("fakesweep.commands.token:token", "Say who may use the HTTP API."),
+    "prune": ("fakesweep.commands.prune:prune", "Forget scans that ended long ago."),
     "worker": ("fakesweep.commands.worker:worker", "Run a worker: it classifies batches."),
     "producer": ("fakesweep.commands.producer:producer", "Run the producer: it lists and queues."),
+    "api": ("fakesweep.commands.api:api", "Run the HTTP API that uploads are handed to."),
     "health": (
         "fakesweep.commands.health:health",
         "Say whether a worker or producer here makes progress.",

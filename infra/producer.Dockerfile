@@ -1,4 +1,4 @@
-# The producer and the migration: no torch, no image decoder. Built from the repository's root.
+# The producer, the HTTP API and the migration: no torch, no image decoder. Built from the repository's root.
 FROM python:3.12-slim-bookworm
 
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
@@ -14,7 +14,7 @@ WORKDIR /source
 COPY pyproject.toml constraints.txt README.md ./
 COPY schema/__init__.py schema/
 RUN mkdir fakesweep producer workers \
-    && pip install --no-cache-dir --constraint constraints.txt .
+    && pip install --no-cache-dir --constraint constraints.txt '.[api,parquet]'
 
 COPY schema schema
 COPY producer producer

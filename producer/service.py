@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from uuid import UUID, uuid4
 
@@ -13,9 +13,14 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 import schema
-from producer.feeder import list_scan, publish_recorded, reconcile
+from producer.feeder import publish_recorded, reconcile
+from producer.listing import list_scan
+from producer.outputs import write_outputs
 from producer.scans import Producer
-from schema.database import first_line, may_pass
+from producer.schedules import keep_schedules
+from producer.uploads import close_past_scans
+from producer.waiting import PAUSE_SECONDS, Waiting
+from producer.webhooks import deliver_webhooks
 from schema.errors import BrokerError, FakesweepError
 from schema.ledger import scans_to_list
 from schema.pulse import Pulse, Role, beating
@@ -23,9 +28,10 @@ from schema.registry import producer_seen, retire_producer
 from schema.reports import progress
 from schema.words import ScanState
 
-PAUSE_SECONDS = 0.2
 RECONCILE_SECONDS = 5.0
-LONGEST_WAIT_SECONDS = 10.0
+
+DUTIES = (keep_schedules, close_past_scans, write_outputs, deliver_webhooks)
+"""What every service does besides, each on a thread of its own until it is told to stop."""
 
 log = structlog.get_logger(__name__)
 
@@ -43,22 +49,32 @@ def serve(producer: Producer, stop: threading.Event, only: int | None = None) ->
     producer_id = uuid4()
     pulse = Pulse(Role.PRODUCER)
     with (
-        ThreadPoolExecutor(1, thread_name_prefix="listing") as thread,
+        ThreadPoolExecutor(1 + len(DUTIES), thread_name_prefix="producer") as threads,
         beating(pulse) if only is None else nullcontext(),
     ):
         try:
-            if only is None:
-                listing = thread.submit(_list_all, producer, stop)
-            else:
-                listing = thread.submit(_list_one, producer, stop, only)
+            at_work = _begun(threads, producer, stop, only)
             for _ in _published(producer, stop, only, producer_id):
                 pulse.tick()
-                if listing.done():
-                    listing.result()
+                for one in at_work:
+                    if one.done():
+                        one.result()
         finally:
             stop.set()
             with suppress(SQLAlchemyError), producer.engine.begin() as connection:
                 retire_producer(connection, producer_id)
+
+
+def _begun(
+    threads: ThreadPoolExecutor, producer: Producer, stop: threading.Event, only: int | None
+) -> list[Future[None]]:
+    if only is not None:
+        return [
+            threads.submit(_list_one, producer, stop, only),
+            threads.submit(write_outputs, producer, stop, only),
+        ]
+    duties = [threads.submit(duty, producer, stop) for duty in DUTIES]
+    return [threads.submit(_list_all, producer, stop), *duties]
 
 
 def _published(
@@ -125,36 +141,6 @@ def _is_refused(producer: Producer, scan_id: int, stop: threading.Event) -> bool
         log.error("scan_cannot_be_listed", scan_id=scan_id, reason=str(error))
         return True
     return False
-
-
-class Waiting:
-    """Waits of one thread for what does not answer, each longer than the one before."""
-
-    def __init__(self, stop: threading.Event) -> None:
-        self._stop = stop
-        self._seconds = 0.0
-
-    def wait(self, awaited: str, reason: str) -> None:
-        """Say what for and why, and wait."""
-        self._seconds = min(LONGEST_WAIT_SECONDS, max(PAUSE_SECONDS, self._seconds * 2))
-        log.warning(
-            "waiting", awaited=awaited, seconds=self._seconds, reason=reason.splitlines()[0]
-        )
-        self._stop.wait(self._seconds)
-
-    def wait_for_ledger(self, error: SQLAlchemyError) -> None:
-        """Wait where the database may answer again.
-
-        Raises:
-            SQLAlchemyError: waiting would not mend it.
-        """
-        if not may_pass(error):
-            raise error
-        self.wait("ledger", first_line(error))
-
-    def is_over(self) -> None:
-        """Start anew: it answers."""
-        self._seconds = 0.0
 
 
 def _say_alive(producer: Producer, producer_id: UUID) -> None:

@@ -8,9 +8,17 @@ FakesweepError
 ├── DeviceError         the device the models run on is broken; no image is to blame
 ├── LoadersError        the processes that fetch and decode cannot be started
 ├── DatabaseError       PostgreSQL does not answer, or refuses
-│   └── MigrationError  the database is at another migration than this code
+│   ├── MigrationError  the database is at another migration than this code
+│   └── LedgerAway      it did not answer in time, and may soon
 ├── BrokerError         the broker does not answer
 ├── ScanError           a scan does not exist or cannot go on here
+├── OutputError         a scan's output cannot be written, or not there
+├── ScheduleError       a schedule does not exist, or says no time or nothing that can be done
+├── RetentionError      what is to be forgotten has to stay, or this user may not
+├── ExtraError          what is asked for comes with an extra that is not installed here
+├── TokenError          a token for the HTTP API cannot be made, or there is none of that name
+├── WebhookError        a webhook does not exist, cannot be added, or did not answer as it should
+├── SubmissionConflict  a key was used before, for other uploads
 └── StackError          the local stack cannot start or stop
 """
 
@@ -51,12 +59,44 @@ class MigrationError(DatabaseError):
     """The database is at another migration than this code."""
 
 
+class LedgerAway(DatabaseError):  # noqa: N818 - says what happened
+    """PostgreSQL did not answer in time, and may soon."""
+
+
 class BrokerError(FakesweepError):
     """The broker does not answer."""
 
 
 class ScanError(FakesweepError):
     """A scan does not exist or cannot go on here."""
+
+
+class OutputError(FakesweepError):
+    """A scan's output cannot be written, or not there."""
+
+
+class ScheduleError(FakesweepError):
+    """A schedule does not exist, or says no time or nothing that can be done."""
+
+
+class RetentionError(FakesweepError):
+    """What is to be forgotten has to stay, or this user may not."""
+
+
+class ExtraError(FakesweepError):
+    """What is asked for comes with an extra that is not installed here."""
+
+
+class TokenError(FakesweepError):
+    """A token for the HTTP API cannot be made, or there is none of that name."""
+
+
+class WebhookError(FakesweepError):
+    """A webhook does not exist, cannot be added, or did not answer as it should."""
+
+
+class SubmissionConflict(FakesweepError):  # noqa: N818 - says what happened
+    """A key was used before, for other uploads."""
 
 
 class StackError(FakesweepError):

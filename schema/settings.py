@@ -44,6 +44,12 @@ class Settings(BaseSettings):
     window_batches: int = Field(
         64, ge=1, description="Batches published and unfinished at most, per lane"
     )
+    gather_milliseconds: float = Field(
+        5.0, ge=0, le=1_000, description="How long the first upload of a batch waits for others"
+    )
+    listing_concurrency: int = Field(
+        8, ge=1, le=64, description="Parts of a prefix in S3 listed side by side"
+    )
     lease_seconds: float = Field(
         30.0, ge=3.0, description="A batch whose worker has not been heard of for so long is free"
     )
@@ -131,6 +137,15 @@ class Settings(BaseSettings):
     s3_addressing_style: Literal["auto", "path", "virtual"] = Field(
         "auto", description="auto, path (for most S3 servers of your own) or virtual"
     )
+
+    sqs_endpoint_url: str | None = Field(
+        None, description="SQS service other than Amazon's, as http://host:9324"
+    )
+
+    worker_hour_price: float | None = Field(
+        None, gt=0, description="Price of an hour of one worker: `status` tells costs by it"
+    )
+    currency: str = Field("", max_length=12, description="Word behind prices and costs, as EUR")
 
     celery_events: bool = Field(
         False, description="Task events and remote control, for Flower; costs throughput"

@@ -46,7 +46,8 @@ class Kind(StrEnum):
 class BatchState(StrEnum):
     """Where a batch stands: recorded → published → running → done.
 
-    It is `held`, and not published, while its scan is paused or once that is cancelled.
+    It is `held`, and not published, while its scan is paused or once that is cancelled; `following`
+    while images of the same contents are fetched for it.
     """
 
     RECORDED = "recorded"
@@ -54,6 +55,15 @@ class BatchState(StrEnum):
     RUNNING = "running"
     DONE = "done"
     HELD = "held"
+    FOLLOWING = "following"
+
+
+class Change(StrEnum):
+    """Why an audit looks at an image: what stands as it was judged, it passes over."""
+
+    NEW = "new"
+    CHANGED = "changed"
+    AGAIN = "again"
 
 
 class ScanState(StrEnum):

@@ -129,7 +129,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, _s3_server: S3Server) -> Itera
 
 
 def test_nothing_that_worker_and_producer_log_holds_a_secret(run: Run) -> None:
-    for talk in ("TaskPool: Apply", "message_unreadable", "of_another_kind", "batch_recorded"):
+    for talk in ("TaskPool: Apply", "message_unreadable", "of_another_kind", "page_recorded"):
         assert talk in run.said, "the logs are as talkative as they can be"
     assert _held(run.said) == []
 

@@ -14,12 +14,13 @@ import pytest
 import structlog
 from sqlalchemy import Connection, Engine, text
 
-from producer import service
+from producer import waiting
 from producer.scans import ScanRequest, add_scan, open_producer
 from producer.service import serve
 from schema import patience, results
 from schema.catalogue import read_catalogue
 from schema.claims import claim_batch
+from schema.copying import copy_rows
 from schema.failures import FailureCode
 from schema.ledger import take_recorded
 from schema.message import BatchMessage
@@ -93,7 +94,7 @@ def settings(database_url: str, broker_url: str) -> Settings:
 def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lines]:
     """What is logged; the ledger is asked again after a second at most."""
     monkeypatch.setattr(patience, "LONGEST_PAUSE_SECONDS", 1.0)
-    monkeypatch.setattr(service, "LONGEST_WAIT_SECONDS", 1.0)
+    monkeypatch.setattr(waiting, "LONGEST_WAIT_SECONDS", 1.0)
     with structlog.testing.capture_logs() as captured:
         yield captured
 
@@ -307,7 +308,7 @@ def test_a_session_ended_in_the_middle_of_a_copy_is_waited_out_like_any_other(
     work: Work, engine: Engine, lines: Lines, table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [message] = publish_scan(engine, [f"file:///nowhere/{number}" for number in range(5)])
-    copy, ended = results._copy, threading.Event()
+    copy, ended = copy_rows, threading.Event()
 
     def copy_without_session(connection: Connection, into: str, rows: Any) -> None:
         if into == table and not ended.is_set():
@@ -317,7 +318,7 @@ def test_a_session_ended_in_the_middle_of_a_copy_is_waited_out_like_any_other(
                 other.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": own})
         copy(connection, into, rows)
 
-    monkeypatch.setattr(results, "_copy", copy_without_session)
+    monkeypatch.setattr(results, "copy_rows", copy_without_session)
     run_batch(message, work)
     assert _count(lines, "ledger_away") == _count(lines, "ledger_back") == 1
     assert len(result_rows(engine, message.scan_id)) == 5
@@ -370,7 +371,7 @@ def test_a_copy_that_the_server_refuses_for_now_is_tried_again(
     work: Work, engine: Engine, lines: Lines, code: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [message] = publish_scan(engine, [f"file:///nowhere/{number}" for number in range(5)])
-    copy, refused = results._copy, threading.Event()
+    copy, refused = copy_rows, threading.Event()
 
     def copy_refused_once(connection: Connection, into: str, rows: Any) -> None:
         if not refused.is_set():
@@ -382,7 +383,7 @@ def test_a_copy_that_the_server_refuses_for_now_is_tried_again(
             )
         copy(connection, into, rows)
 
-    monkeypatch.setattr(results, "_copy", copy_refused_once)
+    monkeypatch.setattr(results, "copy_rows", copy_refused_once)
     run_batch(message, work)
     assert _count(lines, "ledger_away") == _count(lines, "ledger_back") == 1
     assert _one(engine, "SELECT count(*) FROM ledger.outcomes") == 5

@@ -16,10 +16,12 @@ import redis
 from sqlalchemy import Engine, text
 
 from producer import feeder
-from producer.feeder import list_scan, publish_recorded, reconcile
+from producer.feeder import publish_recorded, reconcile
+from producer.listing import list_scan
 from producer.scans import Producer, ScanRequest, add_scan, open_producer
 from schema.catalogue import read_catalogue
 from schema.ledger import scans_to_list
+from schema.listing import MAX_BATCH_URI_BYTES
 from schema.settings import PREFIX, Settings
 from schema.uris import MAX_URI_BYTES
 from schema.words import SCAN_LANES, Lane
@@ -105,7 +107,7 @@ def test_short_uris_fill_a_batch_and_long_ones_do_not(
     scan_id = _ask(producer, _manifest(tmp_path / "b.txt", long))
     list_scan(producer, scan_id, threading.Event())
     largest = f"SELECT max(image_count) FROM ledger.batches WHERE scan_id = {scan_id}"
-    assert _one(engine, largest) <= feeder.MAX_BATCH_URI_BYTES // 2_000 + 1
+    assert _one(engine, largest) <= MAX_BATCH_URI_BYTES // 2_000 + 1
     assert _one(engine, "SELECT sum(image_count) FROM ledger.batches") == 1_200
 
 
@@ -183,15 +185,16 @@ def test_a_producer_killed_at_any_moment_of_its_listing_skips_and_doubles_nothin
     small_batches: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     moments = random.Random(4)
-    manifest = _manifest(tmp_path / "many.txt", (f"s3://photos/{n}.jpg" for n in range(4_000)))
-    with open_producer(small_batches, read_catalogue(None)) as producer:
+    own = small_batches.model_copy(update={"batch_images": 100})
+    manifest = _manifest(tmp_path / "many.txt", (f"s3://photos/{n}.jpg" for n in range(60_000)))
+    with open_producer(own, read_catalogue(None)) as producer:
         _ask(producer, manifest)
         for _ in range(5):
-            with _producer_process(small_batches, tmp_path / "producer.log"):
-                _await_more_batches(producer.engine, moments.randint(1, 120))
-        assert _one(producer.engine, _BATCHES) < 1_000, "it was killed before the end"
+            with _producer_process(own, tmp_path / "producer.log"):
+                _await_more_batches(producer.engine, moments.randint(1, 60))
+        assert _one(producer.engine, _BATCHES) < 600, "it was killed before the end"
         _finish(producer, monkeypatch)
-        _check_listed_once(producer, 4_000)
+        _check_listed_once(producer, 60_000)
 
 
 def test_a_producer_killed_between_commit_and_publish_leaves_nothing_unpublished(

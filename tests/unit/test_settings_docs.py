@@ -31,7 +31,7 @@ def test_the_page_names_no_setting_that_does_not_exist() -> None:
 
 def _default(field: FieldInfo) -> str:
     value = field.default
-    if value is None or value == ():
+    if value is None or value in ((), ""):
         return "unset"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"

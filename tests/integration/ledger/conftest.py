@@ -6,6 +6,9 @@ import pytest
 from sqlalchemy import Engine, make_url, text
 
 from schema.database import open_engine, upgrade
+from schema.deliveries import Delivery
+from tests.integration.ledger.deliveries import FAKE, add, scan_scores, take_all
+from tests.integration.ledger.rows import add_model
 
 _TABLES = text("""
     SELECT string_agg(format('ledger.%I', relname), ', ') FROM pg_class
@@ -46,3 +49,18 @@ def engine(database_url: str) -> Iterator[Engine]:
     engine = open_engine(database_url, "tests", pool_size=8)
     yield engine
     engine.dispose()
+
+
+@pytest.fixture
+def model(engine: Engine) -> int:
+    """The row of a model."""
+    return add_model(engine)
+
+
+@pytest.fixture
+def due(engine: Engine, model: int) -> Delivery:
+    """A delivery to a webhook that was just taken."""
+    add(engine, verdicts=[FAKE])
+    scan_scores(engine, model)
+    [taken] = take_all(engine)
+    return taken

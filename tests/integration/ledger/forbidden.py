@@ -95,7 +95,6 @@ UPDATE ledger.batches SET worker_id = gen_random_uuid()
 UPDATE ledger.workers SET seen_at = now()
 DELETE FROM ledger.scan_sources
 DELETE FROM ledger.producers
-CREATE TEMPORARY TABLE mine (a integer)
 SET ROLE fakesweep_worker
 """
 

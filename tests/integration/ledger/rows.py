@@ -9,27 +9,17 @@ from uuid import UUID, uuid4
 from sqlalchemy import Engine, RowMapping, text
 
 from schema.claims import Claim, claim_batch
+from schema.contents import Content
 from schema.failures import FailureCode
 from schema.labels import read_labels
-from schema.ledger import (
-    ListedImage,
-    add_scan,
-    end_listing,
-    end_source,
-    record_batch,
-    take_recorded,
-)
+from schema.ledger import ListedImage, add_scan, take_recorded
+from schema.listing import end_listing
 from schema.message import BatchImage, BatchMessage
 from schema.registry import ModelIdentity, policy_id, register_model
-from schema.results import (
-    Content,
-    Failure,
-    Judgement,
-    Outcome,
-    known_scores,
-    store_outcomes,
-)
+from schema.results import Failure, Judgement, Outcome, known_scores, store_outcomes
+from schema.selection import Selection
 from schema.words import Kind, Lane
+from tests.batches import end_source, record_batch
 
 WORKER = uuid4()
 
@@ -76,6 +66,8 @@ def ask(
     policy: str = "default",
     models: Sequence[str] = ("tiny",),
     sources: Sequence[tuple[str, str | None]] = (("s3://photos/", None),),
+    is_audit: bool = False,
+    selection: Selection = Selection(),  # noqa: B008 - frozen
 ) -> int:
     """Ask for a scan; return its row."""
     with engine.begin() as connection:
@@ -86,6 +78,8 @@ def ask(
             policy_id=policy_id(connection, policy, None),
             model_keys=models,
             sources=sources,
+            is_audit=is_audit,
+            selection=selection,
         )
 
 

@@ -9,9 +9,10 @@ from sqlalchemy import Connection, Engine
 from schema.claims import release_batch
 from schema.control import begin_retry, cancel_scan, pause_scan, resume_scan
 from schema.errors import ScanError
-from schema.ledger import record_batch, scans_to_list, take_recorded
+from schema.ledger import scans_to_list, take_recorded
 from schema.reports import progress
 from schema.words import Lane
+from tests.batches import record_batch
 from tests.integration.ledger.rows import (
     WORKER,
     ask,

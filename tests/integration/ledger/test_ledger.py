@@ -8,17 +8,16 @@ from sqlalchemy import Engine
 from schema.ledger import (
     ListedImage,
     SourceLeft,
-    end_listing,
-    end_source,
     lock_listing,
-    record_batch,
     scans_to_list,
     sources_left,
     take_recorded,
     unlock_listing,
 )
+from schema.listing import end_listing, parts_left
 from schema.message import BatchMessage
 from schema.words import Lane
+from tests.batches import end_source, record_batch
 from tests.integration.ledger.rows import (
     ask,
     claimed,
@@ -38,7 +37,7 @@ from tests.servers import wait_until
 
 def _cursor(engine: Engine, scan_id: int) -> str | None:
     with engine.connect() as connection:
-        return sources_left(connection, scan_id)[0].cursor
+        return parts_left(connection, scan_id)[0].cursor
 
 
 def test_the_cursor_moves_in_the_transaction_that_records_the_images(engine: Engine) -> None:
@@ -137,8 +136,8 @@ def test_sources_are_listed_in_order_and_leave_when_they_are_done(engine: Engine
     scan_id = ask(engine, sources=[("s3://a/", None), ("/photos", "north")])
     with engine.begin() as connection:
         assert sources_left(connection, scan_id) == [
-            SourceLeft(0, "s3://a/", None, None),
-            SourceLeft(1, "/photos", "north", None),
+            SourceLeft(0, "s3://a/", None),
+            SourceLeft(1, "/photos", "north"),
         ]
         end_source(connection, scan_id, 0)
         assert [left.source for left in sources_left(connection, scan_id)] == ["/photos"]

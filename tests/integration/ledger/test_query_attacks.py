@@ -35,7 +35,7 @@ SELECT set_config('transaction_read_only', 'off', true), set_policy('default', 0
 SELECT set_policy('default', 0, 0)
 SELECT rejudge(1, 'card')
 SELECT * FROM verdicts WHERE rejudge(scan_id, 'card') > 0
-SELECT ledger.grant_roles()
+SELECT ledger.forget_rights('0006')
 SELECT ledger.open_query('DELETE FROM ledger.verdicts RETURNING 1')
 SELECT query_to_xml('DELETE FROM ledger.verdicts', true, true, '')
 COPY ledger.policies TO '{folder}/copied'

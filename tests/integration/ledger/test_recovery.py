@@ -1,15 +1,13 @@
 """What nobody works on any more comes back, and what takes workers down is cornered."""
 
-from dataclasses import replace
-
 import pytest
 from sqlalchemy import Engine
 
 from schema.claims import claim_batch, release_batch
-from schema.ledger import record_batch
 from schema.message import BatchMessage
 from schema.recovery import Returned, any_long_published, return_expired, return_lost
 from schema.words import Lane
+from tests.batches import record_batch
 from tests.integration.ledger.rows import (
     WORKER,
     add_model,
@@ -176,7 +174,7 @@ def test_an_image_that_failed_while_it_was_listed_stays_with_its_half(engine: En
     unreadable = listed(["manifest#line-1"])[0]
     with engine.begin() as connection:
         record_batch(
-            connection, scan_id, 0, [replace(unreadable, unreadable="no URI"), *listed(URIS)]
+            connection, scan_id, 0, [unreadable._replace(unreadable="no URI"), *listed(URIS)]
         )
     for _ in range(3):
         _kill(engine)

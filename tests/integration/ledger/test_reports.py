@@ -7,7 +7,7 @@ from sqlalchemy import Engine, text
 
 from schema.database import explained
 from schema.errors import DatabaseError, ScanError
-from schema.ledger import ListedImage, record_batch
+from schema.ledger import ListedImage
 from schema.registry import producer_seen, register_worker
 from schema.reports import (
     FETCH_ROWS,
@@ -23,6 +23,7 @@ from schema.reports import (
     verdict_counts,
 )
 from schema.words import Lane, VerdictWord
+from tests.batches import record_batch
 from tests.integration.ledger.rows import (
     WORKER,
     add_model,

@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import Connection, Engine, make_url
 from sqlalchemy.exc import DBAPIError
 
-from producer.feeder import list_scan, publish_recorded, reconcile
+from producer.feeder import publish_recorded, reconcile
+from producer.listing import list_scan
 from producer.scans import ScanRequest, add_scan, open_producer
 from schema import control, reports
 from schema.catalogue import read_catalogue
@@ -259,6 +260,7 @@ def test_nobody_may_delete_but_the_producer_and_nobody_may_change_the_shape(
     assert tuples(engine, held, roles=list(ROLES)) == [
         ("fakesweep_producer", "DELETE", "batches"),
         ("fakesweep_producer", "DELETE", "outcomes"),
+        ("fakesweep_producer", "DELETE", "webhook_deliveries"),
     ]
 
 

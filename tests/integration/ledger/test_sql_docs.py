@@ -7,14 +7,20 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, make_url, text
 
+from producer.schedules import fire_due
 from schema.claims import Claim
 from schema.database import open_engine
 from schema.failures import FailureCode
+from schema.ledger import ListedImage
+from schema.listing import Page, Part, record_page
 from schema.message import BatchImage, BatchMessage
+from schema.outputs import add_output
 from schema.registry import producer_seen, record_stages, register_worker
 from schema.reports import query
 from schema.results import Outcome
 from schema.stages import Counts, Stage, StageCounts, Wall, report
+from schema.webhooks import add_webhook
+from schema.words import VerdictWord
 from tests.integration.ledger.rows import (
     WORKER,
     add_model,
@@ -31,6 +37,8 @@ from tests.integration.ledger.rows import (
     take,
     value,
 )
+from tests.integration.ledger.schedule_rows import add as add_schedule
+from tests.integration.ledger.schedule_rows import make_due, producer_on
 
 DOCUMENT = (Path(__file__).resolve().parents[3] / "docs" / "sql.md").read_text("utf-8")
 EXAMPLES = re.findall(r"^```sql\n(.+?)^```", DOCUMENT, re.MULTILINE | re.DOTALL)
@@ -43,7 +51,7 @@ def _statements(example: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def filled(postgres: str) -> Iterator[Engine]:
-    """Three scans: one with everything in it, one that found copies, and one that still runs."""
+    """Scans with everything in them: copies, one that runs, one by the clock, and audits."""
     name = "fakesweep_test_sql_docs"
     server = open_engine(postgres, "tests")
     with server.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -56,6 +64,8 @@ def filled(postgres: str) -> Iterator[Engine]:
     _running_scan(engine)
     _busy_worker(engine)
     _producer_and_garbage(engine)
+    _schedule(engine)
+    _audits(engine)
     yield engine
     engine.dispose()
 
@@ -127,6 +137,36 @@ def _producer_and_garbage(engine: Engine) -> None:
     )
 
 
+def _schedule(engine: Engine) -> None:
+    add_schedule(producer_on(engine))
+    make_due(engine)
+    assert fire_due(producer_on(engine)) == 1
+    run(engine, "UPDATE ledger.scans SET listed_at = now() WHERE schedule_id IS NOT NULL")
+
+
+def _audits(engine: Engine) -> None:
+    tiny = add_model(engine, revision="r2")
+    with engine.begin() as connection:
+        add_webhook(
+            connection, name="moderation", url="https://example.org/", secret="whsec_hush",
+            verdicts=[VerdictWord.FAKE],
+        )  # fmt: skip
+    for scores in ({"kept": 0.9, "gone": 0.2}, {"kept": 0.9, "new": 0.95}):
+        scan_id = ask(engine, is_audit=True)
+        images = [ListedImage(f"s3://audited/{name}.jpg", name, 10, "e") for name in scores]
+        with engine.begin() as connection:
+            add_output(connection, scan_id, f"s3://out/{scan_id}/", None)
+            record_page(connection, scan_id, Part(0, 0, ""), Page(images, images[-1].cursor), 10)
+        end(engine, scan_id)
+        for message in take(engine):
+            held = claimed(engine, message.batch_id)
+            found = [(image, image.uri.rpartition("/")[2][:-4]) for image in message.images]
+            outcomes = [
+                judged(held, image, content_of(name), {tiny: scores[name]}) for image, name in found
+            ]
+            assert store(engine, held, outcomes)
+
+
 def _fail(engine: Engine, message: BatchMessage) -> None:
     held = claimed(engine, message.batch_id)
     assert store(engine, held, [failed(image) for image in message.images])
@@ -192,6 +232,31 @@ def test_the_examples_are_found_and_answer_with_what_they_promise(filled: Engine
     }
     (old,) = answer("NOT revision_is_current")
     assert (old["scan_id"], old["model_revision"], old["images"]) == (1, "r1", 4)
+
+
+def test_the_examples_of_audits_schedules_and_deliveries_answer_with_what_they_promise(
+    filled: Engine,
+) -> None:
+    def answer(start: str) -> list[tuple[object, ...]]:
+        (example,) = [one for one in EXAMPLES if start in one]
+        return [tuple(row.values()) for row in rows(filled, example)]
+
+    changes = {(change, uri) for change, uri, *_ in answer("FROM audit_changes")}
+    assert changes == {
+        ("new", "s3://audited/new.jpg"),
+        ("vanished", "s3://audited/gone.jpg"),
+    }
+    held = {(uri, word, scan) for uri, word, _, scan in answer("FROM audit_images")}
+    assert held == {("s3://audited/kept.jpg", "fake", 6), ("s3://audited/new.jpg", "fake", 7)}
+    assert [row[:2] + row[4:] for row in answer("FROM schedules")] == [
+        ("nightly", "active", "fired", 5)
+    ]
+    assert [row[2:4] for row in answer("FROM schedule_runs")] == [("fired", 5)]
+    assert {row[:3] for row in answer("FROM outputs")} == {
+        (6, "s3://out/6/", 0),
+        (7, "s3://out/7/", 0),
+    }
+    assert [row[:3] for row in answer("FROM webhook_deliveries")] == [("moderation", "waiting", 2)]
 
 
 def _tables(head: str, text: str) -> list[list[str]]:

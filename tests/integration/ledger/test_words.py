@@ -5,7 +5,8 @@ from sqlalchemy import Engine
 
 from schema.failures import FailureCode
 from schema.labels import Side
-from schema.words import BatchState, ImageStatus, Kind, Lane, VerdictWord
+from schema.schedules import ScheduleOutcome
+from schema.words import BatchState, Change, ImageStatus, Kind, Lane, VerdictWord
 from tests.integration.ledger.rows import add_model, tuples
 
 TYPES: dict[str, type[StrEnum]] = {
@@ -15,6 +16,8 @@ TYPES: dict[str, type[StrEnum]] = {
     "verdict": VerdictWord,
     "kind": Kind,
     "failure_code": FailureCode,
+    "change": Change,
+    "schedule_outcome": ScheduleOutcome,
 }
 
 

@@ -11,7 +11,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from schema.results import _CREATE_STAGES, Outcome, _copy, _image_row, _verdict_rows
+from schema.copying import copy_rows
+from schema.results import _CREATE_STAGES, Outcome, _image_row, _verdict_rows
 
 CLAIM = text("""
     UPDATE ledger.batches b
@@ -219,8 +220,8 @@ def store(connection: Connection, held: Any, worker_id: UUID, outcomes: Sequence
     if connection.execute(FENCE, fence).one_or_none() is None:
         return False
     connection.exec_driver_sql(_CREATE_STAGES)
-    _copy(connection, "stage_images", map(_image_row, outcomes))
-    _copy(connection, "stage_verdicts", _verdict_rows(outcomes))
+    copy_rows(connection, "stage_images", map(_image_row, outcomes))
+    copy_rows(connection, "stage_verdicts", _verdict_rows(outcomes))
     connection.execute(ADD_CONTENTS)
     connection.execute(ADD_PREDICTIONS)
     judged_by = {

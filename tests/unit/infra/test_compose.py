@@ -24,7 +24,7 @@ PROGRAMS = {
     "postgres": {"pg_isready"},
     "redis": {"redis-cli", "grep"},
     "rclone/rclone": {"rclone"},
-    "fakesweep-producer": {"fakesweep"},
+    "fakesweep-producer": {"fakesweep", "python"},
     "fakesweep-worker": {"fakesweep"},
 }
 """What each image is known to bring, of what the file calls."""
@@ -41,11 +41,11 @@ def test_the_file_is_valid_compose() -> None:
 
 def test_it_holds_the_services_of_a_whole_fakesweep() -> None:
     assert set(SERVICES) == {
-        "postgres", "redis", "migrate", "producer", "worker", "worker-gpu", "s3"
+        "postgres", "redis", "migrate", "producer", "api", "worker", "worker-gpu", "s3"
     }  # fmt: skip
     profiles = {name: service.get("profiles") for name, service in SERVICES.items()}
     assert {name: given for name, given in profiles.items() if given} == {
-        "worker": ["cpu"], "worker-gpu": ["gpu"], "s3": ["try"]
+        "api": ["api"], "worker": ["cpu"], "worker-gpu": ["gpu"], "s3": ["try"]
     }  # fmt: skip
 
 
@@ -66,12 +66,22 @@ def test_every_lasting_service_is_watched_by_programs_its_image_brings(name: str
     assert SERVICES[name]["restart"] == "unless-stopped"
 
 
-@pytest.mark.parametrize("name", sorted(set(OURS) - {"migrate"}))
+@pytest.mark.parametrize("name", sorted(set(OURS) - {"migrate", "api"}))
 def test_ours_are_healthy_where_they_make_progress_and_are_stopped_in_order(name: str) -> None:
     role = name.removesuffix("-gpu")
     assert SERVICES[name]["healthcheck"]["test"] == ["CMD", "fakesweep", "health", role]
     stop_seconds = int(SERVICES[name]["stop_grace_period"].removesuffix("s"))
     assert stop_seconds > Settings().grace_seconds + (END_SECONDS if role == "worker" else 0)
+
+
+def test_the_api_is_healthy_where_it_answers_at_the_address_it_listens_at() -> None:
+    api = SERVICES["api"]
+    *_, script = api["healthcheck"]["test"]
+    asked = re.search(r"urlopen\('(.+?)'", script)
+    assert asked is not None
+    assert asked[1] == "http://127.0.0.1:8000/openapi.json"
+    assert api["command"][2:] == ["--host", "0.0.0.0"]
+    assert api["ports"] == ["127.0.0.1:8000:8000"], "nobody else's network sees plain HTTP"
 
 
 def test_only_the_migration_ends_and_is_not_started_again() -> None:

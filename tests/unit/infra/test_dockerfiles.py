@@ -63,7 +63,9 @@ def test_the_producer_is_installed_without_torch_and_the_worker_with_it() -> Non
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert not [wanted for wanted in project["dependencies"] if re.match(r"torch|trans", wanted)]
     producer, worker = (_installs(path) for path in DOCKERFILES)
-    assert producer == ["--constraint constraints.txt .", "--no-deps --force-reinstall ."]
+    assert producer == [
+        "--constraint constraints.txt '.[api,parquet]'", "--no-deps --force-reinstall ."
+    ]  # fmt: skip
     assert worker == ["--constraint constraints.txt '.[worker]'", "--no-deps --force-reinstall ."]
 
 

@@ -1,8 +1,9 @@
 import pytest
 
+from schema.contents import Content
 from schema.database import storable
 from schema.failures import FailureCode
-from schema.results import Content, Failure, Judgement, Outcome
+from schema.results import Failure, Judgement, Outcome
 from schema.words import ImageStatus, Kind, VerdictWord
 
 CONTENT = Content(b"\x00" * 32, 1)

@@ -25,6 +25,8 @@ KEYS = st.text(
 )
 PIECES = st.sampled_from(
     [
+        ";versionId=",
+        ";",
         "a",
         "B",
         "%",
@@ -72,7 +74,10 @@ def test_a_relative_path_is_made_absolute_and_links_are_not_followed(
     assert to_path(from_path(Path("link/a.jpg"))) == tmp_path / "link" / "a.jpg"
 
 
-@given(st.lists(PIECES, max_size=12), st.sampled_from(["file:///", "s3://bucket/", "http://h/"]))
+@given(
+    st.lists(PIECES, max_size=12),
+    st.sampled_from(["file:///", "s3://bucket/", "s3://bucket", "http://h/"]),
+)
 def test_normalising_twice_changes_nothing(pieces: list[str], start: str) -> None:
     _assert_stable(start + "".join(pieces))
 
@@ -97,6 +102,78 @@ def test_s3_keys_are_kept_to_the_letter(key: str) -> None:
     uri = from_s3("bucket", key)
     assert to_s3(uri) == S3Address("bucket", key)
     assert normalise(uri) == uri
+
+
+@given(KEYS, KEYS)
+def test_a_version_and_its_key_come_back_to_the_letter(key: str, version: str) -> None:
+    uri = from_s3("bucket", key, version)
+    assert to_s3(uri) == S3Address("bucket", key, version)
+    assert normalise(uri) == uri
+    assert uri != from_s3("bucket", key)
+
+
+@given(KEYS, KEYS, KEYS, KEYS)
+def test_two_versions_never_share_a_spelling(
+    key: str, version: str, other_key: str, other_version: str
+) -> None:
+    are_one = (key, version) == (other_key, other_version)
+    assert (from_s3("b-1", key, version) == from_s3("b-1", other_key, other_version)) is are_one
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["a.jpg?versionId=abc", "a.jpg;versionId=abc", ";versionId=abc/a.jpg", "a#version=1", "a@1"],
+)
+def test_no_key_is_taken_for_a_version(key: str) -> None:
+    assert to_s3(f"s3://photos/{key}") == S3Address("photos", key)
+    assert to_s3(from_s3("photos", key, "1")) == S3Address("photos", key, "1")
+
+
+@pytest.mark.parametrize(
+    ("written", "stored"),
+    [
+        ("s3://photos;versionId=null/a.jpg", "s3://photos;versionId=null/a.jpg"),
+        ("S3://photos;versionId=a+b.c_d-e/a b", "s3://photos;versionId=a%2Bb.c_d-e/a b"),
+        ("s3://photos;versionId=3%2fL4=;x/a", "s3://photos;versionId=3%2FL4%3D%3Bx/a"),
+        ("s3://photos;versionId=%41%zz/a", "s3://photos;versionId=A%25zz/a"),
+    ],
+)
+def test_a_version_has_one_spelling(written: str, stored: str) -> None:
+    assert normalise(written) == stored
+    assert normalise(stored) == stored
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("s3://photos;versionId=/a.jpg", "no version"),
+        ("s3://photos;versionid=1/a.jpg", "no bucket name"),
+        ("s3://photos;a.jpg", "no bucket name"),
+        ("s3://;versionId=1/a.jpg", "no bucket name"),
+        ("s3://photos;versionId=1/", "no object"),
+        ("s3://photos;versionId=%00/a.jpg", "NUL"),
+        ("s3://photos;versionId=%ff/a.jpg", "Unicode"),
+        ("s3://photos;versionId=\ud800/a.jpg", "Unicode"),
+        ("s3://photos;versionId=hunter2@host/a.jpg", "credentials"),
+        ("s3://key:hunter2;versionId=1/a.jpg", "credentials"),
+        ("s3://photos;versionId=" + "1" * 2_030 + "/a.jpg", "longer"),
+    ],
+)
+def test_a_malformed_version_is_refused(text: str, why: str) -> None:
+    with pytest.raises(InvalidUri, match=why):
+        normalise(text)
+
+
+@pytest.mark.parametrize("version", ["", "\x00", "\ud800"])
+def test_a_version_that_cannot_be_stored_is_refused(version: str) -> None:
+    with pytest.raises(InvalidUri):
+        from_s3("photos", "a.jpg", version)
+
+
+@pytest.mark.parametrize("bucket", ["photos/2024", "photos;versionId=1", "a", "", "arn:x/y"])
+def test_what_is_no_bucket_never_becomes_part_of_a_uri(bucket: str) -> None:
+    with pytest.raises(InvalidUri, match="no bucket name"):
+        from_s3(bucket, "a.jpg")
 
 
 @pytest.mark.parametrize(
