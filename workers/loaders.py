@@ -22,7 +22,7 @@ from schema.words import Lane
 from workers.fetch.attempts import DEADLINE_STALLS
 from workers.models.preprocess import Pixels
 
-NICENESS = 5
+NICENESS = 10
 """The processor goes to the device's thread first, and to loaders of live images."""
 
 START_SECONDS = 60.0

@@ -73,7 +73,7 @@ def test_a_resumed_scan_can_be_left_to_the_cluster(
 def test_a_cancelled_scan_ends_and_keeps_what_it_found_out(
     cluster: Command, ledger: Engine, photographs: Photographs
 ) -> None:
-    with _running_scan(cluster, ledger, photographs(60)) as (scan, scan_id):
+    with _running_scan(cluster, ledger, photographs(600)) as (scan, scan_id):
         assert f"scan {scan_id} is cancelled" in cluster.ok("cancel", scan_id)
         _, errors = scan.communicate(timeout=30)
     assert scan.returncode == 1

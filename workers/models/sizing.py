@@ -13,7 +13,7 @@ CPU_CALL_IMAGES = 64
 CPU_CALL_SECONDS = 0.4
 """A call on a CPU lasts about so long at most, which keeps fresh uploads quick."""
 
-CPU_URGENT_SECONDS = 0.025
+CPU_URGENT_SECONDS = 0.0125
 """While there are uploads, a call lasts about so long, since the next one cannot overtake it."""
 
 DECODE_SECONDS = 0.002
