@@ -110,6 +110,7 @@ def _list_one(producer: Producer, stop: threading.Event, scan_id: int) -> None:
             list_scan(producer, scan_id, stop)
             if _is_listed(producer, scan_id):
                 return
+            waiting.is_over()
             stop.wait(PAUSE_SECONDS)  # somebody else lists it, or it is paused
         except SQLAlchemyError as error:
             waiting.wait_for_ledger(error)
