@@ -1,7 +1,10 @@
 """How storage is asked and what its refusals mean: plain values for those who list and fetch."""
 
+import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from enum import Enum, auto
 from typing import Any
 
@@ -90,6 +93,20 @@ def refusal_of(status: int, code: str = "") -> Refusal:
     if code.startswith("KMS."):
         return Refusal.DENIED
     return _STATUSES.get(status, Refusal.BUSY if status >= _SERVER_ERROR else Refusal.OTHER)
+
+
+def pause_asked_for(retry_after: str | None) -> float | None:
+    """Return the seconds that a header Retry-After asks for: a number, or a date."""
+    if retry_after is None:
+        return None
+    try:
+        if retry_after.strip().isdecimal():
+            seconds = float(retry_after)
+        else:
+            seconds = parsedate_to_datetime(retry_after).timestamp() - time.time()
+    except (ValueError, OverflowError):
+        return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
 def one_line(text: str, limit: int = 200) -> str:

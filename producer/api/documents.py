@@ -117,6 +117,19 @@ def problems(*statuses: HTTPStatus) -> Responses:
     return {int(status): _problem(status) for status in sorted(statuses)}
 
 
+def problems_of_reading() -> Responses:
+    """Return what a route that looks something up says of its errors."""
+    return problems(
+        HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.FORBIDDEN,
+        HTTPStatus.NOT_FOUND,
+        HTTPStatus.METHOD_NOT_ALLOWED,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+    )
+
+
 def add_document(app: FastAPI) -> None:
     """Have the app show its document with everything in it."""
 

@@ -10,7 +10,13 @@ from pydantic.json_schema import SkipJsonSchema
 
 from producer.api.auth import caller_with
 from producer.api.bodies import read_submission
-from producer.api.documents import ACCEPTED_LINKS, SUBMISSION_BODY, Responses, problems
+from producer.api.documents import (
+    ACCEPTED_LINKS,
+    SUBMISSION_BODY,
+    Responses,
+    problems,
+    problems_of_reading,
+)
 from producer.api.models import (
     Accepted,
     AcceptedImage,
@@ -121,15 +127,7 @@ def submit_images(
     summary="Ask what came of an image",
     response_description="How the image stands",
     response_model_exclude_none=True,
-    responses=problems(
-        HTTPStatus.UNAUTHORIZED,
-        HTTPStatus.FORBIDDEN,
-        HTTPStatus.NOT_FOUND,
-        HTTPStatus.METHOD_NOT_ALLOWED,
-        HTTPStatus.UNPROCESSABLE_ENTITY,
-        HTTPStatus.INTERNAL_SERVER_ERROR,
-        HTTPStatus.SERVICE_UNAVAILABLE,
-    ),
+    responses=problems_of_reading(),
 )
 def get_image(_caller: Reader, image_id: RowId, opened: Opened) -> Image:
     """Return whether an image is pending, or its verdict by each model, or why it has none."""

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 
 from producer.api.auth import caller_with
-from producer.api.documents import problems
+from producer.api.documents import problems_of_reading
 from producer.api.models import RowId, Scan
 from producer.api.problems import Problem, ProblemCode
 from producer.api.resources import Opened
@@ -23,15 +23,7 @@ router = APIRouter(prefix="/v1/scans", tags=["scans"])
     operation_id="get_scan",
     summary="Ask how far a scan is",
     response_description="How the scan stands",
-    responses=problems(
-        HTTPStatus.UNAUTHORIZED,
-        HTTPStatus.FORBIDDEN,
-        HTTPStatus.NOT_FOUND,
-        HTTPStatus.METHOD_NOT_ALLOWED,
-        HTTPStatus.UNPROCESSABLE_ENTITY,
-        HTTPStatus.INTERNAL_SERVER_ERROR,
-        HTTPStatus.SERVICE_UNAVAILABLE,
-    ),
+    responses=problems_of_reading(),
 )
 def get_scan(
     _caller: Annotated[Caller, Depends(caller_with(Scope.READ))], scan_id: RowId, opened: Opened

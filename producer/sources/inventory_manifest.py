@@ -2,16 +2,16 @@
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from io import BufferedRandom
 from typing import Any
 
+from producer.sources.copies import copied
 from producer.sources.names import shown
-from producer.sources.refusals import BrokenOff
 from producer.sources.s3 import read_object
 from schema.errors import SourceError
 from schema.failures import InvalidUri
@@ -142,18 +142,5 @@ def _md5() -> Any:
     return hashlib.md5(usedforsecurity=False)
 
 
-@contextmanager
-def _copied(uri: str, settings: Settings) -> Iterator[BufferedRandom]:
-    with tempfile.TemporaryFile(prefix="fakesweep-inventory-") as copy:
-        for attempts_left in reversed(range(settings.fetch_attempts)):
-            try:
-                for piece in read_object(uri, settings):
-                    copy.write(piece)
-                break
-            except BrokenOff:
-                if attempts_left == 0:
-                    raise
-                copy.seek(0)
-                copy.truncate()
-        copy.seek(0)
-        yield copy
+def _copied(uri: str, settings: Settings) -> AbstractContextManager[BufferedRandom]:
+    return copied(partial(read_object, uri, settings), settings.fetch_attempts)

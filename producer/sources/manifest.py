@@ -1,19 +1,18 @@
 """Manifests as sources: lists of URIs in a file, in S3, behind a URL, or on standard input."""
 
 import io
-import os
 import sys
-import tempfile
 from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from producer.sources import s3, web
+from producer.sources.copies import copied
 from producer.sources.entries import Entry, read_entries, read_mixed_entries
 from producer.sources.lines import read_lines
 from producer.sources.names import ManifestFormat, shown
-from producer.sources.refusals import BrokenOff
 from schema.errors import SourceError
 from schema.failures import InvalidUri
 from schema.ledger import ListedImage
@@ -59,7 +58,7 @@ def list_remote_manifest(
     Raises:
         SourceError: it cannot be read, or is no such manifest.
     """
-    with _copied(source, settings) as stream:
+    with copied(partial(_read_remote, source, settings), settings.fetch_attempts) as stream:
         lines = read_lines(stream, shown(source))
         entries = read_entries(lines, written_as, int(cursor or 0), shown(source))
         yield from _listed(entries, source, None)
@@ -127,20 +126,3 @@ def _uri(entry: Entry, folder: Path | None) -> str:
 
 def _read_remote(source: str, settings: Settings) -> Generator[bytes]:
     return (s3.read_object if scheme_of(source) == "s3" else web.read_url)(source, settings)
-
-
-@contextmanager
-def _copied(source: str, settings: Settings) -> Iterator[BinaryIO]:
-    with tempfile.TemporaryFile(prefix="fakesweep-manifest-") as copy:
-        for attempts_left in reversed(range(settings.fetch_attempts)):
-            try:
-                for piece in _read_remote(source, settings):
-                    copy.write(piece)
-                break
-            except BrokenOff:
-                if attempts_left == 0:
-                    raise
-                copy.seek(0)
-                copy.truncate()
-        copy.seek(os.SEEK_SET)
-        yield cast("BinaryIO", copy)

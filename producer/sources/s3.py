@@ -164,7 +164,7 @@ def opened_prefix(source: str, settings: Settings) -> Iterator[Prefix]:
     Raises:
         SourceError: its bucket is refused.
     """
-    address = _admitted(source, settings)
+    address = admitted(source, settings)
     with closing(_open_client(settings, listing_session())) as client:
         yield Prefix(address, client, settings)
 
@@ -185,7 +185,7 @@ def read_object(source: str, settings: Settings) -> Generator[bytes]:
     Raises:
         SourceError: it cannot be read; `BrokenOff` where another attempt may help.
     """
-    address = _admitted(source, settings)
+    address = admitted(source, settings)
     with closing(_open_client(settings)) as client, _explained(source, settings):
         answer = client.get_object(Bucket=address.bucket, Key=address.key)
         with closing(answer["Body"]) as body:
@@ -196,7 +196,12 @@ def read_object(source: str, settings: Settings) -> Generator[bytes]:
                 raise BrokenOff(f"{shown(source)} broke off: {one_line(str(error))}") from error
 
 
-def _admitted(source: str, settings: Settings) -> S3Address:
+def admitted(source: str, settings: Settings) -> S3Address:
+    """Return the address of a source in S3.
+
+    Raises:
+        SourceError: its bucket is refused.
+    """
     address = to_s3(source)
     if not admits_bucket(address.bucket, settings):
         raise SourceError(

@@ -13,13 +13,13 @@ from botocore.parsers import ResponseParserError
 
 from producer.sources.names import has_image_extension, may_be_image, shown
 from producer.sources.refusals import explain_s3
+from producer.sources.s3 import admitted
 from schema.errors import SourceError
 from schema.failures import InvalidUri
 from schema.ledger import ListedImage
-from schema.reach import admits_bucket
 from schema.settings import Settings
 from schema.storage import Refusal, one_line, refusal_of, s3_options
-from schema.uris import S3Address, from_s3, to_s3
+from schema.uris import S3Address, from_s3
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -55,7 +55,7 @@ def list_versions(source: str, cursor: str | None, settings: Settings) -> Iterat
     Raises:
         SourceError: the bucket is refused or cannot be listed; what was listed before stands.
     """
-    address, after = _admitted(source, settings), _place_of(cursor) if cursor else None
+    address, after = admitted(source, settings), _place_of(cursor) if cursor else None
     is_whole = after is not None and _is_whole_key(address.key, after.key)
     for found in _versions(address, after, settings):
         key = found["Key"]
@@ -64,15 +64,6 @@ def list_versions(source: str, cursor: str | None, settings: Settings) -> Iterat
         is_whole = _is_whole_key(address.key, key)
         if may_be_image(key):
             yield _listed(address.bucket, found)
-
-
-def _admitted(source: str, settings: Settings) -> S3Address:
-    address = to_s3(source)
-    if not admits_bucket(address.bucket, settings):
-        raise SourceError(
-            f"bucket {address.bucket!r} is refused; FAKESWEEP_BUCKETS names those that may be read"
-        )
-    return address
 
 
 def _versions(

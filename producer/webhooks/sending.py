@@ -1,11 +1,9 @@
 """One attempt to tell a receiver: a signed POST to an admitted address, and what came back."""
 
 import http.client
-import math
 import ssl
 import time
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 
 from urllib3 import BaseHTTPResponse, PoolManager, Timeout
 from urllib3.exceptions import (
@@ -22,7 +20,7 @@ from schema.errors import WebhookError
 from schema.failures import InvalidUri
 from schema.reach import AddressRefused, open_pools
 from schema.settings import Settings
-from schema.storage import USER_AGENT, one_line
+from schema.storage import USER_AGENT, one_line, pause_asked_for
 from schema.uris import normalise
 
 MOST_HOSTS = 64
@@ -100,7 +98,7 @@ def send(pool: PoolManager, url: str, secret: str, message_id: str, body: bytes)
     answer = Answer(
         response.status,
         f"{response.status} {http.client.responses.get(response.status, '')}".strip(),
-        _seconds(response.headers.get("Retry-After")),
+        pause_asked_for(response.headers.get("Retry-After")),
     )
     _let_go(response)
     return answer
@@ -148,17 +146,3 @@ def _without_tls(error: SSLError) -> str:
     if isinstance(reason, ssl.SSLCertVerificationError):
         return one_line(f"its certificate is refused: {reason.verify_message}")
     return one_line(f"no TLS with it: {reason}")
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    """Read the header Retry-After: seconds, or a date."""
-    if retry_after is None:
-        return None
-    try:
-        if retry_after.strip().isdecimal():
-            seconds = float(retry_after)
-        else:
-            seconds = parsedate_to_datetime(retry_after).timestamp() - time.time()
-    except (ValueError, OverflowError):
-        return None
-    return max(0.0, seconds) if math.isfinite(seconds) else None

@@ -1,9 +1,6 @@
 """What a refusal or a broken exchange comes to, in words that hold no address and no secret."""
 
-import math
 import ssl
-import time
-from email.utils import parsedate_to_datetime
 
 from urllib3.exceptions import (
     HTTPError,
@@ -22,7 +19,7 @@ from schema.failures import (
     SourceUnavailable,
 )
 from schema.settings import Settings
-from schema.storage import Refusal, one_line
+from schema.storage import Refusal, one_line, pause_asked_for
 from workers.fetch.attempts import Transient
 
 
@@ -39,9 +36,9 @@ def refused(refusal: Refusal, answer: str, retry_after: str | None) -> Transient
         case Refusal.ARCHIVED:
             return AccessDenied("the object is archived; restore it in S3, then scan again")
         case Refusal.TIMED_OUT:
-            return Transient(FetchTimedOut(answer), _pause_seconds(retry_after))
+            return Transient(FetchTimedOut(answer), pause_asked_for(retry_after))
         case Refusal.BUSY:
-            return Transient(SourceUnavailable(answer), _pause_seconds(retry_after))
+            return Transient(SourceUnavailable(answer), pause_asked_for(retry_after))
         case Refusal.OTHER:
             return SourceUnavailable(answer)
 
@@ -77,16 +74,3 @@ def _reason(error: HTTPError) -> str:
     if isinstance(cause, OSError) and cause.strerror:
         return one_line(cause.strerror)
     return type(cause or error).__name__
-
-
-def _pause_seconds(retry_after: str | None) -> float | None:
-    if retry_after is None:
-        return None
-    try:
-        if retry_after.strip().isdecimal():
-            seconds = float(retry_after)
-        else:
-            seconds = parsedate_to_datetime(retry_after).timestamp() - time.time()
-    except (ValueError, OverflowError):
-        return None
-    return max(0.0, seconds) if math.isfinite(seconds) else None

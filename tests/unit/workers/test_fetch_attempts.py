@@ -6,9 +6,9 @@ import pytest
 
 from schema.failures import AccessDenied, FetchTimedOut, SourceUnavailable
 from schema.settings import read_settings
+from schema.storage import pause_asked_for
 from workers.fetch import attempts
 from workers.fetch.attempts import Deadline, Transient, with_attempts
-from workers.fetch.troubles import _pause_seconds
 
 
 @pytest.fixture(autouse=True)
@@ -92,4 +92,4 @@ def test_pauses_grow_and_differ(monkeypatch: pytest.MonkeyPatch) -> None:
      ("9" * 400, None), ("Wed, 21 Oct 2015 07:28:00 GMT", 0)],
 )  # fmt: skip
 def test_retry_after_is_seconds_or_a_date(header: str | None, seconds: float | None) -> None:
-    assert _pause_seconds(header) == seconds
+    assert pause_asked_for(header) == seconds
