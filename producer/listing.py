@@ -201,7 +201,8 @@ def paged(
     for step in steps:
         match step:
             case Listed(part, images, cursor):
-                one = gathered.setdefault(part.number, _Gathered(part))
+                number = part.number
+                one = gathered.get(number) or gathered.setdefault(number, _Gathered(part))
                 one.images += images
                 one.cursor = cursor
                 if len(one.images) >= most or one.is_due(batch_images):

@@ -184,6 +184,13 @@ class _Taken:
     follows: bool = False
 
 
+class _Counts(NamedTuple):
+    images: int = 0
+    new: int = 0
+    changed: int = 0
+    again: int = 0
+
+
 def parts_left(connection: Connection, scan_id: int) -> list[Part]:
     """Return the parts of sources whose listing is not finished, in order."""
     rows = connection.execute(_PARTS_LEFT, {"scan_id": scan_id})
@@ -206,19 +213,18 @@ def record_page(
     if row is None:
         return None
     look = Look(scan_id, row.policy_id, tuple(row.model_ids), row.models)
-    connection.exec_driver_sql(_CREATE_STAGES)
     runs = page.runs
     if runs is None:
         runs = runs_of(page.images) if row.is_audit else one_run(page.images)
     known = see_again(connection, look, runs) if row.is_audit else set()
     left = [run for run in runs if run.digest not in known]
-    lines = page.lines if page.lines is not None and not known else staged(page.images, left)
-    copy_lines(connection, "stage_listed", lines)
-    seen = compared(connection, look, page.images) if row.is_audit else see(page.images)
-    counts = _record(connection, scan_id, _batched(seen, batch_images), is_audit=row.is_audit)
-    if row.is_audit:
-        note(connection, scan_id, left)
-    unchanged = len(page.images) - len(seen)
+    looked_at, counts = 0, _Counts()
+    if left:
+        page = page if not known else page._replace(lines=None)
+        looked_at, counts = _look_at(
+            connection, look, page, left, batch_images, is_audit=row.is_audit
+        )
+    unchanged = len(page.images) - looked_at
     moved = {
         "scan_id": scan_id,
         "position": part.position,
@@ -231,6 +237,26 @@ def record_page(
     }
     connection.execute(_MOVE_CURSOR, moved)
     return Recorded(counts.images, unchanged, _images_of(runs) - _images_of(left))
+
+
+def _look_at(
+    connection: Connection,
+    look: Look,
+    page: Page,
+    runs: Sequence[Run],
+    batch_images: int,
+    *,
+    is_audit: bool,
+) -> tuple[int, _Counts]:
+    """Record those images of some runs of a page that do not stand; return how many, and counts."""
+    connection.exec_driver_sql(_CREATE_STAGES)
+    lines = staged(page.images, runs) if page.lines is None else page.lines
+    copy_lines(connection, "stage_listed", lines)
+    seen = compared(connection, look, page.images) if is_audit else see(page.images)
+    counts = _record(connection, look.scan_id, _batched(seen, batch_images), is_audit=is_audit)
+    if is_audit:
+        note(connection, look.scan_id, runs)
+    return len(seen), counts
 
 
 def staged(images: Sequence[ListedImage], runs: Sequence[Run]) -> bytes:
@@ -286,13 +312,6 @@ def end_listing(connection: Connection, scan_id: int) -> None:
 
 def _images_of(runs: Sequence[Run]) -> int:
     return sum(run.end - run.first for run in runs)
-
-
-class _Counts(NamedTuple):
-    images: int = 0
-    new: int = 0
-    changed: int = 0
-    again: int = 0
 
 
 def _record(
