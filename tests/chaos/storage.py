@@ -4,9 +4,7 @@ import hashlib
 import json
 import os
 import random
-import shutil
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +14,7 @@ from typing import Any
 
 from tests.chaos.processes import MARK, python
 from tests.photographs import photograph
-from tests.servers import S3Server, free_port
+from tests.servers import S3Server, s3_server
 
 BUCKET = "chaos"
 SEEDS_APART = 1_000_000
@@ -76,7 +74,9 @@ class Storage:
 @contextmanager
 def open_storage(folder: Path, seed: int, prefix_images: int) -> Iterator[Storage]:
     """Run the S3 server and its proxy for as long as the context lasts."""
-    with _server(folder) as server:
+    (root := folder / "s3" / BUCKET).mkdir(parents=True)
+    # The proxy asks in words of its own, so that no signature would fit.
+    with s3_server(root.parent, signed=False, environment=_environment(folder)) as server:
         behind = server.endpoint_url.removeprefix("http://")
         with subprocess.Popen(
             python("tests.chaos.storage_proxy", behind),
@@ -93,23 +93,6 @@ def open_storage(folder: Path, seed: int, prefix_images: int) -> Iterator[Storag
                 yield Storage(server, f"http://127.0.0.1:{port}", seed, prefix_images, proxy)
             finally:
                 proxy.kill()
-
-
-@contextmanager
-def _server(folder: Path) -> Iterator[S3Server]:
-    """Run an S3 server that checks no signature: the proxy asks in words of its own."""
-    root, address = folder / "s3", f"127.0.0.1:{free_port()}"
-    (root / BUCKET).mkdir(parents=True)
-    program = shutil.which("rclone") or Path(sys.executable).with_name("rclone")
-    words = ["serve", "s3", str(root), "--addr", address, "--vfs-cache-mode", "off"]
-    words += ["--dir-cache-time", "0s", "--config", "/dev/null", "-q"]
-    with subprocess.Popen(
-        [str(program), *words], start_new_session=True, env=_environment(folder)
-    ) as process:
-        try:
-            yield S3Server(f"http://{address}", root)
-        finally:
-            process.kill()
 
 
 def _environment(folder: Path) -> dict[str, str]:

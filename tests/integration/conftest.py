@@ -28,6 +28,12 @@ def receiver() -> Iterator[Receiver]:
         yield found
 
 
+@pytest.fixture
+def bucket(s3: S3Server, request: pytest.FixtureRequest) -> str:
+    """The name of a new bucket."""
+    return s3.make_bucket(f"bucket-{abs(hash(request.node.name)):x}")
+
+
 @pytest.fixture(params=FORMATS)
 def written_as(request: pytest.FixtureRequest) -> str:
     """A format that S3 writes inventories in."""

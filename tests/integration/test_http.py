@@ -223,6 +223,11 @@ def test_no_tls_on_the_other_side_is_said(server: WebServer) -> None:
     assert "TLS" in str(found)
 
 
+class _Distrusted(HTTPServer):
+    def handle_error(self, *_: object) -> None:
+        pass  # that a client distrusts it is the point
+
+
 @pytest.fixture
 def tls_port(tmp_path: Path) -> Iterator[int]:
     """A server whose certificate nobody has signed."""
@@ -236,7 +241,7 @@ def tls_port(tmp_path: Path) -> Iterator[int]:
     )  # fmt: skip
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as listener:
+    with _Distrusted(("127.0.0.1", 0), BaseHTTPRequestHandler) as listener:
         listener.socket = context.wrap_socket(
             listener.socket, server_side=True, do_handshake_on_connect=False
         )

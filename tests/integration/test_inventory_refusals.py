@@ -74,8 +74,8 @@ def test_what_is_no_manifest_is_refused(s3: S3Server, raw: bytes) -> None:
 
 
 def test_a_manifest_that_is_not_there_is_refused(s3: S3Server) -> None:
-    (s3.root / LISTS).mkdir(exist_ok=True)
-    (s3.root / LISTS / to_s3(SOURCE).key).unlink(missing_ok=True)
+    s3.make_bucket(LISTS)
+    s3.remove(LISTS, to_s3(SOURCE).key)
     assert f"{SOURCE} does not exist" in refusal()
 
 
@@ -101,7 +101,7 @@ def test_a_file_that_is_not_the_manifests_is_refused_by_name(s3: S3Server) -> No
 
 def test_what_comes_before_a_missing_file_is_listed(s3: S3Server) -> None:
     put(s3, [a("a.jpg")], [a("b.jpg")])
-    (s3.root / LISTS / "photos/daily/data/1").unlink()
+    s3.remove(LISTS, "photos/daily/data/1")
     images = list_inventory(SOURCE, None, read_settings())
     assert next(images).uri == "s3://photos/a.jpg"
     with pytest.raises(SourceError, match=r"data/1 does not exist"):

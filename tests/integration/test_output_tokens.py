@@ -153,7 +153,7 @@ def test_a_request_that_is_refused_leaves_its_token_and_its_output_free(
 
 
 def test_a_prefix_must_be_free_and_looking_leaves_no_object(s3: S3Server) -> None:
-    (s3.root / "checked").mkdir(exist_ok=True)
+    s3.make_bucket("checked")
     destination = resolve_destination("s3://checked/june")
     s3.put("checked", "june-old.txt", b"another prefix")
     check_destination(destination, read_settings())
@@ -168,7 +168,7 @@ def test_a_prefix_must_be_free_and_looking_leaves_no_object(s3: S3Server) -> Non
 def test_a_bucket_that_cannot_be_written_is_refused_when_it_is_named(
     s3: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (s3.root / "checked").mkdir(exist_ok=True)
+    s3.make_bucket("checked")
     with pytest.raises(OutputError, match="does not exist"):
         check_destination(resolve_destination("s3://nobodys/x"), read_settings())
     monkeypatch.setenv("FAKESWEEP_BUCKETS", "photos")

@@ -63,7 +63,7 @@ def producer(settings: Settings) -> Iterator[Producer]:
 @pytest.fixture
 def to_s3(settings: Settings, s3: S3Server) -> Iterator[Producer]:
     """A producer that reaches the S3 server, in which there is a bucket `outputs`."""
-    (s3.root / "outputs").mkdir(exist_ok=True)
+    s3.make_bucket("outputs")
     reaching = read_settings().model_copy(update=settings.model_dump(exclude_unset=True))
     with open_producer(reaching, read_catalogue(None)) as opened:
         yield opened

@@ -16,14 +16,6 @@ from tests.servers import S3Server, free_port
 from workers.fetch import open_fetcher
 
 
-@pytest.fixture
-def bucket(s3: S3Server, request: pytest.FixtureRequest) -> str:
-    """The name of a new bucket."""
-    name = f"bucket-{abs(hash(request.node.name)):x}"
-    (s3.root / name).mkdir()
-    return name
-
-
 def listed(source: str, cursor: str | None = None) -> list[ListedImage]:
     return list(list_images(source, cursor, read_settings()))
 

@@ -24,14 +24,6 @@ from tests.web_server import Answer, WebServer, s3_error, web_server
 from workers.fetch import Fetcher, attempts, open_fetcher
 
 
-@pytest.fixture
-def bucket(s3: S3Server, request: pytest.FixtureRequest) -> str:
-    """The name of a new bucket."""
-    name = f"bucket-{abs(hash(request.node.name)):x}"
-    (s3.root / name).mkdir()
-    return name
-
-
 def fetched(uri: str) -> bytes:
     with open_fetcher(read_settings()) as fetcher:
         return fetcher.fetch(uri)

@@ -18,14 +18,6 @@ from tests.web_server import Answer, WebServer, s3_error, web_server
 from workers.fetch import attempts
 
 
-@pytest.fixture
-def bucket(s3: S3Server, request: pytest.FixtureRequest) -> str:
-    """The name of a new bucket."""
-    name = f"bucket-{abs(hash(request.node.name)):x}"
-    (s3.root / name).mkdir()
-    return name
-
-
 def listed(source: str, cursor: str | None = None) -> list[ListedImage]:
     return list(list_images(source, cursor, read_settings()))
 
@@ -101,6 +93,7 @@ def test_listing_from_any_cursor_is_the_rest_of_the_listing(
 ) -> None:
     for old in Path(s3.root / bucket).rglob("*.jpg"):
         old.unlink()
+    s3.forget()
     for key in keys:
         s3.put(bucket, key, b"x")
     source = f"s3://{bucket}/"
