@@ -25,7 +25,7 @@ down: .venv/demo
 	@$(BIN)/fakesweep down
 
 test: .venv/dev
-	$(BIN)/pytest -n 3 --dist loadfile
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check: .venv/dev
 	$(BIN)/ruff check
