@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from fakesweep.processes import Worker, running_worker
 from fakesweep.progress import shown_progress
 from fakesweep.signals import told_to_stop
-from producer.outputs import finish_output
+from producer.outputs.writing import finish_output
 from producer.scans import Producer
 from producer.service import serve
 from schema.database import may_pass

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from producer.output_places import check_destination, resolve_destination
+from producer.outputs.places import check_destination, resolve_destination
 from producer.publisher import Publisher
 from producer.repeats import asked_before
 from producer.selecting import check_selection

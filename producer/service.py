@@ -15,10 +15,10 @@ from sqlalchemy.exc import SQLAlchemyError
 import schema
 from producer.feeder import publish_recorded, reconcile
 from producer.listing import list_scan
-from producer.outputs import write_outputs
+from producer.outputs.writing import write_outputs
 from producer.scans import Producer
 from producer.schedules import keep_schedules
-from producer.uploads import close_past_scans
+from producer.uploads.gathering import close_past_scans
 from producer.waiting import PAUSE_SECONDS, Waiting
 from producer.webhooks import deliver_webhooks
 from schema.errors import BrokerError, FakesweepError

@@ -9,9 +9,9 @@ import click
 
 from fakesweep.signals import told_to_stop
 from fakesweep.stack import start_stack
-from producer.events import listen, read_queue
 from producer.scans import Producer, open_producer
 from producer.service import serve
+from producer.uploads.events import listen, read_queue
 from schema.catalogue import read_catalogue
 from schema.logs import set_up_logging
 from schema.settings import read_settings

@@ -16,11 +16,11 @@ from botocore.stub import Stubber
 from moto.server import ThreadedMotoServer
 from sqlalchemy import Engine, text
 
-from producer import sqs as sqs_module
 from producer import waiting
-from producer.events import listen
 from producer.scans import Producer, open_producer
-from producer.sqs import Queue, SqsAway, open_client, received
+from producer.uploads import sqs as sqs_module
+from producer.uploads.events import listen
+from producer.uploads.sqs import Queue, SqsAway, open_client, received
 from schema.catalogue import read_catalogue
 from schema.errors import SourceError
 from schema.settings import PREFIX, Settings

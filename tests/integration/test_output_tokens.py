@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from producer.output_places import check_destination, resolve_destination
+from producer.outputs.places import check_destination, resolve_destination
 from producer.scans import (
     Asked,
     Producer,

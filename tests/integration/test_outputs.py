@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from producer import outputs
-from producer.output_places import resolve_destination
-from producer.outputs import Pass, finish_output, write_output, write_outputs
+from producer.outputs import writing
+from producer.outputs.places import resolve_destination
+from producer.outputs.writing import Pass, finish_output, write_output, write_outputs
 from producer.scans import Producer, open_producer
 from schema.catalogue import read_catalogue
 from schema.control import RETRYABLE, begin_retry, retry_failures
@@ -72,9 +72,9 @@ def to_s3(settings: Settings, s3: S3Server) -> Iterator[Producer]:
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every line is written as soon as it can be, in parts of few lines."""
-    monkeypatch.setattr(outputs, "PART_LINES", 5)
-    monkeypatch.setattr(outputs, "PART_SECONDS", 0.0)
-    monkeypatch.setattr(outputs, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(writing, "PART_LINES", 5)
+    monkeypatch.setattr(writing, "PART_SECONDS", 0.0)
+    monkeypatch.setattr(writing, "PAUSE_SECONDS", 0.01)
 
 
 def output_scan(engine: Engine, place: str, batches: int, images: int = 3) -> int:
@@ -205,7 +205,7 @@ def test_what_was_written_before_a_crash_is_written_again_to_the_letter(
         raise Crash
 
     with monkeypatch.context() as broken:
-        broken.setattr(outputs, moment, crash)
+        broken.setattr(writing, moment, crash)
         with pytest.raises(Crash):
             write_output(producer, scan_id, NEVER)
     left = files_in(tmp_path)
@@ -217,9 +217,9 @@ def test_what_was_written_before_a_crash_is_written_again_to_the_letter(
 
 def _write_until_killed(settings: Settings, ready: Any) -> None:
     """Write outputs, now and then slowly, so that a kill can come at any step."""
-    outputs.PART_LINES = 7
+    writing.PART_LINES = 7
     for step in ("part_rows", "record_written", "cut_part"):
-        setattr(outputs, step, _slowed(getattr(outputs, step)))
+        setattr(writing, step, _slowed(getattr(writing, step)))
     with open_producer(settings, read_catalogue(None)) as producer:
         ready.set()
         write_outputs(producer, threading.Event())

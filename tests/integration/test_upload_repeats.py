@@ -9,10 +9,9 @@ import structlog
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 
-from producer import uploads as producer_uploads
 from producer.scans import Producer, open_producer
-from producer.submissions import record_together
-from producer.uploads import Submitted, Upload, Uploads
+from producer.uploads import Submitted, Upload, Uploads, gathering
+from producer.uploads.submissions import record_together
 from schema.catalogue import read_catalogue
 from schema.errors import SubmissionConflict
 from schema.settings import Settings
@@ -110,15 +109,15 @@ def test_a_commit_whose_answer_was_lost_at_midnight_is_not_recorded_again_the_ne
                 text("UPDATE ledger.scans SET created_at = now() - interval '1 day'")
             )
         lost.extend(answers)
-        monkeypatch.setattr(producer_uploads, "record_together", record_together)
+        monkeypatch.setattr(gathering, "record_together", record_together)
         raise OperationalError("COMMIT", {}, Exception("the connection is gone"))
 
-    monkeypatch.setattr(producer_uploads, "record_together", lose_the_answer)
+    monkeypatch.setattr(gathering, "record_together", lose_the_answer)
     submitted = uploads.submit(handed_in(*uris(3)), key="abc")
     assert [submitted] == lost, (
         "the second time finds what the first recorded, and is no repetition"
     )
-    monkeypatch.setattr(producer_uploads, "record_together", lose_the_answer)
+    monkeypatch.setattr(gathering, "record_together", lose_the_answer)
     submitted = uploads.submit(handed_in(*uris(3)))
     assert submitted.image_ids == lost[1].image_ids
     check_counts(producer.engine, 6)

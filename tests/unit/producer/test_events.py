@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producer.events import read_queue
-from producer.s3_events import Told, read_events
-from producer.sqs import Queue
+from producer.uploads.events import read_queue
+from producer.uploads.s3_events import Told, read_events
+from producer.uploads.sqs import Queue
 from schema.errors import SourceError
 from schema.settings import Settings
 from schema.uploads import Upload

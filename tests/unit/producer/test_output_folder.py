@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from producer.output_folder import DRAFTS, Folder
+from producer.outputs.folder import DRAFTS, Folder
 from schema.errors import OutputError
 
 NAME = "results/part-000001.jsonl"

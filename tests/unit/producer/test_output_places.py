@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from producer.output_places import (
+from producer.outputs.places import (
     MAX_PREFIX_BYTES,
     Destination,
     check_destination,

@@ -9,10 +9,19 @@ import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from producer.s3_events import Told, read_events
 from producer.scans import Producer
-from producer.sqs import Message, Queue, SqsAway, delete, found, open_client, read_queue, received
-from producer.submissions import read_submission, record_together, settle_policy, stream_of
+from producer.uploads.s3_events import Told, read_events
+from producer.uploads.sqs import (
+    Message,
+    Queue,
+    SqsAway,
+    delete,
+    found,
+    open_client,
+    read_queue,
+    received,
+)
+from producer.uploads.submissions import read_submission, record_together, settle_policy, stream_of
 from producer.waiting import Waiting
 from schema.database import first_line, may_pass
 from schema.storage import one_line

@@ -9,9 +9,9 @@ import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from producer.output_draft import Place
-from producer.output_lines import SUMMARY_FILE, lines_of, part_file, summary_of
-from producer.output_places import Destination, open_place
+from producer.outputs.draft import Place
+from producer.outputs.lines import SUMMARY_FILE, lines_of, part_file, summary_of
+from producer.outputs.places import Destination, open_place
 from producer.scans import Producer
 from producer.waiting import Waiting
 from schema.errors import OutputError

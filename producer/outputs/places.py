@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from producer.output_bucket import open_bucket
-from producer.output_draft import Place
-from producer.output_folder import Folder
+from producer.outputs.bucket import open_bucket
+from producer.outputs.draft import Place
+from producer.outputs.folder import Folder
 from schema.errors import OutputError
 from schema.failures import InvalidUri
 from schema.settings import Settings

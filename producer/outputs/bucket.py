@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as NoConnection
 from botocore.parsers import ResponseParserError
 
-from producer.output_draft import Draft
+from producer.outputs.draft import Draft
 from producer.sources.refusals import reason_of
 from schema.errors import OutputError
 from schema.reach import admits_bucket

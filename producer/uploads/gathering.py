@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from producer.scans import Producer
-from producer.submissions import (
+from producer.uploads.submissions import (
     Handed,
     Submitted,
     read_submission,
@@ -26,8 +26,6 @@ from schema.errors import BrokerError, DatabaseError, FakesweepError, LedgerAway
 from schema.ledger import take_recorded
 from schema.uploads import Stream, Upload, close_past_days
 from schema.words import Lane
-
-__all__ = ["Submitted", "Upload", "Uploads", "close_past_scans"]
 
 PATIENCE_SECONDS = 5.0
 """How long a submission waits for the ledger."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from producer.output_draft import Draft
+from producer.outputs.draft import Draft
 from schema.errors import OutputError
 from schema.storage import one_line
 
