@@ -27,10 +27,11 @@ from sqlalchemy import Engine, make_url, text
 
 from schema.claims import Claim, claim_batch
 from schema.contents import Content
-from schema.database import open_engine, upgrade
+from schema.database import open_engine
 from schema.labels import Labels, Side, SidesOrigin
 from schema.ledger import ListedImage, add_scan
 from schema.listing import end_listing
+from schema.migrations import upgrade
 from schema.registry import ModelIdentity, policy_id, register_model
 from schema.reports import progress
 from schema.results import Judgement, Outcome, store_outcomes

@@ -26,7 +26,8 @@ from benchmarks.machine import describe
 from benchmarks.scale_questions import Question, of_views, questions, samples
 from benchmarks.scale_rows import PHOTOGRAPHS, PlannedScan, load, plan
 from fakesweep.forgetting import Forgotten, forget, plan_forgetting
-from schema.database import open_engine, upgrade
+from schema.database import open_engine
+from schema.migrations import upgrade
 from schema.retention import clock
 
 SHOWN_SETTINGS = (

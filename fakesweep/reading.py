@@ -8,8 +8,9 @@ from sqlalchemy import Connection
 from fakesweep.extras import require_worker_extra
 from fakesweep.stack import find_stack, start_stack
 from fakesweep.stack.cluster import cluster_folder
-from schema.database import check_migration, explained, open_engine
+from schema.database import explained, open_engine
 from schema.errors import StackError
+from schema.migrations import check_migration
 from schema.settings import Settings
 
 

@@ -14,8 +14,9 @@ from producer.repeats import asked_before
 from producer.selecting import check_selection
 from producer.sources import ResolvedSource, check_source, resolve_source
 from schema.catalogue import Catalogue
-from schema.database import check_migration, explained, open_engine
+from schema.database import explained, open_engine
 from schema.ledger import add_scan as record_scan
+from schema.migrations import check_migration
 from schema.outputs import add_output
 from schema.registry import policy_id
 from schema.repeats import set_token

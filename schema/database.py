@@ -1,13 +1,9 @@
-"""How a process gets to PostgreSQL: engines, migrations, and errors that say what to do."""
+"""How a process gets to PostgreSQL: engines, and errors that say what to do."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy import Engine, create_engine
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -18,7 +14,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from schema.errors import DatabaseError, MigrationError
+from schema.errors import DatabaseError
 
 CONNECT_TIMEOUT_SECONDS = 5
 _SILENCE = {
@@ -33,8 +29,6 @@ _CONFLICTS = ("40001", "40P01")
 _REFUSALS_THAT_PASS = ("08", "25006", "42", "53", "55P03", "57", "58")
 """Beginnings of PostgreSQL's codes: connections, a read-only server, rights or tables that are not
 there (yet), full resources, locks, operators at work, system errors."""
-
-_LOCK_MIGRATIONS = text("SELECT pg_advisory_xact_lock(hashtext('fakesweep migrations'))")
 
 
 def open_engine(database_url: str, application: str, pool_size: int = 2) -> Engine:
@@ -119,55 +113,6 @@ def storable(text: str) -> str:
     return text.replace("\x00", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
 
 
-def upgrade(connection: Connection) -> str:
-    """Bring the database to this code's migration and return its name.
-
-    Safe to repeat, and for several processes at once: the later ones wait and find it done.
-
-    Raises:
-        MigrationError: the database is ahead of this code.
-    """
-    config = _config()
-    config.attributes["connection"] = connection
-    connection.execute(_LOCK_MIGRATIONS)
-    current = current_migration(connection)
-    if current is not None and current not in _known(config):
-        raise MigrationError(_ahead(current, head_migration()))
-    command.upgrade(config, "head")
-    return head_migration()
-
-
-def check_migration(connection: Connection) -> None:
-    """Refuse a database that is at another migration than this code.
-
-    Raises:
-        MigrationError: the message says which, and what to run.
-    """
-    current, head = current_migration(connection), head_migration()
-    if current == head:
-        return
-    if current is not None and current not in _known(_config()):
-        raise MigrationError(_ahead(current, head))
-    found = f"at migration {current}" if current else "empty"
-    raise MigrationError(
-        f"the database is {found}, this fakesweep needs migration {head}; "
-        f"run `fakesweep db upgrade`"
-    )
-
-
-def current_migration(connection: Connection) -> str | None:
-    """Return the migration the database is at, None where it has none."""
-    return MigrationContext.configure(connection).get_current_revision()
-
-
-def head_migration() -> str:
-    """Return the migration this code needs."""
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    if head is None:
-        raise MigrationError("this installation carries no migrations; install fakesweep again")
-    return head
-
-
 def _says_nothing(error: DBAPIError) -> bool:
     """Tell a server that cannot be reached, or goes away, from one that answers with an error."""
     refused = getattr(error.orig, "pgcode", None) is not None
@@ -193,20 +138,3 @@ def _postgresql(database_url: str) -> URL:
             f"PostgreSQL; write postgresql://user:password@host:5432/name"
         )
     return url.set(drivername="postgresql+psycopg2")
-
-
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", "schema:migrations")
-    return config
-
-
-def _known(config: Config) -> set[str]:
-    return {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-
-
-def _ahead(current: str, head: str) -> str:
-    return (
-        f"the database is at migration {current}, which this fakesweep (migration {head}) does not "
-        f"know; install the fakesweep that made it, or a newer one"
-    )

@@ -10,6 +10,7 @@ import redis
 from sqlalchemy import Engine, make_url, text
 
 from schema import database as schema_database
+from schema.migrations import upgrade
 from tests.servers import (
     CLUSTER_BROKER_DATABASE,
     S3Server,
@@ -37,7 +38,7 @@ def postgres() -> Iterator[str]:
         _execute(url, "CREATE DATABASE fakesweep_test_template")
         engine = schema_database.open_engine(_named(url, "fakesweep_test_template"), "tests")
         with engine.begin() as connection:
-            schema_database.upgrade(connection)
+            upgrade(connection)
         engine.dispose()
         yield url
 

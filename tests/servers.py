@@ -53,7 +53,7 @@ class S3Server:
         urllib.request.urlopen(asked, timeout=10).close()
 
 
-def wait_until(condition: Callable[[], bool], what: str, timeout_seconds: float = 30.0) -> None:
+def wait_until(condition: Callable[[], bool], what: str, timeout_seconds: float = 60.0) -> None:
     """Wait for a condition, never for a time."""
     deadline = time.monotonic() + timeout_seconds
     while not condition():

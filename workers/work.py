@@ -16,8 +16,9 @@ from sqlalchemy.exc import SQLAlchemyError
 import schema
 from schema.catalogue import read_catalogue
 from schema.claims import release_all
-from schema.database import check_migration, explained, first_line, open_engine
+from schema.database import explained, first_line, open_engine
 from schema.errors import SettingsError
+from schema.migrations import check_migration
 from schema.patience import Patience
 from schema.queues import LIVE_SLOTS
 from schema.registry import record_stages, register_worker, retire_worker

@@ -5,7 +5,8 @@ import click
 from fakesweep.reading import ledger_url
 from fakesweep.stack import start_stack
 from schema.database import display_url, explained, open_engine
-from schema.database import upgrade as upgrade_database
+from schema.migrations import HEAD
+from schema.migrations import upgrade as upgrade_database
 from schema.settings import read_settings
 
 
@@ -22,10 +23,10 @@ def upgrade() -> None:
     engine = open_engine(address, "migration", pool_size=1)
     try:
         with explained(address), engine.begin() as connection:
-            migration = upgrade_database(connection)
+            upgrade_database(connection)
     finally:
         engine.dispose()
-    click.echo(f"{display_url(address)} is at migration {migration}")
+    click.echo(f"{display_url(address)} is at migration {HEAD}")
 
 
 @db.command()

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fakesweep.stack import accounts, cluster, postgres, redis_server
-from schema import database
+from schema import database, migrations
 from schema.errors import StackError
 from schema.settings import Settings
 
@@ -99,7 +99,7 @@ def _migrate(database_url: str) -> None:
     engine = database.open_engine(database_url, "up")
     try:
         with database.explained(database_url), engine.begin() as connection:
-            if database.current_migration(connection) != database.head_migration():
-                database.upgrade(connection)
+            if migrations.current_migration(connection) != migrations.HEAD:
+                migrations.upgrade(connection)
     finally:
         engine.dispose()

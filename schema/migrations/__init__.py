@@ -1,1 +1,82 @@
-"""Alembic's home: how the database came to be what it is, step by step."""
+"""How the database came to be what it is: where it stands, and the way to this code's migration.
+
+Alembic walks that way, and is loaded for it alone: nearly every command asks where a database is.
+"""
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, text
+
+from schema.errors import MigrationError
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+HEAD = "0011"
+"""The migration this code needs."""
+
+_KNOWN = {f"{number:04}" for number in range(1, int(HEAD) + 1)}
+
+_LOCK = text("SELECT pg_advisory_xact_lock(hashtext('fakesweep migrations'))")
+_HAS_BEGUN = text("SELECT to_regclass('alembic_version') IS NOT NULL")
+_CURRENT = text("SELECT version_num FROM alembic_version")
+
+
+def upgrade(connection: Connection) -> None:
+    """Bring the database to this code's migration.
+
+    Safe to repeat, and for several processes at once: the later ones wait and find it done.
+
+    Raises:
+        MigrationError: the database is ahead of this code.
+    """
+    from alembic import command  # noqa: PLC0415 - see above
+
+    connection.execute(_LOCK)
+    current = current_migration(connection)
+    if current is not None and current not in _KNOWN:
+        raise MigrationError(_ahead(current))
+    command.upgrade(alembic_config(connection), "head")
+
+
+def check_migration(connection: Connection) -> None:
+    """Refuse a database that is at another migration than this code.
+
+    Raises:
+        MigrationError: the message says which, and what to run.
+    """
+    current = current_migration(connection)
+    if current == HEAD:
+        return
+    if current is not None and current not in _KNOWN:
+        raise MigrationError(_ahead(current))
+    found = f"at migration {current}" if current else "empty"
+    raise MigrationError(
+        f"the database is {found}, this fakesweep needs migration {HEAD}; "
+        f"run `fakesweep db upgrade`"
+    )
+
+
+def current_migration(connection: Connection) -> str | None:
+    """Return the migration the database is at, None where it has none."""
+    if not connection.scalar(_HAS_BEGUN):
+        return None
+    current: str | None = connection.scalar(_CURRENT)
+    return current
+
+
+def alembic_config(connection: Connection) -> "Config":
+    """Return what Alembic must know to work by a connection."""
+    from alembic.config import Config  # noqa: PLC0415 - see above
+
+    config = Config()
+    config.set_main_option("script_location", "schema:migrations")
+    config.attributes["connection"] = connection
+    return config
+
+
+def _ahead(current: str) -> str:
+    return (
+        f"the database is at migration {current}, which this fakesweep (migration {HEAD}) does not "
+        f"know; install the fakesweep that made it, or a newer one"
+    )

@@ -1,5 +1,6 @@
 """Faults of processes: workers, their loaders, producers."""
 
+import os
 import time
 from random import Random
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
@@ -90,10 +91,10 @@ def loader_killed(cluster: Cluster, draw: Random) -> Injected:
 
 @fault(share=2)
 def loader_frozen(cluster: Cluster, draw: Random) -> Injected:
-    """A loader that hangs, until its worker gives it up."""
+    """A loader that hangs, until its worker gives it up: one that is not kept for live images."""
     worker = draw.choice(cluster.workers)
     pid = worker.pid
-    loaders = _loaders(pid)
+    loaders = [loader for loader in _loaders(pid) if _niceness(loader) > _niceness(pid or 0)]
     chosen = draw.choice(loaders) if loaders else None
     if chosen is not None:
         push(chosen, SIGSTOP)
@@ -156,6 +157,13 @@ def _ended(worker: Supervised, pid: int | None) -> str | None:
 
 def _loaders(pid: int | None) -> list[int]:
     return [] if pid is None else children_of(pid, b"workers.loader")
+
+
+def _niceness(pid: int) -> int:
+    try:
+        return os.getpriority(os.PRIO_PROCESS, pid)
+    except ProcessLookupError:
+        return 0
 
 
 def _listed(cluster: Cluster, scan_id: int | None) -> int:

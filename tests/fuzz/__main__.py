@@ -12,7 +12,8 @@ from pathlib import Path
 import click
 from sqlalchemy import Engine
 
-from schema.database import open_engine, upgrade
+from schema.database import open_engine
+from schema.migrations import upgrade
 from schema.settings import Settings
 from tests.fuzz.mutators import broken
 from tests.fuzz.seeds import seeds

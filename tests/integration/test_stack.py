@@ -19,7 +19,7 @@ from redis.retry import Retry
 from sqlalchemy import make_url, text
 
 from fakesweep.stack import find_stack, processes, start_stack, stop_stack
-from schema import database
+from schema import database, migrations
 from schema.errors import StackError
 from schema.settings import Settings
 from tests.servers import missing, wait_until
@@ -72,7 +72,7 @@ def test_a_fresh_home_gets_a_migrated_database_and_a_broker(fresh: Settings) -> 
     started = start_stack(fresh)
     engine = database.open_engine(str(started.database_url), "tests")
     with engine.connect() as connection:
-        database.check_migration(connection)
+        migrations.check_migration(connection)
         assert connection.execute(text("SELECT current_database()")).scalar() == "fakesweep"
     engine.dispose()
     assert _client(started.broker_url).ping()
@@ -210,7 +210,7 @@ def test_a_named_database_is_used_and_none_started(
     assert find_stack(fresh) == started
     engine = database.open_engine(empty_database_url, "tests")
     with engine.connect() as connection:
-        assert database.current_migration(connection) is None
+        assert migrations.current_migration(connection) is None
     engine.dispose()
 
 

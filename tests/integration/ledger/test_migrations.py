@@ -3,17 +3,19 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from alembic import command
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, make_url, text
 
-from schema.database import (
+from schema import migrations
+from schema.database import explained, open_engine
+from schema.errors import DatabaseError, MigrationError
+from schema.migrations import (
+    HEAD,
+    alembic_config,
     check_migration,
     current_migration,
-    explained,
-    head_migration,
-    open_engine,
     upgrade,
 )
-from schema.errors import DatabaseError, MigrationError
 from tests.acceptance.command import Command
 from tests.integration.ledger.rows import run, tuples, value
 from tests.servers import postgres_server, wait_until
@@ -65,11 +67,19 @@ def _check(engine: Engine) -> None:
         check_migration(connection)
 
 
+def test_what_this_code_says_of_its_migrations_is_what_alembic_finds(empty: Engine) -> None:
+    with empty.connect() as connection:
+        scripts = ScriptDirectory.from_config(alembic_config(connection))
+    assert scripts.get_current_head() == HEAD
+    assert {script.revision for script in scripts.walk_revisions()} == migrations._KNOWN
+
+
 def test_an_empty_database_is_refused_until_it_is_upgraded(empty: Engine) -> None:
     with pytest.raises(MigrationError, match=r"database is empty, .* run `fakesweep db upgrade`"):
         _check(empty)
     with empty.begin() as connection:
-        assert upgrade(connection) == head_migration()
+        upgrade(connection)
+        assert current_migration(connection) == HEAD
     _check(empty)
     assert value(empty, "SELECT count(*) FROM scan_progress") == 0
 
@@ -84,17 +94,19 @@ def test_upgrading_again_changes_nothing(empty: Engine) -> None:
     before = tuples(empty, shape)
     assert before
     with empty.begin() as connection:
-        assert upgrade(connection) == head_migration()
+        upgrade(connection)
+        assert current_migration(connection) == HEAD
     assert tuples(empty, shape) == before
 
 
 def test_processes_that_upgrade_at_once_wait_for_one_another(empty: Engine) -> None:
-    def one(_: int) -> str:
+    def one(_: int) -> str | None:
         with empty.begin() as connection:
-            return upgrade(connection)
+            upgrade(connection)
+            return current_migration(connection)
 
     with ThreadPoolExecutor(3) as threads:
-        assert list(threads.map(one, range(3))) == [head_migration()] * 3
+        assert list(threads.map(one, range(3))) == [HEAD] * 3
 
 
 def test_an_upgrade_that_is_not_committed_leaves_nothing(empty: Engine) -> None:
@@ -105,14 +117,10 @@ def test_an_upgrade_that_is_not_committed_leaves_nothing(empty: Engine) -> None:
 
 
 def test_a_downgrade_leaves_an_empty_database(empty: Engine) -> None:
-    from schema.database import _config  # noqa: PLC0415 - Alembic's way down has no command
-
     with empty.begin() as connection:
         upgrade(connection)
-    config = _config()
     with empty.begin() as connection:
-        config.attributes["connection"] = connection
-        command.downgrade(config, "base")
+        command.downgrade(alembic_config(connection), "base")
     left = (
         "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace UNION ALL "
         "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace UNION ALL "
@@ -123,22 +131,19 @@ def test_a_downgrade_leaves_an_empty_database(empty: Engine) -> None:
         "alembic_version_pkc",
     }
     with empty.begin() as connection:
-        assert upgrade(connection) == head_migration()
+        upgrade(connection)
+        assert current_migration(connection) == HEAD
 
 
 def test_a_downgrade_takes_the_roles_rights_back_here_and_leaves_them_to_other_databases(
     empty: Engine, engine: Engine
 ) -> None:
-    from schema.database import _config  # noqa: PLC0415 - Alembic's way down has no command
-
-    config = _config()
     with empty.begin() as connection:
         upgrade(connection)
     before = _granted(empty)
     assert before > 20
     with empty.begin() as connection:
-        config.attributes["connection"] = connection
-        command.downgrade(config, "0003")
+        command.downgrade(alembic_config(connection), "0003")
     assert _granted(empty) == 0
     assert _roles(empty) == ROLES
     assert value(engine, "SELECT has_table_privilege('fakesweep_analyst', 'verdicts', 'SELECT')")
@@ -173,7 +178,8 @@ def test_a_user_who_may_not_make_roles_can_upgrade_and_grant_when_they_are_there
     run(server, "CREATE USER migrator")
     owned = _made(bare_server, "fakesweep_test_owned", "migrator")
     with owned.begin() as connection:
-        assert upgrade(connection) == head_migration()
+        upgrade(connection)
+        assert current_migration(connection) == HEAD
     assert (_roles(owned), _granted(owned)) == ([], 0)
     run(server, "CREATE ROLE fakesweep_worker")
     with owned.begin() as connection:
@@ -185,12 +191,8 @@ def test_a_user_who_may_not_make_roles_can_upgrade_and_grant_when_they_are_there
 
 
 def test_workers_of_a_database_made_before_they_told_their_stages_stay(empty: Engine) -> None:
-    from schema.database import _config  # noqa: PLC0415 - Alembic's way to the past
-
-    config = _config()
     with empty.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
+        command.upgrade(alembic_config(connection), "0001")
         connection.execute(
             text("""INSERT INTO ledger.workers (worker_id, hostname, pid, device, version)
                     VALUES (gen_random_uuid(), 'h', 7, 'cpu', '0.1')""")

@@ -14,8 +14,9 @@ from producer.scans import ScanRequest, add_scan, open_producer
 from schema import control, reports
 from schema.catalogue import read_catalogue
 from schema.claims import release_all, renew_leases
-from schema.database import check_migration, open_engine
+from schema.database import open_engine
 from schema.failures import FailureCode
+from schema.migrations import check_migration
 from schema.policy import Policy
 from schema.recovery import return_expired, return_lost
 from schema.registry import (

@@ -10,8 +10,9 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError
 
 from schema.claims import Claim, claim_batch, renew_leases
-from schema.database import _config, open_engine, upgrade
+from schema.database import open_engine
 from schema.message import BatchImage, BatchMessage, UnreadableMessage, read_message
+from schema.migrations import alembic_config, upgrade
 from schema.policy import Policy
 from schema.queues import QUEUES
 from schema.recovery import return_expired, return_lost
@@ -300,10 +301,8 @@ def test_each_version_reads_the_others_message_and_neither_one_of_another_versio
 def at_0002(empty_database_url: str) -> Iterator[Engine]:
     """A database at the migration of the version before, with an empty scan."""
     engine = open_engine(empty_database_url, "tests", pool_size=4)
-    config = _config()
     with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0002")
+        command.upgrade(alembic_config(connection), "0002")
         connection.exec_driver_sql(
             "INSERT INTO ledger.scans (lane, policy_id, model_keys, listed_at) "
             "VALUES ('bulk', 1, '{tiny}', now())"
