@@ -1,5 +1,6 @@
 """Faults of processes: workers, their loaders, producers."""
 
+import math
 import os
 import time
 from random import Random
@@ -62,6 +63,7 @@ def worker_terminated_twice(cluster: Cluster, draw: Random) -> Injected:
 def worker_frozen(cluster: Cluster, draw: Random) -> Injected:
     """A worker that stops for longer than its lease, and comes back as if nothing had happened."""
     worker = draw.choice(cluster.workers)
+    worker.thawed_at = math.inf
     pid = worker.push(SIGSTOP)
     held = cluster.ledger.held_by(pid)
     seconds = LEASE_SECONDS + draw.uniform(4.0, 20.0)
@@ -138,11 +140,11 @@ def producer_killed_mid_listing(cluster: Cluster, draw: Random) -> Injected:
 
 
 def _left(worker: Supervised, pid: int | None, seconds: float) -> float:
-    """Wait until a process is gone; return how long that took once it could hear."""
+    """Wait until a process is gone; return how long that took since it could hear, if ever."""
     told = time.monotonic()
     if not wait_for(lambda: not lives(pid), seconds + LEAVE_SLACK_SECONDS):
         worker.push(SIGKILL)  # as Kubernetes does
-    return time.monotonic() - max(told, worker.thawed_at)
+    return max(0.0, time.monotonic() - max(told, worker.thawed_at))
 
 
 def _late(took: float, allowed: float) -> str | None:
