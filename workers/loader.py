@@ -63,13 +63,27 @@ def main() -> None:
     ):
         loader = Loader(settings, fetcher, threads, pixels_fd)
         connection.send_bytes(b"[]")
-        while True:
-            try:
-                request = json.loads(connection.recv_bytes())
-            except EOFError:
-                return
+        while (request := _received(connection)) is not None:
             for replies in gathered(loader.replies(request)):
-                connection.send_bytes(json.dumps(replies).encode())
+                if not _is_sent(connection, replies):
+                    return
+
+
+def _received(connection: "Connection[Any, Any]") -> dict[str, Any] | None:
+    """Return the worker's next request, None once it has gone, whatever it left unread."""
+    try:
+        request: dict[str, Any] = json.loads(connection.recv_bytes())
+    except (EOFError, ConnectionError):
+        return None
+    return request
+
+
+def _is_sent(connection: "Connection[Any, Any]", replies: Sequence[Reply]) -> bool:
+    try:
+        connection.send_bytes(json.dumps(replies).encode())
+    except ConnectionError:
+        return False
+    return True
 
 
 class Loader:

@@ -1,10 +1,12 @@
 """Loader processes under what untrusted images and a busy machine do to them."""
 
 import io
+import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -221,6 +223,28 @@ def test_loaders_end_with_the_process_that_owns_them() -> None:
     owner.wait()
     owner.stdout.close()
     wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), "loaders are gone")
+
+
+@pytest.mark.parametrize("when", ["before the answer", "with the answer unread"])
+def test_a_loader_whose_worker_leaves_in_the_middle_ends_without_a_word(
+    settings: Settings, server: WebServer, capfd: pytest.CaptureFixture[str], when: str
+) -> None:
+    go_on = threading.Event()
+    server.answer = lambda _: Answer(404) if go_on.wait(30) else Answer(500)
+    loader = loaders.Loader(settings)
+    try:
+        loader.wait_until_ready()
+        loader._connection.send_bytes(json.dumps({"fetch": [f"{server.url}/a.jpg"]}).encode())
+        wait_until(lambda: bool(server.requests), "it fetches")
+        if when == "with the answer unread":
+            go_on.set()
+            wait_until(loader._connection.poll, "it has answered")
+        loader._connection.close()
+        go_on.set()
+        assert loader._process.wait(30) == 0
+    finally:
+        loader.close()
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize(
