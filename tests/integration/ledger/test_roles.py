@@ -53,6 +53,7 @@ from tests.integration.ledger.rows import (
 )
 from tests.integration.ledger.test_sql_docs import EXAMPLES, WRITES
 from tests.photographs import folder_of_photographs
+from tests.servers import wait_until
 from workers.pipeline import run_batch
 from workers.work import open_work
 
@@ -72,9 +73,18 @@ def urls(database_url: str, engine: Engine) -> Iterator[Mapping[str, str]]:
         .render_as_string(hide_password=False)
         for role in ROLES
     }
-    with engine.begin() as connection:
-        for role in ROLES:
-            connection.exec_driver_sql(f"DROP USER {role}_user")
+    # A session that ends takes its temporary tables, which are its user's, along a little later.
+    wait_until(lambda: _are_dropped(engine), "the users are dropped")
+
+
+def _are_dropped(engine: Engine) -> bool:
+    try:
+        with engine.begin() as connection:
+            for role in ROLES:
+                connection.exec_driver_sql(f"DROP USER {role}_user")
+    except DBAPIError:
+        return False
+    return True
 
 
 @pytest.fixture
