@@ -33,9 +33,7 @@ def upgrade(connection: Connection) -> None:
     from alembic import command  # noqa: PLC0415 - see above
 
     connection.execute(_LOCK)
-    current = current_migration(connection)
-    if current is not None and current not in _KNOWN:
-        raise MigrationError(_ahead(current))
+    _refuse_ahead(current_migration(connection))
     command.upgrade(alembic_config(connection), "head")
 
 
@@ -48,8 +46,7 @@ def check_migration(connection: Connection) -> None:
     current = current_migration(connection)
     if current == HEAD:
         return
-    if current is not None and current not in _KNOWN:
-        raise MigrationError(_ahead(current))
+    _refuse_ahead(current)
     found = f"at migration {current}" if current else "empty"
     raise MigrationError(
         f"the database is {found}, this fakesweep needs migration {HEAD}; "
@@ -75,8 +72,9 @@ def alembic_config(connection: Connection) -> "Config":
     return config
 
 
-def _ahead(current: str) -> str:
-    return (
-        f"the database is at migration {current}, which this fakesweep (migration {HEAD}) does not "
-        f"know; install the fakesweep that made it, or a newer one"
-    )
+def _refuse_ahead(current: str | None) -> None:
+    if current is not None and current not in _KNOWN:
+        raise MigrationError(
+            f"the database is at migration {current}, which this fakesweep (migration {HEAD}) does "
+            f"not know; install the fakesweep that made it, or a newer one"
+        )

@@ -74,9 +74,10 @@ class Storage:
 @contextmanager
 def open_storage(folder: Path, seed: int, prefix_images: int) -> Iterator[Storage]:
     """Run the S3 server and its proxy for as long as the context lasts."""
-    (root := folder / "s3" / BUCKET).mkdir(parents=True)
+    root = folder / "s3"
+    (root / BUCKET).mkdir(parents=True)
     # The proxy asks in words of its own, so that no signature would fit.
-    with s3_server(root.parent, signed=False, environment=_environment(folder)) as server:
+    with s3_server(root, signed=False, environment=_environment(folder)) as server:
         behind = server.endpoint_url.removeprefix("http://")
         with subprocess.Popen(
             python("tests.chaos.storage_proxy", behind),
