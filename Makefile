@@ -3,13 +3,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo down test check chaos fuzz bench bench-gpu format clean
+.PHONY: help demo down test clocks check chaos fuzz bench bench-gpu format clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    scan real photographs on this machine (IMAGES=<source> MODEL=<key or folder>)"
 	@echo "make down    stop the demo's servers (its rows stay)"
 	@echo "make test    run the whole test suite against real servers"
+	@echo "make clocks  the suite under other hours, a leap day, changes of daylight saving (CLOCKS='tests/unit')"
 	@echo "make check   lint, types, the direction of imports, known vulnerabilities"
 	@echo "make chaos   a scan under random faults (CHAOS='--seed 7 --faults 100' for a long one)"
 	@echo "make fuzz    break image files for minutes (FUZZ='--minutes 10 --seed 1')"
@@ -26,6 +27,9 @@ down: .venv/demo
 
 test: .venv/dev
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
+
+clocks: .venv/dev
+	$(BIN)/python -m tests.clocks $(or $(CLOCKS),-n 3 --dist loadfile)
 
 check: .venv/dev
 	$(BIN)/ruff check

@@ -3,25 +3,61 @@
 import argparse
 import json
 import signal
+import statistics
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from benchmarks import goals, live
 from benchmarks.machine import cores, describe
 from benchmarks.peers.running import PEERS
-from benchmarks.race import QUICK_CONTENDERS, RACES, SWEEPS, Race, find_pythons, prepared, run
-from benchmarks.rates import decode_rate, fetch_rate, help_seconds, matrix_gflops
+from benchmarks.race import (
+    QUICK_CONTENDERS,
+    RACES,
+    SWEEPS,
+    Race,
+    Turns,
+    find_pythons,
+    prepared,
+    run,
+)
+from benchmarks.rates import help_seconds
 from benchmarks.runs import Job, Result, table
 
-MATRIX_SECONDS = 3.0
-QUICK_MATRIX_SECONDS = 1.0
 BUSY_LOAD = 0.5
 
 LIVE = "live"
 """What is measured beside the races, by this name."""
+
+
+@dataclass
+class Report:
+    """All that was measured so far; written to its file whenever there is more of it."""
+
+    file: Path | None
+    said: dict[str, Any]
+    results: list[Result] = field(default_factory=list)
+    walls: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+    goals: list[dict[str, object]] = field(default_factory=list)
+
+    def write(self) -> None:
+        """Write the file anew, whole, where one was asked for."""
+        if self.file is None:
+            return
+        everything = self.said | {
+            "walls": [
+                {"race": race, "name": name, "images_per_second": rates}
+                for (race, name), rates in self.walls.items()
+            ],
+            "results": list(map(_as_json, self.results)),
+            "goals": self.goals,
+        }
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = self.file.with_name(f"{self.file.name}.unfinished")
+        unfinished.write_text(json.dumps(everything, indent=2) + "\n")
+        unfinished.replace(self.file)
 
 
 def main() -> None:
@@ -34,50 +70,20 @@ def main() -> None:
     names = list(dict.fromkeys(name for some in contenders.values() for name in some))
     install = asked.with_peers or not asked.quick
     pythons, troubles = find_pythons(names, asked.folder, install=install)
-    gflops = matrix_gflops(QUICK_MATRIX_SECONDS if asked.quick else MATRIX_SECONDS)
     help_takes = help_seconds()
     print(f"fakesweep --help {help_takes} s")
-    print("torch.mm        ", *(f"{name} {rate} GFLOP/s" for name, rate in gflops.items()))
-    results: list[Result] = []
-    decode_rates: dict[str, float] = {}
-    fetch_rates: dict[str, float] = {}
+    report = Report(asked.json, {"machine": machine, "help_seconds": help_takes})
     for race in RACES:
-        if not contenders[race.name]:
-            continue
-        images = asked.images or _images(race, asked)
-        with prepared(race, images, asked.folder) as job:
-            print(f"\n{race.name}: {race.about}; {job.images} images")
-            decode_rates[race.name] = decode_rate(job.folder, job.checkpoint)
-            print(f"bare decode and resize: {decode_rates[race.name]:.1f} images/s", flush=True)
-            if race.from_s3:
-                fetch_rates[race.name] = fetch_rate(job)
-                print(f"bare fetch: {fetch_rates[race.name]:.1f} images/s", flush=True)
-            found = _race(race, job, contenders[race.name], pythons, asked.repeats)
-        found += [
-            Result(race.name, name, "", (), troubles[name])
-            for name in contenders[race.name]
-            if name in troubles
-        ]
-        print(table(found, cores()), flush=True)
-        results += found
-    uploads = _live(asked)
-    reached = goals.told(results, goals.machine_rates(gflops, decode_rates, fetch_rates))
-    if reached:
-        print("\nfakesweep beside its goals", *map(goals.line, reached), sep="\n")
+        if contenders[race.name]:
+            _run_race(
+                race, contenders[race.name], report, asked, pythons=pythons, troubles=troubles
+            )
+            report.write()
+    report.said["live"] = _live(asked)
     machine["load_average_at_end"] = describe()["load_average"]
-    if asked.json:
-        everything = {
-            "machine": machine,
-            "help_seconds": help_takes,
-            "matrix_gflops": gflops,
-            "bare_decode_images_per_second": decode_rates,
-            "bare_fetch_images_per_second": fetch_rates,
-            "results": list(map(_as_json, results)),
-            "live": uploads and live.as_json(uploads),
-            "goals": reached,
-        }
-        asked.json.parent.mkdir(parents=True, exist_ok=True)
-        asked.json.write_text(json.dumps(everything, indent=2) + "\n")
+    report.write()
+    if report.goals:
+        print("\nfakesweep beside its goals", *map(goals.line, report.goals), sep="\n")
 
 
 def _arguments() -> argparse.Namespace:
@@ -114,36 +120,75 @@ def _contenders(race: Race, asked: argparse.Namespace) -> list[str]:
     return [name for name in some if not named - races or name in named]
 
 
-def _live(asked: argparse.Namespace) -> list[live.Round]:
+def _live(asked: argparse.Namespace) -> dict[str, object] | None:
     """Measure how soon uploads have their rows, idle and beside a bulk scan."""
     if asked.only and LIVE not in asked.only:
-        return []
+        return None
     uploads, images = (60, 3_000) if asked.quick else (120, 6_000)
-    plan = live.prepare("tiny", images, uploads, asked.folder)
     print(f"\n{LIVE}: {uploads} uploads, {live.PER_SECOND:g} a second, idle and beside a bulk scan")
-    rounds: list[live.Round] = []
-    for _ in range(asked.repeats):
-        rounds.append(live.measure(plan, {}))
-        print(f"  p95 {rounds[-1].ratio:.2f} x", flush=True)
-    print(live.line(rounds), flush=True)
-    return rounds
+    done: list[live.Round] = []
+    try:
+        plan = live.prepare("tiny", images, uploads, asked.folder)
+        for one in live.rounds(plan, asked.folder, asked.repeats):
+            done.append(one)
+            print(f"  p95 {one.ratio:.2f} x", flush=True)
+    except (RuntimeError, OSError) as error:
+        print(f"{LIVE}: broken off: {error}", flush=True)
+        return {"trouble": str(error), **(live.as_json(done) if done else {})}
+    print(live.line(done), flush=True)
+    return live.as_json(done)
 
 
 def _images(race: Race, asked: argparse.Namespace) -> int:
     return race.quick_images if asked.quick else race.images
 
 
-def _race(
-    race: Race, job: Job, contenders: Sequence[str], pythons: Mapping[str, str], repeats: int
-) -> list[Result]:
-    results: list[Result] = []
-    able = [name for name in contenders if name in pythons or name in SWEEPS]
-    for name, turns in run(job, able, repeats, pythons):
-        results = turns.results(race.name)
-        (one,) = (result for result in results if result.contender == name)
-        said = one.trouble or f"{one.runs[-1].images_per_second:.1f} images/s"
-        print(f"  {name}: {said}", flush=True)
-    return results
+def _run_race(
+    race: Race,
+    contenders: Sequence[str],
+    report: Report,
+    asked: argparse.Namespace,
+    *,
+    pythons: Mapping[str, str],
+    troubles: Mapping[str, str],
+) -> None:
+    """Run one race, add what came of it to the report, and print it."""
+    with prepared(race, asked.images or _images(race, asked), asked.folder) as job:
+        print(f"\n{race.name}: {race.about}; {job.images} images", flush=True)
+        able = [name for name in contenders if name in pythons or name in SWEEPS]
+        turns = _turns(race, job, able, pythons, asked.repeats)
+    found = turns.results(race.name)
+    found += [
+        Result(race.name, name, "", (), troubles[name]) for name in contenders if name in troubles
+    ]
+    for name, rates in turns.walls.items():
+        print(f"{name}: {statistics.median(rates):.1f} images/s ({_spread(rates)})")
+        report.walls[race.name, name] = rates
+    print(table(found, cores()), flush=True)
+    reached = goals.told(found, report.walls)
+    print(*map(goals.line, reached), sep="\n", flush=True)
+    report.results += found
+    report.goals += reached
+
+
+def _turns(
+    race: Race, job: Job, able: Sequence[str], pythons: Mapping[str, str], repeats: int
+) -> Turns:
+    turns = Turns()
+    for name, turns in run(race, job, able, repeats, pythons):
+        if name in turns.walls:
+            rate = turns.walls[name][-1]
+        elif name in turns.troubles:
+            print(f"  {name}: {turns.troubles[name]}", flush=True)
+            continue
+        else:
+            rate = turns.runs[name][-1].images_per_second
+        print(f"  {name}: {rate:.1f} images/s", flush=True)
+    return turns
+
+
+def _spread(rates: Sequence[float]) -> str:
+    return f"{min(rates):.1f} to {max(rates):.1f}"
 
 
 def _print_machine(machine: Mapping[str, Any]) -> None:

@@ -1,82 +1,112 @@
-"""What fakesweep wants to reach on two cores, put beside what was measured in the same run."""
+"""What fakesweep wants to reach on two cores, put beside what was measured in turns with it."""
 
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks.checkpoints import GFLOP_OF_VIT_B
-from benchmarks.runs import FAKESWEEP, Result
+from benchmarks.runs import FAKESWEEP, Result, scatter
+
+STEADY = 0.25
+"""Ratios of pairs that lie further apart than this share of their median are worth little."""
 
 
 @dataclass(frozen=True)
 class Goal:
-    """At least `factor` times a rate: the machine's own, or another contender's."""
+    """At least `factor` times a rate: another contender's, or the slowest of the machine's own."""
 
     race: str
     factor: float
-    beside: str
+    beside: tuple[str, ...]
     who: str = FAKESWEEP
 
 
 GOALS = (
-    Goal("null", 0.85, "bare decode"),
-    Goal("null-s3", 0.80, "bare fetch or decode"),
-    Goal("tiny", 3.0, "ray"),
-    Goal("tiny", 1.3, "daft"),
-    Goal("tiny", 2.0, "daft", f"{FAKESWEEP}-fast"),
-    Goal("tiny", 5.0, "celery"),
-    Goal("vit-b", 0.90, "bf16 matrices"),
-    Goal("vit-b", 2.8, "pipeline-1"),
-    Goal("vit-b", 2.8, "pipeline-8"),
+    Goal("null", 0.85, ("bare decode",)),
+    Goal("null-s3", 0.80, ("bare fetch", "bare decode")),
+    Goal("tiny", 3.0, ("ray",)),
+    Goal("tiny", 1.3, ("daft",)),
+    Goal("tiny", 2.0, ("daft",), f"{FAKESWEEP}-fast"),
+    Goal("tiny", 5.0, ("celery",)),
+    Goal("vit-b", 0.90, ("bf16 matrices",)),
+    Goal("vit-b", 2.8, ("pipeline-1",)),
+    Goal("vit-b", 2.8, ("pipeline-8",)),
 )
 
 
-def machine_rates(
-    gflops: Mapping[str, float],
-    decode_rates: Mapping[str, float],
-    fetch_rates: Mapping[str, float],
-) -> dict[tuple[str, str], float]:
-    """Return what the machine itself would allow, in images a second, by race and name."""
-    rates = {(race, "bare decode"): rate for race, rate in decode_rates.items()}
-    for race, rate in fetch_rates.items():
-        rates[race, "bare fetch or decode"] = min(rate, decode_rates[race])
-    rates[("vit-b", "bf16 matrices")] = gflops["bfloat16"] / GFLOP_OF_VIT_B
-    rates[("vit-b", "float32 matrices")] = gflops["float32"] / GFLOP_OF_VIT_B
-    return rates
-
-
 def told(
-    results: Sequence[Result], rates: Mapping[tuple[str, str], float]
+    results: Sequence[Result], walls: Mapping[tuple[str, str], Sequence[float]]
 ) -> list[dict[str, object]]:
-    """Return each goal whose two sides were measured: what was wanted, and what was reached."""
+    """Return each goal whose two sides were measured: what was wanted, and what was reached.
+
+    `walls` are the machine's rates by race and name, one a turn. A goal is told by the ratios of
+    its pairs, each of one turn.
+    """
     ran = {(one.race, one.contender): one for one in results if one.runs}
-    measured = {which: one.images_per_second for which, one in ran.items()}
-    beside = {**rates, **measured}
-    found: list[dict[str, object]] = []
+    found = []
     for goal in GOALS:
-        ours, theirs = measured.get((goal.race, goal.who)), beside.get((goal.race, goal.beside))
+        ours = ran.get((goal.race, goal.who))
+        theirs = _side(goal, ran, walls, moving=False)
         if ours and theirs:
-            found.append({
-                "race": goal.race, "contender": goal.who,
-                "beside": goal.beside, "their_images_per_second": theirs,
-                "wanted": goal.factor, "reached": ours / theirs,
-                "is_met": ours / theirs >= goal.factor,
-                "without_their_start": ours / _without_start(ran, goal, theirs),
-            })  # fmt: skip
+            rates = [run.images_per_second for run in ours.runs]
+            found.append(_as_told(goal, rates, theirs, _side(goal, ran, walls, moving=True)))
     return found
-
-
-def _without_start(ran: Mapping[tuple[str, str], Result], goal: Goal, theirs: float) -> float:
-    """Return the other's rate where its time to the first result does not count, ours does."""
-    other = ran.get((goal.race, goal.beside))
-    return theirs if other is None else other.moving_per_second
 
 
 def line(goal: Mapping[str, object]) -> str:
     """Return a goal as a line of text."""
     word = "met" if goal["is_met"] else "NOT met"
-    return (
+    said = (
         f"{goal['race']:7} {goal['contender']:14} {goal['reached']:6.2f} x {goal['beside']} "
-        f"({goal['their_images_per_second']:.1f} images/s); "
+        f"({goal['least']:.2f} to {goal['most']:.2f} in {goal['pairs']} pairs; "
+        f"{goal['their_images_per_second']:.1f} images/s); "
         f"wanted {goal['wanted']} x: {word}; {goal['without_their_start']:.2f} x where the other's "
         f"time to its first result is not counted"
     )
+    return said if goal["is_steady"] else f"{said}; the pairs scatter by more than a quarter"
+
+
+def _side(
+    goal: Goal,
+    ran: Mapping[tuple[str, str], Result],
+    walls: Mapping[tuple[str, str], Sequence[float]],
+    *,
+    moving: bool,
+) -> list[float]:
+    """Return the rates that a goal is put beside, one a turn, [] where they were not measured.
+
+    With `moving`, a contender's time to its first result does not count.
+    """
+    sides: list[Sequence[float]] = []
+    for name in goal.beside:
+        which = (goal.race, name)
+        if which in ran:
+            runs = ran[which].runs
+            sides.append(
+                [run.moving_per_second if moving else run.images_per_second for run in runs]
+            )
+        else:
+            sides.append(walls.get(which, ()))
+    return [min(turn) for turn in zip(*sides, strict=False)]
+
+
+def _as_told(
+    goal: Goal, ours: Sequence[float], theirs: Sequence[float], moving: Sequence[float]
+) -> dict[str, object]:
+    ratios = [one / other for one, other in zip(ours, theirs, strict=False)]
+    reached = statistics.median(ratios)
+    return {
+        "race": goal.race,
+        "contender": goal.who,
+        "beside": " or ".join(goal.beside),
+        "their_images_per_second": statistics.median(theirs),
+        "wanted": goal.factor,
+        "pairs": len(ratios),
+        "reached": reached,
+        "least": min(ratios),
+        "most": max(ratios),
+        "is_steady": scatter(ratios) <= STEADY,
+        "is_met": reached >= goal.factor,
+        "without_their_start": statistics.median(
+            one / other for one, other in zip(ours, moving, strict=False)
+        ),
+    }

@@ -8,6 +8,7 @@ from pathlib import Path
 from benchmarks.checkpoints import Name, make_checkpoint
 from benchmarks.corpus import Corpus, make_corpus
 from benchmarks.peers.running import PEERS, python_of, run_peer
+from benchmarks.rates import WALLS
 from benchmarks.runs import FAKESWEEP, Job, Result, Run
 from benchmarks.s3 import served
 from benchmarks.sweep import sweep
@@ -22,7 +23,10 @@ SWEEPS: dict[str, Mapping[str, str]] = {
 
 @dataclass(frozen=True)
 class Race:
-    """A checkpoint and the photographs it judges; `quick_images` of them where time is short."""
+    """A checkpoint and the photographs it judges; `quick_images` of them where time is short.
+
+    `walls` are the rates of the machine that are measured in turns with the contenders.
+    """
 
     name: str
     about: str
@@ -31,6 +35,7 @@ class Race:
     uniform: bool
     contenders: tuple[str, ...]
     checkpoint: Name
+    walls: tuple[str, ...] = ("bare decode",)
     from_s3: bool = False
     has_duplicates: bool = True
 
@@ -59,6 +64,7 @@ RACES = (
         uniform=True,
         contenders=(FAKESWEEP,),
         checkpoint="null",
+        walls=("bare decode", "bare fetch"),
         from_s3=True,
     ),
     Race(
@@ -78,6 +84,7 @@ RACES = (
         uniform=False,
         contenders=(FAKESWEEP, "pipeline-8"),
         checkpoint="vit-b",
+        walls=("bf16 matrices",),
         has_duplicates=False,
     ),
 )
@@ -88,9 +95,10 @@ QUICK_CONTENDERS: dict[str, tuple[str, ...]] = {"null": (FAKESWEEP,), "tiny": (F
 
 @dataclass
 class Turns:
-    """The runs of each contender so far, and what kept some of them from running."""
+    """What was measured so far, by contender and by wall, and what kept some from running."""
 
     runs: dict[str, list[Run]] = field(default_factory=dict)
+    walls: dict[str, list[float]] = field(default_factory=dict)
     troubles: dict[str, str] = field(default_factory=dict)
 
     def results(self, race: str) -> list[Result]:
@@ -112,15 +120,18 @@ def prepared(race: Race, images: int, folder: Path) -> Iterator[Job]:
 
 
 def run(
-    job: Job, contenders: Sequence[str], repeats: int, pythons: Mapping[str, str]
+    race: Race, job: Job, contenders: Sequence[str], repeats: int, pythons: Mapping[str, str]
 ) -> Iterator[tuple[str, Turns]]:
-    """Let the contenders take turns; yield after each turn who ran, and all that is known.
+    """Let walls and contenders take turns; yield after each who it was, and all that is known.
 
-    Turns, because the load of a shared machine changes: it is then the same for everybody. One
-    that fails is out of this race, and it is said why.
+    Turns, because the load of a shared machine changes: what is compared was measured side by
+    side. A contender that fails is out of this race, and it is said why.
     """
-    turns = Turns({name: [] for name in contenders})
+    turns = Turns({name: [] for name in contenders}, {name: [] for name in race.walls})
     for _ in range(repeats):
+        for name in race.walls:
+            turns.walls[name].append(WALLS[name](job))
+            yield name, turns
         for name in contenders:
             if name in turns.troubles:
                 continue

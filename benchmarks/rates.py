@@ -7,32 +7,36 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
+from benchmarks.checkpoints import GFLOP_OF_VIT_B
 from benchmarks.machine import REPOSITORY, cores
 from benchmarks.runs import Job
 from benchmarks.s3 import credentials
 from benchmarks.servers import bare_environment, command
 from schema.settings import Settings
 
+MATRIX_SECONDS = 3.0
+
 _SIDE = 2_048
 
 
-def matrix_gflops(seconds: float) -> dict[str, float]:
-    """Return the rate of `torch.mm` in a process of its own, in 10^9 operations a second."""
-    return dict(_asked("matrix", str(seconds)))
+def matrix_rate(_: Job) -> float:
+    """Return images of ViT-B/16 a second if all its work were `torch.mm` in bfloat16."""
+    gflops = _asked("matrix", str(MATRIX_SECONDS))["bfloat16"]
+    return float(gflops) / GFLOP_OF_VIT_B
 
 
-def decode_rate(folder: Path, checkpoint: Path) -> float:
+def decode_rate(job: Job) -> float:
     """Return images a second that one bare process for each core reads, decodes and resizes.
 
     They make the calls that the product makes, and nothing else: no hash, no ledger, no model.
     """
-    return float(_asked("decode", str(folder), str(checkpoint))["images_per_second"])
+    return float(_asked("decode", str(job.folder), str(job.checkpoint))["images_per_second"])
 
 
 def fetch_rate(job: Job) -> float:
@@ -43,6 +47,14 @@ def fetch_rate(job: Job) -> float:
     settings = {f"FAKESWEEP_{name}": value for name, value in job.settings.items()}
     words = ("fetch", str(job.folder), job.source)
     return float(_asked(*words, **settings, **credentials())["images_per_second"])
+
+
+WALLS: Mapping[str, Callable[[Job], float]] = {
+    "bare decode": decode_rate,
+    "bare fetch": fetch_rate,
+    "bf16 matrices": matrix_rate,
+}
+"""The machine's own rates in images a second, by the name that goals call them."""
 
 
 def help_seconds() -> float:

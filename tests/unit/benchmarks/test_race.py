@@ -1,10 +1,11 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from benchmarks.checkpoints import make_checkpoint
 from benchmarks.peers.marks import mark, read_mark
-from benchmarks.race import find_pythons, run
+from benchmarks.race import RACES, find_pythons, run
 from benchmarks.runs import Job
 from benchmarks.sweep import sweep
 from tests.photographs import folder_of_photographs
@@ -29,11 +30,13 @@ def test_a_peer_accounts_for_every_image_and_one_that_cannot_run_is_out_with_its
 ) -> None:
     pythons = {"pipeline-8": find_pythons(["pipeline-8"], tmp_path, install=False)[0]["pipeline-8"]}
     pythons["pipeline-1"] = "/no/such/python"
-    *_, (_, turns) = run(job, ["pipeline-8", "pipeline-1"], 1, pythons)
+    race = replace(RACES[0], walls=("bare decode",))
+    *_, (_, turns) = run(race, job, ["pipeline-8", "pipeline-1"], 1, pythons)
     able, unable = turns.results("tiny")
     assert [one.rows for one in able.runs] == [13]
     assert not unable.runs
     assert "/no/such/python" in unable.trouble
+    assert [rate > 0 for rate in turns.walls["bare decode"]] == [True]
 
 
 def test_a_peer_that_is_not_installed_says_how_to_install_it(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from benchmarks.goals import machine_rates, told
+from benchmarks.goals import line, told
 from benchmarks.runs import Result, Run, table
 
 
@@ -58,9 +58,26 @@ def test_a_goal_is_also_told_where_the_slow_start_of_a_peer_does_not_count() -> 
     assert (goal["reached"], goal["without_their_start"]) == (4.0, 2.0)
 
 
-def test_from_s3_the_slower_of_fetching_and_decoding_is_the_wall() -> None:
-    rates = machine_rates({"float32": 1.0, "bfloat16": 1.0}, {"null-s3": 500.0}, {"null-s3": 400.0})
-    assert rates["null-s3", "bare fetch or decode"] == 400.0
+def test_from_s3_the_slower_of_fetching_and_decoding_is_the_wall_of_each_turn() -> None:
+    walls = {("null-s3", "bare decode"): [500.0, 300.0], ("null-s3", "bare fetch"): [400.0, 600.0]}
+    (goal,) = told([Result("null-s3", "fakesweep", "PostgreSQL", _runs(200.0, 240.0))], walls)
+    assert goal["beside"] == "bare fetch or bare decode"
+    assert (goal["least"], goal["most"]) == (0.5, 0.8)
+
+
+def test_a_goal_is_the_median_of_pairs_and_not_the_ratio_of_medians() -> None:
+    walls = {("null", "bare decode"): [100.0, 400.0, 1_000.0]}
+    (goal,) = told([Result("null", "fakesweep", "PostgreSQL", _runs(90.0, 360.0, 900.0))], walls)
+    assert (goal["reached"], goal["pairs"]) == (pytest.approx(0.9), 3)
+    assert goal["is_steady"]
+    assert "scatter" not in line(goal)
+
+
+def test_pairs_that_scatter_by_more_than_a_quarter_are_said_to() -> None:
+    walls = {("null", "bare decode"): [100.0, 100.0, 100.0]}
+    (goal,) = told([Result("null", "fakesweep", "PostgreSQL", _runs(80.0, 90.0, 110.0))], walls)
+    assert not goal["is_steady"]
+    assert line(goal).endswith("the pairs scatter by more than a quarter")
 
 
 def test_growth_of_memory_is_told() -> None:
@@ -70,7 +87,7 @@ def test_growth_of_memory_is_told() -> None:
 
 
 def test_goals_stand_beside_peers_and_beside_what_the_machine_allows() -> None:
-    rates = machine_rates({"float32": 100.0, "bfloat16": 351.0}, {"null": 500.0}, {})
+    rates = {("vit-b", "bf16 matrices"): [10.0]}
     found = told(
         [
             Result("vit-b", "fakesweep", "PostgreSQL", _runs(9.5)),
