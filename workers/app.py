@@ -5,9 +5,11 @@ import os
 import signal
 from contextlib import ExitStack
 from typing import Any
+from uuid import UUID, uuid4
 
 import structlog
 from celery import Celery, signals
+from celery.utils.nodenames import default_nodename
 
 from schema.errors import FakesweepError
 from schema.logs import set_up_logging
@@ -33,6 +35,7 @@ class Process:
     """What this worker process runs by and works with; there is one, as Celery has one app."""
 
     settings: Settings
+    worker_id: UUID = uuid4()
     pulse: Pulse
     leaving: Leaving
     strays: Strays
@@ -88,6 +91,14 @@ def run_worker(settings: Settings) -> int:
 
 
 @signals.celeryd_init.connect
+def _name_node(instance: Any, **_: Any) -> None:
+    """Tell this worker apart from others of its host, unless somebody named it."""
+    usual = default_nodename("")
+    if instance.hostname == usual:
+        instance.hostname = f"{usual}-{process.worker_id.hex[:8]}"
+
+
+@signals.celeryd_init.connect
 @signals.setup_logging.connect
 def _set_up_logging(**_: Any) -> None:
     set_up_logging(process.settings)
@@ -104,7 +115,7 @@ def _open(**_: Any) -> None:
     process.pulse = worker_pulse(process.settings)
     process.resources.enter_context(beating(process.pulse, look_at(lambda: process.work)))
     try:
-        work = process.resources.enter_context(open_work(process.settings))
+        work = process.resources.enter_context(open_work(process.settings, process.worker_id))
     except FakesweepError as error:
         log.critical("worker_cannot_start", reason=str(error))
         process.resources.close()

@@ -102,7 +102,8 @@ class Loader:
     def replies(self, request: dict[str, Any]) -> Iterator[Reply]:
         """Yield a reply for each image of a request, whatever becomes of it."""
         match request:
-            case {"fetch": uris}:
+            case {"fetch": uris, **more}:
+                os.environ.update(more.get("environment", {}))
                 limit_processor_time(DEADLINE_STALLS * self._settings.fetch_timeout_seconds)
                 yield from self._fetch(uris)
             case {"decode": numbers, "steps": steps}:

@@ -17,8 +17,10 @@ import numpy as np
 import structlog
 
 from schema.errors import LoadersError
-from schema.settings import PREFIX, Settings
+from schema.settings import Settings
+from schema.uris import scheme_of
 from schema.words import Lane
+from workers.environment import first_environment, s3_environment
 from workers.fetch.attempts import DEADLINE_STALLS
 from workers.models.preprocess import Pixels
 
@@ -62,6 +64,7 @@ class Loader:
     def __init__(self, settings: Settings, niceness: int = NICENESS) -> None:
         self._settings = settings
         self._is_ready = False
+        self._knows_s3 = False
         self._pixels_fd = os.memfd_create("fakesweep-pixels")
         ours, theirs = socket.socketpair()
         self._connection = Connection(ours.detach())
@@ -88,7 +91,11 @@ class Loader:
             LoaderLost: the process died, or did not answer in time.
         """
         longest = DEADLINE_STALLS * self._settings.fetch_timeout_seconds + FETCH_SLACK_SECONDS
-        yield from self._ask({"fetch": list(uris)}, len(uris), longest)
+        request: dict[str, Any] = {"fetch": list(uris)}
+        if not self._knows_s3 and any(scheme_of(uri) == "s3" for uri in uris):
+            request["environment"] = s3_environment()
+            self._knows_s3 = True
+        yield from self._ask(request, len(uris), longest)
 
     def decode(
         self, numbers: Sequence[int], steps: Sequence[Any]
@@ -266,7 +273,7 @@ def _start(socket_fd: int, pixels_fd: int, niceness: int) -> "subprocess.Popen[b
         ],
         pass_fds=(socket_fd, pixels_fd),
         stdin=subprocess.DEVNULL,
-        env=_without_secrets(),
+        env=first_environment(),
     )  # fmt: skip
 
 
@@ -274,9 +281,3 @@ def _view(memory: Pixels, place: Mapping[str, Any]) -> Pixels:
     """Return an image's pixels among those of a chunk, [height, width, 3]."""
     shape, offset = place["shape"], place["offset"]
     return memory[offset : offset + math.prod(shape)].reshape(shape)
-
-
-def _without_secrets() -> dict[str, str]:
-    """Return our environment without what only the worker itself may know."""
-    hidden = {f"{PREFIX}DATABASE_URL", f"{PREFIX}BROKER_URL"}
-    return {name: value for name, value in os.environ.items() if name not in hidden}

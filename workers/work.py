@@ -82,8 +82,10 @@ class Work:
 
 
 @contextmanager
-def open_work(settings: Settings) -> Iterator[Work]:
+def open_work(settings: Settings, worker_id: UUID | None = None) -> Iterator[Work]:
     """Open the database, the loaders and the models, and register this worker process.
+
+    `worker_id` is its row in the ledger, a new one where None is given.
 
     Raises:
         SettingsError: no database or no broker is named.
@@ -98,7 +100,7 @@ def open_work(settings: Settings) -> Iterator[Work]:
         )
     started = time.monotonic()
     database_url = settings.database_url or ""
-    worker_id = uuid4()
+    worker_id = worker_id or uuid4()
     place = resolve_place(settings.device, settings.precision)
     keep_freed_memory(KEPT_BYTES)
     catalogue = read_catalogue(settings.catalogue)

@@ -23,7 +23,7 @@ from schema.settings import Settings
 from schema.words import Lane
 from tests.batches import publish_scan, result_rows, uris_of
 from tests.photographs import folder_of_photographs, photograph
-from tests.servers import wait_until
+from tests.servers import S3Server, wait_until
 from tests.web_server import Answer, Request, WebServer, web_server
 from workers import loaders
 from workers.pipeline import run_batch
@@ -345,12 +345,38 @@ def test_loaders_that_cannot_be_replaced_are_no_images_failure(
     assert {row["status"] for row in result_rows(engine, message.scan_id)} == {"classified"}
 
 
-def test_a_loader_knows_neither_database_nor_broker_nor_torch(
+SECRETS = (
+    "FAKESWEEP_DATABASE_URL", "fakesweep_database_url", "Fakesweep_Broker_Url", "PGPASSWORD",
+    "PGPASSFILE", "DATABASE_URL", "REDIS_URL", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN",
+    "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "HTTPS_PROXY",
+    "SOME_SERVICE_PASSWORD",
+)  # fmt: skip
+
+
+def test_a_loader_starts_with_no_secret_of_ours_and_without_torch(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("FAKESWEEP_DATABASE_URL", "postgresql://user:hush@db/x")
+    for name in SECRETS:
+        monkeypatch.setenv(name, "hush")
     with loaders.open_loaders(settings, 2) as opened, opened.one() as one:
         list(one.fetch([]))
         for pid in loader_pids(os.getpid()):
-            assert b"hush" not in Path(f"/proc/{pid}/environ").read_bytes()
+            found = Path(f"/proc/{pid}/environ").read_bytes()
+            assert b"hush" not in found
+            assert not any(name.encode() in found for name in SECRETS)
             assert "libtorch" not in Path(f"/proc/{pid}/maps").read_text()
+
+
+def test_a_loader_learns_the_keys_of_s3_with_the_first_object_it_fetches(
+    settings: Settings, s3: S3Server
+) -> None:
+    bucket = s3.make_bucket("keys")
+    s3.put(bucket, "a.jpg", photograph(0))
+    for_s3 = settings.model_copy(
+        update={"s3_endpoint_url": s3.endpoint_url, "s3_addressing_style": "path"}
+    )
+    with loaders.open_loaders(for_s3, 1) as opened, opened.one() as one:
+        [refused] = one.fetch(["https://127.0.0.1:1/a.jpg"])
+        [found] = one.fetch([f"s3://{bucket}/a.jpg"])
+    assert "failure" in refused
+    assert "sha256" in found

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -276,6 +277,11 @@ def test_events_and_remote_control_are_there_only_where_the_setting_asks_for_the
         wait_until(lambda: "worker_ready" in log.read_text(), "the worker is ready", 60)
         if watched:
             wait_until(lambda: bool(inspector.control.ping(timeout=0.5)), "the worker answers")
+            [[name]] = inspector.control.ping(timeout=2, limit=1) or [{}]
+            [ready] = [line for line in log.read_text().splitlines() if "worker_ready" in line]
+            host, _, number = name.removeprefix("celery@").rpartition("-")
+            assert host == socket.gethostname()
+            assert f"worker={number}" in ready or f'"worker": "{number}' in ready
         else:
             assert inspector.control.ping(timeout=2) == []
     inspector.close()
