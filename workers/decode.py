@@ -8,12 +8,11 @@ import pillow_heif
 from PIL import AvifImagePlugin, ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from schema.failures import CorruptImage, ImageEmpty, NotAnImage, TooManyPixels
+from schema.formats import READERS
 from workers.frames import count_frames
 from workers.wording import one_line
 
-# AVIF stands before HEIF, because both claim the generic container brands and only Pillow's AVIF
-# reader turns a file of the other kind away while opening it.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF")
+FORMATS = READERS
 
 _SCALED_WHILE_DECODED = ("JPEG", "MPO")
 _TURNED = (5, 6, 7, 8)

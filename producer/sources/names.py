@@ -3,13 +3,10 @@
 from enum import StrEnum
 from urllib.parse import urlsplit
 
+from schema.formats import IMAGE_SUFFIXES
 from schema.storage import one_line
 
-IMAGE_EXTENSIONS = frozenset(
-    {"apng", "avif", "avifs", "bmp", "dib", "gif", "heic", "heics", "heif", "heifs", "hif"}
-    | {"jfif", "jpe", "jpeg", "jpg", "pjp", "pjpeg", "png", "tif", "tiff", "webp"}
-)
-_ENDINGS = tuple(f".{extension}" for extension in sorted(IMAGE_EXTENSIONS))
+_ENDINGS = tuple(f".{suffix}" for suffix in sorted(IMAGE_SUFFIXES))
 
 
 class ManifestFormat(StrEnum):
@@ -28,7 +25,7 @@ def extension_of(name: str) -> str:
 
 def has_image_extension(name: str) -> bool:
     """Say whether a name ends like an image this system reads."""
-    return extension_of(name) in IMAGE_EXTENSIONS
+    return extension_of(name) in IMAGE_SUFFIXES
 
 
 def may_be_image(key: str) -> bool:
