@@ -21,10 +21,11 @@ from producer.schedules import keep_schedules
 from producer.uploads.gathering import close_past_scans
 from producer.waiting import PAUSE_SECONDS, Waiting
 from producer.webhooks import deliver_webhooks
+from schema.database import explained
 from schema.errors import BrokerError, FakesweepError
 from schema.ledger import scans_to_list
 from schema.pulse import Pulse, Role, beating
-from schema.registry import producer_seen, retire_producer
+from schema.registry import policy_id, producer_seen, retire_producer
 from schema.reports import progress
 from schema.words import ScanState
 
@@ -46,6 +47,8 @@ def serve(producer: Producer, stop: threading.Event, only: int | None = None) ->
         SourceError: with `only`, a source of that scan cannot be listed any further.
         ScanError: with `only`, a source of that scan can be listed on another machine only.
     """
+    if only is None:
+        _settle_policies(producer)
     producer_id = uuid4()
     pulse = Pulse(Role.PRODUCER)
     with (
@@ -63,6 +66,16 @@ def serve(producer: Producer, stop: threading.Event, only: int | None = None) ->
             stop.set()
             with suppress(SQLAlchemyError), producer.engine.begin() as connection:
                 retire_producer(connection, producer_id)
+
+
+def _settle_policies(producer: Producer) -> None:
+    """Have the catalogue's own cut points count, for those too who may not add them."""
+    with (
+        explained(producer.settings.database_url or ""),
+        producer.engine.begin() as connection,
+    ):
+        for name, wanted in producer.catalogue.policies.items():
+            policy_id(connection, name, wanted)
 
 
 def _begun(

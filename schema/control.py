@@ -34,35 +34,11 @@ _LET_GO = text("""
 
 _NOW = text("SELECT now()")
 
-# One statement, so that every part sees the images where they were. The lock of the scan keeps a
-# second one out.
 _RETRY = text("""
-    WITH chosen AS MATERIALIZED (
-        SELECT o.image_id FROM ledger.outcomes o
-        WHERE o.scan_id = :scan_id AND o.status = 'failed'
-          AND o.failure_code = ANY(CAST(:codes AS ledger.failure_code[]))
-          AND o.finished_at <= :asked_at
-        LIMIT :at_most
-    ), forgotten AS (
-        DELETE FROM ledger.outcomes o USING chosen c WHERE o.image_id = c.image_id
-        RETURNING o.image_id
-    ), taken AS (
-        SELECT i.image_id, i.batch_id
-        FROM ledger.images i JOIN forgotten f ON f.image_id = i.image_id
-    ), made AS (
-        INSERT INTO ledger.batches (scan_id, lane, image_count)
-        SELECT s.scan_id, coalesce(CAST(:lane AS ledger.lane), s.lane), t.images
-        FROM ledger.scans s CROSS JOIN (SELECT count(*) AS images FROM taken) AS t
-        WHERE s.scan_id = :scan_id AND t.images > 0
-        RETURNING batch_id
-    ), relieved AS (
-        UPDATE ledger.batches b
-        SET image_count = b.image_count - t.images, failed_count = b.failed_count - t.images
-        FROM (SELECT batch_id, count(*) AS images FROM taken GROUP BY batch_id) AS t
-        WHERE b.batch_id = t.batch_id
+    SELECT ledger.retry_failures(
+        :scan_id, CAST(:codes AS ledger.failure_code[]), CAST(:lane AS ledger.lane), :at_most,
+        :asked_at
     )
-    UPDATE ledger.images i SET batch_id = made.batch_id
-    FROM made, taken t WHERE i.image_id = t.image_id
 """)
 
 
@@ -157,7 +133,7 @@ def retry_failures(
         (set(codes) - killers, None, at_most),
         (killers, Lane.QUARANTINE, 1),
     ):
-        moved = connection.execute(
+        moved: int = connection.execute(
             _RETRY,
             {
                 "scan_id": scan_id,
@@ -166,7 +142,7 @@ def retry_failures(
                 "at_most": most,
                 "asked_at": asked_at,
             },
-        ).rowcount
+        ).scalar_one()
         if moved:
             return moved
     return 0

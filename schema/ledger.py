@@ -56,20 +56,8 @@ _UNLOCK_LISTING = text("SELECT pg_advisory_unlock(hashtext('fakesweep listing'),
 _LOCK_LANE = text("SELECT pg_advisory_xact_lock(hashtext('fakesweep lane'), hashtext(:lane))")
 
 _TAKE_RECORDED = text("""
-    WITH open AS (
-        SELECT count(*) AS published FROM ledger.batches
-        WHERE lane = CAST(:lane AS ledger.lane) AND state IN ('published', 'running')
-    ), taken AS (
-        SELECT batch_id FROM ledger.batches
-        WHERE lane = CAST(:lane AS ledger.lane) AND state = 'recorded'
-          AND scan_id = coalesce(:scan_id, scan_id)
-        ORDER BY batch_id
-        LIMIT (SELECT greatest(0, :window - published) FROM open)
-        FOR UPDATE SKIP LOCKED
-    )
-    UPDATE ledger.batches b SET state = 'published', published_at = now()
-    FROM taken WHERE b.batch_id = taken.batch_id
-    RETURNING b.batch_id, b.scan_id, b.attempt
+    SELECT batch_id, scan_id, attempt
+    FROM ledger.take_recorded(CAST(:lane AS ledger.lane), :window, CAST(:scan_id AS bigint))
 """)
 
 _IMAGES_OF = text("""

@@ -97,8 +97,8 @@ _ADD_IMAGES = text("""
         ON CONFLICT (uri, scan_id, occurrence) DO NOTHING
         RETURNING image_id, batch_id, uri, change
     ), failed AS (
-        INSERT INTO ledger.outcomes (image_id, scan_id, status, failure_code, failure_message)
-        SELECT a.image_id, :scan_id, 'failed', CAST(:code AS ledger.failure_code), l.unreadable
+        INSERT INTO ledger.outcomes (image_id, scan_id, failure_code, failure_message)
+        SELECT a.image_id, :scan_id, CAST(:code AS ledger.failure_code), l.unreadable
         FROM added a JOIN stage_listed l USING (uri)
         WHERE l.unreadable IS NOT NULL
         RETURNING image_id
@@ -124,7 +124,7 @@ _ADD_IMAGES = text("""
     FROM added
 """)
 
-_DROP_BATCHES = text("DELETE FROM ledger.batches WHERE batch_id = ANY(:batch_ids)")
+_DROP_BATCHES = text("SELECT ledger.drop_empty_batches(:batch_ids)")
 
 _MOVE_CURSOR = text("""
     UPDATE ledger.source_parts

@@ -75,8 +75,8 @@ _KEEP_HALF = text("""
 """)
 
 _ADD_KILLER = text("""
-    INSERT INTO ledger.outcomes (image_id, scan_id, status, failure_code, failure_message)
-    SELECT image_id, scan_id, 'failed', CAST(:code AS ledger.failure_code), :message
+    INSERT INTO ledger.outcomes (image_id, scan_id, failure_code, failure_message)
+    SELECT image_id, scan_id, CAST(:code AS ledger.failure_code), :message
     FROM ledger.images WHERE image_id = :image_id
 """)
 

@@ -26,6 +26,8 @@ _ADD_POLICY = text("""
     VALUES (:name, :real_below, :fake_above) RETURNING policy_id
 """)
 
+_MAY_ADD_POLICIES = text("SELECT has_table_privilege('ledger.policies', 'INSERT')")
+
 _POLICY_NAMES = text("SELECT DISTINCT name FROM ledger.policies ORDER BY name")
 
 _LOCK_KEY = text("SELECT pg_advisory_xact_lock(hashtext('fakesweep model'), hashtext(:key))")
@@ -118,12 +120,18 @@ def policy_id(connection: Connection, name: str, wanted: Policy | None) -> int:
     `wanted` is what the operator's own file says, None where the database alone decides.
 
     Raises:
-        CatalogueError: neither the file nor the database knows the name.
+        CatalogueError: neither the file nor the database knows the name, or the file says something
+            new and this user may not add it.
     """
     row = connection.execute(_CURRENT_POLICY, {"name": name}).one_or_none()
     if wanted is not None and (
         row is None or (row.real_below, row.fake_above) != (wanted.real_below, wanted.fake_above)
     ):
+        if not connection.execute(_MAY_ADD_POLICIES).scalar_one():
+            raise CatalogueError(
+                f"the ledger does not know policy {name!r} as the catalogue's file has it, and "
+                f"this user may not add it; start `fakesweep producer` with that file first"
+            )
         return int(
             connection.execute(
                 _ADD_POLICY,

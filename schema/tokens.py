@@ -39,6 +39,11 @@ _REVOKE = text("""
     UPDATE ledger.api_tokens SET revoked_at = now() WHERE name = :name AND revoked_at IS NULL
 """)
 
+_MAY_LOOK_UP = text("""
+    SELECT has_table_privilege('ledger.api_tokens', 'SELECT')
+       AND has_column_privilege('ledger.api_tokens', 'last_used_at', 'UPDATE')
+""")
+
 _FIND = text("""
     SELECT token_id, name, scopes, rate_per_minute,
            coalesce(last_used_at < now() - interval '1 minute', true) AS is_use_news
@@ -139,6 +144,11 @@ def revoke_token(connection: Connection, name: str) -> None:
         raise TokenError(
             f"there is no token {name!r} to revoke; `fakesweep token list` lists those there are"
         )
+
+
+def may_look_up(connection: Connection) -> bool:
+    """Tell whether this user of the database may ask whose token one is, as the API must."""
+    return bool(connection.execute(_MAY_LOOK_UP).scalar_one())
 
 
 def find_caller(connection: Connection, token: str) -> Caller | None:

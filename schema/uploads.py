@@ -8,29 +8,10 @@ from typing import NamedTuple
 from sqlalchemy import Connection, text
 
 from schema.database import storable
-from schema.words import BatchState, Lane
+from schema.words import Lane
 
-# A scan that fits is kept open until the transaction ends: who closes, pauses or cancels it waits.
 _OPEN_SCAN = text("""
-    SELECT s.scan_id, s.paused_at IS NOT NULL AS is_paused FROM ledger.scans s
-    WHERE s.stream = :stream AND s.lane = CAST(:lane AS ledger.lane)
-      AND s.stream_policy = :policy AND s.model_keys = :model_keys
-      AND s.listed_at IS NULL AND s.cancelled_at IS NULL
-      AND s.created_at >= date_trunc('day', now(), 'UTC')
-      AND s.policy_id = (
-          SELECT max(p.policy_id) FROM ledger.policies p WHERE p.name = s.stream_policy
-      )
-    FOR SHARE OF s
-""")
-
-_LOCK_STREAM = text("SELECT pg_advisory_xact_lock(hashtext('fakesweep stream'), hashtext(:stream))")
-
-_CLOSE_SCAN = text("""
-    UPDATE ledger.scans SET listed_at = now()
-    WHERE stream = :stream AND lane = CAST(:lane AS ledger.lane)
-      AND stream_policy = :policy AND model_keys = :model_keys
-      AND listed_at IS NULL AND cancelled_at IS NULL
-    RETURNING scan_id
+    SELECT ledger.open_stream(:stream, CAST(:lane AS ledger.lane), :policy, :model_keys)
 """)
 
 _CLOSE_PAST_DAYS = text("""
@@ -43,19 +24,6 @@ _CLOSE_PAST_DAYS = text("""
 _END_SOURCES = text("""
     UPDATE ledger.scan_sources SET listed_at = now()
     WHERE scan_id = ANY(:scan_ids) AND listed_at IS NULL
-""")
-
-_ADD_SCAN = text("""
-    INSERT INTO ledger.scans (name, lane, policy_id, model_keys, stream, stream_policy)
-    SELECT :stream || ' ' || to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD'),
-           CAST(:lane AS ledger.lane), max(policy_id), :model_keys, :stream, :policy
-    FROM ledger.policies WHERE name = :policy
-    RETURNING scan_id
-""")
-
-_ADD_SOURCE = text("""
-    INSERT INTO ledger.scan_sources (scan_id, position, source)
-    VALUES (:scan_id, 0, 'stream:' || :stream)
 """)
 
 # An aggregate, as the first row by `image_id` would tempt the planner into walking all images.
@@ -72,28 +40,12 @@ _KNOWN = text("""
     WHERE found.image_id IS NOT NULL
 """)
 
-_ADD_BATCH = text("""
-    INSERT INTO ledger.batches (scan_id, lane, state, image_count)
-    VALUES (:scan_id, CAST(:lane AS ledger.lane), CAST(:state AS ledger.batch_state), :image_count)
-    RETURNING batch_id
+_ADD_UPLOADS = text("""
+    SELECT image_id, uri, occurrence FROM ledger.add_uploads(
+        :scan_id, CAST(:uris AS text[]), CAST(:occurrences AS text[]), CAST(:sizes AS bigint[]),
+        CAST(:etags AS text[]), CAST(:times AS timestamptz[])
+    )
 """)
-
-_ADD_IMAGES = text("""
-    INSERT INTO ledger.images
-        (scan_id, batch_id, uri, occurrence, size_bytes, etag, modified_at)
-    SELECT :scan_id, :batch_id, new.*
-    FROM unnest(CAST(:uris AS text[]), CAST(:occurrences AS text[]), CAST(:sizes AS bigint[]),
-                CAST(:etags AS text[]), CAST(:times AS timestamptz[]))
-        AS new (uri, occurrence, size_bytes, etag, modified_at)
-    ON CONFLICT (uri, scan_id, occurrence) DO NOTHING
-    RETURNING image_id, uri, occurrence
-""")
-
-_COUNT_BATCH = text("""
-    UPDATE ledger.batches SET image_count = :image_count WHERE batch_id = :batch_id
-""")
-
-_DROP_BATCH = text("DELETE FROM ledger.batches WHERE batch_id = :batch_id")
 
 _LOCK_KEYS = text("""
     SELECT count(pg_advisory_xact_lock(hash)) FROM (
@@ -150,13 +102,6 @@ class Stream(NamedTuple):
     model_keys: tuple[str, ...]
 
 
-class OpenScan(NamedTuple):
-    """The scan that a stream's uploads belong to now."""
-
-    scan_id: int
-    is_paused: bool
-
-
 class Sighting(NamedTuple):
     """What lay at a URI at some time: one image of a stream."""
 
@@ -200,22 +145,13 @@ class ImageAnswer:
     finished_at: datetime | None
 
 
-def open_scan(connection: Connection, stream: Stream) -> OpenScan:
+def open_scan(connection: Connection, stream: Stream) -> int:
     """Return the scan that a stream's uploads belong to now, held open until the transaction ends.
 
     It is a new one where there is none, or that was opened on an earlier day (UTC, by the
     database's clock) or judges by an earlier policy of the name; the earlier one is closed then.
     """
-    found = _fitting(connection, stream)
-    while found is None:
-        connection.execute(_LOCK_STREAM, {"stream": stream.stream})
-        if _fitting(connection, stream) is None:
-            closed = connection.execute(_CLOSE_SCAN, _asked(stream)).scalars().all()
-            connection.execute(_END_SOURCES, {"scan_ids": closed})
-            scan_id = connection.execute(_ADD_SCAN, _asked(stream)).scalar_one()
-            connection.execute(_ADD_SOURCE, {"scan_id": scan_id, "stream": stream.stream})
-        found = _fitting(connection, stream)
-    return found
+    return int(connection.execute(_OPEN_SCAN, _asked(stream)).scalar_one())
 
 
 def close_past_days(connection: Connection) -> list[int]:
@@ -236,40 +172,24 @@ def known_images(
 
 
 def record_uploads(
-    connection: Connection, scan: OpenScan, lane: Lane, uploads: Sequence[Upload]
+    connection: Connection, scan_id: int, uploads: Sequence[Upload]
 ) -> dict[Sighting, int]:
-    """Record uploads as one batch, each a sighting of its own, and return their images.
+    """Record uploads to a stream's open scan as one batch, and return their images.
 
-    Those that the scan has already stay as they are. The batch is held while the scan is paused.
+    Each is a sighting of its own. Those that the scan has already stay as they are. The batch is
+    held while the scan is paused.
     """
-    state = BatchState.HELD if scan.is_paused else BatchState.RECORDED
-    batch_id = connection.execute(
-        _ADD_BATCH,
-        {
-            "scan_id": scan.scan_id,
-            "lane": lane.value,
-            "state": state.value,
-            "image_count": len(uploads),
-        },
-    ).scalar_one()
-    wanted = [Sighting(upload.uri, upload.occurrence) for upload in uploads]
     added = connection.execute(
-        _ADD_IMAGES,
+        _ADD_UPLOADS,
         {
-            "scan_id": scan.scan_id,
-            "batch_id": batch_id,
+            "scan_id": scan_id,
             "sizes": [upload.size_bytes for upload in uploads],
             "etags": [upload.etag and storable(upload.etag) for upload in uploads],
             "times": [upload.modified_at for upload in uploads],
         }
-        | _columns(wanted),
+        | _columns([Sighting(upload.uri, upload.occurrence) for upload in uploads]),
     )
-    images = {Sighting(row.uri, row.occurrence): int(row.image_id) for row in added}
-    if not images:
-        connection.execute(_DROP_BATCH, {"batch_id": batch_id})
-    elif len(images) < len(uploads):
-        connection.execute(_COUNT_BATCH, {"batch_id": batch_id, "image_count": len(images)})
-    return images
+    return {Sighting(row.uri, row.occurrence): int(row.image_id) for row in added}
 
 
 def lock_keys(connection: Connection, keys: Sequence[str]) -> dict[str, Submission]:
@@ -299,11 +219,6 @@ def image_answer(connection: Connection, image_id: int) -> ImageAnswer | None:
         for row in connection.execute(_VERDICTS, {"image_id": image_id})
     }
     return ImageAnswer(verdicts=verdicts, **image)
-
-
-def _fitting(connection: Connection, stream: Stream) -> OpenScan | None:
-    row = connection.execute(_OPEN_SCAN, _asked(stream)).one_or_none()
-    return None if row is None else OpenScan(row.scan_id, row.is_paused)
 
 
 def _asked(stream: Stream) -> dict[str, object]:

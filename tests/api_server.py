@@ -78,12 +78,12 @@ class Serving:
 
 @contextmanager
 def serving_api(postgres: str, broker_url: str, folder: Path) -> Iterator[Serving]:
-    """Run an API with the rights of a producer and no more; it may read files below /allowed."""
+    """Run an API by a user of its role and no more; it may read files below /allowed."""
     name = "fakesweep_test_api"
     server = open_engine(postgres, "tests")
     with server.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE fakesweep_test_template")
-        connection.exec_driver_sql(f"CREATE USER {name} IN ROLE fakesweep_producer")
+        connection.exec_driver_sql(f"CREATE USER {name} IN ROLE fakesweep_api")
     url = make_url(postgres).set(database=name)
     settings = {
         "DATABASE_URL": url.set(username=name).render_as_string(),

@@ -15,8 +15,9 @@ from producer.api.resources import Resources
 from producer.scans import Producer
 from producer.uploads import Uploads
 from schema.catalogue import DEFAULT_MODEL
-from schema.database import open_engine
-from schema.errors import SettingsError
+from schema.database import explained, open_engine
+from schema.errors import DatabaseError, SettingsError
+from schema.tokens import may_look_up
 
 LEAVE_SECONDS = 10
 """How long requests that are under way may take when it is told to stop."""
@@ -29,6 +30,7 @@ def serve_api(producer: Producer, host: str, port: int) -> None:
 
     Raises:
         SettingsError: nobody can listen at that address.
+        DatabaseError: the database's user may not do what the API does.
     """
     with (
         closing(_listen(host, port)) as listening,
@@ -56,6 +58,7 @@ def serve_api(producer: Producer, host: str, port: int) -> None:
 @contextmanager
 def _opened(producer: Producer) -> Iterator[Resources]:
     settings = producer.settings
+    _check_rights(producer)
     engine = open_engine(settings.database_url or "", "api health", pool_size=1)
     try:
         with (
@@ -65,6 +68,18 @@ def _opened(producer: Producer) -> Iterator[Resources]:
             yield Resources(producer, uploads, limits, HealthCheck(engine, producer.publisher))
     finally:
         engine.dispose()
+
+
+def _check_rights(producer: Producer) -> None:
+    with (
+        explained(producer.settings.database_url or ""),
+        producer.engine.connect() as connection,
+    ):
+        if not may_look_up(connection):
+            raise DatabaseError(
+                "the user of FAKESWEEP_DATABASE_URL may not look tokens up; let the API connect as "
+                "a member of the role fakesweep_api (SECURITY.md)"
+            )
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -168,14 +168,14 @@ def _record(
         wanted |= sightings
         if one.may_be_known:
             named |= sightings.keys()
-    scan = open_scan(connection, stream)
+    scan_id = open_scan(connection, stream)
     images = known_images(connection, stream, sorted(named))
     left = [wanted[sighting] for sighting in sorted(wanted.keys() - images.keys())]
     for batch in _batched(left, batch_images):
-        images |= record_uploads(connection, scan, stream.lane, batch)
+        images |= record_uploads(connection, scan_id, batch)
     # Another process recorded these a moment ago.
     images |= known_images(connection, stream, sorted(wanted.keys() - images.keys()))
-    return scan.scan_id, images
+    return scan_id, images
 
 
 def _batched(uploads: Iterable[Upload], size: int) -> Iterator[list[Upload]]:

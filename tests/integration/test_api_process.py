@@ -6,8 +6,11 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from sqlalchemy import make_url
 
 from schema.database import open_engine
 from tests.api_server import Serving, make_token, running_api
@@ -91,3 +94,43 @@ def test_an_address_that_is_taken_is_one_line(serving: Serving) -> None:
     [line] = done.stderr.splitlines()
     assert line.startswith(f"fakesweep: the API cannot listen at 127.0.0.1 port {port}: ")
     assert "--port" in line
+
+
+def test_a_user_who_may_not_look_tokens_up_cannot_serve_the_api(serving: Serving) -> None:
+    engine = serving.engine
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE USER fakesweep_test_other IN ROLE fakesweep_producer")
+    try:
+        url = make_url(serving.settings["DATABASE_URL"]).set(username="fakesweep_test_other")
+        told = serving.settings | {"DATABASE_URL": url.render_as_string()}
+        refused = _one_line(told)
+    finally:
+        with engine.begin() as connection:
+            connection.exec_driver_sql("DROP USER fakesweep_test_other")
+    assert refused == (
+        "fakesweep: the user of FAKESWEEP_DATABASE_URL may not look tokens up; let the API connect "
+        "as a member of the role fakesweep_api (SECURITY.md)\n"
+    )
+
+
+def test_cut_points_that_the_ledger_does_not_know_are_for_a_producer_to_add(
+    serving: Serving, tmp_path: Path
+) -> None:
+    catalogue = tmp_path / "own.toml"
+    catalogue.write_text("[policies.default]\nreal_below = 0.1\nfake_above = 0.6\n")
+    told = serving.settings | {"CATALOGUE": str(catalogue)}
+    assert _one_line(told) == (
+        "fakesweep: the ledger does not know policy 'default' as the catalogue's file has it, and "
+        "this user may not add it; start `fakesweep producer` with that file first\n"
+    )
+
+
+def _one_line(settings: Mapping[str, str]) -> str:
+    """Return what the API says that does not start, its log left out."""
+    environment = {f"FAKESWEEP_{name}": value for name, value in settings.items()}
+    ended = subprocess.run(
+        [sys.executable, "-P", "-m", "fakesweep", "api", "--port", "0"],
+        env=os.environ | environment, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert ended.returncode == 1
+    return ended.stderr

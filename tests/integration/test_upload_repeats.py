@@ -87,11 +87,11 @@ def test_sightings_are_recorded_in_one_order_so_that_no_two_transactions_lock_ea
     uploads.submit(handed_in("s3://photos/opens/the/scan.jpg"))
     with structlog.testing.capture_logs() as lines, ThreadPoolExecutor(1) as threads:
         with producer.engine.begin() as connection:
-            scan = open_scan(connection, uploads._stream)
-            ids = record_uploads(connection, scan, Lane.LIVE, [first])
+            scan_id = open_scan(connection, uploads._stream)
+            ids = record_uploads(connection, scan_id, [first])
             answer = threads.submit(uploads.submit, [second, first])
             wait_until(lambda: one(producer.engine, WAITING) == 1, "it waits for the first")
-            ids |= record_uploads(connection, scan, Lane.LIVE, [second])
+            ids |= record_uploads(connection, scan_id, [second])
         assert set(answer.result().image_ids) == set(ids.values())
     assert "transaction_conflicted" not in [line["event"] for line in lines]
     check_counts(producer.engine, 3)

@@ -83,6 +83,29 @@ SET ROLE fakesweep_analyst
 """
 
 PRODUCER_ONLY = """\
+INSERT INTO ledger.outcomes (image_id, scan_id, status) VALUES (1, 1, 'classified')
+INSERT INTO ledger.outcomes (image_id, scan_id, status, content_id) VALUES (1, 1, 'reused', 1)
+INSERT INTO ledger.outcomes (image_id, failure_code, content_id) VALUES (1, 'corrupt', 1)
+DELETE FROM ledger.outcomes
+DELETE FROM ledger.outcomes WHERE status = 'failed'
+DELETE FROM ledger.batches
+UPDATE ledger.outcomes SET failure_code = 'corrupt'
+UPDATE ledger.outcomes SET content_id = 2
+UPDATE ledger.verdicts SET verdict = 'real'
+UPDATE ledger.verdicts SET p_fake = 0
+UPDATE ledger.verdicts SET policy_id = 1, kind = NULL, judged_at = now()
+UPDATE ledger.verdicts SET is_superseded = true
+UPDATE ledger.scans SET policy_id = 1
+UPDATE ledger.images SET uri = 's3://other/image', size_bytes = 1
+INSERT INTO ledger.webhook_deliveries (webhook_id, image_id, verdict) VALUES (1, 1, 'fake')
+UPDATE ledger.webhook_deliveries SET verdict = 'real'
+UPDATE ledger.webhooks SET url = 'https://mine.example'
+SELECT sha256 FROM ledger.api_tokens
+INSERT INTO ledger.api_tokens (name) VALUES ('mine')
+UPDATE ledger.api_tokens SET last_used_at = now()
+SELECT ledger.take_right('fakesweep_worker', '')
+SELECT ledger.forget_rights('0004')
+SET ROLE fakesweep_api
 INSERT INTO ledger.predictions VALUES (1, 1, '{1}', 1, 'deepfake')
 INSERT INTO ledger.verdicts SELECT 1, 1, 1, 1, 1, 1, 'real', NULL
 INSERT INTO ledger.contents (sha256, size_bytes) VALUES (sha256('x'), 1)
@@ -121,8 +144,74 @@ SET ROLE fakesweep_worker
 SET ROLE fakesweep_producer
 """
 
+API_ONLY = """\
+SELECT * FROM ledger.webhooks
+SELECT secret FROM ledger.webhooks
+SELECT url FROM ledger.webhooks
+SELECT * FROM ledger.webhook_deliveries
+SELECT * FROM public.webhook_deliveries
+SELECT source FROM ledger.scan_sources
+SELECT token FROM ledger.scans
+SELECT asked FROM ledger.scans
+SELECT selection FROM ledger.scans
+SELECT * FROM ledger.workers
+SELECT body FROM ledger.unreadable_messages
+SELECT * FROM ledger.schedules
+SELECT * FROM ledger.outputs
+SELECT uri FROM ledger.images FOR UPDATE
+SELECT scan_id FROM ledger.scans FOR SHARE
+INSERT INTO ledger.scans (lane, policy_id, model_keys) VALUES ('bulk', 1, '{tiny}')
+INSERT INTO ledger.scan_sources (scan_id, position, source) VALUES (1, 1, '/etc')
+INSERT INTO ledger.source_parts (scan_id, position, part) VALUES (1, 0, 0)
+INSERT INTO ledger.batches (scan_id, lane, image_count) VALUES (1, 'bulk', 1)
+INSERT INTO ledger.images (scan_id, batch_id, uri) VALUES (1, 1, 's3://a/b')
+INSERT INTO ledger.outcomes (image_id, scan_id, failure_code) VALUES (1, 1, 'corrupt')
+INSERT INTO ledger.contents (sha256, size_bytes) VALUES (sha256('x'), 1)
+INSERT INTO ledger.predictions VALUES (1, 1, '{1}', 1, 'deepfake')
+INSERT INTO ledger.verdicts SELECT 1, 1, 1, 1, 1, 1, 'real', NULL
+INSERT INTO ledger.models (key) VALUES ('mine')
+INSERT INTO ledger.policies (name, real_below, fake_above) VALUES ('mine', 0, 0)
+INSERT INTO ledger.schedules (name) VALUES ('mine')
+INSERT INTO ledger.outputs (scan_id, destination) VALUES (1, '/tmp')
+INSERT INTO ledger.webhooks (name, url, secret) VALUES ('mine', 'https://mine.example', 's')
+INSERT INTO ledger.webhook_deliveries (webhook_id, image_id, verdict) VALUES (1, 1, 'fake')
+INSERT INTO ledger.unreadable_messages (reason, body) VALUES ('garbage', '?')
+INSERT INTO ledger.producers (producer_id) VALUES (gen_random_uuid())
+INSERT INTO ledger.workers (worker_id) VALUES (gen_random_uuid())
+INSERT INTO ledger.api_tokens (name) VALUES ('mine')
+UPDATE ledger.api_tokens SET scopes = '{read,submit}'
+UPDATE ledger.api_tokens SET revoked_at = NULL
+UPDATE ledger.submissions SET image_ids = '{1}'
+UPDATE ledger.scans SET paused_at = now()
+UPDATE ledger.scans SET cancelled_at = now()
+UPDATE ledger.scans SET listed_at = now()
+UPDATE ledger.scans SET policy_id = 1
+UPDATE ledger.scan_sources SET listed_at = now()
+UPDATE ledger.batches SET state = 'done'
+UPDATE ledger.batches SET image_count = 0
+UPDATE ledger.batches SET lease_until = 'infinity'
+UPDATE ledger.images SET batch_id = 1
+UPDATE ledger.verdicts SET verdict = 'real'
+UPDATE ledger.models SET superseded_at = now()
+UPDATE ledger.contents SET width = 1
+DELETE FROM ledger.batches
+DELETE FROM ledger.outcomes
+DELETE FROM ledger.submissions
+DELETE FROM ledger.api_tokens
+DELETE FROM ledger.webhook_deliveries
+CREATE TEMPORARY TABLE mine (a integer)
+SELECT public.set_policy('default', 0, 0)
+SELECT public.rejudge(1, 'default')
+SELECT ledger.retry_failures(1, '{corrupt}', NULL, 1, now())
+SELECT ledger.drop_empty_batches('{1}')
+LOCK TABLE ledger.batches IN ACCESS EXCLUSIVE MODE
+SET ROLE fakesweep_producer
+SET ROLE fakesweep_worker
+"""
+
 FORBIDDEN = {
     "worker": ANYBODY + WORKER_ONLY,
     "producer": ANYBODY + PRODUCER_ONLY,
+    "api": ANYBODY + API_ONLY,
     "analyst": ANYBODY + ANALYST_ONLY,
 }

@@ -20,7 +20,7 @@ from tests.acceptance.command import Command
 from tests.integration.ledger.rows import run, tuples, value
 from tests.servers import postgres_server, wait_until
 
-ROLES = ["fakesweep_analyst", "fakesweep_producer", "fakesweep_worker"]
+ROLES = ["fakesweep_analyst", "fakesweep_api", "fakesweep_producer", "fakesweep_worker"]
 GRANTED = """
     SELECT relacl::text FROM pg_class UNION ALL SELECT attacl::text FROM pg_attribute
     UNION ALL SELECT proacl::text FROM pg_proc UNION ALL SELECT nspacl::text FROM pg_namespace
@@ -184,7 +184,7 @@ def test_a_user_who_may_not_make_roles_can_upgrade_and_grant_when_they_are_there
     run(server, "CREATE ROLE fakesweep_worker")
     with owned.begin() as connection:
         missing = connection.execute(text("SELECT ledger.grant_roles()")).scalar_one()
-    assert missing == ["fakesweep_analyst", "fakesweep_producer"]
+    assert missing == ["fakesweep_analyst", "fakesweep_api", "fakesweep_producer"]
     assert value(owned, "SELECT has_table_privilege('fakesweep_worker', 'ledger.scans', 'SELECT')")
     server.dispose()
     owned.dispose()

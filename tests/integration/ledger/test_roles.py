@@ -1,4 +1,4 @@
-"""What the three roles can do, and cannot, as users who log in as members of them."""
+"""What the roles can do, and cannot, as users who log in as members of them."""
 
 import threading
 from collections.abc import Iterator, Mapping
@@ -30,6 +30,7 @@ from schema.registry import (
 )
 from schema.settings import Settings
 from schema.stages import Counts, Stage, StageCounts, report
+from schema.uploads import Upload, record_uploads
 from schema.words import Lane
 from tests.batches import publish_scan, result_rows, uris_of
 from tests.integration.ledger.forbidden import FORBIDDEN
@@ -57,7 +58,7 @@ from tests.servers import wait_until
 from workers.pipeline import run_batch
 from workers.work import open_work
 
-ROLES = ("fakesweep_analyst", "fakesweep_worker", "fakesweep_producer")
+ROLES = ("fakesweep_analyst", "fakesweep_api", "fakesweep_worker", "fakesweep_producer")
 
 
 @pytest.fixture
@@ -269,10 +270,55 @@ def test_nobody_may_delete_but_the_producer_and_nobody_may_change_the_shape(
         ORDER BY relname
     """
     assert tuples(engine, held, roles=list(ROLES)) == [
-        ("fakesweep_producer", "DELETE", "batches"),
-        ("fakesweep_producer", "DELETE", "outcomes"),
         ("fakesweep_producer", "DELETE", "webhook_deliveries"),
     ]
+
+
+def test_functions_with_their_owners_rights_have_a_search_path_and_are_not_everybodys(
+    engine: Engine,
+) -> None:
+    loose = """
+        SELECT p.oid::regprocedure::text FROM pg_proc p
+        WHERE prosecdef AND pronamespace IN ('ledger'::regnamespace, 'public'::regnamespace)
+          AND (NOT coalesce(proconfig::text LIKE '%search_path=pg_catalog%', false)
+               OR has_function_privilege('public', p.oid, 'EXECUTE'))
+    """
+    kept = """
+        SELECT count(*) FROM pg_proc WHERE prosecdef AND pronamespace = 'ledger'::regnamespace
+    """
+    assert tuples(engine, loose) == []
+    assert value(engine, kept) > 5
+
+
+def test_a_producer_drops_no_batch_that_holds_an_image_and_forgets_no_verdict(
+    engine: Engine, engines: Mapping[str, Engine]
+) -> None:
+    model = add_model(engine)
+    asked = ask(engine)
+    record(engine, asked, ["s3://photos/a", "s3://photos/b"])
+    end(engine, asked)
+    message = take_one(engine)
+    held = claimed(engine, message.batch_id)
+    first, second = message.images
+    sound = judged(held, first, content_of(1), {model: 0.4})
+    assert store(engine, held, [sound, failed(second, FailureCode.NOT_FOUND)])
+    with engines["producer"].begin() as connection:
+        run_on = connection.exec_driver_sql
+        run_on("SELECT ledger.drop_empty_batches(array(SELECT batch_id FROM ledger.batches))")
+        moment = control.begin_retry(connection, asked)
+        assert control.retry_failures(connection, asked, list(FailureCode), 10, moment) == 1
+    assert value(engine, "SELECT count(*) FROM ledger.images") == 2
+    assert tuples(engine, "SELECT status::text FROM ledger.outcomes") == [("classified",)]
+
+
+def test_uploads_go_into_open_streams_and_into_no_other_scan(
+    engine: Engine, engines: Mapping[str, Engine]
+) -> None:
+    asked = ask(engine)
+    refused = pytest.raises(DBAPIError, match=f"scan {asked} takes no uploads")
+    with refused, engines["api"].begin() as connection:
+        record_uploads(connection, asked, [Upload("s3://photos/a")])
+    assert value(engine, "SELECT count(*) FROM ledger.batches") == 0
 
 
 def test_the_roles_themselves_have_no_power_over_the_server(engine: Engine) -> None:

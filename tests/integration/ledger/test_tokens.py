@@ -171,7 +171,7 @@ def refusal(engine: Engine, role: str, statement: str) -> str | None:
 
 
 def test_the_api_can_look_tokens_up_and_make_none(engine: Engine) -> None:
-    token, role = add(engine), "fakesweep_producer"
+    token, role = add(engine), "fakesweep_api"
     with engine.begin() as connection:
         connection.exec_driver_sql(f"SET LOCAL ROLE {role}")
         assert find_caller(connection, token) is not None
@@ -186,7 +186,7 @@ def test_the_api_can_look_tokens_up_and_make_none(engine: Engine) -> None:
         assert refusal(engine, role, statement) == "42501", statement
 
 
-@pytest.mark.parametrize("role", ["fakesweep_analyst", "fakesweep_worker"])
+@pytest.mark.parametrize("role", ["fakesweep_analyst", "fakesweep_worker", "fakesweep_producer"])
 def test_nobody_else_sees_them(engine: Engine, role: str) -> None:
     for column in ("name", "sha256", "last_used_at"):
         assert refusal(engine, role, f"SELECT {column} FROM ledger.api_tokens") == "42501"

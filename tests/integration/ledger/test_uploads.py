@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from sqlalchemy import Engine
 
 from schema.control import cancel_scan, pause_scan, resume_scan
@@ -11,7 +12,6 @@ from schema.ledger import scans_to_list
 from schema.strays import Stray, record_unreadable
 from schema.uploads import (
     ModelAnswer,
-    OpenScan,
     Sighting,
     Stream,
     Submission,
@@ -42,7 +42,7 @@ from tests.integration.ledger.steering import in_background, state_of, steer
 STREAM = Stream("uploads", Lane.LIVE, "default", ("tiny",))
 
 
-def opened(engine: Engine, stream: Stream = STREAM) -> OpenScan:
+def opened(engine: Engine, stream: Stream = STREAM) -> int:
     with engine.begin() as connection:
         return open_scan(connection, stream)
 
@@ -51,9 +51,9 @@ def record(
     engine: Engine, uris: Sequence[str], stream: Stream = STREAM, occurrence: str = "once"
 ) -> dict[Sighting, int]:
     with engine.begin() as connection:
-        scan = open_scan(connection, stream)
+        scan_id = open_scan(connection, stream)
         uploads = [Upload(uri, occurrence) for uri in uris]
-        return record_uploads(connection, scan, stream.lane, uploads)
+        return record_uploads(connection, scan_id, uploads)
 
 
 def let_a_day_pass(engine: Engine) -> None:
@@ -65,7 +65,7 @@ def test_uploads_of_a_day_belong_to_one_scan_that_is_named_by_stream_and_day(
 ) -> None:
     first = opened(engine)
     assert opened(engine) == first
-    assert state_of(engine, first.scan_id) == "listing"
+    assert state_of(engine, first) == "listing"
     named = "SELECT name = 'uploads ' || to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD')"
     assert value(engine, f"{named} FROM ledger.scans")
     assert value(engine, "SELECT source FROM ledger.scan_sources") == "stream:uploads"
@@ -83,18 +83,18 @@ def test_each_stream_lane_policy_and_choice_of_models_has_a_scan_of_its_own(
         STREAM._replace(policy="card"),
         STREAM._replace(model_keys=("tiny", "other")),
     ]
-    scans = [opened(engine, stream).scan_id for stream in streams]
+    scans = [opened(engine, stream) for stream in streams]
     assert len(set(scans)) == len(streams)
-    assert [opened(engine, stream).scan_id for stream in streams] == scans
+    assert [opened(engine, stream) for stream in streams] == scans
 
 
 def test_a_day_later_another_scan_opens_and_the_first_can_finish(engine: Engine) -> None:
     first = opened(engine)
     let_a_day_pass(engine)
     second = opened(engine)
-    assert second.scan_id != first.scan_id
-    assert state_of(engine, first.scan_id) == "finished"
-    assert state_of(engine, second.scan_id) == "listing"
+    assert second != first
+    assert state_of(engine, first) == "finished"
+    assert state_of(engine, second) == "listing"
     assert value(engine, "SELECT count(*) FROM ledger.scan_sources WHERE listed_at IS NULL") == 1
 
 
@@ -102,10 +102,10 @@ def test_a_stream_that_nobody_uses_any_more_has_its_last_scan_closed(engine: Eng
     first, other = opened(engine), opened(engine, STREAM._replace(stream="other"))
     run(engine, "UPDATE ledger.scans SET created_at = now() - interval '1 day' WHERE scan_id = 1")
     with engine.begin() as connection:
-        assert close_past_days(connection) == [first.scan_id]
+        assert close_past_days(connection) == [first]
         assert close_past_days(connection) == []
-    assert state_of(engine, first.scan_id) == "finished"
-    assert state_of(engine, other.scan_id) == "listing"
+    assert state_of(engine, first) == "finished"
+    assert state_of(engine, other) == "listing"
 
 
 def test_many_who_open_a_stream_at_once_get_one_scan(engine: Engine) -> None:
@@ -113,27 +113,27 @@ def test_many_who_open_a_stream_at_once_get_one_scan(engine: Engine) -> None:
         opened(engine)
         let_a_day_pass(engine)
         with ThreadPoolExecutor(8) as threads:
-            found = {scan.scan_id for scan in threads.map(lambda _: opened(engine), range(24))}
+            found = set(threads.map(lambda _: opened(engine), range(24)))
         assert len(found) == 1
 
 
 def test_a_scan_is_not_closed_under_those_who_are_recording_in_it(engine: Engine) -> None:
     with ThreadPoolExecutor(1) as threads:
-        scan = opened(engine)
+        scan_id = opened(engine)
         with engine.begin() as connection:
-            assert open_scan(connection, STREAM) == scan
+            assert open_scan(connection, STREAM) == scan_id
             run(engine, "SELECT set_policy('default', 0.3, 0.7)")
             closing = in_background(engine, threads, lambda: opened(engine))
-            record_uploads(connection, scan, Lane.LIVE, [Upload("s3://photos/1.jpg", "once")])
-        assert closing.result().scan_id != scan.scan_id
-    assert state_of(engine, scan.scan_id) == "running"
+            record_uploads(connection, scan_id, [Upload("s3://photos/1.jpg", "once")])
+        assert closing.result() != scan_id
+    assert state_of(engine, scan_id) == "running"
 
 
 def test_a_changed_policy_counts_from_the_next_upload_on(engine: Engine) -> None:
     first = opened(engine)
     run(engine, "SELECT set_policy('default', 0.3, 0.7)")
     second = opened(engine)
-    assert second.scan_id != first.scan_id
+    assert second != first
     assert tuples(
         engine,
         "SELECT real_below FROM ledger.scans JOIN ledger.policies USING (policy_id) ORDER BY 1",
@@ -147,24 +147,24 @@ def test_judging_an_open_scan_by_another_policy_leaves_its_stream_as_it_was(
     opened(engine, STREAM._replace(policy="card"))
     run(engine, "SELECT rejudge(1, 'card')")
     second = opened(engine)
-    assert second.scan_id not in (first.scan_id, 2)
+    assert second not in (first, 2)
     assert opened(engine) == second
 
 
 def test_uploads_to_a_paused_scan_are_held_until_it_goes_on(engine: Engine) -> None:
-    scan = opened(engine)
-    steer(engine, pause_scan, scan.scan_id)
+    scan_id = opened(engine)
+    steer(engine, pause_scan, scan_id)
     record(engine, ["s3://photos/1.jpg"])
     assert value(engine, "SELECT state FROM ledger.batches") == "held"
-    steer(engine, resume_scan, scan.scan_id)
-    assert take_one(engine, Lane.LIVE).scan_id == scan.scan_id
+    steer(engine, resume_scan, scan_id)
+    assert take_one(engine, Lane.LIVE).scan_id == scan_id
 
 
 def test_uploads_after_a_cancelled_scan_belong_to_another(engine: Engine) -> None:
     first = opened(engine)
-    steer(engine, cancel_scan, first.scan_id)
+    steer(engine, cancel_scan, first)
     second = opened(engine)
-    assert second.scan_id != first.scan_id
+    assert second != first
     assert opened(engine) == second
 
 
@@ -247,23 +247,24 @@ def test_an_image_that_failed_says_why(engine: Engine) -> None:
     assert answer.failure_message == "the object is gone"
 
 
-def test_the_producers_role_may_do_everything_that_uploads_need(engine: Engine) -> None:
+@pytest.mark.parametrize("role", ["fakesweep_producer", "fakesweep_api"])
+def test_who_hands_in_may_do_everything_that_uploads_need(engine: Engine, role: str) -> None:
     with engine.begin() as connection:
-        connection.exec_driver_sql("SET ROLE fakesweep_producer")
-        scan = open_scan(connection, STREAM)
+        connection.exec_driver_sql(f"SET ROLE {role}")
+        scan_id = open_scan(connection, STREAM)
         [(sighting, image_id)] = record_uploads(
-            connection, scan, STREAM.lane, [Upload("s3://photos/1.jpg", "once")]
+            connection, scan_id, [Upload("s3://photos/1.jpg", "once")]
         ).items()
-        assert record_uploads(connection, scan, STREAM.lane, [Upload(*sighting)]) == {}
+        assert record_uploads(connection, scan_id, [Upload(*sighting)]) == {}
         assert known_images(connection, STREAM, [sighting]) == {sighting: image_id}
         assert lock_keys(connection, ["a"]) == {}
-        answered = Submission("a", b"digest", "once", scan.scan_id, [image_id])
+        answered = Submission("a", b"digest", "once", scan_id, [image_id])
         add_submission(connection, answered)
         assert lock_keys(connection, ["a"]) == {"a": answered}
-        record_unreadable(connection, Stray("uploads", "the message is no JSON", "hello"))
         assert image_answer(connection, image_id) is not None
         connection.exec_driver_sql("RESET ROLE")
         connection.exec_driver_sql("UPDATE ledger.scans SET created_at = now() - interval '1 day'")
         connection.exec_driver_sql("SET ROLE fakesweep_producer")
-        assert close_past_days(connection) == [scan.scan_id]
+        record_unreadable(connection, Stray("uploads", "the message is no JSON", "hello"))
+        assert close_past_days(connection) == [scan_id]
         connection.exec_driver_sql("RESET ROLE")
