@@ -88,13 +88,13 @@ def questions(
         Question("review queue, first page", _QUEUE.format(where=""), [{}] * runs, GOAL_MS),
         Question(
             "review queue, next page",
-            _QUEUE.format(where="WHERE (p_fake, image_id, model_id) < (:p, :i, :m)"),
+            _QUEUE.format(where="AND (p_fake, image_id, model_id) < (:p, :i, :m)"),
             [{"p": p, "i": image, "m": model} for p, image, model in found.flagged],
             GOAL_MS,
         ),
         Question(
             "review queue, the page behind a meme's copies",
-            _QUEUE.format(where="WHERE (p_fake, image_id, model_id) < (:p, :i, :m)"),
+            _QUEUE.format(where="AND (p_fake, image_id, model_id) < (:p, :i, :m)"),
             [{"p": MEME_P_FAKE + 1e-6 * n, "i": 1, "m": 1} for n in range(1, runs + 1)],
             GOAL_MS,
         ),
@@ -172,7 +172,7 @@ def of_views(connection: Connection, asked: Sequence[Question], runs: int) -> li
 
 _QUEUE = """
     SELECT p_fake, image_id, model_id, uri, verdict, kind, model, sha256
-    FROM review_queue {where}
+    FROM review_queue WHERE p_fake IS NOT NULL {where}
     ORDER BY p_fake DESC, image_id DESC, model_id DESC LIMIT 50
 """
 

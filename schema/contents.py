@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from schema.words import ReadAs
+
 
 @dataclass(frozen=True, slots=True)
 class Content:
@@ -16,3 +18,4 @@ class Content:
     height: int | None = None
     format: str | None = None
     frame_count: int | None = None
+    read_as: ReadAs | None = None

@@ -11,6 +11,7 @@ ImageFailure
 ├── DecodeFailure
 │   ├── ImageEmpty        no bytes at all
 │   ├── NotAnImage        the bytes are no image format this system reads
+│   ├── UnsupportedImage  a picture, as far as it was looked at, that no decoder here reads
 │   ├── CorruptImage      the format is known, its pixels cannot be decoded
 │   └── TooManyPixels     more pixels than `max_image_pixels`
 └── ClassifyFailure
@@ -33,11 +34,28 @@ class FailureCode(StrEnum):
     TOO_LARGE = "too_large"
     EMPTY = "empty"
     NOT_AN_IMAGE = "not_an_image"
+    UNSUPPORTED = "unsupported"
     CORRUPT = "corrupt"
     TOO_MANY_PIXELS = "too_many_pixels"
     MODEL_UNAVAILABLE = "model_unavailable"
     MODEL_FAILED = "model_failed"
     KILLED_WORKER = "killed_worker"
+
+    @property
+    def is_for_people(self) -> bool:
+        """Whether people may well see what was not judged: then the review queue has it."""
+        return self in _FOR_PEOPLE
+
+
+_FOR_PEOPLE = frozenset(
+    {
+        FailureCode.UNSUPPORTED,
+        FailureCode.CORRUPT,
+        FailureCode.TOO_MANY_PIXELS,
+        FailureCode.KILLED_WORKER,
+    }
+)
+"""The view `review_queue` names the same codes."""
 
 
 class ImageFailure(Exception):
@@ -84,6 +102,10 @@ class ImageEmpty(DecodeFailure):
 
 class NotAnImage(DecodeFailure):
     code = FailureCode.NOT_AN_IMAGE
+
+
+class UnsupportedImage(DecodeFailure):
+    code = FailureCode.UNSUPPORTED
 
 
 class CorruptImage(DecodeFailure):

@@ -1,78 +1,155 @@
-"""The image formats that are read: their names, suffixes and first bytes, in this place alone.
-
-A listing takes a file by its suffix; where that says nothing, by its first bytes. Workers read what
-`READERS` names, in this order. What is added here is listed and read.
-"""
+"""The formats of pictures: their names, suffixes, first bytes, and what reads each."""
 
 import re
 from dataclasses import dataclass
+from enum import StrEnum
 
-SIGNATURE_BYTES = 64
+SIGNATURE_BYTES = 1024
 """First bytes of a file that tell its format."""
+
+
+class Reader(StrEnum):
+    """What makes pixels of a format."""
+
+    PILLOW = "Pillow"
+    PILLOW_HEIF = "pillow-heif"
+    IMAGECODECS = "imagecodecs"
+    NOTHING = "nothing"
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFormat:
-    """A format: the name of its reader, how names of its files end, how its bytes begin."""
+    """A format of pictures.
 
-    reader: str
+    `name` is what the rows say. A file whose beginning matches `signature` is of this format, where
+    none that stands before it in `FORMATS` matches; None says that the beginning tells nothing.
+    """
+
+    name: str
+    reader: Reader
     suffixes: tuple[str, ...]
-    begins: re.Pattern[bytes]
+    signature: re.Pattern[bytes] | None
 
 
-def _begins(pattern: bytes) -> re.Pattern[bytes]:
-    return re.compile(pattern, re.DOTALL)
+def _format(name: str, reader: Reader, suffixes: str, signature: bytes | None) -> ImageFormat:
+    pattern = None if signature is None else re.compile(signature, re.DOTALL)
+    return ImageFormat(name, reader, tuple(suffixes.split()), pattern)
 
 
-def _branded(brands: bytes) -> re.Pattern[bytes]:
-    """Return how a file of the ISO base media format begins that names one of these brands."""
-    return _begins(rb".{4}ftyp(?:" + brands + rb"|.{8}(?:.{4})*?(?:" + brands + rb"))")
+_TIFF = rb"II[*+]\0|MM\0[*+]|II\0\*|MM\*\0"
+_RAW = rb"II\*\0.{4}CR\x02|IIR[OS]|MMOR|IIU\0|FUJIFILMCCD-RAW|.{4}ftypcrx "
+_RAW_SUFFIXES = "3fr arw cr2 cr3 dcr erf fff iiq kdc mef mos nef nrw orf pef raf rw2 rwl sr2 srw"
 
-
-# AVIF stands before HEIF, because both claim the generic container brands and only Pillow's AVIF
-# reader turns a file of the other kind away while opening it.
 FORMATS = (
-    ImageFormat(
-        "JPEG",
-        ("jpg", "jpeg", "jpe", "jfif", "jif", "jfi", "pjpeg", "pjp", "mpo"),
-        _begins(rb"\xff\xd8\xff"),
-    ),
-    ImageFormat("PNG", ("png", "apng"), _begins(rb"\x89PNG\r\n\x1a\n")),
-    ImageFormat("WEBP", ("webp",), _begins(rb"RIFF.{4}WEBP")),
-    ImageFormat("GIF", ("gif",), _begins(rb"GIF8[79]a")),
-    ImageFormat("TIFF", ("tif", "tiff"), _begins(rb"II[*+]\0|MM\0[*+]|II\0\*|MM\*\0")),
-    ImageFormat("BMP", ("bmp", "dib"), _begins(rb"BM.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\0{3}")),
-    ImageFormat("AVIF", ("avif", "avifs"), _branded(rb"avi[fs]")),
-    ImageFormat(
-        "HEIF",
-        ("heif", "heifs", "heic", "heics", "hif"),
-        _branded(rb"hei[cxms]|hev[cxms]|mif[12]|msf1"),
-    ),
-)
+    _format("JPEG", Reader.PILLOW, "jpg jpeg jpe jfif jif jfi pjp pjpeg mpo", rb"\xff\xd8\xff"),
+    _format("PNG", Reader.PILLOW, "png apng", rb"\x89PNG\r\n\x1a\n"),
+    _format("WEBP", Reader.PILLOW, "webp", rb"RIFF.{4}WEBP"),
+    _format("GIF", Reader.PILLOW, "gif", rb"GIF8[79]a"),
+    _format("RAW", Reader.PILLOW, _RAW_SUFFIXES, _RAW),
+    _format("DNG", Reader.PILLOW, "dng", None),  # a TIFF that names itself so in a tag
+    _format("TIFF", Reader.PILLOW, "tif tiff btf", _TIFF),
+    _format("BMP", Reader.PILLOW, "bmp",
+            rb"BM(?:.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\0{3}|.{4}\0{4})"),
+    _format("DIB", Reader.PILLOW, "dib", rb"[\x28\x34\x38\x40\x6c\x7c]\0\0\0.{8}\x01\0[\0-\x20]\0"),
+    _format("AVIF", Reader.PILLOW, "avif avifs", None),  # by its brands, see `format_of`
+    _format("HEIF", Reader.PILLOW_HEIF, "heic heics heif heifs hif", None),
+    _format("JPEG2000", Reader.PILLOW, "jp2 j2k j2c jpc jpf jpx jph jhc",
+            rb"\0\0\0\x0cjP(?:  |\x1a\x1a)\r\n\x87\n|\xff\x4f\xff\x51"),
+    _format("JXL", Reader.IMAGECODECS, "jxl", rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n"),
+    _format("PSD", Reader.PILLOW, "psd psb", rb"8BPS\0[\x01\x02]"),
+    _format("PPM", Reader.PILLOW, "pbm pgm ppm pnm pfm", rb"P[1-6Ff][\s#]"),
+    _format("ICO", Reader.PILLOW, "ico", rb"\0\0\x01\0[^\0]\0"),
+    _format("CUR", Reader.PILLOW, "cur", rb"\0\0\x02\0[^\0]\0"),
+    _format("TGA", Reader.PILLOW, "tga icb vda vst", None),  # nothing at its beginning tells it
+    # What people may see elsewhere, and no decoder here reads.
+    _format("CRW", Reader.NOTHING, "crw", rb"II\x1a\0\0\0HEAPCCDR"),
+    _format("MRW", Reader.NOTHING, "mrw", rb"\0MRM"),
+    _format("X3F", Reader.NOTHING, "x3f", rb"FOVb"),
+    _format("JPEG XR", Reader.NOTHING, "jxr wdp hdp", rb"II\xbc[\0\x01]"),
+    _format("QOI", Reader.NOTHING, "qoi", rb"qoif"),
+    _format("OpenEXR", Reader.NOTHING, "exr", rb"v/1\x01"),
+    _format("Radiance HDR", Reader.NOTHING, "hdr rgbe", rb"#\?(?:RADIANCE|RGBE)"),
+    _format("DDS", Reader.NOTHING, "dds", rb"DDS \x7c\0\0\0"),
+    _format("BPG", Reader.NOTHING, "bpg", rb"BPG\xfb"),
+    _format("FLIF", Reader.NOTHING, "flif", rb"FLIF[1-9A-Z]"),
+    _format("ICNS", Reader.NOTHING, "icns", rb"icns\0"),
+    _format("XCF", Reader.NOTHING, "xcf", rb"gimp xcf "),
+    _format("ILBM", Reader.NOTHING, "iff lbm ilbm", rb"FORM.{4}(?:ILBM|PBM )"),
+    _format("DICOM", Reader.NOTHING, "dcm", rb".{128}DICM"),
+    _format("PAM", Reader.NOTHING, "pam", rb"P7\n"),
+    _format("PCX", Reader.NOTHING, "pcx", rb"\x0a[\0\x02-\x05]\x01[\x01\x02\x04\x08]"),
+    _format("SGI", Reader.NOTHING, "sgi rgb bw", rb"\x01\xda[\0\x01][\x01\x02]\0[\x01-\x03]"),
+    _format("SVG", Reader.NOTHING, "svg",
+            rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml.{,400}?\?>\s*)?"
+            rb"(?:<!(?:--|DOCTYPE svg).{,400}?>\s*){,4}<svg[\s>]"),
+)  # fmt: skip
+"""Every format that is known by name, in the order in which signatures are tried."""
 
-READERS = tuple(one.reader for one in FORMATS)
-IMAGE_SUFFIXES = frozenset(suffix for one in FORMATS for suffix in one.suffixes)
+NAMED = {known.name: known for known in FORMATS}
+
+IMAGE_SUFFIXES = frozenset(
+    suffix for known in FORMATS if known.reader is not Reader.NOTHING for suffix in known.suffixes
+)
+"""The suffixes, in lower case, of the formats that are read."""
+
+READ = tuple(known.name for known in FORMATS if known.reader is not Reader.NOTHING)
 
 _OTHERS = {
-    "text, lists and documents": "txt text md rst log csv tsv json jsonl ndjson xml yaml yml toml ini cfg conf "
-    "properties pdf doc docx odt rtf tex bib xls xlsx ods ppt pptx odp epub mobi html "
-    "htm xhtml css svg svgz eml mbox srt vtt nfo url webloc lnk manifest",
-    "sound and moving pictures": "mp4 m4v mov avi mkv webm mpg mpeg mts m2ts 3gp flv wmv ogv mp3 m4a aac wav flac "
-    "ogg oga opus wma aif aiff mid midi",
-    "archives, disks and packages": "zip tar gz tgz bz2 tbz xz txz zst 7z rar jar war iso dmg img vmdk deb rpm apk "
-    "msi cab whl",
-    "programs and their parts": "py pyc pyi ipynb js mjs ts jsx tsx c h cc cpp hpp java class kt go rs rb php pl "
-    "sh bash bat cmd ps1 sql exe dll so dylib o a lib lua swift",
-    "data and weights": "db sqlite sqlite3 parquet orc avro arrow feather h5 hdf5 npy npz mat pkl pickle "
-    "pt pth ckpt safetensors onnx gguf",
-    "sidecars, fonts, and what programs leave beside files": "xmp aae thm ttf otf woff woff2 ds_store gitignore gitattributes gitkeep keep "
-    "lock pid md5 sha1 sha256 sha512 sig asc pem crt key bak old orig tmp temp swp "
-    "part crdownload",
+    "text, lists and documents": (
+        "txt text md rst log csv tsv json jsonl ndjson xml yaml yml toml ini cfg conf "
+        "properties pdf doc docx odt rtf tex bib xls xlsx ods ppt pptx odp epub mobi html htm "
+        "xhtml css svg svgz eml mbox srt vtt nfo url webloc lnk manifest"
+    ),
+    "sound and moving pictures": (
+        "mp4 m4v mov avi mkv webm mpg mpeg mts m2ts 3gp flv wmv ogv mp3 m4a aac wav flac ogg "
+        "oga opus wma aif aiff mid midi"
+    ),
+    "archives, disks and packages": (
+        "zip tar gz tgz bz2 tbz xz txz zst 7z rar jar war iso dmg img vmdk deb rpm apk msi cab whl"
+    ),
+    "programs and their parts": (
+        "py pyc pyi ipynb js mjs ts jsx tsx c h cc cpp hpp java class kt go rs rb php pl sh "
+        "bash bat cmd ps1 sql exe dll so dylib o a lib lua swift"
+    ),
+    "data and weights": (
+        "db sqlite sqlite3 parquet orc avro arrow feather h5 hdf5 npy npz mat pkl pickle pt "
+        "pth ckpt safetensors onnx gguf"
+    ),
+    "sidecars, fonts, and what programs leave beside files": (
+        "xmp aae thm ttf otf woff woff2 ds_store gitignore gitattributes gitkeep keep lock "
+        "pid md5 sha1 sha256 sha512 sig asc pem crt key bak old orig tmp temp swp part "
+        "crdownload"
+    ),
 }
 OTHER_SUFFIXES = frozenset(suffix for said in _OTHERS.values() for suffix in said.split())
 """Suffixes that say of a file that it holds something else than an image."""
 
+_AVIF_BRANDS = {b"avif", b"avis"}
+_HEIF_BRANDS = {
+    b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"mif2",
+    b"mif3", b"msf1", b"miaf", b"avci", b"avcs", b"vvic", b"vvis", b"jpeg", b"jpgs", b"j2ki",
+    b"j2is", b"unif",
+}  # fmt: skip
 
-def format_of(begin: bytes) -> ImageFormat | None:
-    """Return the format that a file's first `SIGNATURE_BYTES` bytes are of, None where of none."""
-    return next((one for one in FORMATS if one.begins.match(begin)), None)
+
+def format_of(content: bytes) -> ImageFormat | None:
+    """Return the format that the beginning of a file says it has, None where it says nothing.
+
+    The first `SIGNATURE_BYTES` are enough. What follows them may be broken all the same.
+    """
+    head = content[:SIGNATURE_BYTES]
+    for known in FORMATS:
+        if known.signature is not None and known.signature.match(head):
+            return known
+    brands = _brands(head)
+    if brands & _AVIF_BRANDS:
+        return NAMED["AVIF"]
+    return NAMED["HEIF"] if brands & _HEIF_BRANDS else None
+
+
+def _brands(head: bytes) -> set[bytes]:
+    """Return what a container of boxes says of itself: its brand, and those it is compatible to."""
+    if head[4:8] != b"ftyp":
+        return set()
+    size = int.from_bytes(head[:4], "big")
+    return {head[8:12], *(head[at : at + 4] for at in range(16, min(size, len(head)), 4))}

@@ -33,7 +33,7 @@ _FENCE = text("""
 _CREATE_STAGES = """
     CREATE TEMPORARY TABLE IF NOT EXISTS stage_images (
         image_id bigint, status ledger.image_status, sha256 bytea, size_bytes bigint,
-        width integer, height integer, format text, frame_count integer,
+        width integer, height integer, format text, frame_count integer, read_as ledger.read_as,
         failure_code ledger.failure_code, failure_message text
     ) ON COMMIT DELETE ROWS;
     CREATE TEMPORARY TABLE IF NOT EXISTS stage_verdicts (
@@ -43,22 +43,23 @@ _CREATE_STAGES = """
 """
 
 _ADD_CONTENTS = text("""
-    INSERT INTO ledger.contents (sha256, size_bytes, width, height, format, frame_count)
-    SELECT DISTINCT ON (sha256) sha256, size_bytes, width, height, format, frame_count
+    INSERT INTO ledger.contents
+        (sha256, size_bytes, width, height, format, frame_count, read_as)
+    SELECT DISTINCT ON (sha256) sha256, size_bytes, width, height, format, frame_count, read_as
     FROM stage_images WHERE sha256 IS NOT NULL ORDER BY sha256, width
     ON CONFLICT (sha256) DO NOTHING
 """)
 
 _ADD_DIMENSIONS = text("""
     WITH bare AS (
-        SELECT c.content_id, s.width, s.height, s.format, s.frame_count
+        SELECT c.content_id, s.width, s.height, s.format, s.frame_count, s.read_as
         FROM stage_images s JOIN ledger.contents c USING (sha256)
         WHERE c.width IS NULL AND s.width IS NOT NULL
         ORDER BY c.content_id FOR UPDATE OF c
     )
     UPDATE ledger.contents c
     SET width = bare.width, height = bare.height, format = bare.format,
-        frame_count = bare.frame_count
+        frame_count = bare.frame_count, read_as = bare.read_as
     FROM bare WHERE bare.content_id = c.content_id
 """)
 
@@ -236,9 +237,10 @@ def _image_row(outcome: Outcome) -> tuple[Any, ...]:
                 content.height,
                 content.format,
                 content.frame_count,
+                content.read_as and content.read_as.value,
             )
             if content
-            else (None,) * 6
+            else (None,) * 7
         ),
         failure.code.value if failure else None,
         storable(failure.message) if failure else None,

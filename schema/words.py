@@ -43,6 +43,20 @@ class Kind(StrEnum):
     UNKNOWN = "unknown"
 
 
+class ReadAs(StrEnum):
+    """What the pixels are that a content was judged by.
+
+    `image` are the picture's own, as the reference reads them. `scaled` are its own too, but had
+    more than 8 bits, or were floats, and were brought to 8 bits by their own range. `preview` is
+    the picture that a camera file carries of itself, `composite` a layered file's flat picture.
+    """
+
+    IMAGE = "image"
+    SCALED = "scaled"
+    PREVIEW = "preview"
+    COMPOSITE = "composite"
+
+
 class BatchState(StrEnum):
     """Where a batch stands: recorded → published → running → done.
 

@@ -2,14 +2,17 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import structlog
+from pydantic import ValidationError
 
 from schema.contents import Content
 from schema.failures import CorruptImage, ImageFailure, failure_of
 from schema.message import BatchImage
 from schema.results import KnownScore, known_scores
 from schema.words import Lane
+from workers.facts import Facts
 from workers.loaders import Loader, LoaderLost
 from workers.models.load import LoadedModel
 from workers.models.preprocess import Pixels
@@ -177,7 +180,16 @@ def prepare(
                 prepared[content.sha256] = failure_of(code, message)
             case {"content": facts}:
                 prepared[content.sha256] = Prepared(
-                    replace(content, **facts),
+                    _with_facts(content, facts),
                     {row: pixels[ways.index(way)] for row, way in steps.items()},
                 )
     return prepared
+
+
+def _with_facts(content: Content, said: Mapping[str, Any]) -> Content:
+    """Return a content with what its loader said of it; digest and size stay what they were."""
+    try:
+        facts = Facts.model_validate(said)
+    except ValidationError as error:
+        raise LoaderLost("the loader answered with facts that cannot be") from error
+    return replace(content, **facts.model_dump())

@@ -8,11 +8,11 @@ import pillow_heif
 from PIL import AvifImagePlugin, ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from schema.failures import CorruptImage, ImageEmpty, NotAnImage, TooManyPixels
-from schema.formats import READERS
+from schema.words import ReadAs
 from workers.frames import count_frames
 from workers.wording import one_line
 
-FORMATS = READERS
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF")
 
 _SCALED_WHILE_DECODED = ("JPEG", "MPO")
 _TURNED = (5, 6, 7, 8)
@@ -39,6 +39,7 @@ class DecodedImage:
     height: int
     format: str
     frame_count: int
+    read_as: ReadAs = ReadAs.IMAGE
 
 
 def decode(content: bytes, max_image_pixels: int, needed_side: int | None = None) -> DecodedImage:

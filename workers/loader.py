@@ -30,6 +30,7 @@ from PIL import Image
 from schema.failures import CorruptImage, ImageFailure, SourceUnavailable, TooManyPixels
 from schema.settings import Settings
 from workers.decode import decode
+from workers.facts import Facts
 from workers.fetch import Fetcher, open_fetcher
 from workers.fetch.attempts import DEADLINE_STALLS
 from workers.memory import keep_freed_memory
@@ -45,7 +46,6 @@ GATHERED_SECONDS = 0.25
 """How long an answer may wait for others to travel with it."""
 
 _PR_SET_PDEATHSIG = 1
-_FACTS = ("width", "height", "format", "frame_count")
 
 
 def main() -> None:
@@ -190,7 +190,7 @@ class Loader:
             _write(self._pixels_fd, pixels, end)
             places.append({"offset": end, "shape": pixels.shape})
             end += pixels.nbytes
-        known = {name: getattr(image, name) for name in _FACTS}
+        known = {name: getattr(image, name) for name in Facts.model_fields}
         return {"content": known, "pixels": places}, end
 
 

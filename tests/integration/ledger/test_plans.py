@@ -45,11 +45,16 @@ QUESTIONS = {
         "SELECT uri FROM failures WHERE content_id = content_id_of(repeat('00', 32))"
     ),
     "the review queue's first page": (
-        "SELECT * FROM review_queue ORDER BY p_fake DESC, image_id DESC, model_id DESC LIMIT 50"
+        "SELECT * FROM review_queue WHERE p_fake IS NOT NULL "
+        "ORDER BY p_fake DESC, image_id DESC, model_id DESC LIMIT 50"
     ),
     "the review queue's next page": (
-        "SELECT * FROM review_queue WHERE (p_fake, image_id, model_id) < (0.7, 1, 1) "
+        "SELECT * FROM review_queue WHERE p_fake IS NOT NULL "
+        "AND (p_fake, image_id, model_id) < (0.7, 1, 1) "
         "ORDER BY p_fake DESC, image_id DESC, model_id DESC LIMIT 50"
+    ),
+    "what the review queue has that nobody could judge": (
+        "SELECT * FROM review_queue WHERE failure_code IS NOT NULL ORDER BY image_id DESC LIMIT 50"
     ),
     "what failed in a scan": "SELECT * FROM failures WHERE scan_id = 1",
     "where models disagree in a scan": "SELECT * FROM model_disagreements WHERE scan_id = 7",
@@ -69,6 +74,7 @@ QUESTIONS = {
 QUICK = {
     "the review queue's first page": {"verdicts_review"},
     "the review queue's next page": {"verdicts_review"},
+    "what the review queue has that nobody could judge": {"outcomes_failed_image"},
     "one address over time": {"images_uri"},
     "how far a scan is": {"scan_counts_pkey", "batches_scan", "batches_finished"},
     "a page of what was flagged in a scan": {"verdicts_scan"},

@@ -110,6 +110,45 @@ def test_the_review_queue_shows_each_content_once_a_model_by_its_newest_verdict(
     ]
 
 
+@pytest.mark.parametrize("code", FailureCode)
+def test_the_review_queue_has_what_people_may_see_though_nothing_judged_it(
+    engine: Engine, code: FailureCode
+) -> None:
+    scan_id = ask(engine)
+    record(engine, scan_id, ["s3://photos/1"])
+    message = take_one(engine)
+    content = content_of("odd", width=None, height=None, format=None, frame_count=None)
+    outcome = failed(message.images[0], code, "why it was not judged", content)
+    assert store(engine, claimed(engine, message.batch_id), [outcome])
+    shown = [
+        (None, None, "s3://photos/1", code.value, "why it was not judged", content.sha256.hex())
+    ]
+    assert tuples(
+        engine,
+        "SELECT p_fake, verdict, uri, failure_code, failure_message, sha256 FROM review_queue",
+    ) == (shown if code.is_for_people else [])
+
+
+def test_the_review_queue_shows_what_failed_once_and_until_it_is_judged(engine: Engine) -> None:
+    model, content = add_model(engine), content_of("odd")
+    queue = "SELECT uri, failure_code, verdict FROM review_queue ORDER BY image_id"
+    for number in range(3):
+        scan_id = ask(engine)
+        record(engine, scan_id, [f"s3://photos/{number}{n}" for n in range(2)])
+        message = take_one(engine)
+        held = claimed(engine, message.batch_id)
+        outcomes = [
+            judged(held, image, content, {model: 0.9})
+            if number == 2
+            else failed(image, FailureCode.UNSUPPORTED, "no", content)
+            for image in message.images
+        ]
+        assert store(engine, held, outcomes)
+        newest = f"s3://photos/{number}1"
+        code, verdict = (None, "fake") if number == 2 else ("unsupported", None)
+        assert tuples(engine, queue) == [(newest, code, verdict)]
+
+
 def test_the_review_queue_says_which_verdicts_are_of_an_old_revision(engine: Engine) -> None:
     old = add_model(engine)
     scan(engine, {"s3://photos/1": {old: 0.9}})

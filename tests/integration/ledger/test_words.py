@@ -6,7 +6,7 @@ from sqlalchemy import Engine
 from schema.failures import FailureCode
 from schema.labels import Side
 from schema.schedules import ScheduleOutcome
-from schema.words import BatchState, Change, ImageStatus, Kind, Lane, VerdictWord
+from schema.words import BatchState, Change, ImageStatus, Kind, Lane, ReadAs, VerdictWord
 from tests.integration.ledger.rows import add_model, tuples
 
 TYPES: dict[str, type[StrEnum]] = {
@@ -17,6 +17,7 @@ TYPES: dict[str, type[StrEnum]] = {
     "kind": Kind,
     "failure_code": FailureCode,
     "change": Change,
+    "read_as": ReadAs,
     "schedule_outcome": ScheduleOutcome,
 }
 
