@@ -199,7 +199,8 @@ def _output_lines(summary: Summary) -> Iterator[tuple[str, str]]:
 
 def _write_verdicts(rows: Sequence[Mapping[Any, Any]]) -> None:
     """Write a row for each image and model, the folder that all images share above them."""
-    folder = _shared_folder([row["uri"] for row in rows])
+    named = [row["path"] or row["uri"] for row in rows]
+    folder = _shared_folder(named)
     if folder:
         click.echo(f"images below {printable(folder)}\n")
     write_table(
@@ -210,15 +211,15 @@ def _write_verdicts(rows: Sequence[Mapping[Any, Any]]) -> None:
                 "" if row["p_fake"] is None else f"{row['p_fake']:.4f}",
                 row["kind"] or row["failure_code"],
                 row["model"],
-                shortened(printable(row["uri"].removeprefix(folder)), URI_WIDTH),
+                shortened(printable(name.removeprefix(folder)), URI_WIDTH),
             )
-            for row in rows
+            for row, name in zip(rows, named, strict=True)
         ),
     )
 
 
-def _shared_folder(uris: Sequence[str]) -> str:
-    folders = {uri[: uri.rfind("/") + 1] for uri in uris}
+def _shared_folder(names: Sequence[str]) -> str:
+    folders = {name[: name.rfind("/") + 1] for name in names}
     return folders.pop() if len(folders) == 1 else ""
 
 

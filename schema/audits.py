@@ -23,9 +23,18 @@ _COMPARE = text("""
             SELECT i.image_id,
                    (i.size_bytes, i.etag, i.modified_at)
                    IS NOT DISTINCT FROM (l.size_bytes, l.etag, l.modified_at) AS is_same
-            FROM ledger.images i
-            WHERE i.uri = l.uri AND i.scan_id < :scan_id AND i.size_bytes IS NOT NULL
-            ORDER BY i.scan_id DESC, i.occurrence DESC LIMIT 1
+            FROM (
+                (SELECT * FROM ledger.images
+                 WHERE uri = l.uri AND scan_id < :scan_id AND size_bytes IS NOT NULL
+                   AND octet_length(uri) <= 2048 AND octet_length(l.uri) <= 2048
+                 ORDER BY scan_id DESC, occurrence DESC LIMIT 1)
+                UNION ALL
+                (SELECT * FROM ledger.images
+                 WHERE ledger.digest_of(uri) = ledger.digest_of(l.uri) AND scan_id < :scan_id
+                   AND size_bytes IS NOT NULL
+                   AND octet_length(uri) > 2048 AND octet_length(l.uri) > 2048
+                 ORDER BY scan_id DESC, occurrence DESC LIMIT 1)
+            ) AS i
         ) AS k ON true
     ), standing AS (
         INSERT INTO stage_sighted SELECT run, image_id FROM seen WHERE stands

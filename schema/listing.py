@@ -94,7 +94,7 @@ _ADD_IMAGES = text("""
                t.content_id
         FROM stage_taken t JOIN stage_listed l USING (place)
         ORDER BY t.batch_id, place
-        ON CONFLICT (uri, scan_id, occurrence) DO NOTHING
+        ON CONFLICT DO NOTHING
         RETURNING image_id, batch_id, uri, change
     ), failed AS (
         INSERT INTO ledger.outcomes (image_id, scan_id, failure_code, failure_message)

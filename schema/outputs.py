@@ -17,7 +17,8 @@ _ADD_OUTPUT = text("""
 
 _OWNER = text("""
     SELECT scan_id FROM ledger.outputs
-    WHERE destination = :destination AND coalesce(hostname, '') = coalesce(:hostname, '')
+    WHERE ledger.digest_of(destination) = ledger.digest_of(:destination)
+      AND coalesce(hostname, '') = coalesce(:hostname, '')
 """)
 
 _TO_WRITE = text("""

@@ -16,8 +16,9 @@ from schema.stages import Counts, Stage, StageShare, added_up, counts_of, shares
 from schema.words import ScanState, VerdictWord
 
 RESULT_COLUMNS = (
-    "uri", "status", "verdict", "kind", "p_fake", "model", "model_revision", "scores", "policy",
-    "sha256", "width", "height", "format", "failure_code", "failure_message", "classified_at",
+    "uri", "path", "status", "verdict", "kind", "p_fake", "model", "model_revision", "scores",
+    "policy", "sha256", "width", "height", "format", "failure_code", "failure_message",
+    "classified_at",
 )  # fmt: skip
 
 _COUNTS = (
@@ -34,7 +35,7 @@ _SOURCES = text("""
 """)
 
 _RESULTS = """
-    SELECT i.uri, o.status, v.verdict, v.kind, v.p_fake,
+    SELECT i.uri, path_of(i.uri) AS path, o.status, v.verdict, v.kind, v.p_fake,
            m.key AS model, m.revision AS model_revision,
            ledger.named_scores(m.labels, s.scores) AS scores, p.name AS policy,
            encode(c.sha256, 'hex') AS sha256, c.width, c.height, c.format,

@@ -183,6 +183,7 @@ _HAS_BATCHES = text("SELECT EXISTS (SELECT FROM ledger.batches WHERE scan_id = :
 _FORGET_SCAN = (
     text("DELETE FROM ledger.source_parts WHERE scan_id = :scan_id"),
     text("DELETE FROM ledger.scan_sources WHERE scan_id = :scan_id"),
+    text("DELETE FROM ledger.listing_counts WHERE scan_id = :scan_id"),
     text("DELETE FROM ledger.scan_counts WHERE scan_id = :scan_id"),
     text("DELETE FROM ledger.scans WHERE scan_id = :scan_id"),
 )

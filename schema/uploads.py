@@ -32,9 +32,17 @@ _KNOWN = text("""
     FROM unnest(CAST(:uris AS text[]), CAST(:occurrences AS text[])) AS new (uri, occurrence)
     CROSS JOIN LATERAL (
         SELECT min(i.image_id) AS image_id
-        FROM ledger.images i JOIN ledger.scans s USING (scan_id)
-        WHERE i.uri = new.uri AND i.occurrence = new.occurrence
-          AND s.stream = :stream AND s.lane = CAST(:lane AS ledger.lane)
+        FROM (
+            SELECT image_id, scan_id FROM ledger.images
+            WHERE uri = new.uri AND occurrence = new.occurrence
+              AND octet_length(uri) <= 2048 AND octet_length(new.uri) <= 2048
+            UNION ALL
+            SELECT image_id, scan_id FROM ledger.images
+            WHERE ledger.digest_of(uri) = ledger.digest_of(new.uri)
+              AND occurrence = new.occurrence
+              AND octet_length(uri) > 2048 AND octet_length(new.uri) > 2048
+        ) AS i JOIN ledger.scans s USING (scan_id)
+        WHERE s.stream = :stream AND s.lane = CAST(:lane AS ledger.lane)
           AND s.stream_policy = :policy AND s.model_keys = :model_keys
     ) AS found
     WHERE found.image_id IS NOT NULL

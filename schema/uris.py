@@ -4,7 +4,8 @@
 `s3://bucket/key` carries the key as it is, like every S3 tool, and one version of that object is
 `s3://bucket;versionId=ID/key`, the ID percent-encoded: a key may end in any text at all, so the
 version stands where no key can reach; `http(s)://` is lower-cased in scheme and host and loses
-its fragment. Nothing longer than `MAX_URI_BYTES`, no NUL, no credentials.
+its fragment. Nothing longer than `MAX_URI_BYTES` or, of a file, than a path of `MAX_PATH_BYTES`; no
+NUL, no credentials.
 """
 
 import os
@@ -22,7 +23,13 @@ from urllib.parse import (
 
 from schema.failures import InvalidUri
 
-MAX_URI_BYTES = 2_048
+MAX_URI_BYTES = 8_192
+"""Of the addresses of objects and of http(s), which may carry a signature and a session token."""
+
+MAX_PATH_BYTES = 4_095
+"""Of the path that a file URI stands for, without its encoding: the system opens no longer one."""
+
+LONGEST_URI_BYTES = max(MAX_URI_BYTES, len("file://") + 3 * MAX_PATH_BYTES)
 SCHEMES = ("file", "s3", "http", "https")
 
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
@@ -96,6 +103,24 @@ def to_path(uri: str) -> Path:
     return Path(os.fsdecode(unquote_to_bytes(uri[len("file://") :])))
 
 
+def path_of(uri: str) -> str | None:
+    """Return the path of a `file://` URI as people write it, None for others and places in lists.
+
+    A path that is no UTF-8 is shown as `ls -b` does: bytes above 127 in octal. The ledger's
+    function of the same name says the same.
+    """
+    if not uri.startswith("file:///") or "#" in uri:
+        return None
+    path = unquote_to_bytes(uri[len("file://") :])
+    try:
+        return path.decode()
+    except UnicodeDecodeError:
+        return "".join(
+            f"\\{byte:03o}" if byte > 127 else "\\\\" if byte == 92 else chr(byte)  # noqa: PLR2004
+            for byte in path
+        )
+
+
 def to_s3(uri: str) -> S3Address:
     """Split `s3://bucket/key` (the key may be empty, as in a prefix), with or without a version.
 
@@ -142,6 +167,8 @@ def _normalise_file(text: str) -> str:
         raise InvalidUri("a file URI needs a path, as in file:///photos/a.jpg")
     if b"\x00" in path:
         raise InvalidUri("the path holds a NUL character")
+    if len(path) > MAX_PATH_BYTES:
+        raise InvalidUri(f"the path is longer than {MAX_PATH_BYTES} bytes")
     return "file://" + quote_from_bytes(path)
 
 
@@ -174,7 +201,7 @@ def _storable(version: str) -> str:
 
 
 def _short(uri: str) -> str:
-    if len(uri.encode()) > MAX_URI_BYTES:
+    if len(uri.encode()) > MAX_URI_BYTES and not uri.startswith("file:"):
         raise InvalidUri(f"the URI is longer than {MAX_URI_BYTES} bytes")
     return uri
 

@@ -57,7 +57,7 @@ def _for_people(row: RowMapping) -> tuple[str, ...]:
         "" if row["p_fake"] is None else f"{row['p_fake']:.4f}",
         row["kind"] or "",
         row["model"] or "",
-        row["uri"],
+        row["path"] or row["uri"],
         failure,
     )
 

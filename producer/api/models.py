@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from schema.failures import FailureCode, InvalidUri
-from schema.uris import MAX_URI_BYTES, SCHEMES, normalise
+from schema.uris import LONGEST_URI_BYTES, SCHEMES, normalise
 from schema.words import Kind, ScanState, VerdictWord
 
 MOST_URIS = 1_000
@@ -38,7 +38,7 @@ Uri = Annotated[
     str,
     Field(
         min_length=1,
-        max_length=MAX_URI_BYTES,
+        max_length=LONGEST_URI_BYTES,
         json_schema_extra={"format": "image-uri", "pattern": "^(s3|http|https|file)://"},
         description=(
             "An image: `s3://bucket/key` with the key as it is, `http://…` or `https://…` without "

@@ -8,6 +8,7 @@ from typing import Any
 
 from schema import __version__
 from schema.output_summary import OutputSummary
+from schema.uris import path_of
 
 SUMMARY_FILE = "manifest-summary.json"
 FORMAT_VERSION = "1.0"
@@ -77,6 +78,7 @@ def _line(rows: Sequence[Row]) -> dict[str, Any]:
     metadata = {
         "scan_id": first["scan_id"],
         "image_id": first["image_id"],
+        "path": path_of(first["uri"]),
         "status": first["status"],
         "models": {row["model"]: row["revision"] for row in judged},
         "policy": judged[0]["policy"] if judged else None,

@@ -272,7 +272,7 @@ def test_a_server_that_never_comes_to_an_end_is_refused(told: WebServer) -> None
 def test_a_version_that_cannot_be_stored_is_listed_as_unreadable(told: WebServer) -> None:
     told.always(page(("k" * 2_040, "1"), ("l", "1")))
     long, short = listed("s3://photos/")
-    assert "longer than 2048 bytes" in (long.unreadable or "")
+    assert "longer than 8192 bytes" in (long.unreadable or "")
     assert short.unreadable is None
 
 

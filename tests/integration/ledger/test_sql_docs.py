@@ -66,6 +66,7 @@ def filled(postgres: str) -> Iterator[Engine]:
     _producer_and_garbage(engine)
     _schedule(engine)
     _audits(engine)
+    _files(engine)
     yield engine
     engine.dispose()
 
@@ -167,6 +168,26 @@ def _audits(engine: Engine) -> None:
             assert store(engine, held, outcomes)
 
 
+def _files(engine: Engine) -> None:
+    tiny = add_model(engine, revision="r2")
+    scan_id = ask(engine, name="a folder")
+    record(engine, scan_id, ["file:///photos/glass%20plates/1.jpg"])
+    end(engine, scan_id)
+    (message,) = take(engine)
+    held = claimed(engine, message.batch_id)
+    assert store(
+        engine,
+        held,
+        [judged(held, image, content_of("f"), {tiny: 0.1}) for image in message.images],
+    )
+    run(
+        engine,
+        "INSERT INTO ledger.listing_counts (scan_id, sort, name, files) "
+        "VALUES (:id, 'left_out', 'not_an_image', 3), (:id, 'include', '1', 1)",
+        id=scan_id,
+    )
+
+
 def _fail(engine: Engine, message: BatchMessage) -> None:
     held = claimed(engine, message.batch_id)
     assert store(engine, held, [failed(image) for image in message.images])
@@ -257,6 +278,13 @@ def test_the_examples_of_audits_schedules_and_deliveries_answer_with_what_they_p
         (7, "s3://out/7/", 0),
     }
     assert [row[:3] for row in answer("FROM webhook_deliveries")] == [("moderation", "waiting", 2)]
+
+
+def test_the_examples_of_files_answer_with_what_they_promise(filled: Engine) -> None:
+    (example,) = [one for one in EXAMPLES if "SELECT path" in one]
+    assert [row["path"] for row in rows(filled, example)] == ["/photos/glass plates/1.jpg"]
+    (example,) = [one for one in EXAMPLES if "FROM left_out" in one]
+    assert [dict(row) for row in rows(filled, example)] == [{"reason": "not_an_image", "files": 3}]
 
 
 def _tables(head: str, text: str) -> list[list[str]]:

@@ -145,7 +145,7 @@ def test_what_is_no_upload_of_an_image_is_passed_over(said: object) -> None:
         (by_sns("hello"), "the message that SNS passes on is no JSON"),
         ({"Type": "SubscriptionConfirmation", "Token": "a"}, "it has neither Records"),
         ({"Records": [record("a.jpg", key="%FF%FE.jpg")]}, "is no percent-encoded UTF-8"),
-        (event("a" * 2_048), "the URI is longer than 2048 bytes"),
+        (event("a" * 8_192), "the URI is longer than 8192 bytes"),
         (event("a\x00.jpg"), "NUL"),
         (by_bridge("\ud800.jpg"), "not valid Unicode"),
         (event("a.jpg", bucket="a/b"), "is no bucket name"),

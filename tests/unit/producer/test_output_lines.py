@@ -48,6 +48,13 @@ def test_an_image_that_failed_has_a_line_that_says_why() -> None:
     assert facts.items() <= bad["fakesweep-metadata"].items()
 
 
+def test_a_file_has_its_path_beside_its_address() -> None:
+    file, stored = said(row(1, uri="file:///gl%C3%A4ser/a%20b.jpg"), row(2))
+    assert file["source-ref"] == "file:///gl%C3%A4ser/a%20b.jpg"
+    assert file["fakesweep-metadata"]["path"] == "/gläser/a b.jpg"
+    assert stored["fakesweep-metadata"]["path"] is None
+
+
 def test_a_name_of_any_letters_stays_on_one_line_of_plain_letters() -> None:
     uri = 's3://b/"é\n\u2028\x1b]0;owned\x07.jpg'
     (line,) = lines_of([row(1, uri=uri)])

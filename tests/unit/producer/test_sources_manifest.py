@@ -63,7 +63,7 @@ def test_line_endings_a_mark_comments_and_blanks_mean_nothing(
         (b"s3://bucket", "no object"),
         (b"s3://bucket/\xff.jpg", "not UTF-8"),
         (b"s3://bucket/\x00.jpg", "NUL"),
-        (b"s3://bucket/" + b"a" * 3_000, "longer than 2048 bytes"),
+        (b"s3://bucket/" + b"a" * 9_000, "longer than 8192 bytes"),
         (b"s3://bucket/" + b"a" * MAX_LINE_BYTES, f"longer than {MAX_LINE_BYTES} bytes"),
         (b"http://host/a b.jpg", "white space"),
         (b"gs://bucket/\x1b[2J.jpg", "\\x1b"),

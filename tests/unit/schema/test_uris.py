@@ -7,11 +7,14 @@ from hypothesis import strategies as st
 
 from schema.failures import InvalidUri
 from schema.uris import (
+    LONGEST_URI_BYTES,
+    MAX_PATH_BYTES,
     MAX_URI_BYTES,
     S3Address,
     from_path,
     from_s3,
     normalise,
+    path_of,
     scheme_of,
     to_path,
     to_s3,
@@ -93,7 +96,7 @@ def _assert_stable(text: str) -> None:
     except InvalidUri:
         return
     assert normalise(uri) == uri
-    assert len(uri.encode()) <= MAX_URI_BYTES
+    assert len(uri.encode()) <= LONGEST_URI_BYTES
     assert "\x00" not in uri
 
 
@@ -156,7 +159,7 @@ def test_a_version_has_one_spelling(written: str, stored: str) -> None:
         ("s3://photos;versionId=\ud800/a.jpg", "Unicode"),
         ("s3://photos;versionId=hunter2@host/a.jpg", "credentials"),
         ("s3://key:hunter2;versionId=1/a.jpg", "credentials"),
-        ("s3://photos;versionId=" + "1" * 2_030 + "/a.jpg", "longer"),
+        ("s3://photos;versionId=" + "1" * 8_192 + "/a.jpg", "longer"),
     ],
 )
 def test_a_malformed_version_is_refused(text: str, why: str) -> None:
@@ -275,17 +278,31 @@ def test_credentials_are_refused_and_not_repeated(text: str) -> None:
     assert "hunter2" not in str(refusal.value)
 
 
-def test_a_uri_may_have_2048_bytes_and_not_one_more() -> None:
+def test_a_uri_may_have_8192_bytes_and_not_one_more() -> None:
     longest = "s3://photos/" + "é" * ((MAX_URI_BYTES - 12) // 2)
     assert len(longest.encode()) == MAX_URI_BYTES
     assert normalise(longest) == longest
-    with pytest.raises(InvalidUri, match="longer than 2048 bytes"):
+    with pytest.raises(InvalidUri, match="longer than 8192 bytes"):
         normalise(longest + "a")
 
 
-def test_a_path_that_grows_too_long_by_its_encoding_is_refused() -> None:
-    with pytest.raises(InvalidUri, match="longer"):
-        from_path(Path("/" + "\n" * 700))
+@pytest.mark.parametrize("letter", ["a", "\n", "日"])
+def test_of_a_path_its_own_bytes_count_and_not_their_encoding(letter: str) -> None:
+    room = MAX_PATH_BYTES - 1
+    path = Path("/" + letter * (room // len(letter.encode())))
+    assert to_path(from_path(path)) == path
+    assert len(from_path(path)) <= LONGEST_URI_BYTES
+    with pytest.raises(InvalidUri, match="the path is longer than 4095 bytes"):
+        from_path(Path(f"{path}/{letter * 300}"))
+
+
+def test_a_path_is_shown_as_people_write_it() -> None:
+    assert path_of("file:///photos/gl%C3%A4serne%20Platten/%23%31.jpg") == (
+        "/photos/gläserne Platten/#1.jpg"
+    )
+    assert path_of("file:///caf%E9%5C.jpg") == "/caf\\351\\\\.jpg"
+    assert path_of("s3://bucket/a%20b.jpg") is None
+    assert path_of("file:///list.txt#line-3") is None
 
 
 def test_a_path_with_a_nul_is_refused() -> None:
