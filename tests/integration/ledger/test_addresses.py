@@ -77,8 +77,8 @@ def test_an_upload_with_a_long_address_is_the_same_when_it_is_handed_in_again(
     uploads = [Upload(long_uri("https://host/", 9), "once"), Upload("s3://photos/a.jpg", "once")]
     with engine.begin() as connection:
         scan = open_scan(connection, stream)
-        first = record_uploads(connection, scan, stream.lane, uploads)
-        assert record_uploads(connection, scan, stream.lane, uploads) == {}
+        first = record_uploads(connection, scan, uploads)
+        assert record_uploads(connection, scan, uploads) == {}
         assert known_images(connection, stream, list(first)) == first
 
 
