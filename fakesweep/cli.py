@@ -15,9 +15,10 @@ from typing import Any, NoReturn
 import click
 
 from fakesweep.exits import Exit
+from fakesweep.streams import drop_output, open_streams
 from fakesweep.text import printable
 from schema import __version__
-from schema.errors import FakesweepError
+from schema.errors import FakesweepError, StreamError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "scan": ("fakesweep.commands.scan:scan", "Sweep images for AI-generated and deepfake ones."),
@@ -96,8 +97,7 @@ def cli(invocation: Invocation, debug: bool) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status; every error is one line on standard error."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a TextIOWrapper
+    open_streams()
     status = run(sys.argv[1:] if arguments is None else arguments)
     if status != Exit.DONE and threading.active_count() > 1:
         _leave_threads_behind(status)
@@ -116,11 +116,13 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         return Exit.INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()
         return Exit.BROKEN_PIPE
     except SystemExit:  # click's own answer to a broken pipe
         return Exit.BROKEN_PIPE
     except Exception as error:  # noqa: BLE001 - the last place that can turn an error into a line
+        if isinstance(error, StreamError):
+            drop_output()
         return _complain(error, invocation)
     return status if isinstance(status, int) else Exit.DONE
 

@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import click
 from sqlalchemy import Connection
 
 from fakesweep.extras import require_worker_extra
-from fakesweep.stack import find_stack, start_stack
+from fakesweep.stack import find_database, find_stack, start_database, start_stack
 from fakesweep.stack.cluster import cluster_folder
+from fakesweep.stack.keeping import kept_stack
+from fakesweep.text import program
 from schema.database import explained, open_engine
 from schema.errors import StackError
 from schema.migrations import check_migration
@@ -15,45 +18,79 @@ from schema.settings import Settings
 
 
 def ledger_url(settings: Settings) -> str:
-    """Return the database to read, starting the local stack where its rows lie.
+    """Return the database to read; the local stack's is started where it was stopped, and it says.
 
     Raises:
         StackError: there is neither, so there is nothing to read yet.
     """
-    url = settings.database_url or existing_stack(settings).database_url
-    if url is None:
-        raise StackError("the local stack names no database; run `fakesweep up`")
+    if (url := find_database(settings)) is not None:
+        return url
+    _check_it_exists(settings)
+    return made_ledger_url(settings)
+
+
+def made_ledger_url(settings: Settings) -> str:
+    """Return the database to write to, made and started on the local stack where it is not there.
+
+    What is started is said on standard error, since it goes on running.
+
+    Raises:
+        StackError: it cannot be started.
+    """
+    if (url := find_database(settings)) is not None:
+        return url
+    url = start_database(settings)
+    _say_started("the database")
     return url
+
+
+@contextmanager
+def stack_to_go_on(settings: Settings, scan_id: int, *, detach: bool) -> Iterator[Settings]:
+    """Yield the settings by which a command goes on with a scan: the cluster's, or the stack's.
+
+    Raises:
+        FakesweepError: on the local stack there is nothing yet, or no worker could be run.
+    """
+    if not settings.names_cluster:
+        if not detach:
+            require_worker_extra()
+        if settings.database_url is None:
+            _check_it_exists(settings)
+    with kept_stack(settings, f"scan {scan_id}") as found:
+        yield found
 
 
 def existing_stack(settings: Settings) -> Settings:
     """Return the settings of the local stack, started where it was stopped, never made anew.
 
+    What is started is said on standard error.
+
     Raises:
         StackError: there is no local stack yet.
     """
-    found = find_stack(settings)
-    if found is not None:
+    if (found := find_stack(settings)) is not None:
         return found
+    if settings.database_url is None:
+        _check_it_exists(settings)
+    started = start_stack(settings)
+    _say_started("a server")
+    return started
+
+
+def _say_started(what: str) -> None:
+    click.echo(
+        f"fakesweep: {what} of the local stack did not run, and does now; "
+        f"{program()} down stops it",
+        err=True,
+    )
+
+
+def _check_it_exists(settings: Settings) -> None:
     if not cluster_folder(settings.home).is_dir():
         raise StackError(
             f"there is nothing yet: no FAKESWEEP_DATABASE_URL, and no local stack in "
             f"{settings.home}; `fakesweep scan FOLDER` makes one"
         )
-    return start_stack(settings)
-
-
-def settings_to_go_on(settings: Settings, *, detach: bool) -> Settings:
-    """Return the settings by which a command goes on with a scan: the cluster's, or the stack's.
-
-    Raises:
-        FakesweepError: on the local stack there is nothing yet, or no worker could be run.
-    """
-    if settings.names_cluster:
-        return settings
-    if not detach:
-        require_worker_extra()
-    return existing_stack(settings)
 
 
 @contextmanager

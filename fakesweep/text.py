@@ -3,6 +3,7 @@
 import shlex
 import shutil
 import sys
+from typing import TextIO
 
 
 def printable(text: str) -> str:
@@ -26,6 +27,11 @@ def seconds_in_words(seconds: float) -> str:
     if seconds < 5_400:  # noqa: PLR2004 - where hours read better
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3_600:.1f} h"
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Return whether a person is at the other end of a stream, which may be closed."""
+    return stream is not None and not stream.closed and stream.isatty()
 
 
 def program() -> str:

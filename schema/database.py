@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -24,6 +24,8 @@ _SILENCE = {
     "tcp_user_timeout": 20_000,
 }
 """When a server that fell silent is given up, in seconds and, the last, in milliseconds."""
+
+_ENCODING = text("SHOW server_encoding")
 
 _CONFLICTS = ("40001", "40P01")
 _REFUSALS_THAT_PASS = ("08", "25006", "42", "53", "55P03", "57", "58")
@@ -75,6 +77,20 @@ def explained(database_url: str) -> Iterator[None]:
             f"PostgreSQL at {display_url(database_url)} does not answer: {first_line(error)}; "
             f"check FAKESWEEP_DATABASE_URL and that the server is up"
         ) from error
+
+
+def check_encoding(connection: Connection) -> None:
+    """Refuse a database that cannot hold every character that names of images have.
+
+    Raises:
+        DatabaseError: it is in another encoding than UTF8.
+    """
+    encoding = connection.scalar(_ENCODING)
+    if encoding != "UTF8":
+        raise DatabaseError(
+            f"the database is in the encoding {encoding}, which cannot hold every name of an "
+            f"image; make another: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+        )
 
 
 def first_line(error: SQLAlchemyError) -> str:

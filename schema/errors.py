@@ -19,6 +19,7 @@ FakesweepError
 ├── TokenError          a token for the HTTP API cannot be made, or there is none of that name
 ├── WebhookError        a webhook does not exist, cannot be added, or did not answer as it should
 ├── SubmissionConflict  a key was used before, for other uploads
+├── StreamError         standard input or output is closed, full or broken
 └── StackError          the local stack cannot start or stop
 """
 
@@ -97,6 +98,10 @@ class WebhookError(FakesweepError):
 
 class SubmissionConflict(FakesweepError):  # noqa: N818 - says what happened
     """A key was used before, for other uploads."""
+
+
+class StreamError(FakesweepError):
+    """Standard input or output is closed, full or broken."""
 
 
 class StackError(FakesweepError):

@@ -6,7 +6,7 @@ import click
 
 from fakesweep.extras import require_api_extra
 from fakesweep.signals import told_to_stop
-from fakesweep.stack import start_stack
+from fakesweep.stack.keeping import kept_stack
 from producer.scans import open_producer
 from schema.catalogue import read_catalogue
 from schema.logs import set_up_logging
@@ -40,7 +40,9 @@ def api(*, host: str, port: int, only_document: bool) -> None:
     settings = read_settings()
     set_up_logging(settings)
     catalogue = read_catalogue(settings.catalogue)
-    if not settings.names_cluster:
-        settings = start_stack(settings)
-    with open_producer(settings, catalogue) as producer, told_to_stop():
+    with (
+        kept_stack(settings, "api") as settings,
+        open_producer(settings, catalogue) as producer,
+        told_to_stop(),
+    ):
         serve_api(producer, host, port)

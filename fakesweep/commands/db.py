@@ -2,8 +2,7 @@
 
 import click
 
-from fakesweep.reading import ledger_url
-from fakesweep.stack import start_stack
+from fakesweep.reading import ledger_url, made_ledger_url
 from schema.database import display_url, explained, open_engine
 from schema.migrations import HEAD
 from schema.migrations import upgrade as upgrade_database
@@ -19,7 +18,7 @@ def db() -> None:
 def upgrade() -> None:
     """Bring the database to this version's migration; safe to repeat."""
     settings = read_settings()
-    address = settings.database_url or start_stack(settings).database_url or ""
+    address = made_ledger_url(settings)
     engine = open_engine(address, "migration", pool_size=1)
     try:
         with explained(address), engine.begin() as connection:

@@ -1,8 +1,11 @@
 """`fakesweep up` and `fakesweep down`: the local stack's life."""
 
+import sys
+
 import click
 
-from fakesweep.stack import start_stack, stop_stack
+from fakesweep.stack import stack_uses, start_stack, stop_stack
+from fakesweep.text import is_terminal, program
 from schema.settings import read_settings
 
 
@@ -19,10 +22,21 @@ def up() -> None:
 
 
 @click.command()
-def down() -> None:
+@click.option("--yes", is_flag=True, help="Do not ask, whatever is at work on it.")
+def down(*, yes: bool) -> None:
     """Stop the local stack.
 
-    Its rows stay under FAKESWEEP_HOME.
+    Its rows stay under FAKESWEEP_HOME. Scans, workers, producers and APIs that are at work on it
+    are named, and on a terminal it asks first. They wait, and go on after `fakesweep up`.
     """
-    stopped = stop_stack(read_settings())
+    settings = read_settings()
+    if uses := stack_uses(settings):
+        at_work = ", ".join(map(str, uses))
+        click.echo(
+            f"fakesweep: at work on the local stack: {at_work}; they wait until {program()} up",
+            err=True,
+        )
+        if not yes and is_terminal(sys.stdin):
+            click.confirm("Stop it under them?", abort=True, err=True)
+    stopped = stop_stack(settings)
     click.echo(f"stopped {', '.join(stopped)}" if stopped else "nothing was running")

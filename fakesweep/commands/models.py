@@ -10,7 +10,7 @@ from fakesweep.extras import require_worker_extra
 from fakesweep.output import write_table
 from fakesweep.quiet import log_troubles
 from fakesweep.reading import connected
-from fakesweep.stack import find_stack
+from fakesweep.stack import find_database
 from fakesweep.text import printable
 from schema.catalogue import BUNDLED, ModelEntry, read_catalogue
 from schema.errors import DatabaseError
@@ -87,10 +87,7 @@ def _labels(entry: ModelEntry) -> str:
 
 def _loaded(settings: Settings, key: str) -> Iterator[str]:
     """Yield a line for each revision in the ledger, where a database answers already."""
-    address = settings.database_url
-    if address is None:
-        stack = find_stack(settings)
-        address = stack.database_url if stack else None
+    address = find_database(settings)
     if address is None:
         return
     try:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import click
 
 from fakesweep.signals import told_to_stop
-from fakesweep.stack import start_stack
+from fakesweep.stack.keeping import kept_stack
 from producer.scans import Producer, open_producer
 from producer.service import serve
 from producer.uploads.events import listen, read_queue
@@ -37,9 +37,8 @@ def producer(queues: tuple[str, ...]) -> None:
     catalogue = read_catalogue(settings.catalogue)
     for queue in queues:
         read_queue(queue, settings)
-    if not settings.names_cluster:
-        settings = start_stack(settings)
     with (
+        kept_stack(settings, "producer") as settings,
         open_producer(settings, catalogue) as opened,
         told_to_stop() as told,
         _listening(opened, queues, told),

@@ -14,6 +14,7 @@ from fakesweep.progress import LINE_SECONDS
 from fakesweep.reading import reading
 from fakesweep.signals import told_to_stop
 from fakesweep.summary import moment
+from fakesweep.text import is_terminal
 from schema.errors import RetentionError
 from schema.retention import clock
 from schema.selection import moment_of
@@ -43,7 +44,7 @@ def prune(
     each archive. Name scans to forget none but these. It can be stopped at any moment and run
     again.
     """
-    if not (yes or dry_run or sys.stdin.isatty()):
+    if not (yes or dry_run or is_terminal(sys.stdin)):
         raise RetentionError(
             "there is no terminal to ask on: look with --dry-run at what would be forgotten, then "
             "say --yes"

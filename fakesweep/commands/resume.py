@@ -5,7 +5,7 @@ import click
 from fakesweep.ending import conclude, leave_to_others
 from fakesweep.exits import Exit
 from fakesweep.quiet import log_troubles
-from fakesweep.reading import connected, settings_to_go_on
+from fakesweep.reading import connected, stack_to_go_on
 from producer.scans import Producer, open_producer
 from producer.sources.manifest import STDIN
 from schema.catalogue import read_catalogue
@@ -31,21 +31,23 @@ def resume(scan: int, *, detach: bool, in_json: bool, fail_on_failures: bool) ->
     log_troubles(settings)
     with_worker = not settings.names_cluster
     catalogue = read_catalogue(settings.catalogue)
-    settings = settings_to_go_on(settings, detach=detach)
-    with connected(settings.database_url or "", "command") as connection:
-        resume_scan(connection, scan)
-        connection.commit()
-        if detach:
-            return leave_to_others(connection, scan, in_json=in_json, on_cluster=not with_worker)
-    with open_producer(settings, catalogue) as producer:
-        _say_if_input_is_awaited(producer, scan)
-        return conclude(
-            producer,
-            scan,
-            with_worker=with_worker,
-            in_json=in_json,
-            fail_on_failures=fail_on_failures,
-        )
+    with stack_to_go_on(settings, scan, detach=detach) as settings:
+        with connected(settings.database_url or "", "command") as connection:
+            resume_scan(connection, scan)
+            connection.commit()
+            if detach:
+                return leave_to_others(
+                    connection, scan, in_json=in_json, on_cluster=not with_worker
+                )
+        with open_producer(settings, catalogue) as producer:
+            _say_if_input_is_awaited(producer, scan)
+            return conclude(
+                producer,
+                scan,
+                with_worker=with_worker,
+                in_json=in_json,
+                fail_on_failures=fail_on_failures,
+            )
 
 
 def _say_if_input_is_awaited(producer: Producer, scan_id: int) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from fakesweep.ending import conclude, leave_to_others
 from fakesweep.exits import Exit
 from fakesweep.quiet import log_troubles
-from fakesweep.reading import connected, settings_to_go_on
+from fakesweep.reading import connected, stack_to_go_on
 from producer.scans import open_producer
 from schema.catalogue import read_catalogue
 from schema.control import RETRYABLE, begin_retry, retry_failures
@@ -51,22 +51,24 @@ def retry(
     log_troubles(settings)
     with_worker = not settings.names_cluster
     catalogue = read_catalogue(settings.catalogue)
-    settings = settings_to_go_on(settings, detach=detach)
-    with connected(settings.database_url or "", "command") as connection:
-        moved = _move(connection, scan, chosen, settings.batch_images)
-        left_out = 0 if codes else failure_counts(connection, scan).get(FailureCode.INVALID_URI, 0)
-        click.echo(_said(scan, moved, left_out), err=True)
-        if detach:
-            connection.rollback()
-            return leave_to_others(connection, scan, in_json=in_json, on_cluster=not with_worker)
-    with open_producer(settings, catalogue) as producer:
-        return conclude(
-            producer,
-            scan,
-            with_worker=with_worker,
-            in_json=in_json,
-            fail_on_failures=fail_on_failures,
-        )
+    with stack_to_go_on(settings, scan, detach=detach) as settings:
+        with connected(settings.database_url or "", "command") as connection:
+            moved = _move(connection, scan, chosen, settings.batch_images)
+            failures = {} if codes else failure_counts(connection, scan)
+            click.echo(_said(scan, moved, failures.get(FailureCode.INVALID_URI, 0)), err=True)
+            if detach:
+                connection.rollback()
+                return leave_to_others(
+                    connection, scan, in_json=in_json, on_cluster=not with_worker
+                )
+        with open_producer(settings, catalogue) as producer:
+            return conclude(
+                producer,
+                scan,
+                with_worker=with_worker,
+                in_json=in_json,
+                fail_on_failures=fail_on_failures,
+            )
 
 
 def _move(

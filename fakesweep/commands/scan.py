@@ -17,7 +17,9 @@ from fakesweep.extras import require_worker_extra
 from fakesweep.quiet import log_troubles
 from fakesweep.reading import connected
 from fakesweep.signals import told_to_stop
-from fakesweep.stack import start_stack
+from fakesweep.stack.keeping import kept_stack
+from fakesweep.streams import check_input
+from fakesweep.text import is_terminal
 from producer.listing import list_scan
 from producer.scans import Producer, ScanRequest, ask_for_scan, open_producer
 from schema.catalogue import read_catalogue
@@ -73,6 +75,8 @@ def scan(
     Without FAKESWEEP_DATABASE_URL and FAKESWEEP_BROKER_URL the local stack does the work, with a
     worker for as long as the scan runs.
     """
+    if "-" in sources:
+        check_input()
     settings = read_settings()
     log_troubles(settings)
     request = ScanRequest(
@@ -88,13 +92,14 @@ def scan(
     )
     with_worker = not settings.names_cluster
     catalogue = read_catalogue(settings.catalogue)
-    if with_worker:
-        if not detach:
-            require_worker_extra()
-        settings = start_stack(settings)
-    if "-" in sources and sys.stdin.isatty():
+    if with_worker and not detach:
+        require_worker_extra()
+    if "-" in sources and is_terminal(sys.stdin):
         click.echo("reading image URIs from standard input, one a line; Ctrl-D ends it", err=True)
-    with open_producer(settings, catalogue) as producer:
+    with (
+        kept_stack(settings, "scan") as settings,
+        open_producer(settings, catalogue) as producer,
+    ):
         asked = ask_for_scan(producer, request)
         scan_id = asked.scan_id
         if not asked.is_new:

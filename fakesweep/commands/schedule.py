@@ -14,8 +14,7 @@ from fakesweep.exits import Exit
 from fakesweep.output import write_json, write_table
 from fakesweep.planning import briefly, page_of, runs_as_rows, when
 from fakesweep.quiet import log_troubles
-from fakesweep.reading import connected, existing_stack, reading
-from fakesweep.stack import start_stack
+from fakesweep.reading import connected, existing_stack, made_ledger_url, reading
 from fakesweep.text import printable, program
 from producer import schedules
 from producer.scans import ScanRequest, open_producer
@@ -94,9 +93,7 @@ def add(
         selection=selection_from(**chosen),
     )
     is_local = settings.database_url is None
-    if is_local:
-        settings = start_stack(settings)
-    with connected(settings.database_url or "", "command") as connection:
+    with connected(made_ledger_url(settings), "command") as connection:
         next_at = schedules.add_schedule(
             connection, settings, catalogue, request,
             cron=cron, timezone=timezone, check_sources=not no_check,

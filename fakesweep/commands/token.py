@@ -7,8 +7,7 @@ from datetime import timedelta
 import click
 
 from fakesweep.output import write_json, write_table
-from fakesweep.reading import connected, reading
-from fakesweep.stack import start_stack
+from fakesweep.reading import connected, made_ledger_url, reading
 from fakesweep.summary import moment
 from fakesweep.text import printable, program
 from schema.settings import read_settings
@@ -69,7 +68,7 @@ def add(
     """Make a token and print it, this once: it cannot be shown again."""
     chosen = tuple(map(Scope, scopes)) or tuple(Scope)
     settings = read_settings()
-    address = settings.database_url or start_stack(settings).database_url or ""
+    address = made_ledger_url(settings)
     with connected(address, "command") as connection:
         made = add_token(connection, name, chosen, rate, lifetime)
         connection.commit()

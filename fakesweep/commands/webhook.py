@@ -11,8 +11,7 @@ import click
 from fakesweep.exits import Exit
 from fakesweep.output import write_json, write_table
 from fakesweep.quiet import log_troubles
-from fakesweep.reading import connected, reading
-from fakesweep.stack import start_stack
+from fakesweep.reading import connected, made_ledger_url, reading
 from fakesweep.summary import moment
 from fakesweep.text import printable, program, shortened
 from producer.webhooks.bodies import example_body
@@ -105,7 +104,7 @@ def add(
     settings = read_settings()
     catalogue = read_catalogue(settings.catalogue)
     keys = tuple(dict.fromkeys(catalogue.model(reference).key for reference in models))
-    database_url = settings.database_url or start_stack(settings).database_url or ""
+    database_url = made_ledger_url(settings)
     with connected(database_url, "command") as connection:
         add_webhook(
             connection,

@@ -2,13 +2,13 @@
 
 import re
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import click
 
 from fakesweep.extras import require_worker_extra
 from fakesweep.processes import end_with_stdin
-from fakesweep.stack import start_stack
+from fakesweep.stack.keeping import kept_stack
 from schema.catalogue import read_catalogue
 from schema.settings import PRESETS, Settings, read_settings
 
@@ -74,7 +74,7 @@ def worker(
         end_with_stdin(settings.grace_seconds)
     catalogue = read_catalogue(settings.catalogue)
     require_worker_extra()
-    wanted = {
+    wanted: dict[str, Any] = {
         "device": device,
         "preset": preset,
         "precision": precision,
@@ -84,11 +84,12 @@ def worker(
     }
     if not settings.names_cluster:
         # Whoever starts a stack of their own may read what their account may read.
-        roots = settings.file_roots or (Path("/"),)
-        settings = start_stack(settings).model_copy(update={"file_roots": roots})
-    settings = settings.model_copy(
-        update={name: value for name, value in wanted.items() if value is not None}
-    )
-    from workers.app import run_worker  # noqa: PLC0415 - only where torch is known to be there
+        wanted["file_roots"] = settings.file_roots or (Path("/"),)
+    with kept_stack(settings, "worker") as found:
+        from workers.app import run_worker  # noqa: PLC0415 - only where torch is known to be there
 
-    return run_worker(settings)
+        return run_worker(
+            found.model_copy(
+                update={name: value for name, value in wanted.items() if value is not None}
+            )
+        )

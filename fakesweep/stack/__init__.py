@@ -2,37 +2,67 @@
 
 import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from types import ModuleType
 
-from fakesweep.stack import accounts, cluster, postgres, redis_server
+from fakesweep.stack import accounts, cluster, postgres, redis_server, uses
 from schema import database, migrations
 from schema.errors import StackError
 from schema.settings import Settings
+
+SERVERS = (postgres, redis_server)
+
+_STARTED = "started"
+"""Names the servers that were started and not stopped, so that one that died can be told."""
 
 
 def start_stack(settings: Settings) -> Settings:
     """Start what is not running, and return the settings with both URLs filled in.
 
     A URL that the settings name is used instead, and nothing is started for it. The database is
-    brought to this code's migration. Safe to repeat, also at the same time, and after a crash.
+    brought to this code's migration. Safe to repeat, also at the same time, and after a crash: a
+    server is found again where it was. Where one cannot be started, what was started beside it is
+    stopped again.
 
     Raises:
         StackError: the message says what is missing or what failed, and what to do.
         MigrationError: the database was made by a newer fakesweep.
     """
-    if settings.names_cluster:
-        return settings
-    with _explained(settings.home) as home, _locked(home):
-        account = accounts.server_account(cluster.cluster_folder(home))
-        _prepare(home, account)
-        broker_url = settings.broker_url or redis_server.start(home, account)
-        database_url = settings.database_url
-        if database_url is None:
-            database_url = postgres.start(home, account)
-            _migrate(database_url)
-    return settings.model_copy(update={"database_url": database_url, "broker_url": broker_url})
+    with _explained(settings.home) as home:
+        urls = _start(home, _local(settings))
+    return _filled_in(settings, urls)
+
+
+def start_database(settings: Settings) -> str:
+    """Start PostgreSQL alone, where the settings name none, and return the database's URL.
+
+    Raises:
+        StackError: the message says what is missing or what failed, and what to do.
+        MigrationError: the database was made by a newer fakesweep.
+    """
+    if settings.database_url is not None:
+        return settings.database_url
+    with _explained(settings.home) as home:
+        return _start(home, [postgres])[postgres.NAME]
+
+
+def revive_stack(settings: Settings) -> list[str]:
+    """Start the servers again that died since they were started; return their names.
+
+    Those that were stopped stay so.
+
+    Raises:
+        StackError: one cannot be started.
+    """
+    with _explained(settings.home) as home:
+        if not _dead(home, settings):
+            return []
+        with _locked(home):
+            dead = _dead(home, settings)
+            _start_locked(home, dead)
+        return [server.NAME for server in dead]
 
 
 def find_stack(settings: Settings) -> Settings | None:
@@ -42,11 +72,18 @@ def find_stack(settings: Settings) -> Settings | None:
         StackError: the folder belongs to somebody else.
     """
     with _explained(settings.home) as home:
-        database_url = settings.database_url or postgres.running_url(home)
-        broker_url = settings.broker_url or redis_server.running_url(home)
-    if database_url is None or broker_url is None:
-        return None
-    return settings.model_copy(update={"database_url": database_url, "broker_url": broker_url})
+        urls = {server.NAME: server.running_url(home) for server in _local(settings)}
+    return None if None in urls.values() else _filled_in(settings, urls)
+
+
+def find_database(settings: Settings) -> str | None:
+    """Return the database's URL, None where the local stack's PostgreSQL does not run.
+
+    Raises:
+        StackError: the folder belongs to somebody else.
+    """
+    with _explained(settings.home) as home:
+        return settings.database_url or postgres.running_url(home)
 
 
 def stop_stack(settings: Settings) -> list[str]:
@@ -59,7 +96,89 @@ def stop_stack(settings: Settings) -> list[str]:
         if not home.is_dir():
             return []
         with _locked(home):
-            return [server.NAME for server in (postgres, redis_server) if server.stop(home)]
+            (home / _STARTED).unlink(missing_ok=True)
+            return [server.NAME for server in SERVERS if server.stop(home)]
+
+
+@contextmanager
+def used_stack(settings: Settings, what: str) -> Iterator[None]:
+    """Be known as `what` to those who look whether somebody counts on the servers of this home.
+
+    Raises:
+        StackError: the home cannot be written.
+    """
+    with ExitStack() as resources:
+        with _explained(settings.home) as home, _locked(home):
+            resources.enter_context(uses.in_use(home, what))
+        yield
+
+
+def stack_uses(settings: Settings) -> Sequence[uses.Use]:
+    """Return what other processes count on the servers of this home.
+
+    Raises:
+        StackError: the folder belongs to somebody else.
+    """
+    with _explained(settings.home) as home:
+        return uses.other_uses(home)
+
+
+def _local(settings: Settings) -> list[ModuleType]:
+    """Return the servers that the settings do not name."""
+    named = (settings.database_url, settings.broker_url)
+    return [server for server, url in zip(SERVERS, named, strict=True) if url is None]
+
+
+def _filled_in(settings: Settings, urls: Mapping[str, str | None]) -> Settings:
+    return settings.model_copy(
+        update={
+            "database_url": settings.database_url or urls[postgres.NAME],
+            "broker_url": settings.broker_url or urls[redis_server.NAME],
+        }
+    )
+
+
+def _start(home: Path, servers: Sequence[ModuleType]) -> dict[str, str]:
+    if not servers:
+        return {}
+    with _locked(home):
+        return _start_locked(home, servers)
+
+
+def _start_locked(home: Path, servers: Sequence[ModuleType]) -> dict[str, str]:
+    account = accounts.server_account(cluster.cluster_folder(home))
+    _prepare(home, account)
+    at_work = uses.other_uses(home)
+    urls: dict[str, str] = {}
+    with ExitStack() as undoing:
+        for server in servers:
+            if not server.lives(home):
+                undoing.callback(_stop_quietly, server, home)
+            urls[server.NAME] = server.start(home, account, at_work)
+        if postgres in servers:
+            _migrate(urls[postgres.NAME])
+        started = {*_started(home), *urls}
+        accounts.write_private(home / _STARTED, "\n".join(sorted(started)), account)
+        undoing.pop_all()
+    return urls
+
+
+def _stop_quietly(server: ModuleType, home: Path) -> None:
+    with suppress(StackError, OSError):
+        server.stop(home)
+
+
+def _dead(home: Path, settings: Settings) -> list[ModuleType]:
+    """Return the servers that were started, were not stopped and do not live."""
+    started = _started(home)
+    return [one for one in _local(settings) if one.NAME in started and not one.lives(home)]
+
+
+def _started(home: Path) -> list[str]:
+    try:
+        return (home / _STARTED).read_text().split("\n")
+    except FileNotFoundError:
+        return []
 
 
 @contextmanager

@@ -1,15 +1,19 @@
 """The files of the stack's PostgreSQL: its programs, its cluster, its lock and its socket."""
 
+import os
 import re
 import shutil
+import stat
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from fakesweep.stack import accounts, processes
+from fakesweep.stack import accounts, addresses, processes
 from fakesweep.stack.accounts import Account
+from fakesweep.stack.uses import Use
 from schema.errors import StackError
 
 PORT = 5432
@@ -67,7 +71,7 @@ def run_program(name: str, words: Sequence[str], account: Account | None) -> Non
     """Run one of PostgreSQL's programs to its end.
 
     Raises:
-        StackError: it failed; the message carries its last line.
+        StackError: it failed; the message carries the cause it told.
     """
     done = subprocess.run(  # noqa: S603 - every word is ours
         [str(programs() / name), *words],
@@ -80,7 +84,7 @@ def run_program(name: str, words: Sequence[str], account: Account | None) -> Non
         **processes.surroundings(account),
     )
     if done.returncode:
-        said = done.stderr.strip().split("\n")[-1] or f"exit status {done.returncode}"
+        said = processes.cause(done.stderr) or f"exit status {done.returncode}"
         raise StackError(f"PostgreSQL's {name} failed: {said}")
 
 
@@ -147,17 +151,39 @@ def clear_socket(folder: Path) -> None:
         folder.rmdir()
 
 
-def socket_folder(home: Path, account: Account | None) -> Path:
-    """Return a private folder for the socket: the cluster's own, or a new one in /tmp.
+def socket_folder(home: Path, account: Account | None, uses: Sequence[Use]) -> Path:
+    """Return a private folder for the socket: the cluster's own, or one in /tmp that stays.
 
     The cluster's own will not do where its path is too long for a socket, or where it holds what
     a connection URL gives a meaning of its own.
+
+    Raises:
+        StackError: somebody else took the one that was used before, and `uses` count on it.
     """
     folder = cluster_folder(home)
     fits = len(str(folder / _SOCKET)) <= _LONGEST_SOCKET_PATH
     if fits and _PLAIN_PATH.fullmatch(str(folder)):
         return folder
+    before = addresses.kept(home).socket_folder
+    if before is not None and _is_ours(Path(before), account):
+        return Path(before)
+    if before is not None and uses:
+        raise StackError(
+            f"{before}, the folder of PostgreSQL's socket, is taken by another user, and "
+            f"{', '.join(map(str, uses))} count on it; remove it, or stop them first"
+        )
     short = "/tmp"  # noqa: S108 - short, as $TMPDIR need not be; mkdtemp makes it ours alone
     made = Path(tempfile.mkdtemp(prefix=_SOCKET_FOLDER_PREFIX, dir=short))
     accounts.give(made, account)
+    addresses.keep(home, account, socket_folder=str(made))
     return made
+
+
+def _is_ours(folder: Path, account: Account | None) -> bool:
+    """Make the folder again where it is gone; tell whether it is the account's alone."""
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+        accounts.give(folder, account)
+    found = folder.lstat()
+    owner = account.uid if account else os.geteuid()
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == owner and not found.st_mode & 0o077

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import psycopg2
@@ -10,6 +11,7 @@ from sqlalchemy.engine import URL
 
 from fakesweep.stack import cluster, processes
 from fakesweep.stack.accounts import Account
+from fakesweep.stack.uses import Use
 from schema.errors import StackError
 
 NAME = "PostgreSQL"
@@ -29,17 +31,25 @@ def running_url(home: Path) -> str | None:
     return _url(home, DATABASE) if _answers(home, DATABASE) else None
 
 
-def start(home: Path, account: Account | None) -> str:
+def lives(home: Path) -> bool:
+    """Return whether the server that was started last has not ended."""
+    return _living_pid(home) is not None
+
+
+def start(home: Path, account: Account | None, uses: Sequence[Use] = ()) -> str:
     """Make the cluster, the server and the database what they must be; return the URL.
 
+    Where the folder of its socket was taken, it gets a new one, unless somebody in `uses` counts
+    on it.
+
     Raises:
-        StackError: the programs are missing, or one of them failed.
+        StackError: the programs are missing, one of them failed, or its socket's folder is taken.
         OSError: a file or folder cannot be used.
     """
     if not _answers(home, "postgres"):
         cluster.open_programs(account)
         cluster.make_cluster(home, account)
-        _start_server(home, account)
+        _start_server(home, account, uses)
     if not _answers(home, DATABASE):
         words = [f"--maintenance-db={_url(home, 'postgres')}", DATABASE]
         cluster.run_program("createdb", words, account)
@@ -68,10 +78,10 @@ def stop(home: Path) -> bool:
     return lived
 
 
-def _start_server(home: Path, account: Account | None) -> None:
+def _start_server(home: Path, account: Account | None, uses: Sequence[Use]) -> None:
     """Start the server, again where a killed one's last processes still held the cluster."""
     deadline = time.monotonic() + _LEFTOVERS_SECONDS
-    while not _came_up(home, _living_pid(home) or _launch(home, account)):
+    while not _came_up(home, _living_pid(home) or _launch(home, account, uses)):
         said = _complaint(home)
         if "shared memory" not in said or time.monotonic() > deadline:
             raise StackError(f"PostgreSQL did not start; {said}")
@@ -90,9 +100,9 @@ def _came_up(home: Path, pid: int) -> bool:
     return _answers(home, "postgres")
 
 
-def _launch(home: Path, account: Account | None) -> int:
+def _launch(home: Path, account: Account | None, uses: Sequence[Use]) -> int:
     cluster.clear_leftovers(home)
-    folder = str(cluster.socket_folder(home, account)).replace('"', '""')
+    folder = str(cluster.socket_folder(home, account, uses)).replace('"', '""')
     options = {
         "listen_addresses": "",
         "port": cluster.PORT,

@@ -1,6 +1,7 @@
 """How the stack's servers are launched, recognised, waited for and read about, on Linux."""
 
 import os
+import re
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from fakesweep.stack.accounts import Account, open_private
 
 POLL_SECONDS = 0.01
 
+_CAUSE = re.compile(r"\b(FATAL|PANIC|Fatal|error:|could not|No space left|out of memory)")
 _DETACH = '"$@" >&2 & echo $!'
 
 
@@ -91,11 +93,19 @@ def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
 
 
 def complaint(log: Path) -> str:
-    """Return where to look and what is written there last, or last called fatal."""
+    """Return where to look, and the cause that is written there."""
     try:
-        lines = log.read_text(errors="replace").split("\n")
+        said = cause(log.read_text(errors="replace"))
     except FileNotFoundError:
-        lines = []
-    said = [line.strip() for line in lines if line.strip()]
-    fatal = [line for line in said if "FATAL" in line or "Fatal" in line]
-    return f"see {log}, which ends with: {(fatal or said or ['nothing'])[-1]}"
+        said = None
+    return f"see {log}, which tells: {said or 'nothing'}"
+
+
+def cause(said: str) -> str | None:
+    """Return the line that tells why a program failed, else its last one, None where it was silent.
+
+    Programs tell the cause first, and then what they undo because of it.
+    """
+    lines = [line.strip() for line in said.split("\n") if line.strip()]
+    causes = [line for line in lines if _CAUSE.search(line)]
+    return next(reversed(causes or lines), None)

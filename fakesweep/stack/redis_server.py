@@ -8,6 +8,7 @@ import secrets
 import shutil
 import signal
 import socket
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,8 +17,9 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from fakesweep.stack import accounts, processes
+from fakesweep.stack import accounts, addresses, processes
 from fakesweep.stack.accounts import Account
+from fakesweep.stack.uses import Use
 from schema.errors import StackError
 
 NAME = "Redis"
@@ -27,6 +29,8 @@ _ANSWER_SECONDS = 5.0
 _START_SECONDS = 20.0
 _STOP_SECONDS = 10.0
 _ATTEMPTS = 3
+_PORTS = range(20_000, 32_000)
+"""Below those that systems lend to outgoing connections, so that none of these takes a kept one."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +48,19 @@ def running_url(home: Path) -> str | None:
     return _url(server) if server and _answers(server) else None
 
 
-def start(home: Path, account: Account | None) -> str:
-    """Start the server where it does not run, and return its URL.
+def lives(home: Path) -> bool:
+    """Return whether the server that was started last has not ended."""
+    server = _remembered(home)
+    return server is not None and _lives(server)
+
+
+def start(home: Path, account: Account | None, uses: Sequence[Use] = ()) -> str:
+    """Start the server where it does not run, at the port it had before, and return its URL.
+
+    Where another program took that port, it gets a new one, unless somebody in `uses` counts on it.
 
     Raises:
-        StackError: no server is installed, or it failed.
+        StackError: no server is installed, it failed, or its port is taken.
         OSError: a file or folder cannot be used.
     """
     if url := running_url(home):
@@ -58,7 +70,8 @@ def start(home: Path, account: Account | None) -> str:
     accounts.open_way(program, account)
     accounts.open_tree(program, account)
     for _ in range(_ATTEMPTS):  # a port that is free now may be another's a moment later
-        server = _launch(home, program, account)
+        port, password = _kept_address(home, account, uses)
+        server = _launch(home, program, account, _Server(port, password))
         if _came_up(server):
             return _url(server)
         stop(home)
@@ -96,8 +109,22 @@ def _came_up(server: _Server) -> bool:
     return _answers(server)
 
 
-def _launch(home: Path, program: Path, account: Account | None) -> _Server:
-    server = _Server(_free_port(), secrets.token_urlsafe(32))
+def _kept_address(home: Path, account: Account | None, uses: Sequence[Use]) -> tuple[int, str]:
+    before = addresses.kept(home)
+    port, password = before.broker_port, before.broker_password
+    if port is not None and password is not None and _is_free(port):
+        return port, password
+    if port is not None and uses:
+        raise StackError(
+            f"port {port} of this home's broker is taken by another program, and "
+            f"{', '.join(map(str, uses))} count on it; end that program, or stop them first"
+        )
+    port, password = _free_port(), secrets.token_urlsafe(32)
+    addresses.keep(home, account, broker_port=port, broker_password=password)
+    return port, password
+
+
+def _launch(home: Path, program: Path, account: Account | None, server: _Server) -> _Server:
     _remember(home, server, account)
     configuration = home / "redis.conf"
     accounts.write_private(
@@ -126,9 +153,21 @@ def _program() -> Path:
 
 
 def _free_port() -> int:
+    for _ in range(len(_PORTS)):
+        port = secrets.choice(_PORTS)
+        if _is_free(port):
+            return port
+    raise StackError(f"no port from {_PORTS.start} to {_PORTS.stop - 1} is free for the broker")
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind((_HOST, 0))
-        return int(probe.getsockname()[1])
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((_HOST, port))
+        except OSError:
+            return False
+    return True
 
 
 def _lives(server: _Server) -> bool:
@@ -136,6 +175,9 @@ def _lives(server: _Server) -> bool:
 
 
 def _answers(server: _Server) -> bool:
+    """Ask for a sign of life; one that has ended is not asked, lest another hears its password."""
+    if server.pid is not None and not _lives(server):
+        return False
     try:
         with _client(server) as client:
             return bool(client.ping())

@@ -91,7 +91,10 @@ def list_stdin(cursor: str | None) -> Iterator[ListedImage]:
     if sys.stdin is None:
         raise SourceError("standard input is closed; give `-` a list of URIs to read")
     lines = read_lines(cast("BinaryIO", sys.stdin.buffer), "standard input")
-    yield from _listed(read_mixed_entries(lines, int(cursor or 0)), "stdin:", Path.cwd())
+    try:
+        yield from _listed(read_mixed_entries(lines, int(cursor or 0)), "stdin:", Path.cwd())
+    except OSError as error:
+        raise SourceError(f"standard input cannot be read: {error.strerror}") from error
 
 
 def _listed(entries: Iterator[Entry], place: str, folder: Path | None) -> Iterator[ListedImage]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, text
 
+from schema.database import check_encoding
 from schema.errors import MigrationError
 
 if TYPE_CHECKING:
@@ -28,10 +29,12 @@ def upgrade(connection: Connection) -> None:
     Safe to repeat, and for several processes at once: the later ones wait and find it done.
 
     Raises:
+        DatabaseError: it cannot hold every character.
         MigrationError: the database is ahead of this code.
     """
     from alembic import command  # noqa: PLC0415 - see above
 
+    check_encoding(connection)
     connection.execute(_LOCK)
     _refuse_ahead(current_migration(connection))
     command.upgrade(alembic_config(connection), "head")
@@ -41,8 +44,10 @@ def check_migration(connection: Connection) -> None:
     """Refuse a database that is at another migration than this code.
 
     Raises:
+        DatabaseError: it cannot hold every character.
         MigrationError: the message says which, and what to run.
     """
+    check_encoding(connection)
     current = current_migration(connection)
     if current == HEAD:
         return

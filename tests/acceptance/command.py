@@ -62,6 +62,12 @@ class Command:
 
     def on_terminal(self, *words: str) -> str:
         """Run it with a terminal as its streams; return what the terminal received."""
+        status, received = self.asked("", *words)
+        assert status == 0, received
+        return received
+
+    def asked(self, typed: str, *words: str) -> tuple[int, str]:
+        """Run it with a terminal and type; return its exit status and what was to be seen."""
         ours, theirs = pty.openpty()
         process = subprocess.Popen(
             self.line(*words),
@@ -71,12 +77,12 @@ class Command:
             env=self.environment | {"TERM": "xterm", "COLUMNS": "120"},
         )
         os.close(theirs)
+        os.write(ours, typed.encode())
         received = b""
         with os.fdopen(ours, "rb", buffering=0) as terminal:
             while chunk := _read(terminal.fileno()):
                 received += chunk
-        assert process.wait(TIMEOUT_SECONDS) == 0, received
-        return received.decode()
+        return process.wait(TIMEOUT_SECONDS), received.decode()
 
     def ok(self, *words: str, typed: str = "") -> str:
         """Run it, expect success, return its standard output."""

@@ -1,0 +1,85 @@
+"""Which processes of this machine are at work on a home's servers, told by locks they hold."""
+
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+_FOLDER = "at-work"
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A process that counts on the servers, and what it is, as `producer`."""
+
+    pid: int
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.what} (pid {self.pid})"
+
+
+@contextmanager
+def in_use(home: Path, what: str) -> Iterator[None]:
+    """Tell others that this process is at work; the system frees the lock of one that dies.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    folder = home / _FOLDER
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = folder / str(os.getpid())
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX)
+        _leave_to_owner(home, folder, descriptor)
+        os.truncate(descriptor, 0)
+        os.write(descriptor, what.encode())
+        yield
+    finally:
+        with suppress(FileNotFoundError):
+            path.unlink()
+        os.close(descriptor)
+
+
+def other_uses(home: Path) -> Sequence[Use]:
+    """Return what other processes are at work, by pid; what dead ones left is removed.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    folder = home / _FOLDER
+    if not folder.is_dir():
+        return []
+    found = (_use(path) for path in folder.iterdir() if path.name.isdecimal())
+    return sorted((use for use in found if use is not None), key=lambda use: use.pid)
+
+
+def _leave_to_owner(home: Path, *made: Path | int) -> None:
+    """Let the owner of a home read what root puts there."""
+    owner = home.stat()
+    if os.geteuid() == 0 and owner.st_uid != 0:
+        for one in made:
+            os.chown(one, owner.st_uid, owner.st_gid)
+
+
+def _use(path: Path) -> Use | None:
+    pid = int(path.name)
+    if pid == os.getpid():  # opening and closing it here would free our own lock
+        return None
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return Use(pid, os.read(descriptor, 200).decode(errors="replace"))
+    else:
+        with suppress(FileNotFoundError):
+            path.unlink()
+        return None
+    finally:
+        os.close(descriptor)
