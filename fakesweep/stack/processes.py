@@ -16,6 +16,9 @@ from fakesweep.stack.accounts import Account, open_private
 POLL_SECONDS = 0.01
 
 _CAUSE = re.compile(r"\b(FATAL|PANIC|Fatal|error:|could not|No space left|out of memory)")
+_STAMP = re.compile(r"^\d{4}-\d\d-\d\d [\d:.]+ \w+ \[\d+\] ")
+"""What PostgreSQL writes before each line: the time, and a process that is no more."""
+
 _DETACH = '"$@" >&2 & echo $!'
 
 
@@ -108,4 +111,5 @@ def cause(said: str) -> str | None:
     """
     lines = [line.strip() for line in said.split("\n") if line.strip()]
     causes = [line for line in lines if _CAUSE.search(line)]
-    return next(reversed(causes or lines), None)
+    last = next(reversed(causes or lines), None)
+    return last and _STAMP.sub("", last)
