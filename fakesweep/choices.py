@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 import click
 
+from fakesweep.ages import UNITS_HELP, MomentOption
 from schema.catalogue import DEFAULT_MODEL, DEFAULT_POLICY
 from schema.selection import Selection, bytes_of
 from schema.settings import Settings
@@ -52,7 +53,9 @@ _SELECTION = (
     click.option(
         "--since",
         metavar="DATE|AGE",
-        help="Take only images changed since a date, as 2026-01-31, or in an age, as 7d or 12h.",
+        type=MomentOption(),
+        help="Take only images changed since a date, as 2026-01-31, or in an age, as 7d or 12h. "
+        f"{UNITS_HELP}",
     ),
     click.option(
         "--min-size", metavar="SIZE", help="Take only images of so many bytes or more, as 20K."

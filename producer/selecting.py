@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from schema.ages import moment_of, recorded_moment
 from schema.errors import SourceError
 from schema.ledger import ListedImage
-from schema.selection import Selection, moment_of, patterns_of
+from schema.selection import Selection, patterns_of
 
 Taken = Callable[[ListedImage], bool]
 
@@ -32,7 +33,7 @@ def chooser(selection: Selection, asked_at: datetime) -> Taken | None:
     if selection == chosen:
         return None
     include, exclude = patterns_of(selection.include), patterns_of(selection.exclude)
-    since = moment_of(selection.since, asked_at) if selection.since else None
+    since = recorded_moment(selection.since, asked_at) if selection.since else None
     low, high = selection.min_bytes, selection.max_bytes
 
     def is_taken(image: ListedImage) -> bool:

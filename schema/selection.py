@@ -2,14 +2,11 @@
 
 import re
 from dataclasses import asdict, dataclass, fields
-from datetime import UTC, datetime, timedelta
 from fnmatch import translate
 from typing import Any
 
 from schema.errors import SourceError
 
-_AGE = re.compile(r"(\d{1,6})([mhdw])")
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _SIZE = re.compile(r"(\d{1,15})([KMGT]?)(I?B)?", re.IGNORECASE)
 _SHIFTS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 
@@ -48,23 +45,6 @@ def selection_of(said: dict[str, Any]) -> Selection:
     for name in ("include", "exclude"):
         chosen[name] = tuple(chosen.get(name, ()))
     return Selection(**chosen)
-
-
-def moment_of(since: str, asked_at: datetime) -> datetime:
-    """Return the moment that a date or an age means.
-
-    Raises:
-        SourceError: it is neither.
-    """
-    if age := _AGE.fullmatch(since.strip().lower()):
-        return asked_at - timedelta(**{_UNITS[age[2]]: int(age[1])})
-    try:
-        said = datetime.fromisoformat(since.strip())
-    except ValueError as error:
-        raise SourceError(
-            f"{since!r} is neither a date, as 2026-01-31, nor an age, as 7d, 12h or 30m"
-        ) from error
-    return said if said.tzinfo else said.replace(tzinfo=UTC)
 
 
 def bytes_of(size: str) -> int:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import click
 
+from fakesweep.ages import UNITS_HELP, MomentOption
 from fakesweep.exits import Exit
 from fakesweep.forgetting import Forgotten, Plan, forget, plan_forgetting
 from fakesweep.output import write_json, write_table
@@ -15,9 +16,9 @@ from fakesweep.reading import reading
 from fakesweep.signals import told_to_stop
 from fakesweep.summary import moment
 from fakesweep.text import is_terminal
+from schema.ages import moment_of
 from schema.errors import RetentionError
 from schema.retention import clock
-from schema.selection import moment_of
 from schema.settings import read_settings
 
 COLUMNS = ("scan", "name", "ended", "images", "to forget")
@@ -28,8 +29,10 @@ COLUMNS = ("scan", "name", "ended", "images", "to forget")
 @click.option(
     "--older-than",
     metavar="AGE|DATE",
+    type=MomentOption(),
     required=True,
-    help="Forget what ended so long ago, as 365d or 52w, or before a date, as 2026-01-31.",
+    help=f"Forget what ended so long ago, as 365d or 6mo, or before a date, as 2026-01-31. "
+    f"{UNITS_HELP}",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be forgotten, and forget nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -57,7 +60,12 @@ def prune(
         if dry_run:
             return Exit.DONE
         if not yes:
-            click.confirm(f"Forget {plan.images} images for good?", abort=True, err=True)
+            click.confirm(
+                f"Forget {plan.images} images of scans that ended before {moment(before)}, for "
+                f"good?",
+                abort=True,
+                err=True,
+            )
         told = Forgotten()
         with told_to_stop() as stop, _shown(plan.images) as show:
             for told in forget(connection, plan, stop):

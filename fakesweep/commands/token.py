@@ -1,36 +1,23 @@
 """`fakesweep token`: who may use the HTTP API."""
 
-import re
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import UTC, datetime
 
 import click
 
+from fakesweep.ages import UNITS_HELP, AgeOption
 from fakesweep.output import write_json, write_table
 from fakesweep.reading import connected, made_ledger_url, reading
 from fakesweep.summary import moment
 from fakesweep.text import printable, program
+from schema.ages import Age
 from schema.settings import read_settings
 from schema.tokens import Scope, add_token, list_tokens, revoke_token
 
 DEFAULT_RATE = 600
 MOST_IMAGES_A_MINUTE = 10_000_000
 
-_AGE = re.compile(r"(\d{1,5})([hdw])")
-_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
-
 COLUMNS = ("name", "state", "scopes", "rate", "made", "expires", "last used")
-
-
-def _lifetime(
-    _ctx: click.Context, _parameter: click.Parameter, value: str | None
-) -> timedelta | None:
-    if value is None:
-        return None
-    match = _AGE.fullmatch(value.strip().lower())
-    if match is None or not int(match[1]):
-        raise click.BadParameter(f"{value!r} is no length of time, as 12h, 90d or 8w")
-    return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
 @click.group()
@@ -58,19 +45,21 @@ def token() -> None:
     "--expires",
     "lifetime",
     metavar="TIME",
-    callback=_lifetime,
-    help="How long it is good for, as 12h, 90d or 8w; for ever by itself.",
+    type=AgeOption(),
+    help=f"How long it is good for, as 12h, 90d or 6mo; for ever without. {UNITS_HELP}",
 )
 @click.option("--json", "in_json", is_flag=True, help="Print one JSON object instead of a page.")
 def add(
-    *, name: str, scopes: tuple[str, ...], rate: int, lifetime: timedelta | None, in_json: bool
+    *, name: str, scopes: tuple[str, ...], rate: int, lifetime: Age | None, in_json: bool
 ) -> None:
     """Make a token and print it, this once: it cannot be shown again."""
     chosen = tuple(map(Scope, scopes)) or tuple(Scope)
     settings = read_settings()
     address = made_ledger_url(settings)
     with connected(address, "command") as connection:
-        made = add_token(connection, name, chosen, rate, lifetime)
+        now = datetime.now(UTC)
+        length = None if lifetime is None else lifetime.after(now) - now
+        made = add_token(connection, name, chosen, rate, length)
         connection.commit()
         report = list_tokens(connection)[-1]
     if in_json:

@@ -117,7 +117,8 @@ def test_on_a_terminal_it_asks(
     seen = b""
     while b"[y/N]" not in seen:
         seen += os.read(ours, 4_096)
-    assert b"Forget 12 images for good?" in seen
+    assert b"Forget 12 images of scans that ended before 20" in seen
+    assert b" UTC, for good?" in seen
     os.write(ours, f"{answer}\n".encode())
     drained = iter(lambda: _rest(ours), b"")
     assert b"".join(drained)
@@ -176,7 +177,10 @@ def test_a_chosen_scan_that_has_to_stay_is_refused_with_the_reason(
     assert line == "fakesweep: scan 3 stays: it ended later than that"
     assert scans(engine) == three
     assert "there is no scan 9" in refusal(command("prune", *OLDER, "--yes", "9"))
-    assert "neither a date" in refusal(command("prune", "--older-than", "soon", "--yes"))
+    months = command("prune", "--older-than", "6m", "--yes")
+    assert months.returncode == 2
+    assert "write 6min or 6mo" in months.stderr
+    assert scans(engine) == three
 
 
 @pytest.fixture

@@ -150,7 +150,6 @@ def test_a_schedule_is_run_by_hand_and_not_twice_at_once(
         ("s3://photos/ --no-check --timezone Europe/Berlim", "did you mean Europe/Berlin?"),
         ("s3://photos/ --no-check --min-size large", "'large' is no size"),
         ("s3://photos/ --no-check --min-size 2 --max-size 1", "no image has at least 2"),
-        ("s3://photos/ --no-check --since soon", "neither a date"),
         ("s3://photos/ --no-check --model vit-tiny-cifar", "did you mean vit-tiny-cifake"),
         ("s3://photos/ --no-check --policy gone", "policy 'gone' is not known"),
     ],

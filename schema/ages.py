@@ -1,0 +1,98 @@
+"""Lengths of time as people write them: one grammar for every option that takes one."""
+
+import calendar
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from schema.errors import SourceError
+
+UNITS = "min, h, d, w, mo (months) or y"
+"""What stands behind the number; each is told apart from all others by every reader."""
+
+_AGE = re.compile(r"(\d{1,6})(min|h|d|w|mo|y)", re.ASCII)
+_FIXED = {"min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_MONTHS = {"mo": 1, "y": 12}
+_LIKE_AN_AGE = re.compile(r"\d+\s*[a-zA-Z]*", re.ASCII)
+_RECORDED_MINUTES = re.compile(r"(\d{1,6})m", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Age:
+    """A length of time: months of the calendar, or a fixed one."""
+
+    months: int = 0
+    fixed: timedelta = timedelta()
+
+    def before(self, moment: datetime) -> datetime:
+        """Return the moment so long ago; the last day of a month where it lacks that day.
+
+        Raises:
+            SourceError: there is no such moment.
+        """
+        return self._moved(moment, -1)
+
+    def after(self, moment: datetime) -> datetime:
+        """Return the moment so far ahead.
+
+        Raises:
+            SourceError: there is no such moment.
+        """
+        return self._moved(moment, 1)
+
+    def _moved(self, moment: datetime, way: int) -> datetime:
+        try:
+            year, month = divmod(moment.year * 12 + moment.month - 1 + way * self.months, 12)
+            last = calendar.monthrange(year, month + 1)[1]
+            moved = moment.replace(year=year, month=month + 1, day=min(moment.day, last))
+            return moved + way * self.fixed
+        except (OverflowError, ValueError) as error:
+            raise SourceError("so long a time leaves the calendar; write a shorter one") from error
+
+
+def age_of(written: str) -> Age:
+    """Return a length of time as people write it, as `90min`, `12h`, `7d`, `8w`, `6mo` or `2y`.
+
+    Raises:
+        SourceError: it is none. `m` alone is refused, since some mean months by it, others minutes.
+    """
+    said = written.strip().lower()
+    match = _AGE.fullmatch(said)
+    if match is not None:
+        count, unit = int(match[1]), match[2]
+        if unit in _MONTHS:
+            return Age(months=count * _MONTHS[unit])
+        return Age(fixed=timedelta(**{_FIXED[unit]: count}))
+    if _RECORDED_MINUTES.fullmatch(said):
+        raise SourceError(f"{written!r} may mean minutes or months; write {said}in or {said}o")
+    raise SourceError(f"{written!r} is no length of time; its unit is one of {UNITS}")
+
+
+def moment_of(written: str, asked_at: datetime) -> datetime:
+    """Return the moment that a date (UTC where it names no zone) or an age means.
+
+    Raises:
+        SourceError: it is neither.
+    """
+    said = written.strip()
+    try:
+        moment = datetime.fromisoformat(said)
+    except ValueError as error:
+        if _LIKE_AN_AGE.fullmatch(said):
+            return age_of(said).before(asked_at)
+        raise SourceError(
+            f"{written!r} is neither a date, as 2026-01-31, nor an age, as 7d or 6mo; the unit of "
+            f"an age is one of {UNITS}"
+        ) from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def recorded_moment(written: str, asked_at: datetime) -> datetime:
+    """Return the moment that the ledger's own text means, in which `m` once meant minutes.
+
+    Raises:
+        SourceError: it is neither a date nor an age.
+    """
+    if match := _RECORDED_MINUTES.fullmatch(written.strip().lower()):
+        return asked_at - timedelta(minutes=int(match[1]))
+    return moment_of(written, asked_at)
