@@ -45,8 +45,8 @@ def test_a_bare_m_that_was_recorded_before_still_means_minutes() -> None:
 
 @pytest.mark.parametrize(
     "written",
-    ["", "7", "d", "7 d", "-7d", "1.5h", "7days", "7s", "1h30min", "\u0667d", "yesterday", "2026-13-01",
-     "999999w", "999999y", "99999mo"],
+    ["", "7", "d", "7 d", "-7d", "1.5h", "7days", "7s", "1h30min", "\u0667d", "yesterday",
+     "2026-13-01", "999999w", "999999y", "99999mo"],
 )  # fmt: skip
 def test_what_means_no_moment_is_refused(written: str) -> None:
     with pytest.raises(SourceError):
