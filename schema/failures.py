@@ -13,6 +13,8 @@ ImageFailure
 │   ├── NotAnImage        the bytes are no image format this system reads
 │   ├── UnsupportedImage  a picture, as far as it was looked at, that no decoder here reads
 │   ├── CorruptImage      the format is known, its pixels cannot be decoded
+│   ├── DecodeTimedOut    decoding takes longer than `decode_timeout_seconds`
+│   ├── LoaderKilled      the process that had it was killed each time, alone and after pauses
 │   └── TooManyPixels     more pixels than `max_image_pixels`
 └── ClassifyFailure
     ├── ModelUnavailable  the worker cannot load the model the scan asked for
@@ -36,6 +38,8 @@ class FailureCode(StrEnum):
     NOT_AN_IMAGE = "not_an_image"
     UNSUPPORTED = "unsupported"
     CORRUPT = "corrupt"
+    DECODE_TIMED_OUT = "decode_timed_out"
+    KILLED_LOADER = "killed_loader"
     TOO_MANY_PIXELS = "too_many_pixels"
     MODEL_UNAVAILABLE = "model_unavailable"
     MODEL_FAILED = "model_failed"
@@ -110,6 +114,14 @@ class UnsupportedImage(DecodeFailure):
 
 class CorruptImage(DecodeFailure):
     code = FailureCode.CORRUPT
+
+
+class DecodeTimedOut(DecodeFailure):
+    code = FailureCode.DECODE_TIMED_OUT
+
+
+class LoaderKilled(DecodeFailure):
+    code = FailureCode.KILLED_LOADER
 
 
 class TooManyPixels(DecodeFailure):

@@ -104,6 +104,11 @@ class Settings(BaseSettings):
     fetch_timeout_seconds: float = Field(
         30.0, gt=0, description="How long one connect or read may stall"
     )
+    fetch_deadline_seconds: float = Field(
+        300.0,
+        gt=0,
+        description="How long fetching an image may take, from its host's name to the last byte",
+    )
     fetch_attempts: int = Field(
         4, ge=1, le=20, description="Attempts at one image while its storage fails"
     )

@@ -1,5 +1,6 @@
 """A chunk of images in a loader: fetched, its known scores looked up, what is new prepared."""
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -8,12 +9,13 @@ import structlog
 from pydantic import ValidationError
 
 from schema.contents import Content
-from schema.failures import CorruptImage, ImageFailure, failure_of
+from schema.failures import ImageFailure, failure_of
 from schema.message import BatchImage
 from schema.results import KnownScore, known_scores
 from schema.words import Lane
 from workers.facts import Facts
-from workers.loaders import Loader, LoaderLost
+from workers.loaders import Loader
+from workers.losses import LoaderLost, Trials
 from workers.models.load import LoadedModel
 from workers.models.preprocess import Pixels
 from workers.recent import ScoreKey, Scores
@@ -41,25 +43,37 @@ class Prepared:
 class Loaded:
     """What a loader made of a chunk: the content of each image, and the pixels of new contents.
 
-    `known` are scores that the ledger holds, `repeated` such as this worker found lately.
+    `known` are scores that the ledger holds, `repeated` such as this worker found lately;
+    `fetched` are contents of images that have no end yet, from loaders that may be lost.
     """
 
     contents: dict[BatchImage, Content | ImageFailure] = field(default_factory=dict)
     known: dict[ScoreKey, KnownScore] = field(default_factory=dict)
     repeated: dict[ScoreKey, Scores] = field(default_factory=dict)
     prepared: dict[bytes, Prepared | ImageFailure] = field(default_factory=dict)
+    fetched: dict[BatchImage, Content] = field(default_factory=dict)
 
     def has(self, digest: bytes, model_row: int) -> bool:
         """Tell whether this model need not score this content."""
         key = (digest, model_row)
         return key in self.known or key in self.repeated
 
-    def add(self, other: "Loaded") -> None:
-        """Take over what another loader made of other images."""
-        self.contents.update(other.contents)
-        self.known.update(other.known)
-        self.repeated.update(other.repeated)
-        self.prepared.update(other.prepared)
+    def settles(self, content: Content | ImageFailure, models: Models) -> bool:
+        """Tell whether a fetched image needs no more of a loader."""
+        return (
+            isinstance(content, ImageFailure)
+            or content.sha256 in self.prepared
+            or all(self.has(content.sha256, row) for row in models)
+        )
+
+    def fail(self, image: BatchImage, failure: ImageFailure) -> None:
+        """Give an image up, whether its content is known or not."""
+        content = self.fetched.get(image)
+        if content is None:
+            self.contents[image] = failure
+        else:
+            self.contents[image] = content
+            self.prepared[content.sha256] = failure
 
 
 def chunked(images: Sequence[BatchImage]) -> Iterator[Sequence[BatchImage]]:
@@ -74,30 +88,34 @@ def load(
     work: Work,
     known: Mapping[int, Content],
     lane: Lane,
-    *,
-    is_alone: bool = False,
 ) -> Loaded:
     """Fetch a chunk, find its known scores, and prepare what is new, all in one loader process.
 
     Images whose content is `known`, and scored by every model, are not fetched. Where the loader is
-    lost, each image is tried alone: only one that does it again fails.
+    lost, another goes on with what is left; `Trials` says which image is to blame, if one is.
     """
     loaded = recall(chunk, models, work, known)
-    if len(loaded.contents) == len(chunk):
-        return loaded
-    try:
-        with work.loaders.one(lane) as loader:
-            while left := [image for image in chunk if image not in loaded.contents]:
-                load_some(left, models, loader, loaded, work)
-    except LoaderLost as lost:
-        log.warning("loader_lost", images=len(chunk), reason=str(lost))
-        if is_alone:
-            failure = CorruptImage(f"it broke the process that decoded it: {lost}")
-            return Loaded({chunk[0]: failure})
-        loaded = Loaded()
-        for image in chunk:
-            loaded.add(load([image], models, work, known, lane, is_alone=True))
-    return loaded
+    trials = Trials()
+    while left := _left(chunk, loaded):
+        together = trials.next(left)
+        time.sleep(trials.pause_seconds)
+        tried = together
+        try:
+            with work.loaders.one(lane) as loader:
+                while tried := _left(together, loaded):
+                    load_some(tried, models, loader, loaded, work)
+        except LoaderLost as lost:
+            log.warning("loader_lost", images=len(tried), reason=str(lost))
+            found = trials.blame(lost, tried, _left(tried, loaded))
+            if found is not None:
+                loaded.fail(*found)
+    in_order = {image: loaded.contents[image] for image in chunk}
+    return replace(loaded, contents=in_order)
+
+
+def _left(chunk: Sequence[BatchImage], loaded: Loaded) -> list[BatchImage]:
+    """Return the images that have no end yet."""
+    return [image for image in chunk if image not in loaded.contents]
 
 
 def recall(
@@ -125,9 +143,17 @@ def load_some(
         loaded.known.update(look_up(digests, models, work))
         keys = ((digest, row) for digest in digests for row in models)
         loaded.repeated.update(work.recent.find(key for key in keys if key not in loaded.known))
-    with work.stages.timed(Stage.DECODE, len(contents)):
-        loaded.prepared.update(prepare(chunk, contents, loaded, models, loader))
-    loaded.contents.update(contents)
+    loaded.fetched.update(
+        {image: one for image, one in contents.items() if isinstance(one, Content)}
+    )
+    try:
+        with work.stages.timed(Stage.DECODE, len(contents)):
+            for digest, prepared in prepare(chunk, contents, loaded, models, loader):
+                loaded.prepared[digest] = prepared
+    finally:
+        loaded.contents.update(
+            {image: one for image, one in contents.items() if loaded.settles(one, models)}
+        )
 
 
 def fetch(chunk: Sequence[BatchImage], loader: Loader) -> dict[BatchImage, Content | ImageFailure]:
@@ -155,8 +181,8 @@ def prepare(
     loaded: Loaded,
     models: Models,
     loader: Loader,
-) -> dict[bytes, Prepared | ImageFailure]:
-    """Decode each content once that some model has not scored, by SHA-256.
+) -> Iterator[tuple[bytes, Prepared | ImageFailure]]:
+    """Decode each content once that some model has not scored; yield each by its SHA-256.
 
     Models that want the same pixels share them.
     """
@@ -165,31 +191,28 @@ def prepare(
     wanted: dict[bytes, tuple[int, Content]] = {}
     for number, image in enumerate(chunk):  # the loader knows images by their place in the chunk
         content = contents.get(image)
-        if (
-            isinstance(content, Content)
-            and content.sha256 not in loaded.prepared
-            and not all(loaded.has(content.sha256, row) for row in models)
-        ):
+        if isinstance(content, Content) and not loaded.settles(content, models):
             wanted.setdefault(content.sha256, (number, content))
     by_number = dict(wanted.values())
-    prepared: dict[bytes, Prepared | ImageFailure] = {}
     for reply, pixels in loader.decode(list(by_number), [way and asdict(way) for way in ways]):
         content = by_number[reply["number"]]
         match reply:
             case {"failure": code, "message": message}:
-                prepared[content.sha256] = failure_of(code, message)
+                yield content.sha256, failure_of(code, message)
             case {"content": facts}:
-                prepared[content.sha256] = Prepared(
-                    _with_facts(content, facts),
+                one = Prepared(
+                    _with_facts(content, facts, reply["number"]),
                     {row: pixels[ways.index(way)] for row, way in steps.items()},
                 )
-    return prepared
+                yield content.sha256, one
 
 
-def _with_facts(content: Content, said: Mapping[str, Any]) -> Content:
+def _with_facts(content: Content, said: Mapping[str, Any], number: int | None = None) -> Content:
     """Return a content with what its loader said of it; digest and size stay what they were."""
     try:
         facts = Facts.model_validate(said)
     except ValidationError as error:
-        raise LoaderLost("the loader answered with facts that cannot be") from error
+        lost = LoaderLost("the loader answered with facts that cannot be")
+        lost.number = number
+        raise lost from error
     return replace(content, **facts.model_dump())

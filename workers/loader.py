@@ -17,22 +17,21 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from schema.failures import CorruptImage, ImageFailure, SourceUnavailable, TooManyPixels
+from schema.failures import CorruptImage, ImageFailure, TooManyPixels
 from schema.settings import Settings
 from workers.decode import decode
 from workers.facts import Facts
-from workers.fetch import Fetcher, open_fetcher
-from workers.fetch.attempts import DEADLINE_STALLS
+from workers.fetch import open_fetcher
+from workers.fetch.side_by_side import Found, SideBySide
+from workers.losses import PLACE
 from workers.memory import keep_freed_memory
 from workers.models.preprocess import Pixels, Preprocessing
 from workers.wording import one_line
@@ -50,18 +49,18 @@ _PR_SET_PDEATHSIG = 1
 
 def main() -> None:
     """Serve the worker at the other end of the socket until it closes its end."""
-    socket_fd, pixels_fd, owner, niceness = (int(word) for word in sys.argv[1:5])
+    place_fd, socket_fd, pixels_fd, owner, niceness = (int(word) for word in sys.argv[1:6])
     _die_with(owner)
     _silence_libraries()
     connection = Connection(socket_fd)
     settings = Settings(**json.loads(connection.recv_bytes()))
     _limit_memory(settings.loader_memory_bytes)
     os.nice(niceness)
-    with (
-        open_fetcher(settings) as fetcher,
-        ThreadPoolExecutor(settings.fetch_concurrency, thread_name_prefix="fetch") as threads,
-    ):
-        loader = Loader(settings, fetcher, threads, pixels_fd)
+    with open_fetcher(settings) as fetcher:
+        fetches = SideBySide(
+            fetcher.fetch, settings.fetch_concurrency, settings.fetch_deadline_seconds
+        )
+        loader = Loader(settings, fetches, pixels_fd, place_fd)
         connection.send_bytes(b"[]")
         while (request := _received(connection)) is not None:
             for replies in gathered(loader.replies(request)):
@@ -90,12 +89,12 @@ class Loader:
     """What a loader process holds: the bytes of the chunk of images it works on."""
 
     def __init__(
-        self, settings: Settings, fetcher: Fetcher, threads: ThreadPoolExecutor, pixels_fd: int
+        self, settings: Settings, fetches: SideBySide, pixels_fd: int, place_fd: int
     ) -> None:
         self._settings = settings
-        self._fetcher = fetcher
-        self._threads = threads
+        self._fetches = fetches
         self._pixels_fd = pixels_fd
+        self._place_fd = place_fd
         self._bodies: dict[int, bytes] = {}
         self._held_bytes = 0
 
@@ -104,7 +103,7 @@ class Loader:
         match request:
             case {"fetch": uris, **more}:
                 os.environ.update(more.get("environment", {}))
-                limit_processor_time(DEADLINE_STALLS * self._settings.fetch_timeout_seconds)
+                limit_processor_time(self._settings.fetch_deadline_seconds)
                 yield from self._fetch(uris)
             case {"decode": numbers, "steps": steps}:
                 yield from self._decode(numbers, steps)
@@ -114,42 +113,24 @@ class Loader:
         self._bodies.clear()
         self._held_bytes = 0
         left = deque(enumerate(uris))
-        running = 0
-        fetched: SimpleQueue[tuple[int, bytes | ImageFailure]] = SimpleQueue()
-        while left or running:
-            while left and running < self._settings.fetch_concurrency and self._has_room():
-                self._threads.submit(self._fetch_one, *left.popleft(), fetched)
-                running += 1
-            if not running:
+        while left or not self._fetches.is_idle:
+            while left and not self._fetches.is_full and self._has_room():
+                self._fetches.start(*left.popleft())
+            if self._fetches.is_idle:
                 yield from ({"number": number, "postponed": True} for number, _ in left)
                 return
-            yield self._fetched(*fetched.get())
-            running -= 1
+            yield self._fetched(*self._fetches.next_found())
 
     def _has_room(self) -> bool:
         return self._held_bytes < self._settings.loader_memory_bytes / 4
 
-    def _fetched(self, number: int, fetched: bytes | ImageFailure) -> Reply:
+    def _fetched(self, number: int, fetched: Found) -> Reply:
         if isinstance(fetched, ImageFailure):
-            return _failed(number, fetched)
+            return _failed(number, fetched) | {"left_alone": self._fetches.left_alone}
         self._bodies[number] = fetched
         self._held_bytes += len(fetched)
         digest = hashlib.sha256(fetched).hexdigest()
         return {"number": number, "sha256": digest, "size_bytes": len(fetched)}
-
-    def _fetch_one(
-        self, number: int, uri: str, fetched: "SimpleQueue[tuple[int, bytes | ImageFailure]]"
-    ) -> None:
-        found: bytes | ImageFailure
-        try:
-            found = self._fetcher.fetch(uri)
-        except ImageFailure as failure:
-            found = failure
-        except MemoryError:
-            found = SourceUnavailable("this loader has no memory left to fetch it into")
-        except Exception as error:  # noqa: BLE001 - one image never fails its batch
-            found = SourceUnavailable(f"fetching raised {_named(error)}")
-        fetched.put((number, found))
 
     def _decode(self, numbers: Sequence[int], steps: Sequence[Any]) -> Iterator[Reply]:
         """Decode images, but no more of them than the loader can hold the pixels of."""
@@ -162,6 +143,7 @@ class Loader:
                 yield {"number": number, "postponed": True}
                 continue
             limit_processor_time(self._settings.decode_timeout_seconds)
+            os.pwrite(self._place_fd, PLACE.pack(number), 0)
             try:
                 reply, end = self._decode_one(self._bodies.pop(number), ways, end)
                 yield {"number": number, **reply}

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from schema.settings import Settings
 from schema.uris import scheme_of
 from schema.words import Lane
 from workers.environment import first_environment, s3_environment
-from workers.fetch.attempts import DEADLINE_STALLS
+from workers.losses import PLACE, Cause, LoaderLost, cause_of_end
 from workers.models.preprocess import Pixels
 
 NICENESS = 10
@@ -30,6 +31,13 @@ NICENESS = 10
 START_SECONDS = 60.0
 START_ATTEMPTS = 3
 FETCH_SLACK_SECONDS = 30.0
+END_SECONDS = 5.0
+LAST_WORDS_SECONDS = 1.0
+
+BUSY_SHARE = 0.1
+"""A loader that used so much of a processor meanwhile did not stand still."""
+
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 WALL_TIMES = 2
 """An image may take `decode_timeout_seconds` of processor time, and twice that by the clock,
@@ -50,10 +58,6 @@ Reply = dict[str, Any]
 log = structlog.get_logger(__name__)
 
 
-class LoaderLost(Exception):  # noqa: N818 - says what happened
-    """The loader died, or did not answer in time; the message says which."""
-
-
 class _EndedEarlyError(LoadersError):
     """It ended before it was ready: no image is to blame, and the next one may start."""
 
@@ -65,15 +69,17 @@ class Loader:
         self._settings = settings
         self._is_ready = False
         self._knows_s3 = False
+        self._left_alone = 0
         self._pixels_fd = os.memfd_create("fakesweep-pixels")
+        self._place_fd = os.memfd_create("fakesweep-place")
         ours, theirs = socket.socketpair()
         self._connection = Connection(ours.detach())
         try:
             with theirs:
-                self._process = _start(theirs.fileno(), self._pixels_fd, niceness)
+                descriptors = (self._place_fd, theirs.fileno(), self._pixels_fd)
+                self._process = _start(descriptors, niceness)
         except OSError as error:
-            self._connection.close()
-            os.close(self._pixels_fd)
+            self._close_descriptors()
             raise LoadersError(f"no loader process can be started: {error}") from error
         told = settings.model_dump(mode="json", include=TOLD)
         with suppress(OSError):  # that it ended already is found where it is waited for
@@ -84,18 +90,25 @@ class Loader:
         """Whether the process died while nobody used it."""
         return self._process.poll() is not None
 
+    @property
+    def is_worn(self) -> bool:
+        """Whether threads of it are at something that may never end."""
+        return self._left_alone > 0
+
     def fetch(self, uris: Sequence[str]) -> Iterator[Reply]:
         """Fetch a chunk of images; yield a reply for each, in any order.
 
         Raises:
             LoaderLost: the process died, or did not answer in time.
         """
-        longest = DEADLINE_STALLS * self._settings.fetch_timeout_seconds + FETCH_SLACK_SECONDS
+        longest = self._settings.fetch_deadline_seconds + FETCH_SLACK_SECONDS
         request: dict[str, Any] = {"fetch": list(uris)}
         if not self._knows_s3 and any(scheme_of(uri) == "s3" for uri in uris):
             request["environment"] = s3_environment()
             self._knows_s3 = True
-        yield from self._ask(request, len(uris), longest)
+        for reply in self._ask(request, len(uris), longest):
+            self._left_alone = max(self._left_alone, reply.get("left_alone", 0))
+            yield reply
 
     def decode(
         self, numbers: Sequence[int], steps: Sequence[Any]
@@ -105,19 +118,38 @@ class Loader:
         The pixels are uint8 [height, width, 3], one for each of the steps.
 
         Raises:
-            LoaderLost: the process died, or took too long over one image.
+            LoaderLost: the process died, or took too long over one image, whose number it tells;
+                what it had answered before was yielded.
         """
         left = list(numbers)
         while left:
             request = {"decode": left, "steps": list(steps)}
             longest = WALL_TIMES * self._settings.decode_timeout_seconds
-            replies = list(self._ask(request, len(left), longest))
+            replies: list[Reply] = []
+            try:
+                try:
+                    for reply in self._ask(request, len(left), longest):
+                        replies.append(reply)  # noqa: PERF402 - kept where the next one is lost
+                finally:
+                    yield from self._with_pixels(replies)
+            except LoaderLost as lost:
+                answered = {reply["number"] for reply in replies}
+                lost.number = self._place_among([one for one in left if one not in answered])
+                raise
             left = [reply["number"] for reply in replies if "postponed" in reply]
-            places = [place for reply in replies for place in reply.get("pixels", ())]
-            memory = self._read(sum(math.prod(place["shape"]) for place in places))
-            for reply in replies:
-                if "postponed" not in reply:
-                    yield reply, [_view(memory, place) for place in reply.get("pixels", ())]
+
+    def _with_pixels(self, replies: Sequence[Reply]) -> Iterator[tuple[Reply, list[Pixels]]]:
+        places = [place for reply in replies for place in reply.get("pixels", ())]
+        memory = self._read(sum(math.prod(place["shape"]) for place in places))
+        for reply in replies:
+            if "postponed" not in reply:
+                yield reply, [_view(memory, place) for place in reply.get("pixels", ())]
+
+    def _place_among(self, numbers: Sequence[int]) -> int | None:
+        """Return which of these images the process was at, as it noted itself."""
+        noted = os.pread(self._place_fd, PLACE.size, 0)
+        number = PLACE.unpack(noted)[0] if len(noted) == PLACE.size else -1
+        return number if number in numbers else next(iter(numbers), None)
 
     def _read(self, size_bytes: int) -> Pixels:
         """Copy so many bytes out of the memory shared with the process, all at once."""
@@ -142,15 +174,20 @@ class Loader:
         except LoaderLost as lost:
             raise LoadersError(f"no loader process starts: {lost}") from lost
         except (EOFError, OSError) as error:
-            raise _EndedEarlyError(f"no loader process starts: {self._last_words()}") from error
+            raise _EndedEarlyError(f"no loader process starts: {self._last_words()[0]}") from error
         self._is_ready = True
 
     def close(self) -> None:
-        """End the process, at once."""
+        """End the process, at once; one that a dead file system holds is left to the system."""
         self._process.kill()
-        self._process.wait()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(END_SECONDS)
+        self._close_descriptors()
+
+    def _close_descriptors(self) -> None:
         self._connection.close()
         os.close(self._pixels_fd)
+        os.close(self._place_fd)
 
     def _ask(self, request: Mapping[str, Any], replies: int, seconds: float) -> Iterator[Reply]:
         """Yield the replies to a request, each within so many seconds of the one before.
@@ -165,23 +202,43 @@ class Loader:
                 replies -= len(some)
                 yield from some
         except (EOFError, OSError) as error:
-            raise LoaderLost(self._last_words()) from error
+            raise LoaderLost(*self._last_words()) from error
 
     def _receive(self, seconds: float) -> list[Reply]:
+        used_seconds = self._processor_seconds()
         if not self._connection.poll(seconds):
-            raise LoaderLost(f"the loader did not answer within {seconds:g} s")
+            used_seconds = self._processor_seconds() - used_seconds
+            is_busy = used_seconds > BUSY_SHARE * seconds
+            raise LoaderLost(
+                f"the loader did not answer within {seconds:g} s",
+                Cause.BUSY if is_busy else Cause.STANDING_STILL,
+            )
         try:
             replies: list[Reply] = json.loads(self._connection.recv_bytes(MAX_ANSWER_BYTES))
         except ValueError as error:
             raise LoaderLost("the loader answered what cannot be read") from error
         return replies
 
-    def _last_words(self) -> str:
-        self._process.kill()
-        status = self._process.wait()
+    def _processor_seconds(self) -> float:
+        """Return how long the process has used a processor, 0 where it is gone."""
+        try:
+            stat = Path(f"/proc/{self._process.pid}/stat").read_text()
+        except OSError:
+            return 0.0
+        user, system = stat.rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / _TICKS_PER_SECOND
+
+    def _last_words(self) -> tuple[str, Cause]:
+        try:
+            status = self._process.wait(LAST_WORDS_SECONDS)
+        except subprocess.TimeoutExpired:
+            return "the loader ended with what is no answer", Cause.BROKEN
         if status == -signal.SIGXCPU:
-            return "the loader ran out of processor time (FAKESWEEP_DECODE_TIMEOUT_SECONDS)"
-        return f"the loader ended with {f'signal {-status}' if status < 0 else f'status {status}'}"
+            said = "the loader ran out of processor time (FAKESWEEP_DECODE_TIMEOUT_SECONDS)"
+        else:
+            how = f"signal {-status}" if status < 0 else f"status {status}"
+            said = f"the loader ended with {how}"
+        return said, cause_of_end(status)
 
 
 class Loaders:
@@ -211,6 +268,9 @@ class Loaders:
         try:
             loader = self._ready(taken, idle.niceness)
             yield loader
+            if loader.is_worn:
+                loader.close()
+                loader = None
         except BaseException:
             # Whatever broke off, the loader may be in the midst of an answer: a fresh one is safe.
             if loader is not None:
@@ -265,13 +325,13 @@ def open_loaders(settings: Settings, count: int, live_count: int = 0) -> Iterato
         loaders.close()
 
 
-def _start(socket_fd: int, pixels_fd: int, niceness: int) -> "subprocess.Popen[bytes]":
+def _start(descriptors: Sequence[int], niceness: int) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(  # noqa: S603 - our own module, and numbers
         [
             sys.executable, "-P", "-m", "workers.loader",
-            str(socket_fd), str(pixels_fd), str(os.getpid()), str(niceness),
+            *map(str, descriptors), str(os.getpid()), str(niceness),
         ],
-        pass_fds=(socket_fd, pixels_fd),
+        pass_fds=descriptors,
         stdin=subprocess.DEVNULL,
         env=first_environment(),
     )  # fmt: skip

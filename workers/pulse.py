@@ -8,7 +8,6 @@ from schema.pulse import Pulse, Role
 from schema.settings import Settings
 from schema.stages import Stage
 from workers.chunk import CHUNK_IMAGES
-from workers.fetch.attempts import DEADLINE_STALLS
 from workers.work import Work
 
 SLACK_SECONDS = 60.0
@@ -21,7 +20,7 @@ def worker_pulse(settings: Settings) -> Pulse:
     that all use up their time, and a call of the device.
     """
     turns = math.ceil(CHUNK_IMAGES / settings.fetch_concurrency)
-    fetch_seconds = turns * DEADLINE_STALLS * settings.fetch_timeout_seconds
+    fetch_seconds = turns * settings.fetch_deadline_seconds
     return Pulse(
         Role.WORKER,
         step_seconds=fetch_seconds + settings.device_timeout_seconds + SLACK_SECONDS,

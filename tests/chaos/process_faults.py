@@ -9,15 +9,14 @@ from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
 import psycopg2
 
 from fakesweep.stack.processes import wait_for
-from tests.chaos.cluster import FETCH_TIMEOUT_SECONDS, GRACE_SECONDS, LEASE_SECONDS, Cluster
+from tests.chaos.cluster import FETCH_DEADLINE_SECONDS, GRACE_SECONDS, LEASE_SECONDS, Cluster
 from tests.chaos.faults import LIMIT_SECONDS, Injected, fault
 from tests.chaos.probes import both, finished, moves, published
 from tests.chaos.processes import Supervised, children_of, lives, push
-from workers.fetch.attempts import DEADLINE_STALLS
 from workers.loaders import FETCH_SLACK_SECONDS
 
 LEAVE_SLACK_SECONDS = 5.0
-LOADER_SECONDS = DEADLINE_STALLS * FETCH_TIMEOUT_SECONDS + FETCH_SLACK_SECONDS
+LOADER_SECONDS = FETCH_DEADLINE_SECONDS + FETCH_SLACK_SECONDS
 """After so long without an answer a worker gives a loader up."""
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from schema.failures import FailureCode
 from tests.batches import publish_scan, result_rows, uris_of
 from tests.photographs import photograph
-from workers.loaders import LoaderLost
+from workers.losses import LoaderLost
 from workers.pipeline import run_batch
 from workers.work import Work
 

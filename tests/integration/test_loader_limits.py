@@ -12,6 +12,7 @@ from tests.hostile_files import scan_bomb, tiff_with
 from tests.photographs import folder_of_photographs
 from tests.samples import picture, written
 from workers import loaders
+from workers.losses import LoaderLost
 from workers.pipeline import run_batch
 from workers.work import open_work
 
@@ -33,7 +34,7 @@ def test_an_image_that_burns_processor_time_fails_alone(
     monkeypatch.setattr(loaders, "WALL_TIMES", 60)
     quick = settings.model_copy(update={"decode_timeout_seconds": 1.0})
     rows = _rows_beside(scan_bomb(12_000, 1_000), quick, engine, tmp_path)
-    assert [row["failure_code"] for row in rows] == [None, "corrupt", None]
+    assert [row["failure_code"] for row in rows] == [None, "decode_timed_out", None]
     assert "ran out of processor time" in str(rows[1]["failure_message"])
 
 
@@ -43,7 +44,7 @@ def test_an_image_that_takes_too_long_by_the_clock_fails_alone(
     monkeypatch.setattr(loaders, "WALL_TIMES", 0.1)
     slow = settings.model_copy(update={"decode_timeout_seconds": 20.0})
     rows = _rows_beside(scan_bomb(12_000, 1_000), slow, engine, tmp_path)
-    assert [row["failure_code"] for row in rows] == [None, "corrupt", None]
+    assert [row["failure_code"] for row in rows] == [None, "decode_timed_out", None]
     assert "did not answer within 2 s" in str(rows[1]["failure_message"])
 
 
@@ -97,7 +98,7 @@ def test_a_loader_that_answers_nonsense_is_lost(
     )
     monkeypatch.setattr(sys, "executable", _program(tmp_path, raving))
     with (
-        pytest.raises(loaders.LoaderLost, match=reason),
+        pytest.raises(LoaderLost, match=reason),
         loaders.open_loaders(settings, 1) as opened,
         opened.one() as one,
     ):

@@ -34,7 +34,7 @@ class Fetcher:
         """Return the bytes of an image, at most `max_image_bytes` of them.
 
         Transient errors are tried again, up to `fetch_attempts` times; all attempts together
-        may take ten times `fetch_timeout_seconds`.
+        may take `fetch_deadline_seconds`.
 
         Raises:
             InvalidUri: the text is no URI this system can address.

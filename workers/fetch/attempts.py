@@ -7,7 +7,6 @@ from collections.abc import Callable
 from schema.failures import FetchFailure, FetchTimedOut
 from schema.settings import Settings
 
-DEADLINE_STALLS = 10
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 20.0
 
@@ -39,12 +38,19 @@ class Deadline:
             FetchTimedOut: the image is not whole, and time is up.
         """
         if not self.allows(0):
-            raise FetchTimedOut(f"the image was not whole within {self.seconds:g} s")
+            raise too_late(self.seconds)
+
+
+def too_late(seconds: float) -> FetchTimedOut:
+    """Return what an image that took too long comes to."""
+    return FetchTimedOut(
+        f"the image was not whole within {seconds:g} s (FAKESWEEP_FETCH_DEADLINE_SECONDS)"
+    )
 
 
 def with_attempts(read: Callable[[Deadline], bytes], settings: Settings) -> bytes:
     """Read until it works, the failure is final, the attempts are used up, or time is."""
-    deadline = Deadline(DEADLINE_STALLS * settings.fetch_timeout_seconds)
+    deadline = Deadline(settings.fetch_deadline_seconds)
     attempt = 1
     while True:
         try:

@@ -7,7 +7,7 @@ import pytest
 from schema.contents import Content
 from schema.words import ReadAs
 from workers.chunk import _with_facts
-from workers.loaders import LoaderLost
+from workers.losses import LoaderLost
 
 CONTENT = Content(b"\x01" * 32, 77)
 SAID = {"width": 4, "height": 3, "format": "PNG", "frame_count": 1, "read_as": "scaled"}

@@ -57,7 +57,7 @@ def test_a_final_failure_is_not_tried_again(reads: Iterator[int]) -> None:
 def test_no_attempt_starts_after_the_deadline(
     reads: Iterator[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("FAKESWEEP_FETCH_TIMEOUT_SECONDS", "0.01")
+    monkeypatch.setenv("FAKESWEEP_FETCH_DEADLINE_SECONDS", "0.1")
 
     def read(_: Deadline) -> bytes:
         next(reads)

@@ -1,7 +1,7 @@
 import os
 import resource
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from tests.batches import uris_of
 from tests.photographs import folder_of_photographs
 from workers import loader
 from workers.fetch import open_fetcher
+from workers.fetch.side_by_side import SideBySide
+from workers.losses import PLACE
 
 
 @pytest.fixture(autouse=True)
@@ -50,14 +52,21 @@ def test_replies_travel_together_but_wait_for_one_another_only_so_long(
 
 
 def _replies(settings: Settings, tmp_path: Path, *requests: dict[str, Any]) -> list[Any]:
-    """What a loader of these settings says to each request, without a process of its own."""
+    """What a loader of these settings says to each request."""
+    with _loader(settings, tmp_path) as opened:
+        return [list(opened.replies(request)) for request in requests]
+
+
+@contextmanager
+def _loader(settings: Settings, tmp_path: Path) -> Iterator[loader.Loader]:
+    """A loader without a process of its own."""
     with (
         open_fetcher(settings) as fetcher,
-        ThreadPoolExecutor(1) as threads,
         (tmp_path / "pixels").open("w+b") as pixels,
+        (tmp_path / "place").open("w+b") as place,
     ):
-        opened = loader.Loader(settings, fetcher, threads, pixels.fileno())
-        return [list(opened.replies(request)) for request in requests]
+        fetches = SideBySide(fetcher.fetch, settings.fetch_concurrency, 60)
+        yield loader.Loader(settings, fetches, pixels.fileno(), place.fileno())
 
 
 def test_images_that_do_not_fit_into_a_loader_are_put_off(tmp_path: Path) -> None:
@@ -99,19 +108,26 @@ def test_processor_time_is_counted_anew_for_each_image(
     clock.now = 10_000.5
     monkeypatch.setattr("workers.loader.time.process_time", clock)
     uris = uris_of(folder_of_photographs(tmp_path / "in", 2))
-    settings = Settings(file_roots=(tmp_path,), decode_timeout_seconds=7, fetch_timeout_seconds=20)
+    settings = Settings(
+        file_roots=(tmp_path,), decode_timeout_seconds=7, fetch_deadline_seconds=200
+    )
     limits: list[int] = []
-    with (
-        open_fetcher(settings) as fetcher,
-        ThreadPoolExecutor(1) as threads,
-        (tmp_path / "pixels").open("w+b") as pixels,
-    ):
-        opened = loader.Loader(settings, fetcher, threads, pixels.fileno())
+    with _loader(settings, tmp_path) as opened:
         for request in ({"fetch": uris}, {"decode": [0, 1], "steps": [None]}):
             for _ in opened.replies(request):
                 limits.append(resource.getrlimit(resource.RLIMIT_CPU)[0])
                 clock.now += 5
     assert limits == [10_201, 10_201, 10_018, 10_023]
+
+
+def test_a_loader_notes_which_image_it_is_at(tmp_path: Path) -> None:
+    settings = Settings(file_roots=(tmp_path,))
+    noted: list[int] = []
+    with _loader(settings, tmp_path) as opened:
+        list(opened.replies({"fetch": uris_of(folder_of_photographs(tmp_path / "in", 3))}))
+        replies = opened.replies({"decode": [2, 0, 1], "steps": [None]})
+        noted.extend(PLACE.unpack((tmp_path / "place").read_bytes())[0] for _ in replies)
+    assert noted == [2, 0, 1]
 
 
 def test_pixels_are_written_whole_where_the_system_takes_them_in_parts(

@@ -67,6 +67,6 @@ def test_before_there_is_work_there_is_nothing_to_see() -> None:
 
 
 def test_storage_that_stalls_has_all_the_time_that_settings_give_it() -> None:
-    settings = Settings(fetch_timeout_seconds=10, fetch_concurrency=16, device_timeout_seconds=50)
-    assert worker_pulse(settings).step_seconds == 4 * 10 * 10 + 50 + 60
+    settings = Settings(fetch_deadline_seconds=100, fetch_concurrency=16, device_timeout_seconds=50)
+    assert worker_pulse(settings).step_seconds == 4 * 100 + 50 + 60
     assert worker_pulse(settings).grace_seconds == settings.grace_seconds

@@ -1,0 +1,21 @@
+"""Failure codes for images that took their loader's time, or whose loader was killed."""
+
+from schema.migrations.statements import run, run_file
+
+revision = "0015"
+down_revision = "0014"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Add the codes."""
+    run_file("0015_loader_codes.sql")
+
+
+def downgrade() -> None:
+    """Call such failures what they were called before; the type keeps words that nobody uses."""
+    run("""
+        UPDATE ledger.outcomes SET failure_code = 'corrupt'
+        WHERE status = 'failed' AND failure_code::text IN ('decode_timed_out', 'killed_loader')
+    """)
