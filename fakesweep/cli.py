@@ -129,7 +129,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _complain(error: Exception, invocation: Invocation) -> int:
     if invocation.debug:
-        from schema.logs import cleared  # noqa: PLC0415 - structlog is loaded for this alone
+        from schema.logs import cleared  # noqa: PLC0415
 
         click.echo(cleared("".join(traceback.format_exception(error))), nl=False, err=True)
     elif isinstance(error, FakesweepError):
@@ -140,7 +140,9 @@ def _complain(error: Exception, invocation: Invocation) -> int:
 
 
 def _say(message: str) -> None:
-    click.echo(f"fakesweep: {printable(' '.join(message.split()))}", err=True)
+    from schema.logs import cleared  # noqa: PLC0415 - structlog is loaded for this alone
+
+    click.echo(f"fakesweep: {printable(cleared(' '.join(message.split())))}", err=True)
 
 
 def _leave_threads_behind(status: int) -> NoReturn:

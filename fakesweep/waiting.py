@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import NoBackoff
@@ -13,6 +12,7 @@ from redis.retry import Retry
 from fakesweep.stack import find_stack
 from fakesweep.summary import moment
 from fakesweep.text import program
+from schema import broker
 from schema.registry import LIVE_SECONDS
 from schema.reports import Movement, Progress
 from schema.settings import Settings
@@ -107,24 +107,19 @@ def _broker_missing(settings: Settings) -> Iterator[Wait]:
         if settings.database_url is None and find_stack(settings) is None:
             yield Wait(Reason.NO_BROKER, f"the broker does not answer; start it: {program()} up")
         return
-    if not broker_url.startswith(("redis://", "rediss://")):
-        return
     try:
         with redis.Redis.from_url(
-            broker_url,
+            broker.client_url(broker_url),
             socket_timeout=BROKER_ANSWER_SECONDS,
             socket_connect_timeout=BROKER_ANSWER_SECONDS,
             retry=Retry(NoBackoff(), 0),
         ) as client:
             client.ping()
-    except (TypeError, ValueError):
-        return  # words in the URL that kombu knows and this client does not
     except (redis.RedisError, OSError) as error:
-        parts = urlsplit(broker_url)
-        where = f"{parts.scheme}://{parts.hostname}:{parts.port or 6379}"
         yield Wait(
             Reason.NO_BROKER,
-            f"the broker at {where} does not answer ({error}); check that the server is up",
+            f"the broker at {broker.shown(broker_url)} does not answer ({error}); "
+            f"check that the server is up",
         )
 
 

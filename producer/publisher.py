@@ -8,6 +8,7 @@ import redis
 from celery import Celery
 from kombu.exceptions import OperationalError
 
+from schema import broker
 from schema.errors import BrokerError
 from schema.message import BatchMessage
 from schema.queues import CLASSIFY_BATCH, celery_settings
@@ -28,6 +29,7 @@ class Publisher:
         self._celery = Celery("fakesweep-producer", set_as_current=False)
         self._celery.conf.update(celery_settings(settings))
         self._celery.conf.broker_transport_options |= _ANSWER_AT_ONCE
+        self._where = broker.shown(settings.broker_url or "")
 
     def publish(self, message: BatchMessage) -> None:
         """Put one batch on its lane's queue.
@@ -76,9 +78,8 @@ class Publisher:
         self._celery.close()
 
     def _no_answer(self, error: BaseException) -> str:
-        url = self._celery.connection_for_write().as_uri()
         return (
-            f"the broker at {url} does not answer: {error}; "
+            f"the broker at {self._where} does not answer: {error}; "
             f"check FAKESWEEP_BROKER_URL and that the server is up"
         )
 

@@ -138,15 +138,15 @@ def _says_nothing(error: DBAPIError) -> bool:
 def _postgresql(database_url: str) -> URL:
     try:
         url = make_url(database_url)
-    except (ArgumentError, ValueError) as error:
+    except (ArgumentError, ValueError):
         raise DatabaseError(
             "FAKESWEEP_DATABASE_URL is no database URL; "
             "write postgresql://user:password@host:5432/name"
-        ) from error
-    if "@" in (url.host or ""):
+        ) from None
+    if "@" in (url.host or "") or "@" in (url.database or ""):
         raise DatabaseError(
-            "FAKESWEEP_DATABASE_URL holds an @ more than it should; "
-            "in a user's name or password write it as %40"
+            "FAKESWEEP_DATABASE_URL holds an @ more than it should; in a user's name or password "
+            "write it as %40, and / as %2F"
         )
     if url.get_backend_name() not in ("postgresql", "postgres"):
         raise DatabaseError(

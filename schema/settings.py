@@ -1,15 +1,23 @@
 """Every setting: frozen, typed, read once from `FAKESWEEP_*` variables, then passed down."""
 
+import difflib
 import os
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, IPvAnyNetwork, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from schema import broker
 from schema.errors import SettingsError
 
 PREFIX = "FAKESWEEP_"
+
+_OF_A_SERVICE = re.compile(r"(\w+_)?(SERVICE_(HOST|PORT\w*)|PORT_\d+_(TCP|UDP|SCTP)\w*)")
+_ADDRESS_OF_A_SERVICE = re.compile(r"(tcp|udp|sctp)://")
+"""Kubernetes gives a container such variables for each service of its namespace."""
 
 
 def _split_words(value: object) -> object:
@@ -22,17 +30,34 @@ def _expanded(path: Path) -> Path:
     return Path(os.path.abspath(path.expanduser()))  # noqa: PTH100 - links stay as written
 
 
+def _endpoint(url: str) -> str:
+    """Refuse what botocore would repeat in its errors, or could not use."""
+    where = re.fullmatch(r"https?://([^/?#\s]+)(/[^?#\s@]*)?", url, re.IGNORECASE)
+    if where is None or "@" in where[1]:
+        raise ValueError(
+            "it is no address as http://host:9000; user and password belong into "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        )
+    return url
+
+
 class Settings(BaseSettings):
     """What an operator can set; `docs/settings.md` lists each with its default."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True
+        env_prefix=PREFIX,
+        frozen=True,
+        extra="forbid",
+        env_ignore_empty=True,
+        hide_input_in_errors=True,
     )
 
     database_url: str | None = Field(
         None, description="PostgreSQL, as postgresql://user:password@host:5432/name"
     )
-    broker_url: str | None = Field(None, description="Redis protocol, as redis://host:6379/0")
+    broker_url: Annotated[str, AfterValidator(broker.checked)] | None = Field(
+        None, description="Redis protocol, as redis://host:6379/0"
+    )
     home: Annotated[Path, AfterValidator(_expanded)] = Field(
         Path("~/.fakesweep"), validate_default=True, description="Where the local stack lives"
     )
@@ -136,14 +161,14 @@ class Settings(BaseSettings):
     buckets: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_words)] = Field(
         (), description="The only buckets to list and fetch from, separated by commas; unset: all"
     )
-    s3_endpoint_url: str | None = Field(
+    s3_endpoint_url: Annotated[str, AfterValidator(_endpoint)] | None = Field(
         None, description="S3 service other than Amazon's, as http://host:9000"
     )
     s3_addressing_style: Literal["auto", "path", "virtual"] = Field(
         "auto", description="auto, path (for most S3 servers of your own) or virtual"
     )
 
-    sqs_endpoint_url: str | None = Field(
+    sqs_endpoint_url: Annotated[str, AfterValidator(_endpoint)] | None = Field(
         None, description="SQS service other than Amazon's, as http://host:9324"
     )
 
@@ -184,11 +209,28 @@ def read_settings() -> Settings:
     """Read the settings from the environment.
 
     Raises:
-        SettingsError: a variable does not make sense; the message names it.
+        SettingsError: a variable does not make sense, or is none; the message names it.
     """
+    _refuse_unknown(os.environ)
     try:
         return Settings()
     except ValidationError as error:
         first = error.errors()[0]
         name = PREFIX + str(first["loc"][0]).upper()
-        raise SettingsError(f"{name} cannot be used: {first['msg']} (docs/settings.md)") from error
+        said = first["msg"].removeprefix("Value error, ")
+        raise SettingsError(f"{name} cannot be used: {said} (docs/settings.md)") from None
+
+
+def _refuse_unknown(environment: Mapping[str, str]) -> None:
+    known = [name.upper() for name in Settings.model_fields]
+    for name, value in environment.items():
+        wanted = name.upper().removeprefix(PREFIX)
+        if wanted == name.upper() or wanted in known or not value:
+            continue
+        if _OF_A_SERVICE.fullmatch(wanted) or (
+            wanted.endswith("PORT") and _ADDRESS_OF_A_SERVICE.match(value)
+        ):
+            continue
+        near = [PREFIX + one for one in difflib.get_close_matches(wanted, known, 3)]
+        mend = f"did you mean {' or '.join(near)}?" if near else "unset it, or name another"
+        raise SettingsError(f"{name} is no setting; {mend} (docs/settings.md lists all)")

@@ -96,8 +96,8 @@ def postgres_server() -> Iterator[str]:
 
 
 @contextmanager
-def broker_server() -> Iterator[str]:
-    """Yield the URL of a fresh Redis-protocol server."""
+def broker_server(*words: str) -> Iterator[str]:
+    """Yield the URL of a fresh Redis-protocol server, told some words more."""
     binary = shutil.which("redis-server") or shutil.which("valkey-server")
     if binary is None:
         try:
@@ -107,7 +107,18 @@ def broker_server() -> Iterator[str]:
         binary = str(get_binary_path())
     port = free_port()
     process = subprocess.Popen(
-        [binary, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
+        [
+            binary,
+            "--port",
+            str(port),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+            *words,
+        ],
         stdout=subprocess.DEVNULL,
         cwd=tempfile.gettempdir(),
     )

@@ -6,6 +6,8 @@ import click
 
 from fakesweep.stack import stack_uses, start_stack, stop_stack
 from fakesweep.text import is_terminal, program
+from schema.broker import shown
+from schema.database import display_url
 from schema.settings import read_settings
 
 
@@ -15,9 +17,12 @@ def up() -> None:
 
     PostgreSQL and a Redis-protocol server under FAKESWEEP_HOME; safe to start twice.
     """
-    stack = start_stack(read_settings())
-    click.echo(f"PostgreSQL  {stack.database_url}")
-    click.echo(f"broker      {stack.broker_url}")
+    settings = read_settings()
+    stack = start_stack(settings)
+    database = settings.database_url and display_url(settings.database_url)
+    broker = settings.broker_url and shown(settings.broker_url)
+    click.echo(f"PostgreSQL  {database or stack.database_url}")
+    click.echo(f"broker      {broker or stack.broker_url}")
     click.echo(f"home        {stack.home}")
 
 

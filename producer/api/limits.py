@@ -13,6 +13,7 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from schema.broker import client_url
 from schema.tokens import Caller
 
 KEY_PREFIX = "fakesweep-api"
@@ -44,7 +45,7 @@ class RateLimits:
 
     def __init__(self, broker_url: str) -> None:
         self._shared = RedisStorage(
-            broker_url,
+            client_url(broker_url),
             key_prefix=KEY_PREFIX,
             wrap_exceptions=True,
             socket_timeout=ANSWER_SECONDS,

@@ -33,6 +33,12 @@ def test_variables_are_read_with_their_prefix(monkeypatch: pytest.MonkeyPatch) -
         ("LOG_LEVEL", "chatty"),
         ("CELERY_EVENTS", "perhaps"),
         ("S3_ADDRESSING_STYLE", "round"),
+        ("S3_ENDPOINT_URL", "s3.example:9000"),
+        ("S3_ENDPOINT_URL", "ftp://s3.example"),
+        ("S3_ENDPOINT_URL", "http://AKIA:hush@s3.example:9000"),
+        ("S3_ENDPOINT_URL", "http://AKIA:hu/sh@s3.example:9000"),
+        ("SQS_ENDPOINT_URL", "https://AKIA:hush@sqs.example/"),
+        ("SQS_ENDPOINT_URL", "https://sqs.example/?key=hush"),
     ],
 )
 def test_a_value_that_makes_no_sense_is_one_line_that_names_the_variable(
@@ -42,6 +48,47 @@ def test_a_value_that_makes_no_sense_is_one_line_that_names_the_variable(
     with pytest.raises(SettingsError, match=rf"^FAKESWEEP_{name} cannot be used: .*docs") as said:
         read_settings()
     assert "\n" not in str(said.value)
+    assert "hush" not in str(said.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("FAKESWEEP_DATABSE_URL", "did you mean FAKESWEEP_DATABASE_URL"),
+        ("fakesweep_broker_ulr", "did you mean FAKESWEEP_BROKER_URL"),
+        ("FAKESWEEP_LOADER", "FAKESWEEP_LOADERS"),
+        ("FAKESWEEP_MAX_IMAGE_BYTE", "FAKESWEEP_MAX_IMAGE_BYTES"),
+        ("FAKESWEEP_BROKER", "FAKESWEEP_BROKER_URL"),
+        ("FAKESWEEP_QQQQQQQ", "unset it"),
+        ("FAKESWEEP_", "unset it"),
+    ],
+)
+def test_a_variable_that_is_no_setting_is_refused_and_what_was_meant_is_named(
+    monkeypatch: pytest.MonkeyPatch, name: str, said: str
+) -> None:
+    monkeypatch.setenv(name, "hush")
+    with pytest.raises(SettingsError, match=rf"^{name} is no setting; .*{said}.*docs") as refused:
+        read_settings()
+    assert "hush" not in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_what_kubernetes_says_of_services_named_as_we_are_is_no_setting_and_no_mistake(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for service in ("FAKESWEEP", "FAKESWEEP_API"):
+        for name, value in (
+            ("SERVICE_HOST", "10.0.0.7"), ("SERVICE_PORT", "8000"), ("SERVICE_PORT_HTTP", "8000"),
+            ("PORT", "tcp://10.0.0.7:8000"), ("PORT_8000_TCP", "tcp://10.0.0.7:8000"),
+            ("PORT_8000_TCP_PROTO", "tcp"), ("PORT_8000_TCP_ADDR", "10.0.0.7"),
+        ):  # fmt: skip
+            monkeypatch.setenv(f"{service}_{name}", value)
+    assert read_settings() == Settings()
+
+
+def test_a_setting_misspelt_in_python_is_refused_too() -> None:
+    with pytest.raises(ValidationError, match="databse_url"):
+        Settings(databse_url="postgresql://h/x")  # type: ignore[call-arg]
 
 
 def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
