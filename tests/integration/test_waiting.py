@@ -3,8 +3,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
 from fakesweep.waiting import Reason, waits_of
 from schema.settings import Settings
 from tests.servers import free_port
@@ -38,10 +36,3 @@ def test_a_local_stack_that_is_down_is_to_blame(tmp_path: Path) -> None:
     (wait,) = waits_of(MOVING, replace(ALL_THERE, at=STILL), Settings(home=tmp_path))
     assert wait.reason is Reason.NO_BROKER
     assert wait.said.endswith("fakesweep up")
-
-
-@pytest.mark.parametrize("url", ["sentinel://host:26379", "redis://127.0.0.1/0?visibility=x"])
-def test_a_broker_url_only_celery_understands_is_not_judged(url: str) -> None:
-    settings = Settings(database_url="postgresql://db/x", broker_url=url)
-    (wait,) = waits_of(MOVING, replace(ALL_THERE, at=STILL), settings)
-    assert wait.reason is Reason.IN_WORK
