@@ -5,19 +5,15 @@ besides its address (a password, a signature) is left out.
 """
 
 import logging
-import re
 import sys
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from schema.secrets import without_secrets
 from schema.settings import Settings
 
 _NOISY = ("botocore", "boto3", "urllib3", "s3transfer", "PIL", "httpx", "alembic")
-
-_USER_OF_URL = re.compile(r"(?<=://)[^\s/?#'\"\\]+@")
-_QUERY = re.compile(r"(https?://[^\s?'\"\\]+\?|[^\s?'\"\\]\?(?=[\w.~%-]+=))[^\s'\"\\]+")
-"""Behind a URL, or behind a path that a library writes without its host."""
 
 
 def set_up_logging(settings: Settings) -> None:
@@ -46,7 +42,7 @@ def set_up_logging(settings: Settings) -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 *rendered,
-                lambda _logger, _method, line: _without_secrets(str(line)),
+                lambda _logger, _method, line: without_secrets(str(line)),
             ],
         )
     )
@@ -59,12 +55,7 @@ def set_up_logging(settings: Settings) -> None:
 
 def cleared(text: str) -> str:
     """Return text of whatever origin as the log would show it: several lines stay several."""
-    return _without_secrets(_spelled_out(text))
-
-
-def _without_secrets(text: str) -> str:
-    hidden = _USER_OF_URL.sub("***@", text) if "://" in text else text
-    return _QUERY.sub(r"\1***", hidden) if "?" in hidden else hidden
+    return without_secrets(_spelled_out(text))
 
 
 def _printable(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -2,8 +2,10 @@
 
 import logging
 import socket
+from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, ClassVar
+from urllib.parse import quote, urljoin
 
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -15,8 +17,10 @@ from urllib3.exceptions import (
 )
 from urllib3.util.connection import allowed_gai_family
 
+from schema.failures import InvalidUri
 from schema.settings import Settings
 from schema.storage import one_line
+from schema.uris import normalise
 
 Networks = tuple[IPv4Network | IPv6Network, ...]
 
@@ -71,7 +75,25 @@ def admits_bucket(bucket: str, settings: Settings) -> bool:
     return not settings.buckets or bucket in settings.buckets
 
 
-def open_pools(settings: Settings, **options: Any) -> PoolManager:
+def redirected(url: str, location: str) -> str:
+    """Return the address that a server sends one on to, by the header `Location` of its answer.
+
+    Raises:
+        InvalidUri: it is malformed, or holds credentials.
+    """
+    # Headers arrive as Latin-1; servers that do not percent-encode send UTF-8.
+    written = quote(location.encode("latin-1", "replace"), safe="%/:?#[]@!$&'()*+,;=~")
+    try:
+        return normalise(urljoin(url, written))
+    except ValueError as error:
+        raise InvalidUri("it cannot be read") from error
+
+
+def open_pools(
+    settings: Settings,
+    watch: Callable[[socket.socket], None] = lambda _: None,
+    **options: Any,
+) -> PoolManager:
     """Return connections that reach admitted addresses only; none is opened yet.
 
     A host is resolved once for each connection, its addresses are checked, and the connection
@@ -80,11 +102,17 @@ def open_pools(settings: Settings, **options: Any) -> PoolManager:
 
     Args:
         settings: They say which networks are allowed beside the public ones.
+        watch: Is shown each connection when it is made, before TLS.
         options: Keyword arguments of `PoolManager`.
     """
 
     class Connection(_Guarded):
         allowed = settings.allow_networks
+
+        def _new_conn(self) -> socket.socket:
+            connection = super()._new_conn()
+            watch(connection)
+            return connection
 
     class TlsConnection(Connection, HTTPSConnection):
         pass

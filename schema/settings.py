@@ -75,6 +75,14 @@ class Settings(BaseSettings):
     listing_concurrency: int = Field(
         8, ge=1, le=64, description="Parts of a prefix in S3 listed side by side"
     )
+    list_timeout_seconds: float = Field(
+        600.0, gt=0, description="How long a manifest or inventory file may take to be copied"
+    )
+    max_list_bytes: int = Field(
+        4 * 1024**3,
+        ge=1,
+        description="Larger manifests and inventory files, also once unpacked, stop their scan",
+    )
     lease_seconds: float = Field(
         30.0, ge=3.0, description="A batch whose worker has not been heard of for so long is free"
     )
@@ -166,6 +174,13 @@ class Settings(BaseSettings):
     )
     s3_addressing_style: Literal["auto", "path", "virtual"] = Field(
         "auto", description="auto, path (for most S3 servers of your own) or virtual"
+    )
+
+    s3_unsigned: bool = Field(
+        False, description="Ask S3 without credentials, for buckets that are open to everybody"
+    )
+    s3_request_payer: Literal["requester"] | None = Field(
+        None, description="requester: your account pays for what is read of buckets that want that"
     )
 
     sqs_endpoint_url: Annotated[str, AfterValidator(_endpoint)] | None = Field(

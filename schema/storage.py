@@ -6,16 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import Enum, auto
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from schema import __version__
 from schema.settings import Settings
+
+if TYPE_CHECKING:
+    from urllib3 import BaseHTTPResponse
 
 USER_AGENT = f"fakesweep/{__version__}"
 HOW_TO_GIVE_CREDENTIALS = (
     "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a profile in AWS_PROFILE, "
     "or give this machine a role"
 )
+HOW_TO_DO_WITHOUT_CREDENTIALS = "set FAKESWEEP_S3_UNSIGNED=true for what is open to everybody"
 
 
 class Refusal(Enum):
@@ -31,10 +35,14 @@ class Refusal(Enum):
 
 @dataclass(frozen=True, slots=True)
 class S3Options:
-    """Keyword arguments: of a boto3 session's `client("s3", ...)` and of botocore's `Config`."""
+    """Keyword arguments: of a boto3 session's `client("s3", ...)` and of botocore's `Config`.
+
+    `request` are those of each call that reads or lists.
+    """
 
     client: Mapping[str, Any]
     config: Mapping[str, Any]
+    request: Mapping[str, Any]
 
 
 # Only what the HTTP status alone would get wrong.
@@ -66,10 +74,11 @@ _STATUSES = {
 _SERVER_ERROR = 500
 
 
-def s3_options(settings: Settings, attempts: int) -> S3Options:
+def s3_options(settings: Settings, attempts: int, *, writes: bool = False) -> S3Options:
     """Return how to reach S3, each call made up to `attempts` times while it fails.
 
-    Everything unset is left to boto3's session, so profiles, roles and AWS_* variables count.
+    Everything unset is left to boto3's session, so profiles, roles and AWS_* variables count. Who
+    writes always signs.
     """
     config: dict[str, Any] = {
         "connect_timeout": settings.fetch_timeout_seconds,
@@ -82,8 +91,36 @@ def s3_options(settings: Settings, attempts: int) -> S3Options:
     }
     if settings.s3_addressing_style != "auto":
         config["s3"] = {"addressing_style": settings.s3_addressing_style}
+    if settings.s3_unsigned and not writes:
+        from botocore import UNSIGNED  # noqa: PLC0415 - the schema needs nothing else of it
+
+        config["signature_version"] = UNSIGNED
     client = {"endpoint_url": settings.s3_endpoint_url} if settings.s3_endpoint_url else {}
-    return S3Options(client, config)
+    payer = settings.s3_request_payer
+    return S3Options(client, config, {"RequestPayer": payer} if payer else {})
+
+
+def how_to_be_admitted(settings: Settings) -> str:
+    """Return which settings may open a bucket that refuses this account, in half a sentence."""
+    ways = []
+    if settings.s3_request_payer is None:
+        ways.append("FAKESWEEP_S3_REQUEST_PAYER=requester where its reader pays")
+    if not settings.s3_unsigned:
+        ways.append("FAKESWEEP_S3_UNSIGNED=true where it is open to everybody")
+    return f" (or set {', '.join(ways)})" if ways else ""
+
+
+def begin_unpacking(response: "BaseHTTPResponse") -> bool:
+    """Say whether what S3 sends was packed before it was stored, and is to be unpacked.
+
+    Clients that send an object in pieces leave a word in its `Content-Encoding` that says nothing
+    of the object, which is taken out. To be called before the body is read.
+    """
+    words = (word.strip() for word in response.headers.get("Content-Encoding", "").split(","))
+    packed = [word for word in words if word.lower() not in ("", "aws-chunked", "identity")]
+    if packed:
+        response.headers["Content-Encoding"] = ", ".join(packed)
+    return bool(packed)
 
 
 def refusal_of(status: int, code: str = "") -> Refusal:

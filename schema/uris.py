@@ -5,7 +5,7 @@
 `s3://bucket;versionId=ID/key`, the ID percent-encoded: a key may end in any text at all, so the
 version stands where no key can reach; `http(s)://` is lower-cased in scheme and host and loses
 its fragment. Nothing longer than `MAX_URI_BYTES` or, of a file, than a path of `MAX_PATH_BYTES`; no
-NUL, no credentials.
+NUL, no credentials, no key whose dots lead out of its bucket.
 """
 
 import os
@@ -34,12 +34,14 @@ SCHEMES = ("file", "s3", "http", "https")
 
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{1,253}[A-Za-z0-9]")
+_BLANK = re.compile(r"[\s\x00-\x1f\x7f]")
 _VERSION = ";versionId="
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _NO_KEY = "the URI names a bucket, but no object in it"
 _NO_UNICODE = "the URI is not valid Unicode; percent-encode its bytes"
 _NUL = "the URI holds a NUL character"
 _CREDENTIALS = "the URI holds credentials; they would be stored and logged"
+_LEADS_OUT = "the key leads out of its bucket by .., so another one might be read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +85,8 @@ def from_s3(bucket: str, key: str, version: str | None = None) -> str:
     """Return the URI of an object or of one of its versions, the key kept to the letter.
 
     Raises:
-        InvalidUri: no bucket has this name, the key or version cannot be stored (empty, a NUL), or
-            the result is too long.
+        InvalidUri: no bucket has this name, the key or version cannot be stored (empty, a NUL), the
+            key leads out of the bucket, or the result is too long.
     """
     if not _BUCKET.fullmatch(bucket):
         raise InvalidUri(_no_bucket(bucket))
@@ -92,6 +94,7 @@ def from_s3(bucket: str, key: str, version: str | None = None) -> str:
         raise InvalidUri(_NO_KEY)
     if "\x00" in key:
         raise InvalidUri(_NUL)
+    _refuse_leading_out(key)
     try:
         return _short(_spelled(bucket, key, version))
     except UnicodeEncodeError as error:
@@ -125,7 +128,8 @@ def to_s3(uri: str) -> S3Address:
     """Split `s3://bucket/key` (the key may be empty, as in a prefix), with or without a version.
 
     Raises:
-        InvalidUri: the bucket name is missing or malformed, or the version is.
+        InvalidUri: the bucket name is missing or malformed, or the version is, or the key leads out
+            of the bucket.
     """
     authority, _, key = uri[len("s3://") :].partition("/")
     bucket, is_version, version = authority.partition(_VERSION)
@@ -134,6 +138,7 @@ def to_s3(uri: str) -> S3Address:
         raise InvalidUri(_CREDENTIALS)
     if not _BUCKET.fullmatch(bucket):
         raise InvalidUri(_no_bucket(bucket))
+    _refuse_leading_out(key)
     return S3Address(bucket, key, _version(version) if is_version else None)
 
 
@@ -220,12 +225,30 @@ def _normalise_http(scheme: str, text: str) -> str:
         raise InvalidUri("the URI names no host")
     if parts.username is not None or parts.password is not None:
         raise InvalidUri(_CREDENTIALS)
-    if re.search(r"[\s\x00-\x1f\x7f]", text):
+    if _BLANK.search(text):
         raise InvalidUri("the URI holds white space or control characters; percent-encode them")
     netloc = f"[{host}]" if ":" in host else host
     if port is not None and port != _DEFAULT_PORTS[scheme]:
         netloc = f"{netloc}:{port}"
     return urlunsplit((scheme, netloc, parts.path or "/", parts.query, ""))
+
+
+def _refuse_leading_out(key: str) -> None:
+    """Refuse a key that would name another bucket where a server or proxy resolves its dots.
+
+    Some of them take several slashes for one, or a backslash for a slash. Dots that a key spells
+    with percent signs are harmless: these are encoded once more on their way.
+
+    Raises:
+        InvalidUri: it would.
+    """
+    if ".." not in key:
+        return
+    depth = 0
+    for segment in key.replace("\\", "/").split("/"):
+        depth += {"": 0, ".": 0, "..": -1}.get(segment, 1)
+        if depth < 0:
+            raise InvalidUri(_LEADS_OUT)
 
 
 def _split(text: str) -> SplitResult:

@@ -110,7 +110,7 @@ def open_bucket(address: S3Address, settings: Settings) -> Iterator[Bucket]:
     Raises:
         OutputError: the settings or the profile make no client.
     """
-    options = s3_options(settings, attempts=settings.fetch_attempts)
+    options = s3_options(settings, attempts=settings.fetch_attempts, writes=True)
     # Content-MD5 guards the bytes; servers of one's own often know no other checksum.
     config = Config(**options.config, request_checksum_calculation="when_required")
     with _explained(address, settings):

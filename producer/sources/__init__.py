@@ -1,7 +1,6 @@
 """Sources: what a person names, checked before it is recorded, and listed image by image."""
 
 import os
-import re
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,13 +23,13 @@ from producer.sources.web import list_url
 from schema.errors import SourceError
 from schema.failures import InvalidUri
 from schema.ledger import ListedImage
+from schema.secrets import without_credentials
 from schema.selection import Selection
 from schema.settings import Settings
 from schema.uris import normalise, scheme_of, to_path, to_s3
 
 _LOCAL = (None, "file")
 _EXAMPLES = ".jpg, .png, .webp, .heic and the like"
-_CREDENTIALS = re.compile(r"://.*@", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ def resolve_source(text: str) -> ResolvedSource:
     try:
         return _resolved(text)
     except InvalidUri as error:
-        name = shown(_CREDENTIALS.sub("://…@", text))
+        name = shown(without_credentials(text))
         raise SourceError(f"source {name!r} cannot be used: {error}") from error
 
 

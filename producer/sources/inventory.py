@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from urllib.parse import unquote_plus
 
+from producer.sources.facts import etag_of, moment_of, size_of
 from producer.sources.inventory_manifest import (
     MANIFEST,
     Inventory,
@@ -28,7 +28,6 @@ _SAID: dict[bool | str | None, bool] = {
 }  # fmt: skip
 _IS_DELETED = {**_SAID, None: False, "": False}
 _IS_LATEST = {**_SAID, None: True, "": True}
-_LARGEST_SIZE = 2**63 - 1
 
 
 def is_inventory(source: str) -> bool:
@@ -112,7 +111,7 @@ class _RowReader:
         wanted = (version or "null") if self._versions else None
         holder = bucket if bucket == self._bucket else self._admitted(bucket)
         uri = from_s3(holder, key, wanted)
-        return ListedImage(uri, cursor, _size(size), _etag(etag), _moment(modified_at))
+        return ListedImage(uri, cursor, size_of(size), etag_of(etag), moment_of(modified_at))
 
     def _decoded(self, key: str | None) -> str:
         if not key:
@@ -165,27 +164,3 @@ def _unreadable(
     key = "" if isinstance(row, BrokenRow) else row[1] or ""
     reason = f"row {number} of {shown(uri)}: {one_line(str(fault))}: {one_line(key, 120)}"
     return ListedImage(f"{uri}#row-{number}", cursor, unreadable=reason.removesuffix(": "))
-
-
-def _size(said: int | str | None) -> int | None:
-    if said is None:
-        return None
-    try:
-        size_bytes = int(said)
-    except ValueError:
-        return None
-    return size_bytes if 0 <= size_bytes <= _LARGEST_SIZE else None
-
-
-def _etag(said: str | None) -> str | None:
-    return (said.strip('"') or None) if said and said.isascii() and said.isprintable() else None
-
-
-def _moment(said: datetime | str | None) -> datetime | None:
-    if not said or isinstance(said, datetime):
-        return said or None
-    try:
-        moment = datetime.fromisoformat(said)
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import partial
 from io import BufferedRandom
 from typing import Any
 
@@ -143,4 +142,4 @@ def _md5() -> Any:
 
 
 def _copied(uri: str, settings: Settings) -> AbstractContextManager[BufferedRandom]:
-    return copied(partial(read_object, uri, settings), settings.fetch_attempts)
+    return copied(read_object, uri, settings)

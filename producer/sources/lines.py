@@ -1,19 +1,17 @@
 """A manifest's lines: read one at a time, numbered from 1, none longer than the limit."""
 
 import codecs
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from schema.errors import SourceError
+from schema.secrets import without_credentials, without_secrets
 from schema.storage import one_line
 
 MAX_LINE_BYTES = 256 * 1024
 _REST_BYTES = 64 * 1024
 _SHOWN_LETTERS = 120
-_CREDENTIALS = re.compile(r"://.*[@\uff20\ufe6b]", re.DOTALL)
-_QUERY = re.compile(r"(https?://[^\s?\"]*\?)[^\s\"]+", re.IGNORECASE)
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -29,7 +27,9 @@ class Line:
     def shown(self) -> str:
         """The line for a person's eyes: printable, short, without what a URL may hide."""
         text = self.raw.strip().decode("utf-8", "backslashreplace")
-        text = _QUERY.sub(r"\1…", _CREDENTIALS.sub("://…@", text))
+        text = without_secrets(without_credentials(text), "…")
+        if self.too_long and "://" in text:  # an @ may come in what is cut off
+            text = f"{text.partition('://')[0]}://…"
         return one_line(text, _SHOWN_LETTERS)
 
     def text(self) -> str:

@@ -4,12 +4,11 @@ import io
 import sys
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from producer.sources import s3, web
-from producer.sources.copies import copied
+from producer.sources.copies import copied, late, limited
 from producer.sources.entries import Entry, read_entries, read_mixed_entries
 from producer.sources.lines import read_lines
 from producer.sources.names import ManifestFormat, shown
@@ -58,7 +57,7 @@ def list_remote_manifest(
     Raises:
         SourceError: it cannot be read, or is no such manifest.
     """
-    with copied(partial(_read_remote, source, settings), settings.fetch_attempts) as stream:
+    with copied(_read_remote, source, settings) as stream:
         lines = read_lines(stream, shown(source))
         entries = read_entries(lines, written_as, int(cursor or 0), shown(source))
         yield from _listed(entries, source, None)
@@ -73,9 +72,14 @@ def list_remote_head(
         SourceError: it cannot be read, or is no such manifest.
     """
     head = bytearray()
-    with closing(_read_remote(source, settings)) as pieces:
+    with (
+        limited(source, settings) as connections,
+        closing(_read_remote(source, settings)) as pieces,
+    ):
         while len(head) < HEAD_BYTES and (piece := next(pieces, b"")):
             head += piece
+        if connections.is_cut:  # an answer without a length only seems to end
+            raise late(source, settings)
     lines = read_lines(io.BytesIO(head), shown(source))
     yield from _listed(read_entries(lines, written_as, 0, shown(source)), source, None)
 

@@ -18,7 +18,14 @@ from botocore.exceptions import (
 from producer.sources.names import shown
 from schema.errors import SourceError
 from schema.settings import Settings
-from schema.storage import HOW_TO_GIVE_CREDENTIALS, Refusal, one_line, refusal_of
+from schema.storage import (
+    HOW_TO_DO_WITHOUT_CREDENTIALS,
+    HOW_TO_GIVE_CREDENTIALS,
+    Refusal,
+    how_to_be_admitted,
+    one_line,
+    refusal_of,
+)
 from schema.uris import to_s3
 
 _WITHOUT_CREDENTIALS = (
@@ -45,7 +52,8 @@ def explain_s3(error: Exception, source: str, settings: Settings) -> SourceError
         case _ if isinstance(error, _WITHOUT_CREDENTIALS):
             return SourceError(
                 f"{shown(source)} cannot be read without credentials "
-                f"({one_line(str(error))}); {HOW_TO_GIVE_CREDENTIALS}"
+                f"({one_line(str(error))}); {HOW_TO_GIVE_CREDENTIALS}; "
+                f"{HOW_TO_DO_WITHOUT_CREDENTIALS}"
             )
         case ConnectionError() | HTTPClientError():
             reason = reason_of(error.kwargs.get("error") or error)
@@ -88,7 +96,7 @@ def _refused(error: ClientError, source: str, settings: Settings) -> SourceError
         case Refusal.DENIED | Refusal.ARCHIVED:
             return SourceError(
                 f"{shown(source)} may not be read: {said}; the credentials need s3:ListBucket "
-                f"and s3:GetObject on bucket {bucket!r}"
+                f"and s3:GetObject on bucket {bucket!r}{how_to_be_admitted(settings)}"
             )
         case _:
             return SourceError(

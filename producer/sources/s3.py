@@ -3,16 +3,18 @@
 import hashlib
 import re
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from contextlib import AbstractContextManager, closing, contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import quote, unquote
 
 import boto3.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
+from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
 
+from producer.sources.connections import Connections, connections_here, watch_client
 from producer.sources.names import has_image_extension, may_be_image, shown
 from producer.sources.refusals import BrokenOff, explain_s3
 from producer.sources.s3_answers import Found, listing_session
@@ -21,7 +23,7 @@ from schema.failures import InvalidUri
 from schema.ledger import ListedImage
 from schema.reach import admits_bucket
 from schema.settings import Settings
-from schema.storage import one_line, s3_options
+from schema.storage import begin_unpacking, one_line, s3_options
 from schema.uris import S3Address, from_s3, to_s3
 
 if TYPE_CHECKING:
@@ -65,11 +67,15 @@ class KeyPage(NamedTuple):
 class Prefix:
     """A prefix of a bucket that can be listed from any of its keys on, by many threads at once."""
 
-    def __init__(self, address: S3Address, client: "S3Client", settings: Settings) -> None:
+    def __init__(
+        self, address: S3Address, client: "S3Client", settings: Settings, connections: Connections
+    ) -> None:
         self.start = address.key
         self._address = address
         self._client = client
+        self._connections = connections
         self._settings = settings
+        self._asked = s3_options(settings, settings.fetch_attempts).request
         self._uris = f"s3://{address.bucket}/"
 
     def pages(self, cursor: str | None, until: Bound = lambda: None) -> Iterator[KeyPage]:
@@ -105,12 +111,16 @@ class Prefix:
     def _page(self, after: str, token: str, keys: int | None = None) -> dict[str, Any]:
         behind = {"ContinuationToken": token} if token else {"StartAfter": after} if after else {}
         where = f"s3://{self._address.bucket}/{self._address.key}"
-        with _explained(where, self._settings):
+        with (
+            _explained(where, self._settings),
+            self._connections.limited(self._settings.list_timeout_seconds),
+        ):
             page: dict[str, Any] = self._client.list_objects_v2(  # type: ignore[assignment]
                 Bucket=self._address.bucket,
                 Prefix=self._address.key,
                 MaxKeys=keys or PAGE_KEYS,
                 **behind,  # type: ignore[arg-type]
+                **self._asked,
             )
         if "IsTruncated" not in page:  # a web page like any other has no objects either
             reason = ValueError("its answer is no listing")
@@ -165,8 +175,11 @@ def opened_prefix(source: str, settings: Settings) -> Iterator[Prefix]:
         SourceError: its bucket is refused.
     """
     address = admitted(source, settings)
-    with closing(_open_client(settings, listing_session())) as client:
-        yield Prefix(address, client, settings)
+    with (
+        closing(Connections()) as connections,
+        closing(_open_client(settings, connections, listing_session())) as client,
+    ):
+        yield Prefix(address, client, settings, connections)
 
 
 def cursor_of(key: str) -> str:
@@ -180,20 +193,37 @@ def key_of(cursor: str) -> str:
 
 
 def read_object(source: str, settings: Settings) -> Generator[bytes]:
-    """Yield the bytes of an object, piece by piece.
+    """Yield the bytes of an object, piece by piece, unpacked where it was stored packed.
 
     Raises:
         SourceError: it cannot be read; `BrokenOff` where another attempt may help.
     """
     address = admitted(source, settings)
-    with closing(_open_client(settings)) as client, _explained(source, settings):
-        answer = client.get_object(Bucket=address.bucket, Key=address.key)
-        with closing(answer["Body"]) as body:
-            try:
-                while piece := body.read(PIECE_BYTES):
-                    yield piece
-            except (BotoCoreError, HTTPError) as error:
-                raise BrokenOff(f"{shown(source)} broke off: {one_line(str(error))}") from error
+    asked = s3_options(settings, settings.fetch_attempts).request
+    with (
+        closing(_open_client(settings, connections_here())) as client,
+        _explained(source, settings),
+    ):
+        answer = client.get_object(Bucket=address.bucket, Key=address.key, **asked)
+        # As a context manager the body hands out the connection's own response.
+        body = cast("AbstractContextManager[BaseHTTPResponse]", answer["Body"])
+        with body as response:
+            yield from _unpacked(response, source)
+
+
+def _unpacked(response: BaseHTTPResponse, source: str) -> Iterator[bytes]:
+    unpack = begin_unpacking(response)
+    length = response.headers.get("Content-Length", "")
+    try:
+        # Not `read`, which waits until so much is there: what drips is still seen.
+        while piece := response.read1(PIECE_BYTES, decode_content=unpack):
+            yield piece
+    except HTTPError as error:
+        raise BrokenOff(f"{shown(source)} broke off: {one_line(str(error))}") from error
+    if length.isdecimal() and response.tell() != int(length):
+        raise BrokenOff(
+            f"{shown(source)} broke off after {response.tell()} of {length} bytes; try again"
+        )
 
 
 def admitted(source: str, settings: Settings) -> S3Address:
@@ -210,11 +240,15 @@ def admitted(source: str, settings: Settings) -> S3Address:
     return address
 
 
-def _open_client(settings: Settings, botocore_session: Any = None) -> "S3Client":
+def _open_client(
+    settings: Settings, connections: Connections, botocore_session: Any = None
+) -> "S3Client":
     options = s3_options(settings, attempts=settings.fetch_attempts)
     with _explained("s3://", settings):
         session = boto3.session.Session(botocore_session=botocore_session)
-        return session.client("s3", config=Config(**options.config), **options.client)
+        client = session.client("s3", config=Config(**options.config), **options.client)
+    watch_client(client, connections)
+    return client
 
 
 @contextmanager

@@ -11,6 +11,8 @@ from botocore import handlers, parsers
 from botocore.model import Shape
 from botocore.session import get_session
 
+from producer.sources.facts import etag_of, moment_of, size_of
+
 _PARSERS: Any = parsers  # whose types leave out what is meant for subclasses
 _LOOK_FOR_ERROR: Any = handlers._handle_200_error  # type: ignore[attr-defined]  # noqa: SLF001
 
@@ -96,21 +98,23 @@ def _plain(plain: list[tuple[str, ...]], is_encoded: bool) -> Iterator[Found]:
     for key, time, etag, size in plain:
         yield Found(
             _key(unescape(key) if "&" in key else key, is_encoded),
-            int(size),
-            (etag[6:-6] if etag.startswith("&quot;") else unescape(etag)).strip('"'),
-            datetime.fromisoformat(time),
+            size_of(size),
+            etag_of(etag[6:-6] if etag.startswith("&quot;") else unescape(etag)),
+            moment_of(time),
         )
 
 
 def _any(root: Any, space: str, is_encoded: bool) -> Iterator[Found]:
     for element in root.iter(f"{space}Contents"):
         said = {child.tag.removeprefix(space): child.text for child in element}
+        if not said.get("Key"):
+            raise ValueError("its listing holds an object without a key")
         size, etag, time = said.get("Size"), said.get("ETag"), said.get("LastModified")
         yield Found(
             _key(said["Key"] or "", is_encoded),
-            int(size) if size else None,
-            etag.strip('"') if etag else None,
-            datetime.fromisoformat(time) if time else None,
+            size_of(size),
+            etag_of(etag),
+            moment_of(time),
         )
 
 

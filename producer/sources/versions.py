@@ -1,9 +1,9 @@
 """S3 as a source of versions: every version of the objects under a prefix, page by page."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, unquote
 
 import boto3.session
@@ -11,6 +11,9 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
+from producer.progress import progressed
+from producer.sources.connections import Connections, watch_client
+from producer.sources.facts import etag_of, moment_of, size_of
 from producer.sources.names import has_image_extension, may_be_image, shown
 from producer.sources.refusals import explain_s3
 from producer.sources.s3 import admitted
@@ -75,10 +78,12 @@ def _versions(
     Some servers begin with the version they were told to begin behind.
     """
     where, last_key = f"s3://{address.bucket}/{address.key}", after.key if after else ""
-    with _opened(where, settings) as client:
+    asked = s3_options(settings, settings.fetch_attempts).request
+    with closing(Connections()) as connections, _opened(where, settings, connections) as client:
         while True:
-            with _explained(where, settings):
-                page = _page(client, address, after)
+            with _explained(where, settings), connections.limited(settings.list_timeout_seconds):
+                page = _page(client, address, after, asked)
+            progressed()
             for found in page.get("Versions", []):
                 if found["Key"] < last_key:
                     raise SourceError(
@@ -96,19 +101,16 @@ def _versions(
 
 
 def _page(
-    client: "S3Client", address: S3Address, after: _Place | None
+    client: "S3Client", address: S3Address, after: _Place | None, asked: Mapping[str, Any]
 ) -> "ListObjectVersionsOutputTypeDef":
-    bucket, prefix = address.bucket, address.key
-    if after is None:
-        return client.list_object_versions(Bucket=bucket, Prefix=prefix, MaxKeys=PAGE_KEYS)
-    if after.version is None:
-        return client.list_object_versions(
-            Bucket=bucket, Prefix=prefix, MaxKeys=PAGE_KEYS, KeyMarker=after.key
-        )
+    behind: dict[str, Any] = {}
+    if after is not None:
+        behind["KeyMarker"] = after.key
+        if after.version is not None:
+            behind["VersionIdMarker"] = after.version
     return client.list_object_versions(
-        Bucket=bucket, Prefix=prefix, MaxKeys=PAGE_KEYS, KeyMarker=after.key,
-        VersionIdMarker=after.version,
-    )  # fmt: skip
+        Bucket=address.bucket, Prefix=address.key, MaxKeys=PAGE_KEYS, **behind, **asked
+    )
 
 
 def _next_place(
@@ -144,18 +146,19 @@ def _listed(bucket: str, found: "ObjectVersionTypeDef") -> ListedImage:
     return ListedImage(
         uri,
         cursor,
-        size_bytes=found.get("Size"),
-        etag=found["ETag"].strip('"') if "ETag" in found else None,
-        modified_at=found.get("LastModified"),
+        size_bytes=size_of(found.get("Size")),
+        etag=etag_of(found.get("ETag")),
+        modified_at=moment_of(found.get("LastModified")),
     )
 
 
 @contextmanager
-def _opened(where: str, settings: Settings) -> Iterator["S3Client"]:
+def _opened(where: str, settings: Settings, connections: Connections) -> Iterator["S3Client"]:
     options = s3_options(settings, attempts=settings.fetch_attempts)
     with _explained(where, settings):
         session = boto3.session.Session()
         client = session.client("s3", config=Config(**options.config), **options.client)
+    watch_client(client, connections)
     with closing(client):
         yield client
 

@@ -3,16 +3,19 @@
 from collections.abc import Generator, Iterator
 from contextlib import closing
 
-from urllib3 import Retry, Timeout
+from urllib3 import BaseHTTPResponse, PoolManager, Retry, Timeout
 from urllib3.exceptions import HTTPError, MaxRetryError
 
+from producer.sources.connections import connections_here
 from producer.sources.names import shown
 from producer.sources.refusals import BrokenOff, reason_of
 from schema.errors import SourceError
+from schema.failures import InvalidUri
 from schema.ledger import ListedImage
-from schema.reach import AddressRefused, open_pools
+from schema.reach import AddressRefused, open_pools, redirected
 from schema.settings import Settings
 from schema.storage import USER_AGENT
+from schema.uris import scheme_of
 
 MAX_REDIRECTS = 5
 LONGEST_PAUSE_SECONDS = 20
@@ -28,48 +31,83 @@ def list_url(source: str, cursor: str | None) -> Iterator[ListedImage]:
 
 
 def read_url(source: str, settings: Settings) -> Generator[bytes]:
-    """Yield the bytes behind a URL, piece by piece; admitted addresses alone are asked.
+    """Yield the bytes behind a URL, piece by piece, unpacked; admitted addresses alone are asked.
 
     Raises:
         SourceError: it cannot be read; `BrokenOff` where another attempt may help.
     """
     stall_seconds = settings.fetch_timeout_seconds
     timeout = Timeout(connect=stall_seconds, read=stall_seconds)
-    with open_pools(settings, timeout=timeout, headers={"User-Agent": USER_AGENT}) as pool:
-        try:
-            response = pool.request(
-                "GET", source, preload_content=False, retries=_retries(settings)
+    headers, watch = {"User-Agent": USER_AGENT}, connections_here().watch
+    with (
+        open_pools(settings, watch, timeout=timeout, headers=headers) as pool,
+        closing(_answer(pool, source, settings)) as response,
+    ):
+        if response.status != _OK:
+            raise SourceError(
+                f"{shown(source)} cannot be read: its server answers {response.status}; "
+                f"check the address"
             )
-        except AddressRefused as error:
+        try:
+            # Not `read`, which waits until so much is there: what drips is still seen.
+            while piece := response.read1(PIECE_BYTES):
+                yield piece
+        except HTTPError as error:
+            raise BrokenOff(f"{shown(source)} broke off; try again") from error
+
+
+def _answer(pool: PoolManager, source: str, settings: Settings) -> BaseHTTPResponse:
+    """Ask for a URL, and for where its server sends one on to; each address is examined anew."""
+    url = source
+    for _ in range(MAX_REDIRECTS + 1):
+        response = _asked(pool, url, source, settings)
+        location = response.get_redirect_location()
+        if not location:
+            return response
+        response.close()
+        try:
+            url = redirected(url, location)
+        except InvalidUri as error:
             raise SourceError(
-                f"{shown(source)} cannot be read: {error}; name its network there, or give the "
-                f"manifest as a file"
+                f"{shown(source)} cannot be read: it redirects to an address that is refused: "
+                f"{error}; check the address"
             ) from error
-        except (HTTPError, UnicodeError) as error:
+        if scheme_of(url) not in ("http", "https"):
             raise SourceError(
-                f"{shown(source)} cannot be read: {_reason(error)}; check the address"
-            ) from error
-        with closing(response):
-            if response.status != _OK:
-                raise SourceError(
-                    f"{shown(source)} cannot be read: its server answers {response.status}; "
-                    f"check the address"
-                )
-            try:
-                while piece := response.read(PIECE_BYTES):
-                    yield piece
-            except HTTPError as error:
-                raise BrokenOff(f"{shown(source)} broke off; try again") from error
+                f"{shown(source)} cannot be read: it redirects to a {scheme_of(url)}:// address, "
+                f"which is refused; check the address"
+            )
+    raise SourceError(
+        f"{shown(source)} cannot be read: more than {MAX_REDIRECTS} redirects; check the address"
+    )
+
+
+def _asked(pool: PoolManager, url: str, source: str, settings: Settings) -> BaseHTTPResponse:
+    try:
+        return pool.request(
+            "GET", url, redirect=False, preload_content=False, retries=_retries(settings)
+        )
+    except AddressRefused as error:
+        raise SourceError(
+            f"{shown(source)} cannot be read: {error}; name its network there, or give the "
+            f"manifest as a file"
+        ) from error
+    except (HTTPError, UnicodeError) as error:
+        raise SourceError(
+            f"{shown(source)} cannot be read: {_reason(error)}; check the address"
+        ) from error
 
 
 def _retries(settings: Settings) -> Retry:
+    attempts = settings.fetch_attempts - 1
     return Retry(
-        total=settings.fetch_attempts - 1 + MAX_REDIRECTS,
-        connect=settings.fetch_attempts - 1,
-        read=settings.fetch_attempts - 1,
-        status=settings.fetch_attempts - 1,
-        redirect=MAX_REDIRECTS,
+        total=attempts,
+        connect=attempts,
+        read=attempts,
+        status=attempts,
+        redirect=False,
         status_forcelist=_BUSY,
+        raise_on_status=False,
         backoff_factor=0.5,
         backoff_jitter=0.5,
         backoff_max=LONGEST_PAUSE_SECONDS,

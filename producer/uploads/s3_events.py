@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_plus
 
+from producer.sources.facts import etag_of, size_of
 from producer.sources.names import may_be_image
 from schema.failures import InvalidUri
 from schema.reach import admits_bucket
@@ -142,8 +143,8 @@ def _upload(found: _Object, settings: Settings) -> Upload:
     return Upload(
         uri,
         _occurrence(found),
-        size_bytes=size if isinstance(size, int) and not isinstance(size, bool) else None,
-        etag=_etag(found) or None,
+        size_bytes=size_of(size) if isinstance(size, int) else None,
+        etag=etag_of(_etag(found)),
     )
 
 

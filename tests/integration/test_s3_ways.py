@@ -10,14 +10,16 @@ from urllib.parse import quote
 
 import pytest
 
-from schema.failures import AccessDenied, SourceUnavailable
+from producer.sources import list_images, resolve_source
+from schema.errors import SourceError
+from schema.failures import AccessDenied, InvalidUri, SourceUnavailable
 from schema.settings import read_settings
 from tests.web_server import Answer, Request, WebServer, web_server
 from workers.fetch import open_fetcher
 from workers.fetch.s3 import MOST_WAYS
 
 STRANGE_KEYS = [
-    "a//b.jpg", "/a.jpg", "//a.jpg", "a/../b.jpg", "./a", "a/./b", "a/", "..", "%2e%2e/%",
+    "a//b.jpg", "/a.jpg", "//a.jpg", "a/../b.jpg", "./a", "a/./b", "a/", "..a", "%2e%2e/%",
     "a\tb\nc", "\x7f\x01", "ä b+c#?&;=", "\u2028\u65e5\U0001f600", "~*'()<>\"\\|",
 ]  # fmt: skip
 
@@ -67,6 +69,29 @@ def test_no_byte_of_a_key_is_lost_on_the_way(told: WebServer, key: str) -> None:
     path = f"/pictures/{quote(key, safe='/~')}".encode()
     assert fetched(f"s3://pictures/{key}", f"s3://pictures/{key}") == [path, path]
     assert who_asked(told) == ["Boto3", "fakesweep"]
+
+
+@pytest.mark.parametrize("key", ["../private/x", "a/../../private/x", "a//../../private/x", ".."])
+def test_no_key_leads_from_an_allowed_bucket_into_another(
+    told: WebServer, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("FAKESWEEP_BUCKETS", "allowed")
+    fetched("s3://allowed/a")
+    with pytest.raises(InvalidUri, match="leads out of its bucket"):
+        fetched(f"s3://allowed/{key}")
+    for source in (f"s3://allowed/{key}", f"s3://allowed/{key}/list.csv"):
+        with pytest.raises(SourceError, match="leads out of its bucket"):
+            resolve_source(source)
+        with pytest.raises(InvalidUri, match="leads out of its bucket"):
+            list(list_images(source, None, read_settings()))
+    assert [request.path for request in told.requests] == ["/allowed/a"]
+
+
+def test_dots_that_a_key_spells_with_percent_signs_are_encoded_once_more(told: WebServer) -> None:
+    fetched("s3://allowed/%2e%2e/private/x", "s3://allowed/%2E%2E%2Fprivate/x")
+    assert [request.path for request in told.requests] == [
+        "/allowed/%252e%252e/private/x", "/allowed/%252E%252E%252Fprivate/x",
+    ]  # fmt: skip
 
 
 def test_a_bucket_in_another_region_is_asked_there(told: WebServer) -> None:

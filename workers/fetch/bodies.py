@@ -1,6 +1,7 @@
 """Reading a body piece by piece: never more than allowed, never longer than the deadline."""
 
 from collections.abc import Callable
+from functools import partial
 
 from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
@@ -31,16 +32,24 @@ def read_pieces(read: Callable[[int], bytes], settings: Settings, deadline: Dead
 
 
 def read_response(
-    response: BaseHTTPResponse, settings: Settings, deadline: Deadline, who: str
+    response: BaseHTTPResponse,
+    settings: Settings,
+    deadline: Deadline,
+    who: str,
+    *,
+    unpack: bool = True,
 ) -> bytes:
     """Read the body of an HTTP response; `read1` returns what is there, so that drips are seen.
+
+    With `unpack`, it is unpacked as its `Content-Encoding` says, and what is unpacked counts.
 
     Raises:
         Transient: it broke off or stalled.
         FetchFailure: it is too large, too slow, or cannot be unpacked.
     """
     try:
-        return read_pieces(response.read1, settings, deadline)
+        read = partial(response.read1, decode_content=unpack)
+        return read_pieces(read, settings, deadline)
     except HTTPError as error:
         raise broken(error, settings, who) from error
 

@@ -3,7 +3,7 @@
 import http.client
 import threading
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import boto3.session
 from botocore.awsrequest import AWSPreparedRequest
@@ -38,7 +38,16 @@ from schema.failures import (
     SourceUnavailable,
 )
 from schema.settings import Settings
-from schema.storage import HOW_TO_GIVE_CREDENTIALS, one_line, refusal_of, s3_options
+from schema.storage import (
+    HOW_TO_DO_WITHOUT_CREDENTIALS,
+    HOW_TO_GIVE_CREDENTIALS,
+    Refusal,
+    begin_unpacking,
+    how_to_be_admitted,
+    one_line,
+    refusal_of,
+    s3_options,
+)
 from schema.uris import S3Address
 from workers.fetch.attempts import Deadline, Transient
 from workers.fetch.bodies import check_size, read_response
@@ -72,6 +81,7 @@ class S3Reader:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._asked = s3_options(settings, attempts=1).request
         self._lock = threading.Lock()
         self._opened: S3Client | None = None
         self._credentials: Credentials | None = None
@@ -113,17 +123,16 @@ class S3Reader:
                 return self._read_body(response, address, deadline)
             answer = read_error(response)
         if not answer.leads_elsewhere:
-            raise _refused(answer, address)
+            raise _refused(answer, address, self._settings)
         with self._lock:
             self._ways.pop(address.bucket, None)
         return None
 
     def _read_by_boto3(self, address: S3Address, deadline: Deadline) -> bytes:
-        client, bucket, key, version = self._client(), address.bucket, address.key, address.version
-        if version is None:
-            answer = client.get_object(Bucket=bucket, Key=key)
-        else:
-            answer = client.get_object(Bucket=bucket, Key=key, VersionId=version)
+        asked: dict[str, Any] = {"Bucket": address.bucket, "Key": address.key, **self._asked}
+        if address.version is not None:
+            asked["VersionId"] = address.version
+        answer = self._client().get_object(**asked)
         # As a context manager the body hands out the connection's own response.
         body = cast("AbstractContextManager[BaseHTTPResponse]", answer["Body"])
         with body as response:
@@ -137,9 +146,10 @@ class S3Reader:
         length = response.headers.get("Content-Length", "")
         announced = int(length) if length.isdecimal() else None
         check_size(announced or 0, self._settings)
-        content = read_response(response, self._settings, deadline, "S3")
-        if announced is not None and len(content) != announced:
-            reason = f"the object broke off after {len(content)} of {announced} bytes"
+        unpack = begin_unpacking(response)
+        content = read_response(response, self._settings, deadline, "S3", unpack=unpack)
+        if announced is not None and response.tell() != announced:
+            reason = f"the object broke off after {response.tell()} of {announced} bytes"
             raise Transient(SourceUnavailable(reason))
         return content
 
@@ -158,9 +168,8 @@ class S3Reader:
     def _learn(self, address: S3Address, response: BaseHTTPResponse) -> None:
         """Keep the way of the last request of this thread, which any redirects have led to."""
         request: AWSPreparedRequest = self._sent.request
-        if self._credentials is None:
-            return
-        way = way_of(request, response, address, self._credentials)
+        credentials = None if self._settings.s3_unsigned else self._credentials
+        way = way_of(request, response, address, credentials, self._settings.s3_request_payer)
         if way is None:
             return
         with self._lock:
@@ -194,9 +203,12 @@ def _explained(
     said = one_line(str(error))
     match error:
         case ClientError():
-            return _refused(_answer_of(error), address)
+            return _refused(_answer_of(error), address, settings)
         case _ if isinstance(error, _WITHOUT_CREDENTIALS):
-            return AccessDenied(f"no S3 credentials on this worker: {HOW_TO_GIVE_CREDENTIALS}")
+            return AccessDenied(
+                f"no S3 credentials on this worker: {HOW_TO_GIVE_CREDENTIALS}; "
+                f"{HOW_TO_DO_WITHOUT_CREDENTIALS}"
+            )
         case ParamValidationError():
             return InvalidUri("S3 allows no bucket of this name")
         case ConnectTimeoutError() | ReadTimeoutError():
@@ -208,11 +220,15 @@ def _explained(
             return SourceUnavailable(f"S3 cannot be asked: {said}")
 
 
-def _refused(answer: ErrorAnswer, address: S3Address) -> Transient | FetchFailure:
+def _refused(
+    answer: ErrorAnswer, address: S3Address, settings: Settings
+) -> Transient | FetchFailure:
     said = f"{answer.code}: {answer.message}" if answer.message else answer.code
-    failure = refused(
-        refusal_of(answer.status, answer.code), one_line(f"S3 answers {said}"), answer.retry_after
-    )
+    refusal = refusal_of(answer.status, answer.code)
+    words = one_line(f"S3 answers {said}")
+    if refusal is Refusal.DENIED:
+        words += how_to_be_admitted(settings)
+    failure = refused(refusal, words, answer.retry_after)
     if isinstance(failure, ImageNotFound) and "?versionId=" in address.key:
         return ImageNotFound(f"{failure}; a version is written s3://bucket;versionId=ID/key")
     return failure

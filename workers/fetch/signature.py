@@ -23,6 +23,7 @@ def signed_headers(
     at: time.struct_time,
     *,
     query: str = "",
+    request_payer: str | None = None,
 ) -> dict[str, str]:
     """Return the headers of a GET, with its signature.
 
@@ -33,12 +34,15 @@ def signed_headers(
         credentials: The keys to sign with, and the token that belongs to them.
         at: Now, in UTC.
         query: As the request names it, percent-encoded; one name and its value at most.
+        request_payer: Who pays for the request, where the bucket's owner does not.
 
     Source: the chapter "Authenticating Requests (AWS Signature Version 4)" of Amazon's S3 API
     reference.
     """
     moment = time.strftime("%Y%m%dT%H%M%SZ", at)
     signed = {"host": host, "x-amz-content-sha256": _NO_BODY, "x-amz-date": moment}
+    if request_payer:
+        signed["x-amz-request-payer"] = request_payer
     if credentials.token:
         signed["x-amz-security-token"] = credentials.token
     names = ";".join(signed)

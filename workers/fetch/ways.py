@@ -19,7 +19,8 @@ from workers.fetch.signature import encoded, signed_headers
 _PORTS = {"http": 80, "https": 443}
 _PLAIN = re.compile(
     r"AWS4-HMAC-SHA256 Credential=[^,]+/\d{8}/(?P<region>[^,/]+)/s3/aws4_request, "
-    r"SignedHeaders=host;x-amz-content-sha256;x-amz-date(;x-amz-security-token)?, "
+    r"SignedHeaders=host;x-amz-content-sha256;x-amz-date(;x-amz-request-payer)?"
+    r"(;x-amz-security-token)?, "
     r"Signature=[0-9a-f]{64}"
 )
 _ERROR_BYTES = 64 * 1024
@@ -45,13 +46,17 @@ class ErrorAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """Boto3's own connections to a bucket, and what its requests there have in common."""
+    """Boto3's own connections to a bucket, and what its requests there have in common.
+
+    Without credentials requests are not signed.
+    """
 
     pool: HTTPConnectionPool
     host: str
     folder: str
     region: str
-    credentials: Credentials
+    credentials: Credentials | None
+    request_payer: str | None = None
 
     def ask(self, address: S3Address) -> BaseHTTPResponse:
         """Ask for an object; the body is still to be read, the response to be closed.
@@ -61,8 +66,7 @@ class Way:
             BotoCoreError: the credentials had run out, and no others could be had.
         """
         path, query = self.folder + encoded(address.key), _query(address)
-        keys = self.credentials.get_frozen_credentials()
-        headers = signed_headers(self.host, path, self.region, keys, time.gmtime(), query=query)
+        headers = self._headers(path, query)
         return self.pool.urlopen(
             "GET",
             f"{path}?{query}" if query else path,
@@ -74,19 +78,30 @@ class Way:
             enforce_content_length=False,
         )
 
+    def _headers(self, path: str, query: str) -> dict[str, str]:
+        if self.credentials is None:
+            payer = self.request_payer
+            return {"x-amz-request-payer": payer} if payer else {}
+        keys = self.credentials.get_frozen_credentials()
+        return signed_headers(
+            self.host, path, self.region, keys, time.gmtime(),
+            query=query, request_payer=self.request_payer,
+        )  # fmt: skip
+
 
 def way_of(
     request: AWSPreparedRequest,
     response: BaseHTTPResponse,
     address: S3Address,
-    credentials: Credentials,
+    credentials: Credentials | None,
+    request_payer: str | None = None,
 ) -> Way | None:
     """Return the way that led to an address, or None where it is not to be taken again like this.
 
     That is where the request was signed in another manner (S3 Express, several regions at once,
     the old signatures), or went through a proxy that needs the whole URL.
     """
-    signed = _PLAIN.fullmatch(_text(request.headers.get("Authorization", "")))
+    region = _region(_text(request.headers.get("Authorization", "")), credentials)
     # Where urllib3 no longer says so, every object is asked for by boto3: slower, never wrong.
     pool = getattr(response, "_pool", None)
     parts = urlsplit(request.url)
@@ -94,7 +109,7 @@ def way_of(
     key = encoded(address.key)
     folder = parts.path.removesuffix(key)
     if not (
-        signed
+        region is not None
         and isinstance(pool, HTTPConnectionPool)
         and (pool.scheme, pool.host, pool.port) == (parts.scheme, parts.hostname, port)
         and parts.query == _query(address)
@@ -104,7 +119,7 @@ def way_of(
         return None
     host = f"[{pool.host}]" if ":" in pool.host else pool.host
     named = host if port == _PORTS[pool.scheme] else f"{host}:{port}"
-    return Way(pool, named, folder, signed["region"], credentials)
+    return Way(pool, named, folder, region, credentials, request_payer)
 
 
 def read_error(response: BaseHTTPResponse) -> ErrorAnswer:
@@ -120,6 +135,14 @@ def read_error(response: BaseHTTPResponse) -> ErrorAnswer:
         return ErrorAnswer(status, str(status), phrase, retry_after)
     message = _MESSAGE.search(body)
     return ErrorAnswer(status, _words(code[1]), message and _words(message[1]), retry_after)
+
+
+def _region(authorization: str, credentials: Credentials | None) -> str | None:
+    """Return the region a request was signed for, empty where it was not; None: not like this."""
+    if credentials is None:
+        return None if authorization else ""
+    signed = _PLAIN.fullmatch(authorization)
+    return signed["region"] if signed else None
 
 
 def _query(address: S3Address) -> str:

@@ -1,16 +1,16 @@
 """Images over HTTP: guarded connections, every redirect examined, no address in a message."""
 
 import http.client
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import urlsplit
 
 from urllib3 import BaseHTTPResponse, PoolManager, Timeout
 from urllib3.exceptions import HTTPError
 
 from schema.failures import AccessDenied, FetchFailure, InvalidUri, SourceUnavailable
-from schema.reach import AddressRefused, open_pools
+from schema.reach import AddressRefused, open_pools, redirected
 from schema.settings import Settings
 from schema.storage import USER_AGENT, one_line, refusal_of
-from schema.uris import normalise, scheme_of
+from schema.uris import scheme_of
 from workers.fetch.attempts import Deadline, Transient
 from workers.fetch.bodies import check_size, read_response
 from workers.fetch.troubles import broken, refused
@@ -78,11 +78,9 @@ def _read_body(
 
 
 def _redirected(url: str, location: str) -> str:
-    # Headers arrive as Latin-1; servers that do not percent-encode send UTF-8.
-    written = quote(location.encode("latin-1", "replace"), safe="%/:?#[]@!$&'()*+,;=~")
     try:
-        return normalise(urljoin(url, written))
-    except (InvalidUri, ValueError) as error:
+        return redirected(url, location)
+    except InvalidUri as error:
         raise SourceUnavailable(f"redirects to an address that is refused: {error}") from error
 
 

@@ -180,11 +180,36 @@ def test_what_is_no_bucket_never_becomes_part_of_a_uri(bucket: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["a b ", "//a//b/", "../a/./b", "a?b#c", "100%25", "a\nb", "é", "C:\\a", "-", "a@b:c"]
+    "key", ["a b ", "//a//b/", "a/.././b", "a?b#c", "100%25", "a\nb", "é", "C:\\a", "-", "a@b:c"]
 )
 def test_awkward_s3_keys_survive(key: str) -> None:
     assert normalise(f"s3://photos/{key}") == f"s3://photos/{key}"
     assert to_s3(f"s3://photos/{key}").key == key
+
+
+LEADING_OUT = [
+    "../private/x", "..", "a/../../private/x", "./../private/x", "//../private/x",
+    "a//../../private/x", "a/./../../x", "..\\private\\x", "a/b/../../../x",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", LEADING_OUT)
+def test_a_key_whose_dots_lead_out_of_its_bucket_is_refused(key: str) -> None:
+    for refuse in (
+        lambda: normalise(f"s3://allowed/{key}"),
+        lambda: normalise(f"s3://allowed;versionId=1/{key}"),
+        lambda: to_s3(f"s3://allowed/{key}"),
+        lambda: from_s3("allowed", key),
+    ):
+        with pytest.raises(InvalidUri, match="leads out of its bucket"):
+            refuse()
+
+
+@pytest.mark.parametrize(
+    "key", ["a/../b", "a/b/../../c", "...", "..a/b", "a..", "%2e%2e/private/x"]
+)
+def test_a_key_with_dots_that_stays_in_its_bucket_is_kept(key: str) -> None:
+    assert normalise(f"s3://allowed/{key}") == f"s3://allowed/{key}"
 
 
 def test_an_s3_prefix_may_be_a_bucket_alone_but_an_image_may_not() -> None:
