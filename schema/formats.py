@@ -80,8 +80,9 @@ FORMATS = (
     _format("PCX", Reader.NOTHING, "pcx", rb"\x0a[\0\x02-\x05]\x01[\x01\x02\x04\x08]"),
     _format("SGI", Reader.NOTHING, "sgi rgb bw", rb"\x01\xda[\0\x01][\x01\x02]\0[\x01-\x03]"),
     _format("SVG", Reader.NOTHING, "svg",
-            rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml.{,400}?\?>\s*)?"
-            rb"(?:<!(?:--|DOCTYPE svg).{,400}?>\s*){,4}<svg[\s>]"),
+            rb"(?:\xef\xbb\xbf)?\s*+(?><\?xml.{,400}?\?>\s*)?"
+            rb"(?>(?:<!--.{,400}?-->|<!DOCTYPE svg[^\[>]{,400}+(?:\[.{,400}?\]\s*)?>)\s*){,4}"
+            rb"<svg[\s>]"),
 )  # fmt: skip
 """Every format that is known by name, in the order in which signatures are tried."""
 

@@ -22,6 +22,7 @@ from producer.sources.s3_answers import ListingParser
 from schema.copying import lines_of
 from schema.errors import SourceError
 from schema.failures import InvalidUri
+from schema.formats import format_of
 from schema.labels import side_of
 from schema.logs import cleared
 from schema.secrets import without_credentials, without_secrets
@@ -32,7 +33,7 @@ from schema.uris import normalise, scheme_of
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("schema", "producer", "workers", "fakesweep")
 OF_RE = {"compile", "match", "search", "fullmatch", "sub", "subn", "split", "findall", "finditer"}
-MADE_BY_US = "its text is our own, or a person's own option"
+MADE_BY_US = "its text is our own, or the person's own option"
 
 
 OBJECT = "<Contents><Key>a</Key><LastModified>b</LastModified><ETag>c</ETag>"
@@ -75,7 +76,10 @@ USES: dict[str, Use | str] = {
     "schema/secrets.py:_PARAMETER": Use("match", ("a", "a=", "%.~-")),
     "schema/tokens.py:_TOKEN": Use("fullmatch", ("fsk_", "fsk_|a")),
     "schema/copying.py:_SPECIAL": Use("search", ("a", "a\t")),
-    "schema/selection.py:_AGE": MADE_BY_US,
+    "schema/formats.py:_format": "see the functions below",
+    "schema/ages.py:_AGE": MADE_BY_US,
+    "schema/ages.py:_LIKE_AN_AGE": MADE_BY_US,
+    "schema/ages.py:_RECORDED_MINUTES": MADE_BY_US,
     "schema/selection.py:_SIZE": MADE_BY_US,
     "schema/selection.py:patterns_of": "see the functions below",
     "schema/uris.py:_SCHEME": Use("match", ("a", "a:", "a:/", "://", "a|+.-")),
@@ -90,8 +94,9 @@ USES: dict[str, Use | str] = {
     "workers/fetch/ways.py:_CODE": Use("search", ("<Code>", "<Code>|a", "<Code>a<")),
     "workers/fetch/ways.py:_MESSAGE": Use("search", ("<Message>", "<Message>|a")),
     "fakesweep/stack/cluster.py:_PLAIN_PATH": MADE_BY_US,
+    "fakesweep/stack/processes.py:_CAUSE": MADE_BY_US,
+    "fakesweep/stack/processes.py:_STAMP": MADE_BY_US,
     "fakesweep/commands/worker.py:DEVICE": MADE_BY_US,
-    "fakesweep/commands/token.py:_AGE": MADE_BY_US,
 }
 
 ADDRESSES = (
@@ -139,6 +144,22 @@ FUNCTIONS: dict[str, tuple[Callable[[str], object], tuple[str, ...]]] = {
     "a source": (_refused(resolve_source), ADDRESSES),
     "a class": (side_of, ("a", "_", "-a", "fake")),
     "a row": (lambda text: lines_of([(text, 1)]), ("a", "\\", "\t\n")),
+    "a beginning": (
+        lambda text: format_of(text.encode()),
+        (
+            "<!-->",
+            "<!-- -->",
+            "<?xml|?>",
+            "<?xml ?><!-->",
+            "<?xml ?>|<!-->",
+            "<!DOCTYPE svg>",
+            "<!DOCTYPE svg [|]>",
+            " ",
+            "<!-->| ",
+            "<!DOCTYPE svg|[",
+            "<!--|-->",
+        ),
+    ),
     "what is wanted": (_wanted, ("a", "ab", "abc.jp", "aab", "b")),
     "a listing": (
         _refused(_listed),
