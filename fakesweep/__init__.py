@@ -1,1 +1,31 @@
-"""The command a person types, and the local stack it can bring along."""
+"""The command a person types, the local stack, and what Python programs call.
+
+`import fakesweep` loads none of it: each call loads what it needs when it is first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fakesweep.calls import results, scan
+    from fakesweep.pictures import check
+    from producer import submit
+
+__all__ = ["check", "results", "scan", "submit"]
+
+_HOMES = {
+    "check": "fakesweep.pictures",
+    "results": "fakesweep.calls",
+    "scan": "fakesweep.calls",
+    "submit": "producer",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

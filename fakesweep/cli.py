@@ -22,6 +22,7 @@ from schema.errors import FakesweepError, StreamError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "scan": ("fakesweep.commands.scan:scan", "Sweep images for AI-generated and deepfake ones."),
+    "check": ("fakesweep.commands.check:check", "Judge single pictures here and now."),
     "resume": (
         "fakesweep.commands.resume:resume",
         "Go on with a scan that was interrupted or paused.",

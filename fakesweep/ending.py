@@ -8,8 +8,10 @@ from sqlalchemy import Connection
 
 from fakesweep.exits import Exit
 from fakesweep.output import write_json
+from fakesweep.progress import shown_progress
 from fakesweep.reading import connected
 from fakesweep.scanning import brought_to_end
+from fakesweep.signals import told_to_stop
 from fakesweep.summary import Summary, as_json, identity, read_summary, write_scan_end
 from fakesweep.text import program
 from producer.scans import Producer
@@ -42,7 +44,11 @@ def conclude(
     with producer.engine.connect() as connection:
         before = counted(connection)
     try:
-        with brought_to_end(producer, scan_id, with_worker=with_worker) as last:
+        with (
+            told_to_stop() as told,
+            shown_progress(scan_id) as show,
+            brought_to_end(producer, scan_id, told, show, with_worker=with_worker) as last,
+        ):
             if last is not None and last.state == ScanState.FINISHED:
                 summary = _say_end(producer, scan_id, before, in_json=in_json)
     except KeyboardInterrupt:

@@ -9,8 +9,7 @@ import click
 from sqlalchemy.exc import SQLAlchemyError
 
 from fakesweep.processes import Worker, running_worker
-from fakesweep.progress import shown_progress
-from fakesweep.signals import told_to_stop
+from fakesweep.progress import Show
 from producer.outputs.writing import finish_output
 from producer.scans import Producer
 from producer.service import serve
@@ -64,22 +63,22 @@ class Service:
 
 @contextmanager
 def brought_to_end(
-    producer: Producer, scan_id: int, *, with_worker: bool
+    producer: Producer, scan_id: int, told: threading.Event, show: Show, *, with_worker: bool
 ) -> Iterator[Progress | None]:
     """List, publish and wait; yield how the scan stands, None where that cannot be told.
 
-    That is finished, its output written, unless a signal came first, or somebody paused or
-    cancelled it. A worker brought along leaves while the context lasts, and has left at its end.
+    That is finished, its output written, unless `told` was set first, or somebody paused or
+    cancelled it. `show` is called with how far it is. A worker brought along leaves while the
+    context lasts, and has left at its end.
 
     Raises:
         OutputError: the scan is finished, and its output cannot be written.
         ScanError: the scan cannot go on; the message says why, and that it can be resumed.
     """
     with ExitStack() as resources:
-        told = resources.enter_context(told_to_stop())
         try:
             worker = _bring_worker(resources, producer, scan_id) if with_worker else None
-            last = _wait_for_end(producer, scan_id, worker, told)
+            last = _wait_for_end(producer, scan_id, worker, told, show)
             if worker is not None:
                 worker.tell()
             if last is not None and ScanState(last.state).is_last:
@@ -104,10 +103,10 @@ def _bring_worker(resources: ExitStack, producer: Producer, scan_id: int) -> Wor
 
 
 def _wait_for_end(
-    producer: Producer, scan_id: int, worker: Worker | None, told: threading.Event
+    producer: Producer, scan_id: int, worker: Worker | None, told: threading.Event, show: Show
 ) -> Progress | None:
     missed_at = time.monotonic() + WORKER_MISSED_AFTER_SECONDS
-    with shown_progress(scan_id) as show, closing(Service(producer, scan_id)) as service:
+    with closing(Service(producer, scan_id)) as service:
         while service.is_running and not told.is_set():
             service.wait(POLL_SECONDS)
             now = _look(producer, scan_id)

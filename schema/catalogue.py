@@ -12,7 +12,7 @@ from typing import Any
 
 from schema.errors import CatalogueError
 from schema.labels import Side
-from schema.policy import Policy
+from schema.policy import BUILT_IN, Policy
 
 DEFAULT_MODEL = "vit-tiny-cifake"
 DEFAULT_POLICY = "default"
@@ -69,6 +69,20 @@ class Catalogue:
             f"model {reference!r} is not known{_near(reference, self.models)}; "
             f"`fakesweep models list` shows every key, a Hub id (owner/name) or a folder works too"
         )
+
+    def policy(self, name: str) -> Policy:
+        """Return a policy of the operator's file, or a built-in one.
+
+        Raises:
+            CatalogueError: it is neither.
+        """
+        known = BUILT_IN | dict(self.policies)
+        if name not in known:
+            raise CatalogueError(
+                f"policy {name!r} is not known{_near(name, known)}; "
+                f"there are {', '.join(sorted(known))}"
+            )
+        return known[name]
 
 
 def read_catalogue(operator_file: Path | None) -> Catalogue:

@@ -36,3 +36,9 @@ class Policy:
         if p_fake > self.fake_above:
             return VerdictWord.FAKE
         return VerdictWord.UNCERTAIN
+
+
+BUILT_IN = {
+    policy.name: policy for policy in (Policy("default", 0.2, 0.8), Policy("card", 0.5, 0.5))
+}
+"""The policies that every new ledger has."""

@@ -3,17 +3,15 @@
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
 
 import structlog
-from pydantic import ValidationError
 
 from schema.contents import Content
 from schema.failures import ImageFailure, failure_of
 from schema.message import BatchImage
 from schema.results import KnownScore, known_scores
 from schema.words import Lane
-from workers.facts import Facts
+from workers.facts import with_facts
 from workers.loaders import Loader
 from workers.losses import LoaderLost, Trials
 from workers.models.load import LoadedModel
@@ -201,18 +199,7 @@ def prepare(
                 yield content.sha256, failure_of(code, message)
             case {"content": facts}:
                 one = Prepared(
-                    _with_facts(content, facts, reply["number"]),
+                    with_facts(content, facts, reply["number"]),
                     {row: pixels[ways.index(way)] for row, way in steps.items()},
                 )
                 yield content.sha256, one
-
-
-def _with_facts(content: Content, said: Mapping[str, Any], number: int | None = None) -> Content:
-    """Return a content with what its loader said of it; digest and size stay what they were."""
-    try:
-        facts = Facts.model_validate(said)
-    except ValidationError as error:
-        lost = LoaderLost("the loader answered with facts that cannot be")
-        lost.number = number
-        raise lost from error
-    return replace(content, **facts.model_dump())

@@ -1,10 +1,14 @@
 """What a loader may say of a content it decoded: these facts, in their types, and no others."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from schema.contents import Content
 from schema.words import ReadAs
+from workers.losses import LoaderLost
 
 _Positive = Annotated[int, Field(ge=1, lt=2**31)]
 
@@ -19,3 +23,18 @@ class Facts(BaseModel):
     format: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9]{1,15}$")]
     frame_count: _Positive
     read_as: Annotated[ReadAs, Field(strict=False)]
+
+
+def with_facts(content: Content, said: Mapping[str, Any], number: int | None = None) -> Content:
+    """Return a content with what its loader said of it; digest and size stay what they were.
+
+    Raises:
+        LoaderLost: these cannot be facts of image `number` of its chunk.
+    """
+    try:
+        facts = Facts.model_validate(said)
+    except ValidationError as error:
+        lost = LoaderLost("the loader answered with facts that cannot be")
+        lost.number = number
+        raise lost from error
+    return replace(content, **facts.model_dump())

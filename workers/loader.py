@@ -32,8 +32,8 @@ from workers.facts import Facts
 from workers.fetch import open_fetcher
 from workers.fetch.side_by_side import Found, SideBySide
 from workers.losses import PLACE
-from workers.memory import keep_freed_memory
-from workers.models.preprocess import Pixels, Preprocessing
+from workers.memory import keep_freed_memory, write_whole
+from workers.models.preprocess import Preprocessing
 from workers.wording import one_line
 
 Reply = dict[str, Any]
@@ -105,6 +105,9 @@ class Loader:
                 os.environ.update(more.get("environment", {}))
                 limit_processor_time(self._settings.fetch_deadline_seconds)
                 yield from self._fetch(uris)
+            case {"handed_over": size_bytes}:
+                self._bodies.clear()
+                yield self._fetched(0, os.pread(self._pixels_fd, size_bytes, 0))
             case {"decode": numbers, "steps": steps}:
                 yield from self._decode(numbers, steps)
 
@@ -169,7 +172,7 @@ class Loader:
         places = []
         for way in ways:
             pixels = np.asarray(image.pixels) if way is None else way.prepare(image.pixels)
-            _write(self._pixels_fd, pixels, end)
+            write_whole(self._pixels_fd, np.ascontiguousarray(pixels).reshape(-1).data, end)
             places.append({"offset": end, "shape": pixels.shape})
             end += pixels.nbytes
         known = {name: getattr(image, name) for name in Facts.model_fields}
@@ -197,14 +200,6 @@ def limit_processor_time(seconds: float) -> None:
     """
     soft = math.ceil(time.process_time() + seconds)
     resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
-
-
-def _write(pixels_fd: int, pixels: Pixels, offset: int) -> None:
-    """Write pixels whole: beyond two gigabytes, and at a limit, the system writes a part."""
-    left = np.ascontiguousarray(pixels).reshape(-1).data
-    while left:
-        written = os.pwrite(pixels_fd, left, offset)
-        left, offset = left[written:], offset + written
 
 
 def _named(error: Exception) -> str:

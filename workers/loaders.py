@@ -23,6 +23,7 @@ from schema.uris import scheme_of
 from schema.words import Lane
 from workers.environment import first_environment, s3_environment
 from workers.losses import PLACE, Cause, LoaderLost, cause_of_end
+from workers.memory import write_whole
 from workers.models.preprocess import Pixels
 
 NICENESS = 10
@@ -109,6 +110,17 @@ class Loader:
         for reply in self._ask(request, len(uris), longest):
             self._left_alone = max(self._left_alone, reply.get("left_alone", 0))
             yield reply
+
+    def hand_over(self, body: bytes) -> Reply:
+        """Give the process an image that is at hand as its chunk; return what `fetch` would yield.
+
+        Raises:
+            LoaderLost: the process died, or did not answer in time.
+        """
+        os.ftruncate(self._pixels_fd, 0)
+        write_whole(self._pixels_fd, memoryview(body), 0)
+        (reply,) = self._ask({"handed_over": len(body)}, 1, FETCH_SLACK_SECONDS)
+        return reply
 
     def decode(
         self, numbers: Sequence[int], steps: Sequence[Any]

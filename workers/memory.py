@@ -1,6 +1,7 @@
-"""How the C library keeps memory: what is freed stays at hand instead of going back and forth."""
+"""Memory: what the C library keeps of it at hand, and files in it that two processes share."""
 
 import ctypes
+import os
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
 
@@ -18,3 +19,14 @@ def keep_freed_memory(kept_bytes: int) -> None:
         mallopt(_M_MMAP_MAX, 0)
         mallopt(_M_TOP_PAD, kept_bytes // 4)
         mallopt(_M_TRIM_THRESHOLD, kept_bytes)
+
+
+def write_whole(descriptor: int, left: memoryview, offset: int) -> None:
+    """Write bytes whole: beyond two gigabytes, and at a limit, the system writes a part.
+
+    Raises:
+        OSError: there is no room for them.
+    """
+    while left:
+        written = os.pwrite(descriptor, left, offset)
+        left, offset = left[written:], offset + written

@@ -6,7 +6,7 @@ import pytest
 
 from schema.contents import Content
 from schema.words import ReadAs
-from workers.chunk import _with_facts
+from workers.facts import with_facts
 from workers.losses import LoaderLost
 
 CONTENT = Content(b"\x01" * 32, 77)
@@ -14,7 +14,7 @@ SAID = {"width": 4, "height": 3, "format": "PNG", "frame_count": 1, "read_as": "
 
 
 def test_the_known_facts_are_taken_over() -> None:
-    assert _with_facts(CONTENT, SAID) == Content(b"\x01" * 32, 77, 4, 3, "PNG", 1, ReadAs.SCALED)
+    assert with_facts(CONTENT, SAID) == Content(b"\x01" * 32, 77, 4, 3, "PNG", 1, ReadAs.SCALED)
 
 
 @pytest.mark.parametrize(
@@ -28,10 +28,10 @@ def test_the_known_facts_are_taken_over() -> None:
 )  # fmt: skip
 def test_whatever_else_a_loader_says_is_refused(more: dict[str, Any]) -> None:
     with pytest.raises(LoaderLost, match="facts that cannot be"):
-        _with_facts(CONTENT, {**SAID, **more})
+        with_facts(CONTENT, {**SAID, **more})
 
 
 @pytest.mark.parametrize("missing", SAID)
 def test_a_fact_left_out_is_refused(missing: str) -> None:
     with pytest.raises(LoaderLost):
-        _with_facts(CONTENT, {name: fact for name, fact in SAID.items() if name != missing})
+        with_facts(CONTENT, {name: fact for name, fact in SAID.items() if name != missing})

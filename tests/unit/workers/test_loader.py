@@ -15,6 +15,7 @@ from workers import loader
 from workers.fetch import open_fetcher
 from workers.fetch.side_by_side import SideBySide
 from workers.losses import PLACE
+from workers.memory import write_whole
 
 
 @pytest.fixture(autouse=True)
@@ -137,5 +138,5 @@ def test_pixels_are_written_whole_where_the_system_takes_them_in_parts(
     monkeypatch.setattr(os, "pwrite", lambda fd, data, at: write(fd, bytes(data[:1000]), at))
     pixels = np.arange(48 * 40 * 3, dtype=np.uint32).astype(np.uint8).reshape(40, 48, 3)
     with (tmp_path / "pixels").open("w+b") as file:
-        loader._write(file.fileno(), pixels, 17)
+        write_whole(file.fileno(), pixels.reshape(-1).data, 17)
     assert (tmp_path / "pixels").read_bytes()[17:] == pixels.tobytes()

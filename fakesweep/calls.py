@@ -1,0 +1,158 @@
+"""What Python programs call for whole scans: `fakesweep.scan` and `fakesweep.results`."""
+
+import importlib
+import threading
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fakesweep.choices import selection_from
+from fakesweep.extras import require_worker_extra
+from fakesweep.quiet import log_troubles
+from fakesweep.reading import reading
+from fakesweep.scanning import brought_to_end
+from fakesweep.stack import start_stack
+from producer.scans import ScanRequest, ask_for_scan, open_producer
+from schema.catalogue import DEFAULT_MODEL, DEFAULT_POLICY, read_catalogue
+from schema.errors import ExtraError, ScanError
+from schema.reports import RESULT_COLUMNS, Progress, progress
+from schema.reports import results as read_results
+from schema.settings import Settings, read_settings
+from schema.words import Lane, ScanState, VerdictWord
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+
+def scan(
+    *sources: str,
+    model: str | Sequence[str] = (),
+    policy: str = DEFAULT_POLICY,
+    lane: str = Lane.BULK.value,
+    name: str | None = None,
+    is_audit: bool = False,
+    output: str | None = None,
+    token: str | None = None,
+    **selection: Any,
+) -> Progress:
+    """Sweep sources as `fakesweep scan` does, and return how the scan stands at its end.
+
+    `sources`, and what else can be said, are those of the command: `include`, `exclude` (sequences
+    of patterns), `since`, `min_size`, `max_size`, `versions`. Without a cluster in the settings the
+    local stack does the work, with a worker for this scan. Images that failed are counted in
+    `failed`; they raise nothing.
+
+    Raises:
+        FakesweepError: the scan cannot be asked for, stopped before its end, or was paused or
+            cancelled by somebody; the message says how to go on.
+        KeyboardInterrupt: the person stopped it; `fakesweep resume` goes on.
+    """
+    settings = read_settings()
+    log_troubles(settings)
+    models = (model,) if isinstance(model, str) else tuple(model)
+    request = ScanRequest(
+        sources,
+        models or settings.models or (DEFAULT_MODEL,),
+        Lane(lane),
+        policy,
+        name,
+        is_audit=is_audit,
+        selection=selection_from(**{key: _several(said) for key, said in selection.items()}),
+        output=output,
+        token=token,
+    )
+    with_worker = not settings.names_cluster
+    if with_worker:
+        require_worker_extra()
+        settings = start_stack(settings)
+    with open_producer(settings, read_catalogue(settings.catalogue)) as producer:
+        scan_id = ask_for_scan(producer, request).scan_id
+        told = threading.Event()
+        with brought_to_end(
+            producer, scan_id, told, lambda _: None, with_worker=with_worker
+        ) as last:
+            if last is None or last.state != ScanState.FINISHED:
+                state = "interrupted" if last is None else last.state
+                raise ScanError(f"scan {scan_id} is {state}; `fakesweep resume {scan_id}` goes on")
+            return last
+
+
+def results(
+    scan: int | Progress, *, verdict: str | None = None, only_failed: bool = False
+) -> "Results":
+    """Return what came of each image of a scan, to iterate over or to hold as a table.
+
+    One row for each image and model, in listing order, as `fakesweep results` has them; images
+    that are pending have none. `verdict` takes one word alone, `only_failed` the failures.
+
+    Raises:
+        ScanError: there is no such scan.
+        FakesweepError: the ledger cannot be read.
+    """
+    scan_id = scan if isinstance(scan, int) else scan.scan_id
+    settings = read_settings()
+    with reading(settings) as connection:
+        progress(connection, scan_id)
+    word = None if verdict is None else VerdictWord(verdict)
+    return Results(settings, scan_id, word, only_failed=only_failed)
+
+
+class Results:
+    """The rows of a scan, read from the ledger each time they are asked for."""
+
+    columns = RESULT_COLUMNS
+
+    def __init__(
+        self, settings: Settings, scan_id: int, verdict: VerdictWord | None, *, only_failed: bool
+    ) -> None:
+        self.scan_id = scan_id
+        self._settings = settings
+        self._verdict = verdict
+        self._only_failed = only_failed
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Yield each row by column; rows are read as they are asked for, not all at once."""
+        with reading(self._settings) as connection:
+            for row in read_results(
+                connection, self.scan_id, self._verdict, only_failed=self._only_failed
+            ):
+                yield {column: row[column] for column in self.columns}
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """Return all rows as a pandas data frame.
+
+        Raises:
+            ExtraError: pandas is not installed.
+        """
+        frame: pd.DataFrame = _library("pandas").DataFrame(list(self), columns=self.columns)
+        return frame
+
+    def to_arrow(self) -> "pa.Table":
+        """Return all rows as an Arrow table; `scores` is a map from label to score.
+
+        Raises:
+            ExtraError: pyarrow is not installed.
+        """
+        arrow = _library("pyarrow")
+        by_type = {
+            "p_fake": arrow.float64(),
+            "scores": arrow.map_(arrow.string(), arrow.float64()),
+            "width": arrow.int32(),
+            "height": arrow.int32(),
+            "classified_at": arrow.timestamp("us", tz="UTC"),
+        }
+        columns = [(name, by_type.get(name, arrow.string())) for name in self.columns]
+        rows = [row | {"scores": row["scores"] and list(row["scores"].items())} for row in self]
+        table: pa.Table = arrow.Table.from_pylist(rows, schema=arrow.schema(columns))
+        return table
+
+
+def _several(said: Any) -> Any:
+    return tuple(said) if isinstance(said, list) else said
+
+
+def _library(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ExtraError(f"{name} is not installed here; run `pip install {name}`") from error
