@@ -22,7 +22,10 @@ from schema.errors import FakesweepError, StreamError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "scan": ("fakesweep.commands.scan:scan", "Sweep images for AI-generated and deepfake ones."),
-    "check": ("fakesweep.commands.check:check", "Judge single pictures here and now."),
+    "check": (
+        "fakesweep.commands.check:check",
+        "Judge single pictures here and now, with nothing stored.",
+    ),
     "resume": (
         "fakesweep.commands.resume:resume",
         "Go on with a scan that was interrupted or paused.",

@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 )
 @click.option("--json", "in_json", is_flag=True, help="Print a line of JSON for each answer.")
 def check(*, images: tuple[str, ...], models: tuple[str, ...], policy: str, in_json: bool) -> Exit:
-    r"""Judge single pictures here and now: no queue, no database, nothing stored.
+    r"""Judge single pictures here and now, with nothing stored.
 
-    IMAGE is a file, s3://bucket/key or https://host/path. Each is decoded in a process of its own,
+    No server takes part. IMAGE is a file, s3://bucket/key or https://host/path. Each is decoded in a process of its own,
     as a worker does it. The exit status is 1 where a picture could not be judged.
 
     \b
