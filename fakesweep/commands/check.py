@@ -41,8 +41,9 @@ if TYPE_CHECKING:
 def check(*, images: tuple[str, ...], models: tuple[str, ...], policy: str, in_json: bool) -> Exit:
     r"""Judge single pictures here and now, with nothing stored.
 
-    No server takes part. IMAGE is a file, s3://bucket/key or https://host/path. Each is decoded in a process of its own,
-    as a worker does it. The exit status is 1 where a picture could not be judged.
+    No server takes part. IMAGE is a file, s3://bucket/key or https://host/path. Each is decoded in
+    a process of its own, as a worker does it. The exit status is 1 where a picture could not be
+    judged.
 
     \b
     fakesweep check photo.jpg

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from schema.failures import (
     TooManyPixels,
 )
 from schema.labels import Side
+from schema.words import ReadAs
 from tests.photographs import photograph
 from workers import checking
 from workers.checking import Check
@@ -158,12 +160,14 @@ def test_the_cuts_and_the_reason_are_told(path: Path, tmp_path: Path) -> None:
     assert "only the first of 2 frames was judged" in fakesweep.check(tmp_path / "two.png").caveats
 
 
-def test_pixels_that_are_not_the_pictures_own_are_told_of(tmp_path: Path) -> None:
-    wide = Image.fromarray(np.arange(40 * 56, dtype=np.uint16).reshape(40, 56) * 20)
-    wide.save(tmp_path / "wide.png")
-    found = fakesweep.check(tmp_path / "wide.png")
-    assert found.as_json()["read_as"] == "scaled"
-    assert any("wider than 8 bits" in caveat for caveat in found.caveats)
+def test_pixels_that_are_not_the_pictures_own_are_told_of(path: Path) -> None:
+    found = fakesweep.check(path)
+    assert found.as_json()["read_as"] == "image"
+    preview = replace(found, content=replace(found.content, read_as=ReadAs.PREVIEW))
+    assert preview.as_json()["read_as"] == "preview"
+    assert [said for said in preview.caveats if said not in found.caveats] == [
+        "what was judged is the preview that this camera file carries of itself"
+    ]
 
 
 def test_what_is_no_picture_is_refused_in_one_line() -> None:
