@@ -183,6 +183,13 @@ class Settings(BaseSettings):
         None, description="requester: your account pays for what is read of buckets that want that"
     )
 
+    api_trusted_proxies: Annotated[
+        tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_split_words)
+    ] = Field(
+        (),
+        description="Proxies before the API whose X-Forwarded-For is believed, as 10.0.0.0/8",
+    )
+
     sqs_endpoint_url: Annotated[str, AfterValidator(_endpoint)] | None = Field(
         None, description="SQS service other than Amazon's, as http://host:9324"
     )

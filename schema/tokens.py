@@ -151,12 +151,17 @@ def may_look_up(connection: Connection) -> bool:
     return bool(connection.execute(_MAY_LOOK_UP).scalar_one())
 
 
+def is_well_formed(token: str) -> bool:
+    """Return whether a text looks like a token, which says nothing of its being one."""
+    return _TOKEN.fullmatch(token) is not None
+
+
 def find_caller(connection: Connection, token: str) -> Caller | None:
     """Return whose token this is, None where it is unknown, revoked or expired.
 
     That it was used is noted, once a minute at most.
     """
-    if not _TOKEN.fullmatch(token):
+    if not is_well_formed(token):
         return None
     row = connection.execute(_FIND, {"sha256": _digest(token)}).one_or_none()
     if row is None:

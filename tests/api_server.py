@@ -22,6 +22,8 @@ from tests.worker import WorkerProcess
 
 _numbers = itertools.count(1)
 
+_MAIN = "import sys\nfrom fakesweep.cli import main\nsys.exit(main())"
+
 MANY = 1_000_000
 """A rate that no test comes near."""
 
@@ -38,15 +40,20 @@ class ApiProcess(WorkerProcess):
 
 
 @contextmanager
-def running_api(settings: Mapping[str, str], folder: Path, *words: str) -> Iterator[ApiProcess]:
-    """Run the API; it answers when the context begins, and is gone when it ends."""
+def running_api(
+    settings: Mapping[str, str], folder: Path, *words: str, before: str = ""
+) -> Iterator[ApiProcess]:
+    """Run the API; it answers when the context begins, and is gone when it ends.
+
+    `before` is Python that its process runs first: it makes deadlines short, or files few.
+    """
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("FAKESWEEP_")
     } | {f"FAKESWEEP_{name}": value for name, value in settings.items()}
     written = folder / f"api-{next(_numbers)}.log"
     with written.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "fakesweep", "api", "--port", "0", *words],
+            [sys.executable, "-P", "-c", f"{before}\n{_MAIN}", "api", "--port", "0", *words],
             env=environment | {"FAKESWEEP_LOG_FORMAT": "json", "TMPDIR": str(folder)},
             stdout=output,
             stderr=output,

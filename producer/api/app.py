@@ -19,7 +19,7 @@ def make_app(resources: Resources | None = None) -> FastAPI:
 
     There are no pages for people, as these would load scripts from elsewhere, and no CORS.
     """
-    app = FastAPI(docs_url=None, redoc_url=None, redirect_slashes=False)
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.resources = resources
     for router in (images.router, scans.router, _health):
         app.include_router(router)

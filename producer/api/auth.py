@@ -1,6 +1,6 @@
-"""Who asks: bearer tokens, looked up in the ledger at every request."""
+"""Who asks: what a request needs of the token that was looked up for it."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Annotated
 
@@ -8,8 +8,7 @@ from fastapi import Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from producer.api.problems import Problem, ProblemCode
-from producer.api.resources import Opened
-from schema.tokens import Caller, Scope, find_caller
+from schema.tokens import Caller, Scope
 
 _REALM = 'Bearer realm="fakesweep"'
 
@@ -23,35 +22,41 @@ _BEARER = HTTPBearer(
 _Given = Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)]
 
 
-def caller_with(scope: Scope) -> Callable[[Request, Opened, _Given], Caller]:
+def caller_with(scope: Scope) -> Callable[[Request, _Given], Awaitable[Caller]]:
     """Return what lets in whoever holds a valid token with a scope.
 
-    An unknown, a revoked and an expired token are answered alike. A token is looked up each time,
-    so that a revoked one is worthless from the next request on.
+    An unknown, a revoked and an expired token are answered alike.
     """
 
-    def caller(request: Request, opened: Opened, given: _Given) -> Caller:
+    async def caller(request: Request, given: _Given) -> Caller:
+        found: Caller | None = getattr(request.state, "found", None)
         if given is None:
             raise _refused(ProblemCode.TOKEN_NEEDED, "send a token, as Authorization: Bearer fsw_…")
-        with opened.producer.engine.begin() as connection:
-            found = find_caller(connection, given.credentials)
         if found is None:
             raise _refused(
                 ProblemCode.TOKEN_INVALID,
                 "the token is not valid; ask for another",
                 ', error="invalid_token"',
             )
-        request.state.caller = found.name
-        if scope not in found.scopes:
-            raise Problem(
-                HTTPStatus.FORBIDDEN,
-                ProblemCode.SCOPE_MISSING,
-                f"the token lacks the scope {scope}",
-                headers=_challenge(f', error="insufficient_scope", scope="{scope}"'),
-            )
+        check_scope(found, scope)
         return found
 
     return caller
+
+
+def check_scope(caller: Caller, scope: Scope) -> None:
+    """Refuse a token that lacks a scope.
+
+    Raises:
+        Problem: it does.
+    """
+    if scope not in caller.scopes:
+        raise Problem(
+            HTTPStatus.FORBIDDEN,
+            ProblemCode.SCOPE_MISSING,
+            f"the token lacks the scope {scope}",
+            headers=_challenge(f', error="insufficient_scope", scope="{scope}"'),
+        )
 
 
 def _refused(code: ProblemCode, detail: str, said: str = "") -> Problem:

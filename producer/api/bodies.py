@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import AsyncIterator
 from http import HTTPStatus
 
 from fastapi import Request
@@ -12,6 +13,10 @@ from producer.api.problems import Problem, ProblemCode, invalid
 
 MOST_BYTES = 1024 * 1024
 READ_SECONDS = 15.0
+
+GRACE_SECONDS = 5.0
+BYTES_PER_SECOND = 4 * 1024
+"""After the grace, a body that comes more slowly is not waited for."""
 
 _LENGTH = re.compile(r"[0-9]{1,19}")
 
@@ -30,29 +35,35 @@ async def read_submission(request: Request) -> Submission:
             "send the body as application/json",
             headers={"Accept-Post": "application/json"},
         )
-    try:
-        async with asyncio.timeout(READ_SECONDS):
-            body = await _read(request)
-    except TimeoutError as error:
-        raise Problem(
-            HTTPStatus.REQUEST_TIMEOUT,
-            ProblemCode.TOO_SLOW,
-            f"the body did not arrive within {READ_SECONDS:g} s",
-            headers={"Connection": "close"},
-        ) from error
-    return _parsed(body)
-
-
-async def _read(request: Request) -> bytes:
     body = bytearray()
-    announced = request.headers.get("content-length", "0")
-    if not _LENGTH.fullmatch(announced) or int(announced) > MOST_BYTES:
-        raise _too_large()
-    async for piece in request.stream():
+    async for piece in received(request, MOST_BYTES, READ_SECONDS):
         body += piece
-        if len(body) > MOST_BYTES:
-            raise _too_large()
-    return bytes(body)
+    return _parsed(bytes(body))
+
+
+async def received(request: Request, most_bytes: int, seconds: float) -> AsyncIterator[bytes]:
+    """Yield a body as it comes, while it is no larger and no slower than it may be.
+
+    Raises:
+        Problem: it is.
+    """
+    announced = request.headers.get("content-length", "0")
+    if not _LENGTH.fullmatch(announced) or int(announced) > most_bytes:
+        raise _too_large(most_bytes)
+    pieces, size, began = aiter(request.stream()), 0, asyncio.get_running_loop().time()
+    while True:
+        allowed = min(seconds, GRACE_SECONDS + size / BYTES_PER_SECOND)
+        try:
+            async with asyncio.timeout_at(began + allowed):
+                piece = await anext(pieces, None)
+        except TimeoutError as error:
+            raise _too_slow(seconds) from error
+        if piece is None:
+            return
+        size += len(piece)
+        if size > most_bytes:
+            raise _too_large(most_bytes)
+        yield piece
 
 
 def _parsed(body: bytes) -> Submission:
@@ -67,10 +78,19 @@ def _parsed(body: bytes) -> Submission:
         ) from error
 
 
-def _too_large() -> Problem:
+def _too_large(most_bytes: int) -> Problem:
     return Problem(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         ProblemCode.TOO_LARGE,
-        f"the body is larger than {MOST_BYTES} bytes; hand in fewer images at once",
+        f"the body is larger than {most_bytes} bytes; hand in less at once",
+        headers={"Connection": "close"},
+    )
+
+
+def _too_slow(seconds: float) -> Problem:
+    return Problem(
+        HTTPStatus.REQUEST_TIMEOUT,
+        ProblemCode.TOO_SLOW,
+        f"the body did not arrive within {seconds:g} s, or slower than {BYTES_PER_SECOND} bytes/s",
         headers={"Connection": "close"},
     )

@@ -1,10 +1,12 @@
 """The API's OpenAPI document: what FastAPI says of the routes, and what it leaves out."""
 
+import json
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.openapi.utils import get_openapi
+from starlette.responses import Response
 
 import schema
 from producer.api.models import Submission
@@ -131,7 +133,7 @@ def problems_of_reading() -> Responses:
 
 
 def add_document(app: FastAPI) -> None:
-    """Have the app show its document with everything in it."""
+    """Have the app show its document with everything in it, written once for all who ask."""
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -139,6 +141,14 @@ def add_document(app: FastAPI) -> None:
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]  # FastAPI's own way to extend it
+    written = b""
+
+    async def show(_request: Request) -> Response:
+        nonlocal written
+        written = written or json.dumps(app.openapi()).encode()
+        return Response(written, media_type="application/json")
+
+    app.add_route("/openapi.json", show, include_in_schema=False)
 
 
 def _document(app: FastAPI) -> dict[str, Any]:

@@ -40,6 +40,7 @@ class ProblemCode(StrEnum):
     KEY_CONFLICT = "key_conflict"
     MORE_THAN_RATE = "more_than_rate"
     RATE_LIMITED = "rate_limited"
+    TOO_MANY_AT_ONCE = "too_many_at_once"
     FAILED = "failed"
     AWAY = "away"
     OVERLOADED = "overloaded"
@@ -126,6 +127,15 @@ def invalid(errors: Sequence[Mapping[str, Any]]) -> Problem:
     )
 
 
+def ledger_problem(error: SQLAlchemyError) -> Problem:
+    """Return the problem of a statement that failed, once the log has it."""
+    if may_pass(error):
+        log.warning("ledger_away", reason=first_line(error))
+        return _ledger_away()
+    log.error("request_failed", reason=first_line(error), exc_info=error)
+    return failed()
+
+
 def tell_problems(app: FastAPI) -> None:
     """Have every error of the app told as problem details."""
     app.add_exception_handler(Problem, _tell)
@@ -159,20 +169,20 @@ def _tell_invalid(_request: Request, error: Exception) -> Response:
     return invalid(error.errors()).answer()
 
 
-def _tell_ledger(request: Request, error: Exception) -> Response:
+def _tell_ledger(_request: Request, error: Exception) -> Response:
     assert isinstance(error, SQLAlchemyError)  # noqa: S101 - for the type checker
-    if not may_pass(error):
-        log.error("request_failed", reason=first_line(error), exc_info=error)
-        return failed().answer()
-    log.warning("ledger_away", reason=first_line(error))
-    return _tell_away(request, error)
+    return ledger_problem(error).answer()
 
 
 def _tell_away(_request: Request, _error: Exception) -> Response:
+    return _ledger_away().answer()
+
+
+def _ledger_away() -> Problem:
     return away(
         "the ledger does not answer; ask again later, with the same Idempotency-Key where there "
         "was one"
-    ).answer()
+    )
 
 
 def _part(error: Mapping[str, Any]) -> ProblemPart:

@@ -1,20 +1,24 @@
-"""What surrounds every request: a line in the log, a bound on how many there are, no traceback."""
+"""What surrounds every request: who asks, a place for it, a line in the log, no traceback."""
 
 import re
 import time
 
 import structlog
-from starlette.datastructures import MutableHeaders
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from producer.api.problems import Problem, ProblemCode, away, failed
+from producer.api.connections import group_of
+from producer.api.lookup import Lookup, token_in
+from producer.api.places import Places
+from producer.api.problems import Problem, failed, ledger_problem
+from producer.api.protocol import GuardedProtocol
 from schema.tokens import PREFIX
 
-MOST_AT_ONCE = 256
-"""Each may hold a body of 1 MiB."""
-
 LONGEST_PATH = 200
+OPEN_PATHS = frozenset({"/openapi.json", "/v1/health"})
+"""What everybody may ask, with a token or without; none is looked up for it."""
 
 _TOKEN = re.compile(rf"{PREFIX}[\w-]+")
 _ALWAYS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
@@ -27,7 +31,8 @@ class EveryRequest:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._under_way = 0
+        self._places = Places()
+        self._lookup = Lookup()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -35,40 +40,54 @@ class EveryRequest:
             await self._app(scope, receive, send)
             return
         began, status = time.perf_counter(), 0
-        scope.setdefault("state", {})
+        connection: GuardedProtocol | None = scope.setdefault("state", {}).get("connection")
 
         async def send_noted(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message).update(_ALWAYS)
+                headers = MutableHeaders(scope=message)
+                headers.update(_ALWAYS)
+                if connection and (connection.is_stranger or not connection.is_request_whole):
+                    headers["Connection"] = "close"
             await send(message)
 
-        self._under_way += 1
         try:
             await self._answer(scope, receive, send_noted)
+        except Problem as problem:
+            await problem.answer()(scope, receive, send_noted)
         except ClientDisconnect:
             log.info("client_left", **_facts(scope, began))
         except Exception:
             log.exception("request_failed", **_facts(scope, began))
             if status:
                 raise
-            await _end(failed(), scope, receive, send_noted)
-        finally:
-            self._under_way -= 1
+            await failed().answer()(scope, receive, send_noted)
         if status:
             log.info("request_answered", status=status, **_facts(scope, began))
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._under_way > MOST_AT_ONCE:
-            said = "too much is asked at once; ask again later"
-            await _end(away(said, code=ProblemCode.OVERLOADED), scope, receive, send)
-            return
-        await self._app(scope, receive, send)
+        """Have the app answer in a place of a valid token's, or in one of the strangers'.
 
-
-async def _end(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
-    await problem.answer()(scope, receive, send)
+        Raises:
+            Problem: there is no place, or nobody can say whether the token is valid.
+        """
+        token = token_in(Headers(scope=scope))
+        if token is not None and scope["path"] not in OPEN_PATHS:
+            async with self._places.of_token(self._lookup.digest(token)):
+                try:
+                    caller = await self._lookup.caller(scope["app"].state.resources, token)
+                except SQLAlchemyError as error:
+                    raise ledger_problem(error) from error
+                if caller is not None:
+                    scope["state"] |= {"caller": caller.name, "found": caller}
+                    if connection := scope["state"].get("connection"):
+                        connection.prove()
+                    with self._places.proven():
+                        await self._app(scope, receive, send)
+                    return
+        with self._places.of_stranger(group_of((scope.get("client") or [""])[0])):
+            await self._app(scope, receive, send)
 
 
 def _facts(scope: Scope, began: float) -> dict[str, object]:

@@ -1,28 +1,48 @@
 """The API's process: what it opens, and serving until it is told to stop."""
 
+import asyncio
 import logging
 import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 
 import structlog
 import uvicorn
 
 from producer.api.app import make_app
+from producer.api.connections import Connections
 from producer.api.health import HealthCheck
 from producer.api.limits import RateLimits
+from producer.api.listening import listen, most_connections
+from producer.api.protocol import GuardedProtocol
 from producer.api.resources import Resources
 from producer.scans import Producer
 from producer.uploads import Uploads
 from schema.catalogue import DEFAULT_MODEL
 from schema.database import explained, open_engine
-from schema.errors import DatabaseError, SettingsError
+from schema.errors import DatabaseError
 from schema.tokens import may_look_up
 
 LEAVE_SECONDS = 10
 """How long requests that are under way may take when it is told to stop."""
 
 log = structlog.get_logger(__name__)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, with somebody who looks after the connections."""
+
+    def __init__(self, config: uvicorn.Config, table: Connections) -> None:
+        super().__init__(config)
+        self._table = table
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        watching = asyncio.create_task(self._table.watch())
+        try:
+            await super().serve(sockets)
+        finally:
+            watching.cancel()
 
 
 def serve_api(producer: Producer, host: str, port: int) -> None:
@@ -33,25 +53,29 @@ def serve_api(producer: Producer, host: str, port: int) -> None:
         DatabaseError: the database's user may not do what the API does.
     """
     with (
-        closing(_listen(host, port)) as listening,
+        closing(listen(host, port)) as listening,
         _opened(producer) as resources,
     ):
+        proxies = producer.settings.api_trusted_proxies
+        table = listening.table = Connections(most_connections(), proxies)
         config = uvicorn.Config(
             make_app(resources),
+            http=partial(GuardedProtocol, table),  # type: ignore[arg-type]  # it makes protocols
             lifespan="off",
             ws="none",
             log_config=None,
             access_log=False,
-            proxy_headers=False,
+            proxy_headers=bool(proxies),
+            forwarded_allow_ips=[str(network) for network in proxies],
             server_header=False,
             timeout_graceful_shutdown=LEAVE_SECONDS,
         )
-        logging.getLogger("uvicorn").setLevel(logging.WARNING)
+        logging.getLogger("uvicorn").setLevel(logging.ERROR)
         if not producer.settings.models:
             log.warning("trial_model_judges", model=DEFAULT_MODEL, setting="FAKESWEEP_MODELS")
         address, taken = listening.getsockname()[:2]
         log.info("api_listening", host=address, port=taken)
-        uvicorn.Server(config).run([listening])
+        _Server(config, table).run([listening])
         log.info("api_stopped")
 
 
@@ -80,17 +104,3 @@ def _check_rights(producer: Producer) -> None:
                 "the user of FAKESWEEP_DATABASE_URL may not look tokens up; let the API connect as "
                 "a member of the role fakesweep_api (SECURITY.md)"
             )
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """Return a socket that accepts connections already; port 0 takes any that is free."""
-    try:
-        [(family, _, _, _, address), *_] = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        return socket.create_server(address[:2], family=family, backlog=2_048)
-    except OSError as error:
-        raise SettingsError(
-            f"the API cannot listen at {host} port {port}: {error.strerror or error}; "
-            f"choose others with --host and --port"
-        ) from error

@@ -78,27 +78,6 @@ def test_no_answer_may_be_kept_or_guessed_at() -> None:
     assert "access-control-allow-origin" not in answer.headers
 
 
-def test_beyond_a_bound_requests_are_told_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(surroundings, "MOST_AT_ONCE", 2)
-    at_once = asyncio.Semaphore(0)
-
-    async def waiting(*_: object) -> None:
-        await at_once.acquire()
-
-    async def run() -> list[int]:
-        app = surroundings.EveryRequest(waiting)
-        transport = httpx.ASGITransport(app=app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://api") as client:
-            held = [asyncio.create_task(client.get("/")) for _ in range(2)]
-            await asyncio.sleep(0)
-            answer = await client.get("/")
-            for task in held:
-                task.cancel()
-            return [answer.status_code, int(answer.headers["retry-after"])]
-
-    assert asyncio.run(run()) == [503, 5]
-
-
 def test_a_client_that_left_is_no_fault() -> None:
     async def left(*_: object) -> None:
         raise ClientDisconnect

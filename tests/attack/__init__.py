@@ -1,0 +1,1 @@
+"""The API under attack from this machine, while honest clients go on: `python -m tests.attack`."""

@@ -1,0 +1,15 @@
+"""Honest clients of an API that is under attack: `python -m tests.attack`, shortened."""
+
+import pytest
+
+from tests.api_server import Serving
+from tests.attack.attackers import ATTACKS
+from tests.attack.run import under_attack
+
+
+@pytest.mark.parametrize("sort", ATTACKS)
+def test_honest_clients_are_answered_while_others_attack(serving: Serving, sort: str) -> None:
+    survived = under_attack(serving, sort, seconds=3, share=0.3)
+    assert set(survived.noted.statuses) <= {"200", "202"}, survived.line()
+    assert survived.noted.within(0.99) < 20, survived.line()
+    assert "Traceback" not in serving.api.log.read_text()
