@@ -55,7 +55,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "fakesweep.commands.health:health",
         "Say whether a worker or producer here makes progress.",
     ),
-    "db": ("fakesweep.commands.db:db", "Migrate the database, or show its address."),
+    "db": (
+        "fakesweep.commands.db:db",
+        "Migrate the database, make its logins, or show its address.",
+    ),
     "up": ("fakesweep.commands.local:up", "Start the local stack."),
     "down": ("fakesweep.commands.local:down", "Stop the local stack."),
 }

@@ -1,9 +1,16 @@
-"""`fakesweep db`: the database's migration and address."""
+"""`fakesweep db`: the database's migration, its logins and its address."""
+
+import os
+import sys
+from collections.abc import Sequence
 
 import click
 
-from fakesweep.reading import ledger_url, made_ledger_url
+from fakesweep.reading import connected, ledger_url, made_ledger_url
+from fakesweep.text import is_terminal
 from schema.database import display_url, explained, open_engine
+from schema.errors import DatabaseError
+from schema.logins import LoginRole, set_login
 from schema.migrations import HEAD
 from schema.migrations import upgrade as upgrade_database
 from schema.settings import read_settings
@@ -11,7 +18,7 @@ from schema.settings import read_settings
 
 @click.group()
 def db() -> None:
-    """Migrate the database, or show its address."""
+    """Migrate the database, make its logins, or show its address."""
 
 
 @db.command()
@@ -26,6 +33,48 @@ def upgrade() -> None:
     finally:
         engine.dispose()
     click.echo(f"{display_url(address)} is at migration {HEAD}")
+
+
+@db.command()
+@click.argument(
+    "roles",
+    metavar="ROLE…",
+    nargs=-1,
+    required=True,
+    type=click.Choice([role.value for role in LoginRole]),
+)
+@click.option("--name", help="What the login of a single role is called, in place of the role.")
+def login(*, roles: Sequence[str], name: str | None) -> None:
+    """Make a login for each role, or give the one there is another password.
+
+    \b
+    producer  lists, publishes, steers scans, signs webhooks
+    api       takes images in and answers what came of them
+    worker    takes batches and stores verdicts
+    analyst   reads the views
+
+    The password is read from the variable ROLE_PASSWORD, as WORKER_PASSWORD, and asked for on a
+    terminal where that is not set. Only who may make users can do this, as the database's owner.
+    """  # noqa: D301 - click's word for lines that stay
+    if name is not None and len(roles) > 1:
+        raise click.UsageError("--name names the login of one role; make one at a time")
+    wanted = [(role, name or role.value, _password(role)) for role in map(LoginRole, roles)]
+    with connected(made_ledger_url(read_settings()), "login") as connection:
+        made = [set_login(connection, *one) for one in wanted]
+        connection.commit()
+    for (role, called, _), is_new in zip(wanted, made, strict=True):
+        said = "may now log in, as a member of" if is_new else "has this password, as a member of"
+        click.echo(f"{called} {said} {role.group}")
+
+
+def _password(role: LoginRole) -> str:
+    variable = f"{role.name}_PASSWORD"
+    password = os.environ.get(variable, "")
+    if not password and is_terminal(sys.stdin):
+        password = str(click.prompt(f"Password of {role}", hide_input=True, err=True))
+    if not password:
+        raise DatabaseError(f"{variable} holds no password for the login {role}; set it")
+    return password
 
 
 @db.command()

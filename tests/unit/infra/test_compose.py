@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 
 from fakesweep.cli import cli
 from fakesweep.processes import END_SECONDS
+from schema.logins import LoginRole
 from schema.settings import PREFIX, Settings, read_settings
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -18,6 +19,20 @@ COMPOSE = ROOT / "docker-compose.yml"
 EXAMPLE = ROOT / "infra" / "example.env"
 SERVICES: dict[str, dict[str, Any]] = YAML(typ="safe").load(COMPOSE)["services"]
 OURS = sorted(name for name, service in SERVICES.items() if "build" in service)
+JOBS = {"migrate", "logins"}
+LASTING = sorted(set(OURS) - JOBS)
+PASSWORDS = {
+    "migrate": {"POSTGRES"},
+    "logins": {"POSTGRES", "PRODUCER", "API", "WORKER", "ANALYST"},
+    "producer": {"PRODUCER", "REDIS"},
+    "api": {"API", "REDIS"},
+    "worker": {"WORKER", "REDIS"},
+    "worker-gpu": {"WORKER", "REDIS"},
+    "postgres": {"POSTGRES"},
+    "redis": {"REDIS"},
+    "s3": set[str](),
+}
+"""Whose passwords each service is told."""
 SETTINGS = {PREFIX + name.upper() for name in Settings.model_fields}
 
 PROGRAMS = {
@@ -41,7 +56,7 @@ def test_the_file_is_valid_compose() -> None:
 
 def test_it_holds_the_services_of_a_whole_fakesweep() -> None:
     assert set(SERVICES) == {
-        "postgres", "redis", "migrate", "producer", "api", "worker", "worker-gpu", "s3"
+        "postgres", "redis", "migrate", "logins", "producer", "api", "worker", "worker-gpu", "s3"
     }  # fmt: skip
     profiles = {name: service.get("profiles") for name, service in SERVICES.items()}
     assert {name: given for name, given in profiles.items() if given} == {
@@ -54,7 +69,7 @@ def test_every_fakesweep_command_is_one(name: str) -> None:
     _parse(SERVICES[name]["command"])
 
 
-@pytest.mark.parametrize("name", sorted(set(SERVICES) - {"migrate"}))
+@pytest.mark.parametrize("name", sorted(set(SERVICES) - JOBS))
 def test_every_lasting_service_is_watched_by_programs_its_image_brings(name: str) -> None:
     image, _, _ = SERVICES[name]["image"].partition(":")
     kind, *words = SERVICES[name]["healthcheck"]["test"]
@@ -66,7 +81,7 @@ def test_every_lasting_service_is_watched_by_programs_its_image_brings(name: str
     assert SERVICES[name]["restart"] == "unless-stopped"
 
 
-@pytest.mark.parametrize("name", sorted(set(OURS) - {"migrate", "api"}))
+@pytest.mark.parametrize("name", sorted(set(LASTING) - {"api"}))
 def test_ours_are_healthy_where_they_make_progress_and_are_stopped_in_order(name: str) -> None:
     role = name.removesuffix("-gpu")
     assert SERVICES[name]["healthcheck"]["test"] == ["CMD", "fakesweep", "health", role]
@@ -84,16 +99,63 @@ def test_the_api_is_healthy_where_it_answers_at_the_address_it_listens_at() -> N
     assert api["ports"] == ["127.0.0.1:8000:8000"], "nobody else's network sees plain HTTP"
 
 
-def test_only_the_migration_ends_and_is_not_started_again() -> None:
+def test_only_the_owners_jobs_end_and_are_not_started_again() -> None:
     assert SERVICES["migrate"]["command"] == ["fakesweep", "db", "upgrade"]
-    assert SERVICES["migrate"]["restart"] == "no"
+    assert SERVICES["logins"]["command"] == ["fakesweep", "db", "login", *LoginRole]
+    assert {SERVICES[name]["restart"] for name in JOBS} == {"no"}
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_each_service_is_told_the_passwords_it_needs_alone(name: str) -> None:
+    told = str(SERVICES[name].get("environment", {}))
+    assert set(re.findall(r"\$\{(\w+)_PASSWORD", told)) == PASSWORDS[name]
+
+
+@pytest.mark.parametrize("name", LASTING)
+def test_each_process_connects_by_a_login_of_its_own_role(name: str) -> None:
+    url = SERVICES[name]["environment"]["FAKESWEEP_DATABASE_URL"]
+    role = name.removesuffix("-gpu")
+    assert url.startswith(f"postgresql://{role}:${{{role.upper()}_PASSWORD:?")
+    assert role in SERVICES["logins"]["command"]
+    assert SERVICES[name]["depends_on"]["logins"]["condition"] == "service_completed_successfully"
+    assert SERVICES["logins"]["depends_on"]["migrate"]["condition"] == (
+        "service_completed_successfully"
+    )
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_keys_are_given_to_those_alone_who_use_them(name: str) -> None:
+    told = set(SERVICES[name]["environment"])
+    aws = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION"}
+    is_worker = name.startswith("worker")
+    assert {one for one in told if one.startswith("AWS")} == (
+        aws if is_worker or name == "producer" else set()
+    )
+    assert {one for one in told if one.startswith("HF_")} == (
+        {"HF_TOKEN", "HF_HUB_OFFLINE"} if is_worker else set()
+    )
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_every_container_is_confined(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert "privileged" not in service
+    written = {place.partition(":")[0] for place in service.get("tmpfs", [])}
+    written |= {place for place in service.get("volumes", []) if ":" not in place}
+    assert "/tmp" in written
+    gained = {"postgres": {"CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"}}
+    gained |= {"s3": {"DAC_OVERRIDE"}}
+    assert set(service.get("cap_add", [])) == gained.get(name, set())
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
 def test_what_a_service_waits_for_exists_and_can_come_true(name: str) -> None:
     for needed, how in SERVICES[name].get("depends_on", {}).items():
         assert needed in SERVICES
-        if needed == "migrate":
+        if needed in JOBS:
             assert how["condition"] == "service_completed_successfully"
         else:
             assert how["condition"] == "service_healthy"
@@ -106,9 +168,9 @@ def test_every_variable_of_ours_is_a_setting(name: str) -> None:
     assert ours <= SETTINGS
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", LASTING)
 def test_every_setting_can_be_set(name: str) -> None:
-    elsewhere = {"FAKESWEEP_HOME", "FAKESWEEP_DEVICE", "FAKESWEEP_CATALOGUE"}
+    elsewhere = {"FAKESWEEP_HOME", "FAKESWEEP_DEVICE"}
     assert elsewhere <= SETTINGS
     assert SETTINGS - elsewhere <= set(SERVICES[name]["environment"])
 
@@ -123,9 +185,13 @@ def test_every_given_value_makes_sense(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_passwords_have_no_default_and_the_example_names_them() -> None:
     written = COMPOSE.read_text()
     wanted = set(re.findall(r"\$\{(\w+):\?", written))
-    assert wanted == {"POSTGRES_PASSWORD", "REDIS_PASSWORD"}
+    assert wanted == {f"{name}_PASSWORD" for told in PASSWORDS.values() for name in told}
     assert not re.findall(r"\$\{\w*PASSWORD(?!:\?)", written)
-    assert re.findall(r"^(\w+)=$", EXAMPLE.read_text(), re.MULTILINE) == sorted(wanted)
+    assert re.findall(r"^(\w+)=$", EXAMPLE.read_text(), re.MULTILINE) == [
+        f"{name}_PASSWORD" for name in
+        ("POSTGRES", "REDIS", "PRODUCER", "API", "WORKER", "ANALYST")
+    ]  # fmt: skip
+    assert len(wanted) == len(PASSWORDS["logins"]) + 1
 
 
 def test_the_example_sets_only_what_the_file_takes() -> None:

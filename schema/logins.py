@@ -1,0 +1,73 @@
+"""Statements that make logins of processes and people: users of PostgreSQL, each of one role."""
+
+import re
+from enum import StrEnum
+from typing import Any
+
+from psycopg2.extensions import encrypt_password
+from sqlalchemy import Connection, text
+
+from schema.errors import DatabaseError
+
+LONGEST_NAME_BYTES = 63
+
+_NAME = re.compile(r"[a-z_][a-z0-9_]*")
+
+_FIND = text("""
+    SELECT rolcanlogin AND NOT (rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication
+                                OR rolbypassrls) AS is_plain,
+           ARRAY(SELECT m.roleid::regrole::text FROM pg_auth_members m WHERE m.member = r.oid)
+               AS roles
+    FROM pg_roles r WHERE rolname = :name
+""")
+
+
+class LoginRole(StrEnum):
+    """What a login is for; each is a member of the role `fakesweep_…` and of no other."""
+
+    PRODUCER = "producer"
+    API = "api"
+    WORKER = "worker"
+    ANALYST = "analyst"
+
+    @property
+    def group(self) -> str:
+        """Return the name of the role in PostgreSQL."""
+        return f"fakesweep_{self}"
+
+
+_LIMITS = {LoginRole.ANALYST: ("statement_timeout = '5min'", "default_transaction_read_only = on")}
+"""What a session of such a login begins with; it can be lifted by whoever logs in."""
+
+
+def set_login(connection: Connection, role: LoginRole, name: str, password: str) -> bool:
+    """Make a login, or give the one there is this password; return whether it is new.
+
+    The server is told the password's SCRAM verifier alone, so that no log of its own can hold it.
+
+    Raises:
+        DatabaseError: the name is none, the password is empty, or the user is not a plain member of
+            that role alone.
+    """
+    if not _NAME.fullmatch(name) or len(name) > LONGEST_NAME_BYTES or name.startswith("pg_"):
+        raise DatabaseError(
+            f"{name!r} cannot name a login; use small letters, digits and _, "
+            f"{LONGEST_NAME_BYTES} at most"
+        )
+    if not password or "\x00" in password:
+        raise DatabaseError(f"the login {name} needs a password, without a NUL in it")
+    found = connection.execute(_FIND, {"name": name}).one_or_none()
+    if found is not None and not (found.is_plain and found.roles == [role.group]):
+        raise DatabaseError(
+            f"there is a user {name} already, who is not a member of {role.group} alone; "
+            f"give the login another name"
+        )
+    driver: Any = connection.connection.dbapi_connection
+    verifier = encrypt_password(password, name, scope=driver, algorithm="scram-sha-256")
+    word = "CREATE" if found is None else "ALTER"
+    connection.exec_driver_sql(f'{word} USER "{name}" PASSWORD %s', (verifier,))
+    if found is None:
+        connection.exec_driver_sql(f'GRANT {role.group} TO "{name}"')
+        for limit in _LIMITS.get(role, ()):
+            connection.exec_driver_sql(f'ALTER USER "{name}" SET {limit}')
+    return found is None
