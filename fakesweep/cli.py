@@ -55,6 +55,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "fakesweep.commands.health:health",
         "Say whether a worker or producer here makes progress.",
     ),
+    "celery": ("fakesweep.commands.celery:celery", "Run Celery's own command on our queues."),
     "db": (
         "fakesweep.commands.db:db",
         "Migrate the database, make its logins, or show its address.",

@@ -142,7 +142,7 @@ def _say_if_no_worker(producer: Producer) -> None:
         seen = workers_seen(connection, LIVE_SECONDS)
     if seen == 0:
         click.echo(
-            "fakesweep: no worker has been seen on this cluster for a minute; the images wait "
-            "until one runs (`fakesweep worker`)",
+            f"fakesweep: no worker has been seen on this cluster for {LIVE_SECONDS:.0f} s; the "
+            f"images wait until one runs (`fakesweep worker`)",
             err=True,
         )

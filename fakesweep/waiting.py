@@ -1,7 +1,7 @@
 """Why nothing of a scan moves: what stands in its way, for people and for programs."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 
@@ -17,9 +17,6 @@ from schema.registry import LIVE_SECONDS
 from schema.reports import Movement, Progress
 from schema.settings import Settings
 from schema.words import ScanState
-
-LIVE_PRODUCER_SECONDS = 30.0
-"""A producer that gave no sign of life for so long is not counted on."""
 
 STILL_AFTER = timedelta(seconds=10)
 BROKER_ANSWER_SECONDS = 2.0
@@ -62,12 +59,25 @@ def waits_of(now: Progress, found: Movement, settings: Settings) -> Sequence[Wai
         go_on = f"go on with: {program()} resume {now.scan_id}"
         return [Wait(Reason.PAUSED, f"paused since {moment(now.paused_at)}; {go_on}")]
     is_still = found.at - now.progressed_at > STILL_AFTER
-    waits = [*_missing(now, found, is_still=is_still)]
+    waits = missing_of(now, found, settings)
     if is_still:
         waits += _broker_missing(settings)
     if is_still and not waits:
         waits.append(_slow(now, found))
     return waits
+
+
+def missing_of(now: Progress, found: Movement, settings: Settings) -> list[Wait]:
+    """Return which workers and producers an unfinished scan lacks, with what to run.
+
+    On the local stack one command is enough: it brings both along.
+    """
+    is_still = found.at - now.progressed_at > STILL_AFTER
+    waits = [*_missing(now, found, is_still=is_still)]
+    if settings.names_cluster or not waits:
+        return waits
+    go_on = f"; or finish the scan with: {program()} resume {now.scan_id}"
+    return [replace(wait, said=wait.said + go_on) for wait in waits]
 
 
 def _missing(now: Progress, found: Movement, *, is_still: bool) -> Iterator[Wait]:

@@ -13,8 +13,8 @@ from schema.labels import Labels
 from schema.policy import Policy
 from schema.stages import Counts, StageReport
 
-LIVE_SECONDS = 60.0
-"""A worker that gave no sign of life for so long is not counted on."""
+LIVE_SECONDS = 15.0
+"""A worker or producer that gave no sign of life for so long is not counted on."""
 
 _CURRENT_POLICY = text("""
     SELECT policy_id, name, real_below, fake_above FROM ledger.policies
@@ -84,6 +84,16 @@ _RETIRE_PRODUCER = text("""
 _WORKERS_SEEN = text("""
     SELECT count(*) FROM ledger.workers
     WHERE stopped_at IS NULL AND seen_at > now() - make_interval(secs => :within_seconds)
+""")
+
+_SEEN_ON = text("""
+    SELECT worker_id, pid FROM ledger.workers
+    WHERE stopped_at IS NULL AND seen_at > now() - make_interval(secs => :within_seconds)
+      AND hostname = :hostname
+    UNION ALL
+    SELECT producer_id, pid FROM ledger.producers
+    WHERE stopped_at IS NULL AND seen_at > now() - make_interval(secs => :within_seconds)
+      AND hostname = :hostname
 """)
 
 _REJUDGE = text("SELECT rejudge(:scan_id, :policy)")
@@ -244,3 +254,9 @@ def retire_producer(connection: Connection, producer_id: UUID) -> None:
 def workers_seen(connection: Connection, within_seconds: float) -> int:
     """Return how many worker processes gave a sign of life lately."""
     return int(connection.execute(_WORKERS_SEEN, {"within_seconds": within_seconds}).scalar_one())
+
+
+def seen_on(connection: Connection, hostname: str, within_seconds: float) -> list[tuple[UUID, int]]:
+    """Return workers and producers of a host that gave a sign of life lately, with their pids."""
+    wanted = {"hostname": hostname, "within_seconds": within_seconds}
+    return [(row.worker_id, row.pid) for row in connection.execute(_SEEN_ON, wanted)]

@@ -1,6 +1,6 @@
 """Statements of the reading side: everything a person is shown, from the public views."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -66,6 +66,7 @@ _VERDICT_COUNTS = text("""
 _LIVE_WORKERS = text("""
     SELECT * FROM workers
     WHERE stopped_at IS NULL AND seen_at > now() - make_interval(secs => :within_seconds)
+      AND worker_id <> ALL (CAST(:gone AS uuid[]))
     ORDER BY hostname, started_at, worker_id
 """)
 
@@ -87,10 +88,12 @@ _COUNTED_SINCE = text("""
 _MOVEMENT = text("""
     SELECT now() AS at, b.*, (
         SELECT count(*) FROM workers
-        WHERE stopped_at IS NULL AND seen_at > now() - make_interval(secs => :workers_within)
+        WHERE stopped_at IS NULL AND seen_at > now() - make_interval(secs => :within_seconds)
+          AND worker_id <> ALL (CAST(:gone AS uuid[]))
     ) AS workers, ARRAY(
         SELECT hostname FROM producers
-        WHERE stopped_at IS NULL AND seen_at > now() - make_interval(secs => :producers_within)
+        WHERE stopped_at IS NULL AND seen_at > now() - make_interval(secs => :within_seconds)
+          AND producer_id <> ALL (CAST(:gone AS uuid[]))
     ) AS producers, ARRAY(
         SELECT hostname FROM ledger.scan_sources
         WHERE scan_id = :scan_id AND listed_at IS NULL AND hostname IS NOT NULL
@@ -280,10 +283,13 @@ def verdict_counts(connection: Connection, scan_id: int) -> dict[str, dict[str, 
     return counts
 
 
-def live_workers(connection: Connection, within_seconds: float) -> list[WorkerReport]:
-    """Return the workers that gave a sign of life lately, by host."""
+def live_workers(
+    connection: Connection, within_seconds: float, gone: Collection[UUID] = ()
+) -> list[WorkerReport]:
+    """Return the workers that gave a sign of life lately, by host, without those known as gone."""
     found = []
-    for row in connection.execute(_LIVE_WORKERS, {"within_seconds": within_seconds}).mappings():
+    wanted = {"within_seconds": within_seconds, "gone": list(gone)}
+    for row in connection.execute(_LIVE_WORKERS, wanted).mappings():
         columns = {name: value for name, value in row.items() if name != "stopped_at"}
         columns["stages"] = columns["stages"] and shares_of(columns["stages"])
         found.append(WorkerReport(**columns))
@@ -291,14 +297,13 @@ def live_workers(connection: Connection, within_seconds: float) -> list[WorkerRe
 
 
 def movement(
-    connection: Connection, scan_id: int, *, workers_within: float, producers_within: float
+    connection: Connection, scan_id: int, *, within_seconds: float, gone: Collection[UUID] = ()
 ) -> Movement:
-    """Return what could move a scan: workers and producers count if seen within so many seconds."""
-    wanted = {
-        "scan_id": scan_id,
-        "workers_within": workers_within,
-        "producers_within": producers_within,
-    }
+    """Return what could move a scan: workers and producers count if seen within so many seconds.
+
+    Those that are known as gone do not.
+    """
+    wanted = {"scan_id": scan_id, "within_seconds": within_seconds, "gone": list(gone)}
     row = connection.execute(_MOVEMENT, wanted).mappings().one()
     return Movement(**{**row, "quarantined": int(row["quarantined"])})
 

@@ -15,6 +15,9 @@ from workers.endings import vital_thread
 RENEWALS = 4
 """How often a lease is renewed while it would last."""
 
+SEEN_SECONDS = 3.0
+"""How often a worker gives a sign of life at the least, however long its leases last."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -57,7 +60,7 @@ class Leases:
                 self._held.pop(claim.batch_id)
 
     def _renew(self) -> None:
-        while not self._stop.wait(self.seconds / RENEWALS):
+        while not self._stop.wait(min(self.seconds / RENEWALS, SEEN_SECONDS)):
             try:
                 self._patience.run(self._renew_held, self._stop)
             except Exception:

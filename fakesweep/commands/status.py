@@ -2,16 +2,18 @@
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC
 from typing import Any
+from uuid import UUID
 
 import click
 from sqlalchemy import Connection
 
 from fakesweep.costs import Cost, cost_of
 from fakesweep.output import write_json, write_table
+from fakesweep.presence import gone_here
 from fakesweep.reading import reading
 from fakesweep.stages import worker_line
 from fakesweep.summary import (
@@ -27,7 +29,7 @@ from fakesweep.summary import (
     read_summary,
 )
 from fakesweep.text import printable, program, seconds_in_words
-from fakesweep.waiting import LIVE_PRODUCER_SECONDS, Wait, waits_of
+from fakesweep.waiting import Wait, missing_of, waits_of
 from schema.crew import crew_of
 from schema.errors import ScanError
 from schema.registry import LIVE_SECONDS
@@ -81,7 +83,7 @@ def status(scan: int | None, in_json: bool, watch: bool) -> None:
             chosen = _newest(connection) if scan is None else scan
             _watch(_until_it_ends(connection, chosen, settings), in_json=in_json)
         elif scan is None:
-            _list_scans(connection, in_json=in_json)
+            _list_scans(connection, settings, in_json=in_json)
         else:
             look = _look(connection, scan, settings)
             if in_json:
@@ -90,9 +92,10 @@ def status(scan: int | None, in_json: bool, watch: bool) -> None:
                 click.echo(_look_as_page(look))
 
 
-def _list_scans(connection: Connection, *, in_json: bool) -> None:
+def _list_scans(connection: Connection, settings: Settings, *, in_json: bool) -> None:
     scans = recent_scans(connection)
-    workers = live_workers(connection, LIVE_SECONDS)
+    gone = gone_here(connection, settings)
+    workers = live_workers(connection, LIVE_SECONDS, gone)
     unreadable = unreadable_count(connection)
     if in_json:
         write_json(
@@ -113,9 +116,22 @@ def _list_scans(connection: Connection, *, in_json: bool) -> None:
             for scan in scans
         ),
     )  # fmt: skip
-    lines = [*_unreadable_lines(unreadable), *_worker_lines(workers)]
+    missed = _missed_lines(connection, scans, settings, gone)
+    lines = [*missed, *_unreadable_lines(unreadable), *_worker_lines(workers)]
     if lines:
         click.echo("\n" + "\n".join(lines))
+
+
+def _missed_lines(
+    connection: Connection, scans: Sequence[Progress], settings: Settings, gone: Collection[UUID]
+) -> Iterator[str]:
+    """Say of each scan that could go on and does not who is missing."""
+    for scan in scans:
+        if ScanState(scan.state).is_last or scan.paused_at is not None:
+            continue
+        found = movement(connection, scan.scan_id, within_seconds=LIVE_SECONDS, gone=gone)
+        for wait in missing_of(scan, found, settings):
+            yield page_line("waiting", f"scan {scan.scan_id}: {wait.said}")
 
 
 def _left(scan: Progress) -> str | None:
@@ -135,13 +151,9 @@ def _look(
     connection: Connection, scan_id: int, settings: Settings, counted: Summary | None = None
 ) -> Look:
     summary = read_summary(connection, scan_id, counted)
-    workers = live_workers(connection, LIVE_SECONDS)
-    found = movement(
-        connection,
-        scan_id,
-        workers_within=LIVE_SECONDS,
-        producers_within=LIVE_PRODUCER_SECONDS,
-    )
+    gone = gone_here(connection, settings)
+    workers = live_workers(connection, LIVE_SECONDS, gone)
+    found = movement(connection, scan_id, within_seconds=LIVE_SECONDS, gone=gone)
     unreadable = unreadable_count(connection)
     cost = _cost(connection, summary.progress, settings)
     connection.rollback()  # the broker may keep us waiting

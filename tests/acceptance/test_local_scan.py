@@ -123,6 +123,11 @@ def test_a_killed_scan_leaves_no_worker_behind_and_can_be_resumed(
         scan.kill()
         scan.communicate()
     wait_until(lambda: not Path(f"/proc/{worker}").exists(), "the worker has gone", 60)
+    page = local.ok("status", str(scan_id))
+    assert f"resume {scan_id}" in page
+    assert f"process {worker}" not in page
+    table = local.ok("status").splitlines()
+    assert [line for line in table if line.startswith("waiting") and f"resume {scan_id}" in line]
     assert f"classified {SLOW_IMAGES}" in local.ok("resume", str(scan_id))
 
 

@@ -183,12 +183,12 @@ def test_workers_and_producers_that_left_or_fell_silent_are_not_counted_on(engin
             f"WHERE hostname = 'silent'",
         )
     found = _movement(engine, scan_id)
-    assert (found.workers, list(found.producers)) == (2, ["here"])
+    assert (found.workers, list(found.producers)) == (1, ["here"])
 
 
 def _movement(engine: Engine, scan_id: int) -> Movement:
     with engine.connect() as connection:
-        return movement(connection, scan_id, workers_within=60, producers_within=30)
+        return movement(connection, scan_id, within_seconds=30)
 
 
 def test_scans_are_counted_apart_and_the_newest_come_first(engine: Engine) -> None:

@@ -208,7 +208,7 @@ def _read_everything(connection: Connection, scan_id: int) -> None:
     assert reports.failure_counts(connection, scan_id) == {}
     assert reports.verdict_counts(connection, scan_id)
     assert reports.live_workers(connection, 60) == []
-    assert reports.movement(connection, scan_id, workers_within=60, producers_within=60)
+    assert reports.movement(connection, scan_id, within_seconds=60)
     reports.counted_since(connection, scan_id, reports.counted(connection))
 
 

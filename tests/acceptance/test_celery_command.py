@@ -1,0 +1,43 @@
+"""Celery's own command finds our broker and queues, on the local stack too."""
+
+import json
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from tests.acceptance.command import Command
+from tests.acceptance.conftest import Photographs
+from tests.acceptance.test_dying_servers import count, running_producer
+from tests.servers import free_port, wait_until
+
+
+def test_celery_reads_the_local_queues(
+    local: Command, local_ledger: Connection, photographs: Photographs, tmp_path: Path
+) -> None:
+    scan = json.loads(local.ok("scan", "--json", "--detach", str(photographs(3))))
+    published = (
+        f"SELECT count(*) FROM ledger.batches "
+        f"WHERE scan_id = {scan['scan_id']} AND state = 'published'"
+    )
+    with running_producer(local, tmp_path / "producer.log"):
+        wait_until(lambda: count(local_ledger, published) == 1, "its batch is queued")
+    local.ok("cancel", str(scan["scan_id"]))
+    assert "Purged 1 message" in local.ok("celery", "purge", "--force")
+    nobody = local("celery", "status", "--timeout", "0.2")
+    assert nobody.returncode != 0
+    assert "No nodes replied" in nobody.stderr
+
+
+def test_a_broker_that_is_away_is_told_at_once(cluster_without_worker: Command) -> None:
+    away = cluster_without_worker.where(BROKER_URL=f"redis://127.0.0.1:{free_port()}/0")
+    done = away("celery", "status")
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert "Connection refused" in done.stderr
+
+
+def test_what_celery_cannot_do_for_us_is_said(local: Command) -> None:
+    for words, said in (((), "as `status`"), (("worker",), "`fakesweep worker`")):
+        done = local("celery", *words)
+        assert done.returncode == 2
+        assert said in done.stderr
