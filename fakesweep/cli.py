@@ -55,6 +55,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "fakesweep.commands.health:health",
         "Say whether a worker or producer here makes progress.",
     ),
+    "backup": (
+        "fakesweep.commands.backup:backup",
+        "Write every row of the local stack into a file.",
+    ),
+    "restore": (
+        "fakesweep.commands.backup:restore",
+        "Put a backup's rows in the place of the local stack's.",
+    ),
     "celery": ("fakesweep.commands.celery:celery", "Run Celery's own command on our queues."),
     "db": (
         "fakesweep.commands.db:db",

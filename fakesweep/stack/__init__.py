@@ -30,7 +30,7 @@ def start_stack(settings: Settings) -> Settings:
         StackError: the message says what is missing or what failed, and what to do.
         MigrationError: the database was made by a newer fakesweep.
     """
-    with _explained(settings.home) as home:
+    with explained_home(settings.home) as home:
         urls = _start(home, _local(settings))
     return _filled_in(settings, urls)
 
@@ -44,7 +44,7 @@ def start_database(settings: Settings) -> str:
     """
     if settings.database_url is not None:
         return settings.database_url
-    with _explained(settings.home) as home:
+    with explained_home(settings.home) as home:
         return _start(home, [postgres])[postgres.NAME]
 
 
@@ -56,7 +56,7 @@ def revive_stack(settings: Settings) -> list[str]:
     Raises:
         StackError: one cannot be started.
     """
-    with _explained(settings.home) as home:
+    with explained_home(settings.home) as home:
         if not _dead(home, settings):
             return []
         with _locked(home):
@@ -71,7 +71,7 @@ def find_stack(settings: Settings) -> Settings | None:
     Raises:
         StackError: the folder belongs to somebody else.
     """
-    with _explained(settings.home) as home:
+    with explained_home(settings.home) as home:
         urls = {server.NAME: server.running_url(home) for server in _local(settings)}
     return None if None in urls.values() else _filled_in(settings, urls)
 
@@ -82,7 +82,7 @@ def find_database(settings: Settings) -> str | None:
     Raises:
         StackError: the folder belongs to somebody else.
     """
-    with _explained(settings.home) as home:
+    with explained_home(settings.home) as home:
         return settings.database_url or postgres.running_url(home)
 
 
@@ -92,7 +92,7 @@ def stop_stack(settings: Settings) -> list[str]:
     Raises:
         StackError: a server does not go, or is somebody else's.
     """
-    with _explained(settings.home) as home:
+    with explained_home(settings.home) as home:
         if not home.is_dir():
             return []
         with _locked(home):
@@ -108,7 +108,7 @@ def used_stack(settings: Settings, what: str) -> Iterator[None]:
         StackError: the home cannot be written.
     """
     with ExitStack() as resources:
-        with _explained(settings.home) as home, _locked(home):
+        with explained_home(settings.home) as home, _locked(home):
             resources.enter_context(uses.in_use(home, what))
         yield
 
@@ -119,7 +119,7 @@ def stack_uses(settings: Settings) -> Sequence[uses.Use]:
     Raises:
         StackError: the folder belongs to somebody else.
     """
-    with _explained(settings.home) as home:
+    with explained_home(settings.home) as home:
         return uses.other_uses(home)
 
 
@@ -156,7 +156,7 @@ def _start_locked(home: Path, servers: Sequence[ModuleType]) -> dict[str, str]:
                 undoing.callback(_stop_quietly, server, home)
             urls[server.NAME] = server.start(home, account, at_work)
         if postgres in servers:
-            _migrate(urls[postgres.NAME])
+            migrate(urls[postgres.NAME])
         started = {*_started(home), *urls}
         accounts.write_private(home / _STARTED, "\n".join(sorted(started)), account)
         undoing.pop_all()
@@ -182,8 +182,12 @@ def _started(home: Path) -> list[str]:
 
 
 @contextmanager
-def _explained(named_home: Path) -> Iterator[Path]:
-    """Yield the home with its links followed; turn the system's refusals into one line."""
+def explained_home(named_home: Path) -> Iterator[Path]:
+    """Yield the home with its links followed; turn the system's refusals into one line.
+
+    Raises:
+        StackError: in place of the system's own errors.
+    """
     try:
         yield named_home.resolve()
     except OSError as error:
@@ -214,7 +218,13 @@ def _prepare(home: Path, account: accounts.Account | None) -> None:
     accounts.open_way(logs, account)
 
 
-def _migrate(database_url: str) -> None:
+def migrate(database_url: str) -> None:
+    """Bring a database to this code's migration.
+
+    Raises:
+        DatabaseError: it refuses.
+        MigrationError: it was made by a newer fakesweep.
+    """
     engine = database.open_engine(database_url, "up")
     try:
         with database.explained(database_url), engine.begin() as connection:

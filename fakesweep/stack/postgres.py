@@ -28,7 +28,7 @@ _USER = "postgres"
 
 def running_url(home: Path) -> str | None:
     """Return the database's URL, None where the server or the database is not there."""
-    return _url(home, DATABASE) if _answers(home, DATABASE) else None
+    return url(home, DATABASE) if _answers(home, DATABASE) else None
 
 
 def lives(home: Path) -> bool:
@@ -51,9 +51,9 @@ def start(home: Path, account: Account | None, uses: Sequence[Use] = ()) -> str:
         cluster.make_cluster(home, account)
         _start_server(home, account, uses)
     if not _answers(home, DATABASE):
-        words = [f"--maintenance-db={_url(home, 'postgres')}", DATABASE]
+        words = [f"--maintenance-db={url(home, 'postgres')}", DATABASE]
         cluster.run_program("createdb", words, account)
-    return _url(home, DATABASE)
+    return url(home, DATABASE)
 
 
 def stop(home: Path) -> bool:
@@ -141,7 +141,12 @@ def _answers(home: Path, database: str) -> bool:
     return True
 
 
-def _url(home: Path, database: str) -> str:
+def url(home: Path, database: str) -> str:
+    """Return the URL of a database of the server that runs.
+
+    Raises:
+        StackError: it does not.
+    """
     lock = cluster.read_lock(home)
     if lock is None:
         raise StackError(f"PostgreSQL went away; {_complaint(home)}")

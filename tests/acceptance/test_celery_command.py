@@ -3,26 +3,28 @@
 import json
 from pathlib import Path
 
-from sqlalchemy import Connection
+import redis
 
 from tests.acceptance.command import Command
 from tests.acceptance.conftest import Photographs
-from tests.acceptance.test_dying_servers import count, running_producer
+from tests.acceptance.test_dying_servers import broker_of, running_producer
 from tests.servers import free_port, wait_until
 
 
 def test_celery_reads_the_local_queues(
-    local: Command, local_ledger: Connection, photographs: Photographs, tmp_path: Path
+    local: Command, photographs: Photographs, tmp_path: Path
 ) -> None:
+    local.ok("up")
     scan = json.loads(local.ok("scan", "--json", "--detach", str(photographs(3))))
-    published = (
-        f"SELECT count(*) FROM ledger.batches "
-        f"WHERE scan_id = {scan['scan_id']} AND state = 'published'"
-    )
-    with running_producer(local, tmp_path / "producer.log"):
-        wait_until(lambda: count(local_ledger, published) == 1, "its batch is queued")
+    kept = broker_of(local)
+    with (
+        running_producer(local, tmp_path / "producer.log"),
+        redis.Redis(port=kept["port"], password=str(kept["password"])) as broker,
+    ):
+        wait_until(lambda: broker.llen("bulk") > 0, "its batch is queued")
+        waiting = broker.llen("bulk")
     local.ok("cancel", str(scan["scan_id"]))
-    assert "Purged 1 message" in local.ok("celery", "purge", "--force")
+    assert f"Purged {waiting} message" in local.ok("celery", "purge", "--force")
     nobody = local("celery", "status", "--timeout", "0.2")
     assert nobody.returncode != 0
     assert "No nodes replied" in nobody.stderr

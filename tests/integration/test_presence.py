@@ -3,6 +3,7 @@
 import os
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -21,12 +22,12 @@ CLUSTER = Settings(database_url="postgresql://db/x", broker_url="redis://r", hom
 HERE = socket.gethostname()
 
 
-@pytest.fixture(scope="module")
-def ended_pid() -> int:
+@pytest.fixture
+def ended_pid() -> Iterator[int]:
     """The pid of a process that has ended, and as a zombie still has its number."""
-    process = subprocess.Popen(["true"], stdin=subprocess.DEVNULL)
-    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-    return process.pid
+    with subprocess.Popen(["true"], stdin=subprocess.DEVNULL) as process:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        yield process.pid
 
 
 def worker(engine: Engine, hostname: str, pid: int) -> UUID:
