@@ -7,7 +7,7 @@ import click
 
 from fakesweep.ages import UNITS_HELP, MomentOption
 from schema.catalogue import DEFAULT_MODEL, DEFAULT_POLICY
-from schema.selection import Selection, bytes_of
+from schema.selection import Selection, bytes_of, suffixes_of
 from schema.settings import Settings
 from schema.words import SCAN_LANES, Lane
 
@@ -42,13 +42,19 @@ _SELECTION = (
         "--include",
         metavar="PATTERN",
         multiple=True,
-        help="Take only images whose URI matches, as '*.jpg'. Repeat it to take more.",
+        help="Take only images whose path or URI matches, as '*.jpg'. Repeat it to take more.",
     ),
     click.option(
         "--exclude",
         metavar="PATTERN",
         multiple=True,
-        help="Leave out images whose URI matches, as '*/thumbs/*'. Repeat it to leave out more.",
+        help="Leave out images whose path or URI matches, as '*/thumbs/*'. Repeat it for more.",
+    ),
+    click.option(
+        "--suffixes",
+        metavar="LIST",
+        help="Take files by these suffixes alone, as jpg,png; none is a name without one, all is "
+        "every file. Without it, names and first bytes decide.",
     ),
     click.option(
         "--since",
@@ -85,6 +91,7 @@ def selection_from(
     *,
     include: tuple[str, ...] = (),
     exclude: tuple[str, ...] = (),
+    suffixes: str | None = None,
     since: str | None = None,
     min_size: str | None = None,
     max_size: str | None = None,
@@ -93,7 +100,7 @@ def selection_from(
     """Return what the options choose.
 
     Raises:
-        SourceError: a size is none.
+        SourceError: a size is none, or a suffix.
     """
     return Selection(
         include=include,
@@ -102,6 +109,7 @@ def selection_from(
         min_bytes=None if min_size is None else bytes_of(min_size),
         max_bytes=None if max_size is None else bytes_of(max_size),
         versions=versions,
+        suffixes=() if suffixes is None else suffixes_of(suffixes),
     )
 
 

@@ -57,6 +57,7 @@ def conclude(
         if last is not None:
             _refuse_halted(producer, last)
         return hint_at_resume(scan_id)
+    refuse_empty(summary)
     return Exit.IMAGES_FAILED if fail_on_failures and summary.progress.failed else Exit.DONE
 
 
@@ -67,7 +68,9 @@ def leave_to_others(
     summary = read_summary(connection, scan_id)
     if in_json:
         write_json(as_json(summary))
+        refuse_empty(summary)
         return Exit.DONE
+    refuse_empty(summary)
     click.echo(f"scan {scan_id} {summary.progress.state}: {identity(summary.progress)}")
     click.echo(f"watch it with: {program()} status {scan_id} --watch")
     if not on_cluster:
@@ -76,6 +79,19 @@ def leave_to_others(
             f"or finish it with: {program()} resume {scan_id}"
         )
     return Exit.DONE
+
+
+def refuse_empty(summary: Summary) -> None:
+    """Refuse a scan that took nothing of what it was told to include.
+
+    Raises:
+        ScanError: it is one.
+    """
+    if summary.lacks_what_was_included:
+        raise ScanError(
+            f"scan {summary.progress.scan_id} took no image: nothing in its sources is left by "
+            f"--include; patterns match whole paths and URIs, as '*/2024/*.jpg'"
+        )
 
 
 def _refuse_halted(producer: Producer, last: Progress) -> None:

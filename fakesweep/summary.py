@@ -1,7 +1,8 @@
 """What a person is told about a scan: as a page of text, as rows, and as one JSON object."""
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +12,8 @@ from sqlalchemy import Connection
 from fakesweep.output import write_table
 from fakesweep.stages import past_wall
 from fakesweep.text import printable, program, seconds_in_words, shortened
+from schema.ledger import chosen
+from schema.listing_counts import INCLUDE, Pattern, left_out_counts, unmatched_patterns
 from schema.outputs import OutputReport, output_of
 from schema.reports import (
     Progress,
@@ -20,6 +23,7 @@ from schema.reports import (
     sources_of,
     verdict_counts,
 )
+from schema.selection import Selection
 from schema.stages import StageReport
 from schema.words import ScanState, VerdictWord
 
@@ -36,6 +40,21 @@ class Summary:
     verdicts: Mapping[str, Mapping[str, int]]
     failures: Mapping[str, int]
     output: OutputReport | None = None
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    unmatched: Sequence[Pattern] = ()
+    selection: Selection = field(default_factory=Selection)
+
+    @property
+    def lacks_what_was_included(self) -> bool:
+        """Whether a scan that was listed took nothing of what it was told to include.
+
+        By age a scan may well find nothing.
+        """
+        now = self.progress
+        if now.listed_at is None or not self.selection.include or now.listed:
+            return False
+        includes = [one for one in self.unmatched if one.option == INCLUDE]
+        return len(includes) == len(self.selection.include) or self.selection.since is None
 
 
 def read_summary(connection: Connection, scan_id: int, counted: Summary | None = None) -> Summary:
@@ -48,7 +67,13 @@ def read_summary(connection: Connection, scan_id: int, counted: Summary | None =
     """
     now = progress(connection, scan_id)
     if counted is not None:
-        return replace(counted, progress=now, output=output_of(connection, scan_id))
+        return replace(
+            counted,
+            progress=now,
+            output=output_of(connection, scan_id),
+            left_out=left_out_counts(connection, scan_id),
+            unmatched=unmatched_patterns(connection, scan_id),
+        )
     return Summary(
         now,
         tuple(sources_of(connection, scan_id)),
@@ -58,6 +83,9 @@ def read_summary(connection: Connection, scan_id: int, counted: Summary | None =
         },
         failure_counts(connection, scan_id),
         output_of(connection, scan_id),
+        left_out_counts(connection, scan_id),
+        unmatched_patterns(connection, scan_id),
+        chosen(connection, scan_id).selection,
     )
 
 
@@ -68,6 +96,8 @@ def as_json(summary: Summary, stages: StageReport | None = None) -> dict[str, An
         "verdicts": summary.verdicts,
         "failures": summary.failures,
         "output": summary.output and asdict(summary.output),
+        "left_out": summary.left_out,
+        "unmatched_patterns": [one._asdict() for one in summary.unmatched],
     }
     if stages is not None:
         told = stages.as_json()
@@ -104,7 +134,7 @@ def as_page(summary: Summary) -> str:
         lines.append(("rate", rates_in_words(now)))
     if left := left_in_words(now):
         lines.append(("left", left))
-    lines += _output_lines(summary)
+    lines += _ends(summary)
     lines.append(("asked for", moment(now.created_at)))
     if now.finished_at is not None:
         lines.append((now.state, moment(now.finished_at)))
@@ -164,7 +194,7 @@ def write_scan_end(connection: Connection, summary: Summary, stages: StageReport
         _write_verdicts(list(results(connection, now.scan_id)))
         click.echo()
     click.echo(f"scan {now.scan_id} {now.state}: {identity(now)}")
-    for name, said in (*audit_lines(now), *_counts(summary), *_output_lines(summary)):
+    for name, said in (*audit_lines(now), *_counts(summary), *_ends(summary)):
         click.echo(page_line(name, said))
     if stages is not None:
         click.echo(past_wall(stages))
@@ -192,7 +222,14 @@ def _counts(summary: Summary) -> Iterator[tuple[str, str]]:
         yield "failures", ", ".join(f"{code} {count}" for code, count in summary.failures.items())
 
 
-def _output_lines(summary: Summary) -> Iterator[tuple[str, str]]:
+def _ends(summary: Summary) -> Iterator[tuple[str, str]]:
+    """Yield what was left out, the patterns that matched nothing, and where the output goes."""
+    if summary.left_out:
+        said = ", ".join(f"{reason} {files}" for reason, files in summary.left_out.items())
+        yield "left out", said
+    if summary.progress.listed_at is not None:
+        for option, pattern in summary.unmatched:
+            yield "no match", f"--{option} {shlex.quote(pattern)}"
     if summary.output is not None:
         yield "output", summary.output.said
 

@@ -11,12 +11,14 @@ import structlog
 
 from producer.ahead import made_ahead
 from producer.scans import Producer
-from producer.selecting import Taken, chooser
-from producer.sources import is_prefix, list_images
+from producer.selecting import Chooser
+from producer.sources import is_prefix, list_entries
+from producer.sources.names import NameRule
 from producer.sources.s3 import opened_prefix
 from producer.stretches import Cut, Ended, Listed, Step, listed_side_by_side
-from schema.errors import ScanError
+from schema.errors import FakesweepError, ScanError
 from schema.ledger import (
+    Entry,
     ListedImage,
     chosen,
     lock_listing,
@@ -34,6 +36,7 @@ from schema.listing import (
     staged,
 )
 from schema.runs import one_run, runs_of, whole_runs
+from schema.selection import Selection
 
 PAGE_IMAGES = 4_096
 """Images recorded in one transaction, where they come so quickly."""
@@ -57,8 +60,8 @@ class _Listing:
     producer: Producer
     scan_id: int
     stop: threading.Event
-    is_taken: Taken | None
-    versions: bool
+    selection: Selection
+    chooser: Chooser
     is_audit: bool
     stands: threading.Event = field(default_factory=threading.Event)
 
@@ -98,8 +101,8 @@ def _list_sources(producer: Producer, scan_id: int, stop: threading.Event) -> No
     with producer.engine.connect() as connection:
         selection, asked_at, is_audit = chosen(connection, scan_id)
         left = parts_left(connection, scan_id)
-    is_taken = chooser(selection, asked_at)
-    listing = _Listing(producer, scan_id, stop, is_taken, selection.versions, is_audit)
+    chooser = Chooser(selection, asked_at)
+    listing = _Listing(producer, scan_id, stop, selection, chooser, is_audit)
     for _, parts in groupby(left, key=lambda part: part.position):
         if not _list_source(listing, list(parts)):
             return
@@ -129,10 +132,9 @@ def _ready(
     batch_images = listing.producer.settings.batch_images
     for step in paged(steps, batch_images, is_audit=listing.is_audit):
         if isinstance(step, Listed):
-            images = step.images
-            if listing.is_taken is not None:
-                images = [image for image in images if listing.is_taken(image)]
-            yield _Ready(step.part, _page(listing, images, step.cursor))
+            images, counts = listing.chooser.taken(step.entries)
+            page = _page(listing, images, step.cursor)
+            yield _Ready(step.part, page._replace(counts=counts))
         else:
             yield step
 
@@ -178,13 +180,14 @@ def _is_recorded(listing: _Listing, part: Part, page: Page) -> bool:
 
 def _steps(listing: _Listing, parts: Sequence[Part]) -> Generator[Step]:
     first, settings = parts[0], listing.producer.settings
-    if not is_prefix(first.source) or listing.versions:
-        images = list_images(first.source, first.cursor, settings, versions=listing.versions)
-        yield from _one_by_one(first, images)
+    if not is_prefix(first.source) or listing.selection.versions:
+        entries = list_entries(first.source, first.cursor, settings, listing.selection)
+        yield from _one_by_one(first, entries)
         return
     with listing.producer.engine.connect() as connection:
         number = next_part(connection, listing.scan_id, first.position)
-    with opened_prefix(first.source, settings) as prefix:
+    names = NameRule(listing.selection.suffixes)
+    with opened_prefix(first.source, settings, names) as prefix:
         yield from listed_side_by_side(prefix, parts, number, settings.listing_concurrency)
 
 
@@ -198,55 +201,67 @@ def paged(
     """
     most = max(PAGE_IMAGES, batch_images)
     gathered: dict[int, _Gathered] = {}
-    for step in steps:
-        match step:
-            case Listed(part, images, cursor):
-                number = part.number
-                one = gathered.get(number) or gathered.setdefault(number, _Gathered(part))
-                one.images += images
-                one.cursor = cursor
-                if len(one.images) >= most or one.is_due(batch_images):
-                    yield one.whole(batch_images, is_audit=is_audit)
-            case None:
-                for one in gathered.values():
-                    if one.is_due(batch_images):
-                        yield one.whole(batch_images, is_audit=is_audit)
-                yield None
-            case Cut():
-                yield step
-            case Ended(part):
-                if part.number in gathered:
-                    one = gathered.pop(part.number)
-                    yield Listed(part, one.images, one.cursor)
-                yield step
+    try:
+        for step in steps:
+            match step:
+                case Listed(part):
+                    one = gathered.setdefault(part.number, _Gathered(part))
+                    yield from one.with_more(step, most, batch_images, is_audit=is_audit)
+                case Ended(part):
+                    if part.number in gathered:
+                        yield gathered.pop(part.number).all()
+                    yield step
+                case Cut():
+                    yield step
+                case None:
+                    late = [one for one in gathered.values() if one.is_due(batch_images)]
+                    yield from (one.whole(batch_images, is_audit=is_audit) for one in late)
+                    yield None
+    except FakesweepError:
+        # What was listed before the trouble is recorded; listing goes on behind it another time.
+        yield from (one.all() for one in gathered.values())
+        raise
 
 
 @dataclass(slots=True)
 class _Gathered:
-    """Images of a part that wait to be recorded together."""
+    """Entries of a part that wait to be recorded together."""
 
     part: Part
-    images: list[ListedImage] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
     cursor: str = ""
     since: float = field(default_factory=time.monotonic)
+
+    def with_more(
+        self, step: Listed, most: int, batch_images: int, *, is_audit: bool
+    ) -> Iterator[Listed]:
+        """Take a step's entries, and yield a page where they are enough for one."""
+        self.entries += step.entries
+        self.cursor = step.cursor
+        if len(self.entries) >= most or self.is_due(batch_images):
+            yield self.whole(batch_images, is_audit=is_audit)
 
     def is_due(self, batch_images: int) -> bool:
         """Tell whether whole batches have waited for long enough."""
         is_late = time.monotonic() - self.since >= PAGE_SECONDS
-        return is_late and len(self.images) >= batch_images
+        return is_late and len(self.entries) >= batch_images
 
     def whole(self, batch_images: int, *, is_audit: bool) -> Listed:
-        """Take as many images as fill their batches, or are whole runs."""
-        count = whole_runs(self.images) if is_audit else 0
-        count = count or len(self.images) // batch_images * batch_images
-        taken, self.images = self.images[:count], self.images[count:]
+        """Take as many entries as fill their batches, or are whole runs."""
+        count = whole_runs(self.entries) if is_audit else 0
+        count = count or len(self.entries) // batch_images * batch_images
+        taken, self.entries = self.entries[:count], self.entries[count:]
         self.since = time.monotonic()
-        return Listed(self.part, taken, taken[-1].cursor if self.images else self.cursor)
+        return Listed(self.part, taken, taken[-1].cursor if self.entries else self.cursor)
+
+    def all(self) -> Listed:
+        """Take everything."""
+        return Listed(self.part, self.entries, self.cursor)
 
 
-def _one_by_one(part: Part, images: Iterator[ListedImage]) -> Iterator[Step]:
-    for image in images:
-        yield Listed(part, [image], image.cursor)
+def _one_by_one(part: Part, entries: Iterator[Entry]) -> Iterator[Step]:
+    for entry in entries:
+        yield Listed(part, [entry], entry.cursor)
     yield Ended(part)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from producer.sources.middles import middle
 from producer.sources.s3 import Prefix, cursor_of, key_of
-from schema.ledger import ListedImage
+from schema.ledger import Entry
 from schema.listing import Part
 
 CUT_AFTER_PAGES = 8
@@ -19,10 +19,10 @@ _LOOK_AGAIN_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """Some images of a part, in order, and where it goes on behind them."""
+    """Some entries of a part, in order, and where it goes on behind them."""
 
     part: Part
-    images: Sequence[ListedImage]
+    entries: Sequence[Entry]
     cursor: str
 
 
@@ -127,13 +127,13 @@ class _Listing:
         for page in self._prefix.pages(stretch.part.cursor, lambda: stretch.last):
             with self._changed:
                 last = stretch.last
-                images, key = page.images, page.last_key
+                entries, key = page.entries, page.last_key
                 if last is not None and key > last:
-                    images = [one for one in images if key_of(one.cursor) <= last]
+                    entries = [one for one in entries if key_of(one.cursor) <= last]
                     key = last
                 stretch.position, stretch.pages = key, stretch.pages + 1
                 self._changed.notify_all()
-            self._steps.put(Listed(stretch.part, images, cursor_of(key)))
+            self._steps.put(Listed(stretch.part, entries, cursor_of(key)))
             if self._is_over.is_set():
                 return
         self._steps.put(Ended(stretch.part))

@@ -10,9 +10,10 @@ from typing import NamedTuple
 from sqlalchemy import Connection, text
 
 from schema.database import storable
+from schema.failures import FailureCode
 from schema.message import BatchImage, BatchMessage
 from schema.selection import Selection, selection_of
-from schema.words import Lane
+from schema.words import Lane, LeftOutReason
 
 _ADD_SCAN = text("""
     INSERT INTO ledger.scans
@@ -81,7 +82,7 @@ class ListedImage(NamedTuple):
     """An image as its source lists it; unknown facts are None.
 
     `cursor` is where listing goes on after this image. With `unreadable`, `uri` only names
-    the place (a manifest's line) and the image is recorded as failed, with that reason.
+    the place (a manifest's line) and the image is recorded as failed, with that reason and `code`.
     """
 
     uri: str
@@ -90,6 +91,23 @@ class ListedImage(NamedTuple):
     etag: str | None = None
     modified_at: datetime | None = None
     unreadable: str | None = None
+    code: FailureCode = FailureCode.INVALID_URI
+
+
+class LeftOut(NamedTuple):
+    """What a source holds and no image is taken of; listing goes on behind its `cursor`."""
+
+    cursor: str
+    reason: LeftOutReason
+
+    @property
+    def uri(self) -> str:
+        """What stands for it where runs of a listing are cut."""
+        return self.cursor
+
+
+Entry = ListedImage | LeftOut
+"""What a listing comes to, one after another."""
 
 
 class Chosen(NamedTuple):

@@ -1,8 +1,9 @@
 """Statements of listing: the parts of a scan's sources, and what is recorded of them."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple
 
 from sqlalchemy import Connection, text
@@ -10,9 +11,10 @@ from sqlalchemy import Connection, text
 from schema.audits import Seen, compared, see, vanish
 from schema.copying import copy_lines, copy_rows, lines_of
 from schema.database import storable
-from schema.failures import FailureCode
 from schema.ledger import ListedImage
+from schema.listing_counts import Counted, count_listed
 from schema.runs import Look, Run, note, one_run, runs_of, see_again
+from schema.words import LeftOutReason
 
 MAX_BATCH_URI_BYTES = 128 * 1024
 """A batch of long URIs, as JSON writes them, has fewer images: so a window fits into Redis."""
@@ -77,7 +79,7 @@ _CREATE_STAGES = """
         ON COMMIT DELETE ROWS;
     CREATE TEMPORARY TABLE IF NOT EXISTS stage_listed (
         place integer, run integer, uri text COLLATE "C", size_bytes bigint, etag text,
-        modified_at timestamptz, unreadable text
+        modified_at timestamptz, unreadable text, code ledger.failure_code
     ) ON COMMIT DELETE ROWS;
     CREATE TEMPORARY TABLE IF NOT EXISTS stage_taken (
         place integer, batch_id bigint, change ledger.change, content_id bigint
@@ -98,7 +100,7 @@ _ADD_IMAGES = text("""
         RETURNING image_id, batch_id, uri, change
     ), failed AS (
         INSERT INTO ledger.outcomes (image_id, scan_id, failure_code, failure_message)
-        SELECT a.image_id, :scan_id, CAST(:code AS ledger.failure_code), l.unreadable
+        SELECT a.image_id, :scan_id, l.code, l.unreadable
         FROM added a JOIN stage_listed l USING (uri)
         WHERE l.unreadable IS NOT NULL
         RETURNING image_id
@@ -154,14 +156,15 @@ class Part:
 class Page(NamedTuple):
     """Images that were listed together, and where their part goes on behind them.
 
-    `runs` and `lines`, as `runs_of` and `staged` make them, may be made beforehand: it takes a
-    while.
+    `counts` are of what was listed beside them. `runs` and `lines`, as `runs_of` and `staged` make
+    them, may be made beforehand: it takes a while.
     """
 
     images: Sequence[ListedImage]
     cursor: str
     runs: Sequence[Run] | None = None
     lines: bytes | None = None
+    counts: Mapping[Counted, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +239,8 @@ def record_page(
         "again": counts.again,
     }
     connection.execute(_MOVE_CURSOR, moved)
+    repeated = {Counted("left_out", LeftOutReason.REPEATED): looked_at - counts.images}
+    count_listed(connection, scan_id, dict(page.counts) | repeated)
     return Recorded(counts.images, unchanged, _images_of(runs) - _images_of(left))
 
 
@@ -270,6 +275,7 @@ def staged(images: Sequence[ListedImage], runs: Sequence[Run]) -> bytes:
             image.etag,
             image.modified_at,
             None if image.unreadable is None else storable(image.unreadable),
+            None if image.unreadable is None else image.code,
         )
         for number, run in enumerate(runs)
         for place, image in enumerate(images[run.first : run.end], start=run.first)
@@ -335,7 +341,6 @@ def _record(
         {
             "scan_id": scan_id,
             "is_audit": is_audit,
-            "code": FailureCode.INVALID_URI.value,
             "following": [
                 batch_id
                 for batch_id, batch in zip(batch_ids, batches, strict=True)

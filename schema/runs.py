@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
-from schema.ledger import ListedImage
+from schema.ledger import Entry, ListedImage
 
 RUN_IMAGES = 128
 """Images of a run, on average."""
@@ -88,7 +88,7 @@ def runs_of(images: Sequence[ListedImage]) -> list[Run]:
     runs: list[Run] = []
     said: list[str] = []
     is_vague = False
-    for place, (uri, _, size_bytes, etag, modified_at, _) in enumerate(images, start=1):
+    for place, (uri, _, size_bytes, etag, modified_at, *_) in enumerate(images, start=1):
         is_vague = is_vague or size_bytes is None
         when = modified_at and modified_at.timestamp()
         said.append(f"{uri}\t{size_bytes}\t{etag}\t{when}")
@@ -105,10 +105,10 @@ def one_run(images: Sequence[ListedImage]) -> list[Run]:
     return [Run(0, len(images), b"")]
 
 
-def whole_runs(images: Sequence[ListedImage]) -> int:
-    """Return how many of the first images are whole runs; 0 where no run ends among them."""
-    for place in range(len(images), 0, -1):
-        if ends_run(images[place - 1].uri):
+def whole_runs(entries: Sequence[Entry]) -> int:
+    """Return how many of the first entries are whole runs; 0 where no run ends among them."""
+    for place in range(len(entries), 0, -1):
+        if ends_run(entries[place - 1].uri):
             return place
     return 0
 

@@ -8,15 +8,21 @@ from typing import Any
 from schema.errors import SourceError
 
 _SIZE = re.compile(r"(\d{1,15})([KMGT]?)(I?B)?", re.IGNORECASE)
+_SUFFIX = re.compile(r"[^\s./,]+")
 _SHIFTS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
+
+
+ALL_SUFFIXES = "all"
+NO_SUFFIX = "none"
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
     """The choices of a scan; empty ones take everything.
 
-    `include` and `exclude` are shell patterns of whole URIs, where `*` also spans slashes: an image
-    is taken that matches any of the first, if there are some, and none of the second. `since` is a
+    `include` and `exclude` are shell patterns of whole names, where `*` also spans slashes: an
+    image is taken that matches any of the first, if there are some, and none of the second.
+    `suffixes` are those that files are taken by, instead of what names and bytes say. `since` is a
     date with or without a time (UTC), or an age as `7d`, counted from the moment the scan was asked
     for. Images whose source tells no size or time pass what asks for them.
     """
@@ -27,6 +33,7 @@ class Selection:
     min_bytes: int | None = None
     max_bytes: int | None = None
     versions: bool = False
+    suffixes: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return what was chosen, without what was not."""
@@ -42,7 +49,7 @@ def selection_of(said: dict[str, Any]) -> Selection:
     """Return the choices that JSON tells of."""
     known = {field.name for field in fields(Selection)}
     chosen = {name: value for name, value in said.items() if name in known}
-    for name in ("include", "exclude"):
+    for name in ("include", "exclude", "suffixes"):
         chosen[name] = tuple(chosen.get(name, ()))
     return Selection(**chosen)
 
@@ -57,6 +64,22 @@ def bytes_of(size: str) -> int:
     if match is None:
         raise SourceError(f"{size!r} is no size; write bytes, or as 20K, 5M or 1G")
     return int(match[1]) << _SHIFTS[match[2].upper()]
+
+
+def suffixes_of(said: str) -> tuple[str, ...]:
+    """Return the suffixes of a list as people write it, as `jpg,png`, in lower case.
+
+    Raises:
+        SourceError: one of them is none.
+    """
+    suffixes = tuple(one.strip().removeprefix(".").lower() for one in said.split(","))
+    for suffix in suffixes:
+        if not _SUFFIX.fullmatch(suffix):
+            raise SourceError(
+                f"{said!r} names no suffixes; write them as jpg,png ({NO_SUFFIX} is a name without "
+                f"one, {ALL_SUFFIXES} is every name)"
+            )
+    return suffixes
 
 
 def patterns_of(patterns: tuple[str, ...]) -> re.Pattern[str] | None:

@@ -80,6 +80,26 @@ class Change(StrEnum):
     AGAIN = "again"
 
 
+class LeftOutReason(StrEnum):
+    """Why a listing takes no image of something that lies in its source, or is said there."""
+
+    OTHER_SUFFIX = "other_suffix"
+    NOT_AN_IMAGE = "not_an_image"
+    SPECIAL_FILE = "special_file"
+    LINKED_FOLDER = "linked_folder"
+    BROKEN_LINK = "broken_link"
+    FOLDER_MARKER = "folder_marker"
+    DELETE_MARKER = "delete_marker"
+    FORMER_VERSION = "former_version"
+    COMMENT = "comment"
+    REPEATED = "repeated"
+    NOT_INCLUDED = "not_included"
+    EXCLUDED = "excluded"
+    TOO_OLD = "too_old"
+    TOO_SMALL = "too_small"
+    TOO_LARGE = "too_large"
+
+
 class ScanState(StrEnum):
     """Where a scan stands; derived in the `scan_progress` view, never stored."""
 

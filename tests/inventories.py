@@ -122,7 +122,8 @@ def put_manifest(s3: S3Server, said: Any) -> None:
 
 
 def listed(cursor: str | None = None, *, versions: bool = False) -> list[ListedImage]:
-    return list(list_inventory(SOURCE, cursor, read_settings(), versions=versions))
+    entries = list_inventory(SOURCE, cursor, read_settings(), versions=versions)
+    return [entry for entry in entries if isinstance(entry, ListedImage)]
 
 
 def uris(cursor: str | None = None, *, versions: bool = False) -> list[str]:

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +17,13 @@ from producer.sources.manifest import (
     list_remote_manifest,
     list_stdin,
 )
-from producer.sources.names import manifest_format, shown
+from producer.sources.names import NameRule, manifest_format, shown
 from producer.sources.s3 import list_prefix
 from producer.sources.versions import list_version, list_versions
 from producer.sources.web import list_url
 from schema.errors import SourceError
 from schema.failures import InvalidUri
-from schema.ledger import ListedImage
+from schema.ledger import Entry, LeftOut, ListedImage
 from schema.secrets import without_credentials
 from schema.selection import Selection
 from schema.settings import Settings
@@ -75,16 +76,16 @@ def check_source(
     if source == STDIN:
         return
     if scheme in _LOCAL:
-        _check_local(_path(source))
+        _check_local(_path(source), selection)
     elif is_inventory(source):
         check_inventory(source, settings, versions=selection.versions)
     elif written_as is not None:
         _check_any(list_remote_head(source, written_as, settings), _names_nothing(source))
     elif is_prefix(source):
         _check_any(
-            list_images(source, None, settings, versions=selection.versions),
+            list_entries(source, None, settings, selection),
             f"{shown(source)} matches no image; check bucket and prefix (images end in "
-            f"{_EXAMPLES}, or have no extension at all)",
+            f"{_EXAMPLES}, or in nothing that is known)",
         )
 
 
@@ -101,25 +102,40 @@ def is_prefix(source: str) -> bool:
 def list_images(
     source: str, cursor: str | None, settings: Settings, *, versions: bool = False
 ) -> Iterator[ListedImage]:
-    """List a source lazily, from its start or behind the image that has this cursor.
+    """List the images of a source lazily, from its start or behind the one that has this cursor.
 
     With `versions`, every version of an object is an image, where the source knows of versions.
 
     Raises:
         SourceError: it cannot be read (on); what was listed before stands.
     """
+    entries = list_entries(source, cursor, settings, Selection(versions=versions))
+    return (entry for entry in entries if isinstance(entry, ListedImage))
+
+
+def list_entries(
+    source: str, cursor: str | None, settings: Settings, selection: Selection
+) -> Iterator[Entry]:
+    """List a source lazily, its images and what is left out, from its start or behind a cursor.
+
+    Of the selection count the suffixes, and whether every version is an image.
+
+    Raises:
+        SourceError: it cannot be read (on); what was listed before stands.
+    """
+    names, versions = NameRule(selection.suffixes), selection.versions
     scheme, written_as = scheme_of(source), manifest_format(source)
     if source == STDIN:
         return list_stdin(cursor)
     if scheme in _LOCAL:
-        return _list_local(_path(source), cursor)
+        return _list_local(_path(source), cursor, names)
     if written_as is not None:
         return list_remote_manifest(source, written_as, cursor, settings)
     if is_inventory(source):
-        return list_inventory(source, cursor, settings, versions=versions)
+        return list_inventory(source, cursor, settings, versions=versions, names=names)
     if is_prefix(source):
         listed = list_versions if versions else list_prefix
-        return listed(source, cursor, settings)
+        return listed(source, cursor, settings, names)
     return list_version(source, cursor) if scheme == "s3" else list_url(source, cursor)
 
 
@@ -158,22 +174,22 @@ def _path(source: str) -> Path:
     return Path(source) if scheme_of(source) is None else to_path(source)
 
 
-def _list_local(path: Path, cursor: str | None) -> Iterator[ListedImage]:
+def _list_local(path: Path, cursor: str | None, names: NameRule) -> Iterator[Entry]:
     written_as = manifest_format(path.name)
     if os.path.isdir(path):  # noqa: PTH112 - says False where it may not look
-        return list_folder(path, cursor)
+        return list_folder(path, cursor, names)
     if written_as is not None:
         return list_manifest(path, written_as, cursor)
     return list_file(path, cursor)
 
 
-def _check_local(path: Path) -> None:
+def _check_local(path: Path, selection: Selection) -> None:
     name = shown(str(path))
     try:
         if os.path.isdir(path):  # noqa: PTH112 - says False where it may not look
             nothing = (
                 f"folder {name} holds no image, nor does any folder in it; images end in "
-                f"{_EXAMPLES}"
+                f"{_EXAMPLES}, or begin like one"
             )
         elif S_ISREG(path.stat().st_mode):
             path.open("rb").close()
@@ -187,12 +203,19 @@ def _check_local(path: Path) -> None:
         raise SourceError(f"{name} does not exist; check the path") from error
     except OSError as error:
         raise SourceError(f"{name} cannot be read: {error.strerror}") from error
-    _check_any(_list_local(path, None), nothing)
+    _check_any(_list_local(path, None, NameRule(selection.suffixes)), nothing)
 
 
-def _check_any(images: Iterator[ListedImage], nothing: str) -> None:
-    if next(images, None) is None:
-        raise SourceError(nothing)
+def _check_any(entries: Iterator[Entry], nothing: str) -> None:
+    left_out: Counter[str] = Counter()
+    for entry in entries:
+        if not isinstance(entry, LeftOut):
+            return
+        left_out[entry.reason.value] += 1
+    if left_out:
+        counts = ", ".join(f"{reason} {files}" for reason, files in left_out.most_common())
+        nothing += f" (left out: {counts})"
+    raise SourceError(nothing)
 
 
 def _names_nothing(source: str) -> str:

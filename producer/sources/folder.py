@@ -1,97 +1,198 @@
 """Folders as sources: every image below one, in the order of the bytes of its path."""
 
-import hashlib
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
-from producer.sources.names import has_image_extension, shown
+from producer.sources.names import ANY_NAME, NameRule, NameSays, shown
 from schema.errors import SourceError
-from schema.failures import InvalidUri
-from schema.ledger import ListedImage
+from schema.failures import FailureCode
+from schema.formats import SIGNATURE_BYTES, format_of
+from schema.ledger import Entry, LeftOut, ListedImage
 from schema.storage import one_line
-from schema.uris import from_path
+from schema.uris import MAX_PATH_BYTES
+from schema.words import LeftOutReason
+
+_SHUT = {
+    errno.EACCES: FailureCode.ACCESS_DENIED,
+    errno.EPERM: FailureCode.ACCESS_DENIED,
+    errno.ENAMETOOLONG: FailureCode.INVALID_URI,
+    errno.ELOOP: FailureCode.NOT_FOUND,
+}
+"""Why one folder among others cannot be looked into; a passing trouble is none of these."""
+
+_TOO_LONG = f"the path is longer than {MAX_PATH_BYTES} bytes"
+
+_GONE = {errno.ENOENT, errno.ENOTDIR}
+_LEADS_NOWHERE = _GONE | {errno.ELOOP, errno.ENAMETOOLONG}
 
 
-def list_folder(folder: Path, cursor: str | None) -> Iterator[ListedImage]:
-    """List the images below a folder; a cursor is a relative path, percent-encoded.
+class _Place(NamedTuple):
+    """What a folder holds: its path from the root on, and its kind as `stat` has them, or 0."""
 
-    Files count by their extension, hidden ones too. Links to files count as files; links to
-    folders are not followed, so there are no loops. One folder at a time is held in memory.
+    relative: bytes
+    kind: int
+
+
+def list_folder(folder: Path, cursor: str | None, names: NameRule = ANY_NAME) -> Iterator[Entry]:
+    """List the images below a folder, and what is left out; a cursor is a relative path, encoded.
+
+    Files count by their name, and by their first bytes where that says nothing; hidden ones, too.
+    Links to files count as files; links to folders are not followed, so there are no loops. A link
+    that leads nowhere, a folder that may not be entered and a path that is too long are images that
+    fail. One folder at a time is held in memory.
 
     Raises:
-        SourceError: a folder cannot be read; what was listed before it stands.
+        SourceError: a folder cannot be read now; what was listed before it stands.
     """
-    root = os.fsencode(folder)
+    walk = _Walk(os.fsencode(folder), names)
     after = unquote_to_bytes(cursor) if cursor else b""
-    for relative in _walk(root, after):
-        yield _listed(Path(os.fsdecode(os.path.join(root, relative))), quote(relative))  # noqa: PTH118 - bytes
+    waiting = [_Place(b"", stat.S_IFDIR)]
+    while waiting:
+        place = waiting.pop()
+        if place.kind != stat.S_IFDIR:
+            if (entry := walk.entry_of(place)) is not None:
+                yield entry
+            continue
+        try:
+            waiting.extend(sorted(walk.children_of(place.relative, after), reverse=True))
+        except OSError as error:
+            if (image := walk.shut(place.relative, error)) is not None:
+                yield image
 
 
 def list_file(path: Path, cursor: str | None) -> Iterator[ListedImage]:
     """List one file as one image, whatever its name."""
     if cursor is None:
-        yield _listed(path, "1")
+        encoded = os.fsencode(path)
+        yield _listed(encoded, _uri(encoded), "1")
 
 
-def _walk(root: bytes, after: bytes) -> Iterator[bytes]:
-    """Yield relative paths of images greater than `after`, in order.
+class _Walk:
+    """A folder that is walked through, and the names that count in it."""
 
-    A folder's name carries its slash while it is sorted: that makes the order of the walk the
-    order of whole paths, so that a path alone says where to go on.
-    """
-    waiting = [b""]
-    while waiting:
-        relative = waiting.pop()
-        if relative and not relative.endswith(b"/"):
-            yield relative
-        else:
-            waiting.extend(sorted(_children(root, relative, after), reverse=True))
+    def __init__(self, root: bytes, names: NameRule) -> None:
+        self._root = root
+        self._uri = _uri(root).rstrip("/") + "/"
+        self._names = names
 
+    def children_of(self, relative: bytes, after: bytes) -> Iterator[_Place]:
+        """Yield what a folder holds behind `after`.
 
-def _children(root: bytes, relative: bytes, after: bytes) -> Iterator[bytes]:
-    folder = os.path.join(root, relative)  # noqa: PTH118 - bytes
-    try:
-        with os.scandir(folder) as entries:
+        A folder's name carries its slash while it is sorted: that makes the order of the walk the
+        order of whole paths, so that a path alone says where to go on.
+        """
+        with os.scandir(self._path(relative)) as entries:
             for entry in entries:
                 path = relative + entry.name
-                if entry.is_dir(follow_symlinks=False):
+                kind = _kind(entry)
+                if kind == stat.S_IFDIR:
                     path += b"/"
-                    if path > after or after.startswith(path):
-                        yield path
-                elif path > after and _is_image(entry):
-                    yield path
-    except FileNotFoundError:
-        if not relative:
-            raise SourceError(_unreadable(folder, "it does not exist")) from None
+                    if path > after or (after.startswith(path) and after != path):
+                        yield _Place(path, kind)
+                elif path > after:
+                    yield _Place(path, kind)
+
+    def entry_of(self, place: _Place) -> Entry | None:
+        """Return the image of a file or link, or why it is left out; None where it is gone."""
+        path, cursor = self._path(place.relative), quote(place.relative)
+        says = self._names.said_by(os.fsdecode(place.relative))
+        kind = _kind_behind(path, says) if place.kind == stat.S_IFLNK else place.kind
+        if isinstance(kind, LeftOutReason):
+            return LeftOut(cursor, kind)
+        if kind != stat.S_IFREG:
+            return LeftOut(cursor, LeftOutReason.SPECIAL_FILE)
+        if says is NameSays.OTHER:
+            return LeftOut(cursor, LeftOutReason.OTHER_SUFFIX)
+        if says is NameSays.NOTHING:
+            try:
+                if not _begins_like_image(path):
+                    return LeftOut(cursor, LeftOutReason.NOT_AN_IMAGE)
+            except OSError as error:
+                if error.errno in _GONE:
+                    return None
+        return _listed(path, self._uri + cursor, cursor)
+
+    def shut(self, relative: bytes, error: OSError) -> ListedImage | None:
+        """Return the failed image that stands for a folder, None where the folder is gone.
+
+        Raises:
+            SourceError: it is the root, or the trouble may pass.
+        """
+        path, code = self._path(relative), _SHUT.get(error.errno or 0)
+        if relative and error.errno in _GONE:
+            return None
+        if not relative or code is None:
+            raise SourceError(_unreadable(path, error)) from error
+        why = f"this folder cannot be read ({error.strerror})"
+        if error.errno == errno.ENAMETOOLONG:
+            why = _TOO_LONG
+        reason = f"{_shown(path)}: {why}; nothing in it was listed"
+        cursor = quote(relative)
+        return ListedImage(self._uri + cursor, cursor, unreadable=reason, code=code)
+
+    def _path(self, relative: bytes) -> bytes:
+        return os.path.join(self._root, relative)  # noqa: PTH118 - bytes
+
+
+def _kind(entry: "os.DirEntry[bytes]") -> int:
+    """Return what an entry itself is; whatever the system does not say passes for a link."""
+    try:
+        if entry.is_file(follow_symlinks=False):
+            return stat.S_IFREG
+        if entry.is_dir(follow_symlinks=False):
+            return stat.S_IFDIR
+        return stat.S_IFLNK if entry.is_symlink() else 0
+    except OSError:
+        return stat.S_IFLNK
+
+
+def _kind_behind(path: bytes, says: NameSays) -> int | LeftOutReason:
+    """Return what a link leads to. One named as an image is listed, though it lead nowhere."""
+    try:
+        kind = stat.S_IFMT(os.stat(path).st_mode)  # noqa: PTH116 - bytes
     except OSError as error:
-        raise SourceError(_unreadable(folder, error.strerror)) from error
+        if says is NameSays.IMAGE or error.errno not in _LEADS_NOWHERE:
+            return stat.S_IFREG
+        return LeftOutReason.BROKEN_LINK
+    return LeftOutReason.LINKED_FOLDER if kind == stat.S_IFDIR else kind
 
 
-def _is_image(entry: "os.DirEntry[bytes]") -> bool:
-    # A link that leads nowhere is listed too: it becomes a failed image, not a lost one.
-    return has_image_extension(os.fsdecode(entry.name)) and (
-        entry.is_file() or (entry.is_symlink() and not entry.is_dir())
-    )
-
-
-def _listed(path: Path, cursor: str) -> ListedImage:
+def _begins_like_image(path: bytes) -> bool:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        uri = from_path(path)
-    except InvalidUri as error:
-        digest = hashlib.sha256(os.fsencode(path)).hexdigest()
-        reason = f"{one_line(str(path), 120)}: {error}"
-        return ListedImage(f"file:///#path-{digest}", cursor, unreadable=reason)
+        return format_of(os.read(descriptor, SIGNATURE_BYTES)) is not None
+    finally:
+        os.close(descriptor)
+
+
+def _listed(path: bytes, uri: str, cursor: str) -> ListedImage:
+    if len(path) > MAX_PATH_BYTES:
+        return ListedImage(
+            uri, cursor, unreadable=f"{_shown(path)}: {_TOO_LONG}; move it further up"
+        )
     try:
-        found = path.stat()
+        found = os.stat(path)  # noqa: PTH116 - bytes
         modified_at = datetime.fromtimestamp(found.st_mtime, UTC)
     except (OSError, OverflowError, ValueError):
         return ListedImage(uri, cursor)
     return ListedImage(uri, cursor, size_bytes=found.st_size, modified_at=modified_at)
 
 
-def _unreadable(folder: bytes, reason: str | None) -> str:
+def _uri(path: bytes) -> str:
+    return "file:///" + quote(path.lstrip(b"/"))
+
+
+def _shown(path: bytes) -> str:
+    return one_line(os.fsdecode(path), 120)
+
+
+def _unreadable(folder: bytes, error: OSError) -> str:
     name = shown(os.fsdecode(folder))
+    reason = "it does not exist" if error.errno in _GONE else error.strerror
     return f"folder {name} cannot be read: {reason}; make it readable, then go on with the scan"

@@ -13,14 +13,15 @@ from producer.sources.inventory_manifest import (
     read_inventory,
 )
 from producer.sources.inventory_rows import BrokenRow, Row, read_rows
-from producer.sources.names import may_be_image, shown
+from producer.sources.names import ANY_NAME, NameRule, shown
 from schema.errors import SourceError
 from schema.failures import InvalidUri
-from schema.ledger import ListedImage
+from schema.ledger import Entry, LeftOut, ListedImage
 from schema.reach import admits_bucket
 from schema.settings import Settings
 from schema.storage import one_line
 from schema.uris import from_s3, scheme_of
+from schema.words import LeftOutReason
 
 _NO_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _SAID: dict[bool | str | None, bool] = {
@@ -42,15 +43,21 @@ def check_inventory(source: str, settings: Settings, *, versions: bool = False) 
     Raises:
         SourceError: the message says what is wrong and what to do.
     """
-    if next(list_inventory(source, None, settings, versions=versions), None) is None:
+    entries = list_inventory(source, None, settings, versions=versions)
+    if not any(isinstance(one, ListedImage) for one in entries):
         raise SourceError(
             f"inventory {shown(source)} names no image; check which bucket and prefix it is of"
         )
 
 
 def list_inventory(
-    source: str, cursor: str | None, settings: Settings, *, versions: bool = False
-) -> Iterator[ListedImage]:
+    source: str,
+    cursor: str | None,
+    settings: Settings,
+    *,
+    versions: bool = False,
+    names: NameRule = ANY_NAME,
+) -> Iterator[Entry]:
     """List what an inventory names: current objects, or with `versions` every version as an image.
 
     Keys count as for `list_prefix`; delete markers are passed over. A cursor is the manifest's
@@ -64,7 +71,7 @@ def list_inventory(
     inventory = read_inventory(source, settings)
     _check_use(inventory, source, settings, versions=versions)
     first, after = _place_of(cursor, inventory, source)
-    reader = _RowReader(inventory, settings, versions=versions)
+    reader = _RowReader(inventory, settings, names, versions=versions)
     for number, file in enumerate(inventory.files[first:], start=first):
         with opened_file(file, settings) as stream:
             rows = read_rows(
@@ -73,25 +80,27 @@ def list_inventory(
             for row_number, row in enumerate(rows, start=after + 1):
                 place = f"{inventory.digest}:{number}:{row_number}"
                 try:
-                    image = reader.image_of(row, place)
+                    entry = reader.entry_of(row, place)
                 except InvalidUri as fault:
-                    image = _unreadable(row, fault, file.uri, row_number, place)
-                if image is not None:
-                    yield image
+                    entry = _unreadable(row, fault, file.uri, row_number, place)
+                yield entry
         after = 0
 
 
 class _RowReader:
     """Tells which image a row is, by what does not change from row to row."""
 
-    def __init__(self, inventory: Inventory, settings: Settings, *, versions: bool) -> None:
+    def __init__(
+        self, inventory: Inventory, settings: Settings, names: NameRule, *, versions: bool
+    ) -> None:
         self._bucket = inventory.bucket
         self._are_encoded = inventory.written_as is InventoryFormat.CSV
         self._versions = versions
         self._settings = settings
+        self._names = names
 
-    def image_of(self, row: Row | BrokenRow, cursor: str) -> ListedImage | None:
-        """Return the image of a row, None where it is not to be listed.
+    def entry_of(self, row: Row | BrokenRow, cursor: str) -> Entry:
+        """Return the image of a row, or why it is left out.
 
         Raises:
             InvalidUri: the row makes no sense, or names what cannot be stored or may not be read.
@@ -100,13 +109,15 @@ class _RowReader:
             raise InvalidUri(row.reason)
         bucket, key, version, is_latest, is_deleted, size, modified_at, etag = row
         try:
-            if _IS_DELETED[is_deleted] or not (self._versions or _IS_LATEST[is_latest]):
-                return None
+            if _IS_DELETED[is_deleted]:
+                return LeftOut(cursor, LeftOutReason.DELETE_MARKER)
+            if not (self._versions or _IS_LATEST[is_latest]):
+                return LeftOut(cursor, LeftOutReason.FORMER_VERSION)
         except KeyError:
             raise InvalidUri("its IsLatest or IsDeleteMarker is neither true nor false") from None
         key = self._decoded(key)
-        if not may_be_image(key):
-            return None
+        if (reason := self._names.refusal_of(key)) is not None:
+            return LeftOut(cursor, reason)
         # What was stored while versions were off has a version of this name; its cell is empty.
         wanted = (version or "null") if self._versions else None
         holder = bucket if bucket == self._bucket else self._admitted(bucket)

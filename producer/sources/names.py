@@ -1,12 +1,61 @@
 """Which names are images, which are manifests, and how a source is shown to people."""
 
-from enum import StrEnum
+from dataclasses import dataclass
+from enum import Enum, StrEnum, auto
 from urllib.parse import urlsplit
 
-from schema.formats import IMAGE_SUFFIXES
+from schema.formats import IMAGE_SUFFIXES, OTHER_SUFFIXES
+from schema.selection import ALL_SUFFIXES, NO_SUFFIX
 from schema.storage import one_line
+from schema.words import LeftOutReason
 
 _ENDINGS = tuple(f".{suffix}" for suffix in sorted(IMAGE_SUFFIXES))
+
+
+class NameSays(Enum):
+    """What a name says of a file: that it is an image, that it is none, or nothing."""
+
+    IMAGE = auto()
+    OTHER = auto()
+    NOTHING = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class NameRule:
+    """By which names a listing takes images: by those with the chosen suffixes alone, if any.
+
+    Otherwise suffixes of images and those of other files are known, and any other, or none, says
+    nothing of a file.
+    """
+
+    suffixes: tuple[str, ...] = ()
+
+    def said_by(self, name: str) -> NameSays:
+        """Return what the name of a file says."""
+        if not self.suffixes and name.endswith(_ENDINGS):  # nearly all of them
+            return NameSays.IMAGE
+        suffix = extension_of(name)
+        if self.suffixes:
+            chosen = ALL_SUFFIXES in self.suffixes or (suffix or NO_SUFFIX) in self.suffixes
+            return NameSays.IMAGE if chosen else NameSays.OTHER
+        if suffix in IMAGE_SUFFIXES:
+            return NameSays.IMAGE
+        return NameSays.OTHER if suffix in OTHER_SUFFIXES else NameSays.NOTHING
+
+    def refusal_of(self, key: str) -> LeftOutReason | None:
+        """Return why a listing of a bucket takes no image of a key, None where it takes one.
+
+        Where its name says nothing it is taken: to look inside would cost a request for each.
+        """
+        if key.endswith("/"):
+            return LeftOutReason.FOLDER_MARKER
+        if self.said_by(key) is NameSays.OTHER:
+            return LeftOutReason.OTHER_SUFFIX
+        return None
+
+
+ANY_NAME = NameRule()
+"""The rule where nobody chose suffixes."""
 
 
 class ManifestFormat(StrEnum):
@@ -29,10 +78,8 @@ def has_image_extension(name: str) -> bool:
 
 
 def may_be_image(key: str) -> bool:
-    """Say whether a listing takes a key for an image: by its extension, or as it has none."""
-    if key.endswith(_ENDINGS):  # nearly all of them
-        return True
-    return not key.endswith("/") and (has_image_extension(key) or not extension_of(key))
+    """Say whether a key is taken for an image by its name alone."""
+    return ANY_NAME.refusal_of(key) is None
 
 
 def manifest_format(source: str) -> ManifestFormat | None:

@@ -1,6 +1,5 @@
 """S3 as a source: the objects under a prefix, page by page, and the bytes of a manifest."""
 
-import hashlib
 import re
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -15,12 +14,12 @@ from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
 
 from producer.sources.connections import Connections, connections_here, watch_client
-from producer.sources.names import has_image_extension, may_be_image, shown
+from producer.sources.names import ANY_NAME, NameRule, has_image_extension, shown
 from producer.sources.refusals import BrokenOff, explain_s3
 from producer.sources.s3_answers import Found, listing_session
 from schema.errors import SourceError
 from schema.failures import InvalidUri
-from schema.ledger import ListedImage
+from schema.ledger import Entry, LeftOut, ListedImage
 from schema.reach import admits_bucket
 from schema.settings import Settings
 from schema.storage import begin_unpacking, one_line, s3_options
@@ -40,27 +39,27 @@ _PLAIN_KEY = re.compile(r"[A-Za-z0-9_.~-][A-Za-z0-9_.~/-]{0,1023}")
 
 
 def list_prefix(
-    source: str, cursor: str | None, settings: Settings, until: Bound = lambda: None
-) -> Iterator[ListedImage]:
+    source: str, cursor: str | None, settings: Settings, names: NameRule = ANY_NAME
+) -> Iterator[Entry]:
     """List the objects whose key starts with a prefix; a cursor is a key, percent-encoded.
 
     The prefix is plain text, as for `aws s3 ls`: `s3://bucket/photos/2024` takes
     `photos/2024/a.jpg` and `photos/2024-old.jpg` alike; end it with a slash to mean a folder.
-    A URI that ends like an image and is an object's whole key is that one image. Of the keys,
-    those with an image's extension count, and those without any, as uploads often have none.
+    A URI that ends like an image and is an object's whole key is that one image. Keys count by
+    their names alone; where these say nothing they are taken.
 
     Raises:
         SourceError: the bucket is refused or cannot be listed; what was listed before stands.
     """
-    with opened_prefix(source, settings) as prefix:
-        for page in prefix.pages(cursor, until):
-            yield from page.images
+    with opened_prefix(source, settings, names) as prefix:
+        for page in prefix.pages(cursor):
+            yield from page.entries
 
 
 class KeyPage(NamedTuple):
-    """The images among some keys that follow each other, and the last of these keys."""
+    """What some keys come to that follow each other, and the last of these keys."""
 
-    images: list[ListedImage]
+    entries: list[Entry]
     last_key: str
 
 
@@ -68,7 +67,12 @@ class Prefix:
     """A prefix of a bucket that can be listed from any of its keys on, by many threads at once."""
 
     def __init__(
-        self, address: S3Address, client: "S3Client", settings: Settings, connections: Connections
+        self,
+        address: S3Address,
+        client: "S3Client",
+        settings: Settings,
+        connections: Connections,
+        names: NameRule,
     ) -> None:
         self.start = address.key
         self._address = address
@@ -76,6 +80,7 @@ class Prefix:
         self._connections = connections
         self._settings = settings
         self._asked = s3_options(settings, settings.fetch_attempts).request
+        self._names = names
         self._uris = f"s3://{address.bucket}/"
 
     def pages(self, cursor: str | None, until: Bound = lambda: None) -> Iterator[KeyPage]:
@@ -98,7 +103,7 @@ class Prefix:
                 found = [one for one in found if one.key <= last]
                 page, after = {"IsTruncated": False}, found[-1].key if found else before
             if found:
-                yield KeyPage(self._images(found), after)
+                yield KeyPage(self._entries(found), after)
             if not page["IsTruncated"] or self._is_whole_key(after):
                 return
             token = "" if found else page["NextContinuationToken"]
@@ -138,16 +143,19 @@ class Prefix:
             after = one.key
         return after
 
-    def _images(self, found: list[Found]) -> list[ListedImage]:
-        """Return the images among objects; of those from a whole key on, that one alone."""
-        images = []
+    def _entries(self, found: list[Found]) -> list[Entry]:
+        """Return what objects come to; of those from a whole key on, that one alone."""
+        entries: list[Entry] = []
         for one in found:
             key = one.key
-            if may_be_image(key):
-                images.append(self._listed(one))
+            reason = self._names.refusal_of(key)
+            if reason is None:
+                entries.append(self._listed(one))
+            else:
+                entries.append(LeftOut(cursor_of(key), reason))
             if self._is_whole_key(key):
                 break
-        return images
+        return entries
 
     def _is_whole_key(self, key: str) -> bool:
         return key == self.start and has_image_extension(key)
@@ -160,16 +168,15 @@ class Prefix:
         try:
             uri = from_s3(self._address.bucket, key)
         except InvalidUri as error:
-            digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
             reason = f"key {one_line(key, 120)}: {error}"
-            place = f"s3://{self._address.bucket}#key-{digest}"
+            place = f"s3://{self._address.bucket}#key={cursor}"
             return ListedImage(place, cursor, unreadable=reason)
         return ListedImage(uri, cursor, one.size_bytes, one.etag, one.modified_at)
 
 
 @contextmanager
-def opened_prefix(source: str, settings: Settings) -> Iterator[Prefix]:
-    """Open what lists a prefix.
+def opened_prefix(source: str, settings: Settings, names: NameRule = ANY_NAME) -> Iterator[Prefix]:
+    """Open what lists a prefix, by the names that count.
 
     Raises:
         SourceError: its bucket is refused.
@@ -179,7 +186,7 @@ def opened_prefix(source: str, settings: Settings) -> Iterator[Prefix]:
         closing(Connections()) as connections,
         closing(_open_client(settings, connections, listing_session())) as client,
     ):
-        yield Prefix(address, client, settings, connections)
+        yield Prefix(address, client, settings, connections, names)
 
 
 def cursor_of(key: str) -> str:

@@ -1,6 +1,5 @@
 """S3 as a source of versions: every version of the objects under a prefix, page by page."""
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,12 +13,12 @@ from botocore.parsers import ResponseParserError
 from producer.progress import progressed
 from producer.sources.connections import Connections, watch_client
 from producer.sources.facts import etag_of, moment_of, size_of
-from producer.sources.names import has_image_extension, may_be_image, shown
+from producer.sources.names import ANY_NAME, NameRule, has_image_extension, shown
 from producer.sources.refusals import explain_s3
 from producer.sources.s3 import admitted
 from schema.errors import SourceError
 from schema.failures import InvalidUri
-from schema.ledger import ListedImage
+from schema.ledger import Entry, LeftOut, ListedImage
 from schema.settings import Settings
 from schema.storage import Refusal, one_line, refusal_of, s3_options
 from schema.uris import S3Address, from_s3
@@ -49,7 +48,9 @@ def list_version(source: str, cursor: str | None) -> Iterator[ListedImage]:
         yield ListedImage(source, "1")
 
 
-def list_versions(source: str, cursor: str | None, settings: Settings) -> Iterator[ListedImage]:
+def list_versions(
+    source: str, cursor: str | None, settings: Settings, names: NameRule = ANY_NAME
+) -> Iterator[Entry]:
     """List every version of the objects whose key starts with a prefix, the newest of a key first.
 
     A cursor is a key and a version, percent-encoded. Delete markers hold no image and are passed
@@ -65,8 +66,11 @@ def list_versions(source: str, cursor: str | None, settings: Settings) -> Iterat
         if is_whole and key != address.key:
             return
         is_whole = _is_whole_key(address.key, key)
-        if may_be_image(key):
+        reason = names.refusal_of(key)
+        if reason is None:
             yield _listed(address.bucket, found)
+        else:
+            yield LeftOut(_cursor_of(key, found["VersionId"]), reason)
 
 
 def _versions(
@@ -134,15 +138,18 @@ def _place_of(cursor: str) -> _Place:
     return _Place(unquote(key), unquote(version))
 
 
+def _cursor_of(key: str, version: str) -> str:
+    return f"{quote(key)}{_BETWEEN}{quote(version, safe='')}"
+
+
 def _listed(bucket: str, found: "ObjectVersionTypeDef") -> ListedImage:
     key, version = found["Key"], found["VersionId"]
-    cursor = f"{quote(key)}{_BETWEEN}{quote(version, safe='')}"
+    cursor = _cursor_of(key, version)
     try:
         uri = from_s3(bucket, key, version)
     except InvalidUri as error:
-        digest = hashlib.sha256(cursor.encode()).hexdigest()
         reason = f"version {one_line(version, 40)} of key {one_line(key, 120)}: {error}"
-        return ListedImage(f"s3://{bucket}#version-{digest}", cursor, unreadable=reason)
+        return ListedImage(f"s3://{bucket}#key={cursor}", cursor, unreadable=reason)
     return ListedImage(
         uri,
         cursor,

@@ -81,6 +81,7 @@ USES: dict[str, Use | str] = {
     "schema/ages.py:_LIKE_AN_AGE": MADE_BY_US,
     "schema/ages.py:_RECORDED_MINUTES": MADE_BY_US,
     "schema/selection.py:_SIZE": MADE_BY_US,
+    "schema/selection.py:_SUFFIX": MADE_BY_US,
     "schema/selection.py:patterns_of": "see the functions below",
     "schema/uris.py:_SCHEME": Use("match", ("a", "a:", "a:/", "://", "a|+.-")),
     "schema/uris.py:_BUCKET": Use("fullmatch", ("a", "a.", "a|-")),

@@ -1,7 +1,9 @@
 import inspect
 import os
+import socket
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
@@ -11,10 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from producer.sources import check_source, list_images
+from producer.sources import check_source, list_entries, list_images
 from schema.errors import SourceError
+from schema.failures import FailureCode
+from schema.ledger import LeftOut, ListedImage
+from schema.selection import Selection, suffixes_of
 from schema.settings import read_settings
-from schema.uris import from_path, to_path
+from schema.uris import from_path, path_of, to_path
 
 NOBODY = 65_534
 
@@ -88,21 +93,119 @@ def test_the_folder_itself_may_be_a_link(tmp_path: Path) -> None:
     assert listed(tmp_path / "link") == ["a.jpg"]
 
 
-def test_pipes_are_passed_over(tmp_path: Path) -> None:
+def test_links_to_themselves_and_in_circles_are_images_that_fail(tmp_path: Path) -> None:
+    write(tmp_path, "a.jpg", "z.jpg")
+    (tmp_path / "self.jpg").symlink_to("self.jpg")
+    (tmp_path / "one.jpg").symlink_to("two.jpg")
+    (tmp_path / "two.jpg").symlink_to("one.jpg")
+    assert listed(tmp_path) == ["a.jpg", "one.jpg", "self.jpg", "two.jpg", "z.jpg"]
+    check_source(str(tmp_path), read_settings())
+
+
+def left_out(folder: Path, selection: Selection = Selection()) -> dict[str, int]:  # noqa: B008
+    """Return how many entries of a folder are left out, by reason."""
+    entries = list_entries(str(folder), None, read_settings(), selection)
+    return dict(Counter(one.reason.value for one in entries if isinstance(one, LeftOut)))
+
+
+def test_what_is_left_out_is_counted_by_reason(tmp_path: Path) -> None:
+    write(tmp_path, "a.jpg", "notes.txt", "film.MP4", "unknown", "some.thing")
     os.mkfifo(tmp_path / "pipe.jpg")
-    assert listed(tmp_path) == []
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "socket"))
+    (tmp_path / "up").symlink_to(tmp_path)
+    (tmp_path / "up.jpg").symlink_to(tmp_path)
+    (tmp_path / "lost").symlink_to(tmp_path / "gone")
+    (tmp_path / "circle").symlink_to("circle")
+    assert listed(tmp_path) == ["a.jpg"]
+    assert left_out(tmp_path) == {
+        "other_suffix": 2, "not_an_image": 2, "special_file": 2, "linked_folder": 2,
+        "broken_link": 2,
+    }  # fmt: skip
 
 
-def test_a_path_too_long_for_a_uri_is_listed_as_unreadable(tmp_path: Path) -> None:
-    folder = tmp_path.joinpath(*["é" * 100] * 5)
-    write(folder, "a.jpg", "b.jpg")
-    first, second = list_images(str(tmp_path), None, read_settings())
-    assert first.unreadable is not None
-    assert "longer than" in first.unreadable
-    assert first.uri != second.uri
-    assert [image.uri for image in list_images(str(tmp_path), first.cursor, read_settings())] == [
-        second.uri
-    ]
+JPEG = b"\xff\xd8\xff\xe0 and so on"
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+
+
+def test_where_a_name_says_nothing_the_first_bytes_do(tmp_path: Path) -> None:
+    names = ["a.mpo", "b.jif", "c.jpg_large", "d.jpg ", "upload", "e.2024", ".hidden", "é.jpg~"]
+    for name in names:
+        (tmp_path / name).write_bytes(JPEG)
+    (tmp_path / "photo").write_bytes(HEIC)
+    for name in ("film", "text.2024", "empty", "half.jpg_large"):
+        (tmp_path / name).write_bytes({"film": b"\0\0\0\x18ftypisom", "empty": b""}.get(name, b"x"))
+    (tmp_path / "link").symlink_to("upload")
+    (tmp_path / "picture.txt").write_bytes(JPEG)
+    assert set(listed(tmp_path)) == {*names, "photo", "link"}
+    assert left_out(tmp_path) == {"not_an_image": 4, "other_suffix": 1}
+
+
+@pytest.mark.parametrize(
+    ("said", "taken"),
+    [
+        ("jpg", {"a.jpg", "B.JPG"}),
+        (".jpg, txt", {"a.jpg", "B.JPG", "notes.txt"}),
+        ("none", {"upload"}),
+        ("all", {"a.jpg", "B.JPG", "notes.txt", "upload", "c.png"}),
+    ],
+)
+def test_chosen_suffixes_count_instead(tmp_path: Path, said: str, taken: set[str]) -> None:
+    for name in ("a.jpg", "B.JPG", "notes.txt", "upload", "c.png"):
+        (tmp_path / name).write_bytes(JPEG)
+    chosen = Selection(suffixes=suffixes_of(said))
+    entries = list_entries(str(tmp_path), None, read_settings(), chosen)
+    images = [to_path(one.uri).name for one in entries if isinstance(one, ListedImage)]
+    assert set(images) == taken
+    assert sum(left_out(tmp_path, chosen).values()) == 5 - len(taken)
+
+
+@pytest.mark.parametrize("said", ["", ",", "jpg,,png", "tar.gz", "a b"])
+def test_what_is_no_suffix_is_refused(said: str) -> None:
+    with pytest.raises(SourceError, match="names no suffixes"):
+        suffixes_of(said)
+
+
+@pytest.mark.parametrize("letters", ["水墨画" * 28, "a\n" * 100, "é" * 120])
+def test_a_long_path_of_letters_that_are_encoded_is_a_file_like_any_other(
+    tmp_path: Path, letters: str
+) -> None:
+    write(tmp_path, "/".join([letters] * 4) + "/a.jpg")
+    [image] = list_images(str(tmp_path), None, read_settings())
+    assert image.unreadable is None
+    assert image.size_bytes
+    assert to_path(image.uri) == tmp_path / "/".join([letters] * 4) / "a.jpg"
+
+
+def deep_folder(root: Path, levels: int) -> None:
+    """Make folders below one another, with an image in each, deeper than a path may name."""
+    place = os.open(root, os.O_RDONLY)
+    for _ in range(levels):
+        os.mkdir("d" * 250, dir_fd=place)
+        below = os.open("d" * 250, os.O_RDONLY, dir_fd=place)
+        os.close(place)
+        place = below
+        for name in ("a.jpg", "b" * 240 + ".jpg"):
+            os.close(os.open(name, os.O_CREAT | os.O_WRONLY, dir_fd=place))
+    os.close(place)
+
+
+def test_paths_too_long_to_be_opened_are_rows_that_name_them_and_stop_nothing(
+    tmp_path: Path,
+) -> None:
+    deep_folder(tmp_path, 20)
+    write(tmp_path, "z.jpg")
+    images = list(list_images(str(tmp_path), None, read_settings()))
+    assert images[-1].uri == from_path(tmp_path / "z.jpg")
+    bad = [image for image in images if image.unreadable is not None]
+    assert 1 <= len(bad) <= 3
+    for image in bad:
+        assert "longer than 4095 bytes" in (image.unreadable or "")
+        assert path_of(image.uri).startswith(f"{tmp_path}/dddd")  # type: ignore[union-attr]
+    assert bad[-1].uri.endswith("/")
+    assert len({image.uri for image in images}) == len(images)
+    for number, image in enumerate(images, start=1):
+        assert list(list_images(str(tmp_path), image.cursor, read_settings())) == images[number:]
 
 
 def test_a_tree_deeper_than_pythons_stack_is_listed(
@@ -164,7 +267,7 @@ def closed_folder() -> Iterator[Path]:
     """A folder that holds an image, and a second one that may not be entered, by a plain user."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        folder.chmod(0o755)
+        folder.chmod(0o777)
         write(folder, "a.jpg", "closed/b.jpg")
         (folder / "closed").chmod(0)
         user = os.geteuid()
@@ -175,13 +278,35 @@ def closed_folder() -> Iterator[Path]:
         (folder / "closed").chmod(0o700)
 
 
-def test_a_folder_that_may_not_be_entered_is_named_not_passed_over(closed_folder: Path) -> None:
-    images = list_images(str(closed_folder), None, read_settings())
-    assert next(images).uri == from_path(closed_folder / "a.jpg")
-    with pytest.raises(SourceError, match=r"closed.*Permission denied"):
-        next(images)
+def test_a_folder_that_may_not_be_entered_is_a_row_and_the_rest_is_listed(
+    closed_folder: Path,
+) -> None:
+    (closed_folder / "into.jpg").symlink_to(closed_folder / "closed" / "b.jpg")
+    (closed_folder / "into").symlink_to(closed_folder / "closed" / "b.jpg")
+    images = list(list_images(str(closed_folder), None, read_settings()))
+    assert [str(to_path(image.uri).relative_to(closed_folder)) for image in images] == [
+        "a.jpg", "closed", "into", "into.jpg",
+    ]  # fmt: skip
+    assert images[1].code is FailureCode.ACCESS_DENIED
+    assert "Permission denied" in (images[1].unreadable or "")
+    assert "nothing in it was listed" in (images[1].unreadable or "")
+    rest = list(list_images(str(closed_folder), images[1].cursor, read_settings()))
+    assert rest == images[2:]
     with pytest.raises(SourceError, match="Permission denied"):
         check_source(str(closed_folder / "closed"), read_settings())
+
+
+def test_a_file_that_cannot_be_looked_into_is_listed_so_that_it_is_counted(
+    closed_folder: Path,
+) -> None:
+    os.seteuid(os.getuid())
+    (closed_folder / "secret").write_bytes(b"x")
+    (closed_folder / "secret").chmod(0)
+    os.seteuid(NOBODY)
+    names = [
+        to_path(one.uri).name for one in list_images(str(closed_folder), None, read_settings())
+    ]
+    assert names == ["a.jpg", "closed", "secret"]
 
 
 def test_one_file_is_one_image_whatever_its_name(tmp_path: Path) -> None:
