@@ -14,8 +14,9 @@ from fakesweep.stack import start_stack
 from producer.scans import ScanRequest, ask_for_scan, open_producer
 from schema.catalogue import DEFAULT_MODEL, DEFAULT_POLICY, read_catalogue
 from schema.errors import ExtraError, ScanError
-from schema.reports import RESULT_COLUMNS, Progress, progress
+from schema.reports import RESULT_COLUMNS, Progress
 from schema.reports import results as read_results
+from schema.scan_names import find_scan
 from schema.settings import Settings, read_settings
 from schema.words import Lane, ScanState, VerdictWord
 
@@ -78,21 +79,21 @@ def scan(
 
 
 def results(
-    scan: int | Progress, *, verdict: str | None = None, only_failed: bool = False
+    scan: int | str | Progress, *, verdict: str | None = None, only_failed: bool = False
 ) -> "Results":
     """Return what came of each image of a scan, to iterate over or to hold as a table.
 
-    One row for each image and model, in listing order, as `fakesweep results` has them; images
+    `scan` is what `scan` returned, a number, a name (of several the newest) or "last". One row for
+    each image and model, in listing order, as `fakesweep results` has them; images
     that are pending have none. `verdict` takes one word alone, `only_failed` the failures.
 
     Raises:
         ScanError: there is no such scan.
         FakesweepError: the ledger cannot be read.
     """
-    scan_id = scan if isinstance(scan, int) else scan.scan_id
     settings = read_settings()
     with reading(settings) as connection:
-        progress(connection, scan_id)
+        scan_id = find_scan(connection, scan.scan_id if isinstance(scan, Progress) else scan)
     word = None if verdict is None else VerdictWord(verdict)
     return Results(settings, scan_id, word, only_failed=only_failed)
 

@@ -77,6 +77,11 @@ _SELECTION = (
 )
 
 
+def scan_argument(command: Command) -> Command:
+    """Add the argument SCAN (as `scan`), text that `find_scan` understands."""
+    return click.argument("scan", metavar="SCAN")(command)
+
+
 def judging_options(command: Command) -> Command:
     """Add `--model` (as `models`), `--lane` and `--policy`."""
     return _with(_JUDGING, command)

@@ -45,7 +45,7 @@ def made_ledger_url(settings: Settings) -> str:
 
 
 @contextmanager
-def stack_to_go_on(settings: Settings, scan_id: int, *, detach: bool) -> Iterator[Settings]:
+def stack_to_go_on(settings: Settings, about: str, *, detach: bool) -> Iterator[Settings]:
     """Yield the settings by which a command goes on with a scan: the cluster's, or the stack's.
 
     Raises:
@@ -56,7 +56,7 @@ def stack_to_go_on(settings: Settings, scan_id: int, *, detach: bool) -> Iterato
             require_worker_extra()
         if settings.database_url is None:
             _check_it_exists(settings)
-    with kept_stack(settings, f"scan {scan_id}") as found:
+    with kept_stack(settings, about) as found:
         yield found
 
 

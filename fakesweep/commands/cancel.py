@@ -2,23 +2,28 @@
 
 import click
 
+from fakesweep.choices import scan_argument
 from fakesweep.reading import reading
 from fakesweep.summary import identity
 from schema.control import cancel_scan
 from schema.reports import progress
+from schema.scan_names import find_scan
 from schema.settings import read_settings
 
 
 @click.command()
-@click.argument("scan", metavar="SCAN", type=int)
-def cancel(scan: int) -> None:
+@scan_argument
+def cancel(scan: str) -> None:
     """End a scan before its end.
+
+    SCAN is its number, its name (of several the newest), or `last`.
 
     Nothing more of it is listed or taken up by a worker, for good. Batches in work are finished and
     stored; images that nobody looked at stay pending. What was found out stays.
     """
     with reading(read_settings()) as connection:
-        is_new = cancel_scan(connection, scan)
+        scan_id = find_scan(connection, scan)
+        is_new = cancel_scan(connection, scan_id)
         connection.commit()
-        now = progress(connection, scan)
-    click.echo(f"scan {scan} {'is' if is_new else 'was already'} cancelled: {identity(now)}")
+        now = progress(connection, scan_id)
+    click.echo(f"scan {scan_id} {'is' if is_new else 'was already'} cancelled: {identity(now)}")

@@ -2,24 +2,29 @@
 
 import click
 
+from fakesweep.choices import scan_argument
 from fakesweep.reading import reading
 from fakesweep.summary import identity
 from fakesweep.text import program
 from schema.control import pause_scan
 from schema.reports import progress
+from schema.scan_names import find_scan
 from schema.settings import read_settings
 
 
 @click.command()
-@click.argument("scan", metavar="SCAN", type=int)
-def pause(scan: int) -> None:
+@scan_argument
+def pause(scan: str) -> None:
     """Hold a scan until it is resumed.
+
+    SCAN is its number, its name (of several the newest), or `last`.
 
     Nothing more of it is listed or taken up by a worker. Batches in work are finished and stored.
     """
     with reading(read_settings()) as connection:
-        is_new = pause_scan(connection, scan)
+        scan_id = find_scan(connection, scan)
+        is_new = pause_scan(connection, scan_id)
         connection.commit()
-        now = progress(connection, scan)
-    click.echo(f"scan {scan} {'is' if is_new else 'was already'} paused: {identity(now)}")
-    click.echo(f"go on with it: {program()} resume {scan}")
+        now = progress(connection, scan_id)
+    click.echo(f"scan {scan_id} {'is' if is_new else 'was already'} paused: {identity(now)}")
+    click.echo(f"go on with it: {program()} resume {scan_id}")

@@ -19,13 +19,14 @@ from fakesweep.text import is_terminal
 from schema.ages import moment_of
 from schema.errors import RetentionError
 from schema.retention import clock
+from schema.scan_names import find_scan
 from schema.settings import read_settings
 
 COLUMNS = ("scan", "name", "ended", "images", "to forget")
 
 
 @click.command()
-@click.argument("scans", metavar="[SCAN]...", type=int, nargs=-1)
+@click.argument("scans", metavar="[SCAN]...", nargs=-1)
 @click.option(
     "--older-than",
     metavar="AGE|DATE",
@@ -38,7 +39,7 @@ COLUMNS = ("scan", "name", "ended", "images", "to forget")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--json", "in_json", is_flag=True, help="Print one JSON object instead of a page.")
 def prune(
-    *, scans: tuple[int, ...], older_than: str, dry_run: bool, yes: bool, in_json: bool
+    *, scans: tuple[str, ...], older_than: str, dry_run: bool, yes: bool, in_json: bool
 ) -> Exit:
     """Forget scans that ended long ago.
 
@@ -54,7 +55,8 @@ def prune(
         )
     with reading(read_settings()) as connection:
         before = moment_of(older_than, clock(connection))
-        plan = plan_forgetting(connection, before, scans)
+        chosen = tuple(find_scan(connection, scan) for scan in scans)
+        plan = plan_forgetting(connection, before, chosen)
         if dry_run or not in_json:
             _show(plan, in_json=in_json)
         if dry_run:

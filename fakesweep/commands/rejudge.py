@@ -2,18 +2,19 @@
 
 import click
 
+from fakesweep.choices import scan_argument
 from fakesweep.reading import reading
 from schema.catalogue import read_catalogue
 from schema.registry import policy_id
 from schema.registry import rejudge as judge_again
-from schema.reports import progress
+from schema.scan_names import find_scan
 from schema.settings import read_settings
 
 
 @click.command()
-@click.argument("scan", metavar="SCAN", type=int)
+@scan_argument
 @click.option("--policy", metavar="NAME", required=True, help="Policy to judge by from now on.")
-def rejudge(scan: int, policy: str) -> None:
+def rejudge(scan: str, policy: str) -> None:
     """Judge stored scores by another policy.
 
     No image is fetched and no model runs: only the words are judged again.
@@ -21,8 +22,8 @@ def rejudge(scan: int, policy: str) -> None:
     settings = read_settings()
     own = read_catalogue(settings.catalogue).policies.get(policy)
     with reading(settings) as connection:
-        progress(connection, scan)
+        scan_id = find_scan(connection, scan)
         policy_id(connection, policy, own)
-        changed = judge_again(connection, scan, policy)
+        changed = judge_again(connection, scan_id, policy)
         connection.commit()
-    click.echo(f"scan {scan} is judged by policy {policy}: {changed} verdicts changed")
+    click.echo(f"scan {scan_id} is judged by policy {policy}: {changed} verdicts changed")

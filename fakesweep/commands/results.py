@@ -6,10 +6,12 @@ from typing import Any
 import click
 from sqlalchemy import RowMapping
 
+from fakesweep.choices import scan_argument
 from fakesweep.output import Format, write_rows
 from fakesweep.reading import reading
-from schema.reports import RESULT_COLUMNS, progress
+from schema.reports import RESULT_COLUMNS
 from schema.reports import results as read_results
+from schema.scan_names import find_scan
 from schema.settings import read_settings
 from schema.words import VerdictWord
 
@@ -17,7 +19,7 @@ TABLE_COLUMNS = ("verdict", "p_fake", "kind", "model", "image", "failure")
 
 
 @click.command()
-@click.argument("scan", metavar="SCAN", type=int)
+@scan_argument
 @click.option(
     "--verdict",
     type=click.Choice([word.value for word in VerdictWord]),
@@ -32,8 +34,10 @@ TABLE_COLUMNS = ("verdict", "p_fake", "kind", "model", "image", "failure")
     show_default=True,
     help="jsonl and csv carry every column.",
 )
-def results(scan: int, verdict: str | None, failed: bool, form: str) -> None:
+def results(scan: str, verdict: str | None, failed: bool, form: str) -> None:
     """Show what came of each image of a scan.
+
+    SCAN is its number, its name (of several the newest), or `last`.
 
     One row for each image and model, in the order the images were listed; images that are still
     pending have none.
@@ -41,9 +45,9 @@ def results(scan: int, verdict: str | None, failed: bool, form: str) -> None:
     if verdict is not None and failed:
         raise click.UsageError("--verdict and --failed exclude each other: a failed image has none")
     with reading(read_settings()) as connection:
-        progress(connection, scan)
+        scan_id = find_scan(connection, scan)
         word = None if verdict is None else VerdictWord(verdict)
-        rows = read_results(connection, scan, word, only_failed=failed)
+        rows = read_results(connection, scan_id, word, only_failed=failed)
         if form == Format.TABLE:
             write_rows(TABLE_COLUMNS, map(_for_people, rows), Format.TABLE)
         else:

@@ -2,6 +2,7 @@
 
 import click
 
+from fakesweep.choices import scan_argument
 from fakesweep.ending import conclude, leave_to_others
 from fakesweep.exits import Exit
 from fakesweep.quiet import log_troubles
@@ -11,18 +12,21 @@ from producer.sources.manifest import STDIN
 from schema.catalogue import read_catalogue
 from schema.control import resume_scan
 from schema.ledger import sources_left
+from schema.scan_names import find_scan
 from schema.settings import read_settings
 
 
 @click.command()
-@click.argument("scan", metavar="SCAN", type=int)
+@scan_argument
 @click.option("--detach", is_flag=True, help="End a pause and leave; do not wait for the end.")
 @click.option("--json", "in_json", is_flag=True, help="Print one JSON object instead of a page.")
 @click.option(
     "--fail-on-failures", is_flag=True, help=f"Exit with {Exit.IMAGES_FAILED} when images failed."
 )
-def resume(scan: int, *, detach: bool, in_json: bool, fail_on_failures: bool) -> Exit:
+def resume(scan: str, *, detach: bool, in_json: bool, fail_on_failures: bool) -> Exit:
     """Go on with a scan that was interrupted or paused.
+
+    SCAN is its number, its name (of several the newest), or `last`.
 
     Lists what is left of its sources and waits for its end, on the local stack with a worker.
     Images that have a row already are not looked at again.
@@ -31,19 +35,20 @@ def resume(scan: int, *, detach: bool, in_json: bool, fail_on_failures: bool) ->
     log_troubles(settings)
     with_worker = not settings.names_cluster
     catalogue = read_catalogue(settings.catalogue)
-    with stack_to_go_on(settings, scan, detach=detach) as settings:
+    with stack_to_go_on(settings, f"scan {scan}", detach=detach) as settings:
         with connected(settings.database_url or "", "command") as connection:
-            resume_scan(connection, scan)
+            scan_id = find_scan(connection, scan)
+            resume_scan(connection, scan_id)
             connection.commit()
             if detach:
                 return leave_to_others(
-                    connection, scan, in_json=in_json, on_cluster=not with_worker
+                    connection, scan_id, in_json=in_json, on_cluster=not with_worker
                 )
         with open_producer(settings, catalogue) as producer:
-            _say_if_input_is_awaited(producer, scan)
+            _say_if_input_is_awaited(producer, scan_id)
             return conclude(
                 producer,
-                scan,
+                scan_id,
                 with_worker=with_worker,
                 in_json=in_json,
                 fail_on_failures=fail_on_failures,

@@ -5,6 +5,7 @@ from collections.abc import Collection
 import click
 from sqlalchemy import Connection
 
+from fakesweep.choices import scan_argument
 from fakesweep.ending import conclude, leave_to_others
 from fakesweep.exits import Exit
 from fakesweep.quiet import log_troubles
@@ -15,11 +16,12 @@ from schema.control import RETRYABLE, begin_retry, retry_failures
 from schema.errors import ScanError
 from schema.failures import FailureCode
 from schema.reports import failure_counts
+from schema.scan_names import find_scan
 from schema.settings import read_settings
 
 
 @click.command()
-@click.argument("scan", metavar="SCAN", type=int)
+@scan_argument
 @click.option(
     "--code",
     "codes",
@@ -33,9 +35,11 @@ from schema.settings import read_settings
     "--fail-on-failures", is_flag=True, help=f"Exit with {Exit.IMAGES_FAILED} when images failed."
 )
 def retry(
-    *, scan: int, codes: tuple[str, ...], detach: bool, in_json: bool, fail_on_failures: bool
+    *, scan: str, codes: tuple[str, ...], detach: bool, in_json: bool, fail_on_failures: bool
 ) -> Exit:
     """Run the failures of a scan again.
+
+    SCAN is its number, its name (of several the newest), or `last`.
 
     Those that there are now, all or those with the codes you choose: their rows are forgotten, and
     the images go to the workers in new batches. All other rows stay as they are. Then it waits for
@@ -51,20 +55,21 @@ def retry(
     log_troubles(settings)
     with_worker = not settings.names_cluster
     catalogue = read_catalogue(settings.catalogue)
-    with stack_to_go_on(settings, scan, detach=detach) as settings:
+    with stack_to_go_on(settings, f"scan {scan}", detach=detach) as settings:
         with connected(settings.database_url or "", "command") as connection:
-            moved = _move(connection, scan, chosen, settings.batch_images)
-            failures = {} if codes else failure_counts(connection, scan)
-            click.echo(_said(scan, moved, failures.get(FailureCode.INVALID_URI, 0)), err=True)
+            scan_id = find_scan(connection, scan)
+            moved = _move(connection, scan_id, chosen, settings.batch_images)
+            failures = {} if codes else failure_counts(connection, scan_id)
+            click.echo(_said(scan_id, moved, failures.get(FailureCode.INVALID_URI, 0)), err=True)
             if detach:
                 connection.rollback()
                 return leave_to_others(
-                    connection, scan, in_json=in_json, on_cluster=not with_worker
+                    connection, scan_id, in_json=in_json, on_cluster=not with_worker
                 )
         with open_producer(settings, catalogue) as producer:
             return conclude(
                 producer,
-                scan,
+                scan_id,
                 with_worker=with_worker,
                 in_json=in_json,
                 fail_on_failures=fail_on_failures,

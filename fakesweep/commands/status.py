@@ -31,9 +31,9 @@ from fakesweep.summary import (
 from fakesweep.text import printable, program, seconds_in_words
 from fakesweep.waiting import Wait, missing_of, waits_of
 from schema.crew import crew_of
-from schema.errors import ScanError
 from schema.registry import LIVE_SECONDS
 from schema.reports import Progress, WorkerReport, live_workers, movement, recent_scans
+from schema.scan_names import LAST, find_scan
 from schema.settings import Settings, read_settings
 from schema.strays import unreadable_count
 from schema.words import ScanState
@@ -62,15 +62,17 @@ class Look:
 
 
 @click.command()
-@click.argument("scan", metavar="[SCAN]", type=int, required=False)
+@click.argument("scan", metavar="[SCAN]", required=False)
 @click.option(
     "--json", "in_json", is_flag=True, help="Print one JSON object instead of a table or page."
 )
 @click.option(
     "--watch", is_flag=True, help="Refresh until the scan, or else the newest, has ended."
 )
-def status(scan: int | None, in_json: bool, watch: bool) -> None:
+def status(scan: str | None, in_json: bool, watch: bool) -> None:
     """Show how far a scan is, or every recent scan.
+
+    SCAN is its number, its name (of several the newest), or `last`.
 
     It tells the rate of the last minute and of the whole scan, how long it will take, and what a
     million images cost, where FAKESWEEP_WORKER_HOUR_PRICE says what a worker does. Where nothing
@@ -80,12 +82,12 @@ def status(scan: int | None, in_json: bool, watch: bool) -> None:
     settings = read_settings()
     with reading(settings) as connection:
         if watch:
-            chosen = _newest(connection) if scan is None else scan
+            chosen = find_scan(connection, scan or LAST)
             _watch(_until_it_ends(connection, chosen, settings), in_json=in_json)
         elif scan is None:
             _list_scans(connection, settings, in_json=in_json)
         else:
-            look = _look(connection, scan, settings)
+            look = _look(connection, find_scan(connection, scan), settings)
             if in_json:
                 write_json(_look_as_json(look))
             else:
@@ -138,13 +140,6 @@ def _left(scan: Progress) -> str | None:
     if scan.seconds_left_so_far is not None:
         return f"{seconds_in_words(scan.seconds_left_so_far)} so far"
     return None if scan.seconds_left is None else seconds_in_words(scan.seconds_left)
-
-
-def _newest(connection: Connection) -> int:
-    scans = recent_scans(connection, limit=1)
-    if not scans:
-        raise ScanError("there is no scan yet; `fakesweep scan` asks for one")
-    return scans[0].scan_id
 
 
 def _look(

@@ -158,7 +158,7 @@ def test_a_catalogue_that_makes_no_sense(
     [
         ["scan"],
         ["scan", "--lane", "slow", "x"],
-        ["results", "one"],
+        ["results", "1", "--verdict", "maybe"],
         ["results", "1", "--verdict", "fake", "--failed"],
         ["worker", "--device", "gpu"],
         ["worker", "--batches-in-flight", "0"],

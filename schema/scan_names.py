@@ -1,0 +1,50 @@
+"""Which scan a person means: by its number, by its name, or the last one."""
+
+from sqlalchemy import Connection, text
+
+from schema.errors import ScanError
+
+LAST = "last"
+
+_NUMBERED = text("SELECT scan_id FROM ledger.scans WHERE scan_id = :number")
+_NAMED = text("SELECT max(scan_id) FROM ledger.scans WHERE name = :name")
+_LAST = text("SELECT max(scan_id) FROM ledger.scans")
+
+_LARGEST = 2**63 - 1
+
+
+def find_scan(connection: Connection, said: str | int) -> int:
+    """Return the number of a scan: of several of one name the newest, `last` the newest of all.
+
+    Digits are a number before they are a name.
+
+    Raises:
+        ScanError: there is no such scan.
+    """
+    found = _numbered(connection, said) or _named(connection, str(said))
+    if found is None:
+        raise ScanError(_missing(said))
+    return found
+
+
+def _numbered(connection: Connection, said: str | int) -> int | None:
+    number = int(said) if str(said).isascii() and str(said).isdigit() else 0
+    if not 0 < number <= _LARGEST:
+        return None
+    return connection.execute(_NUMBERED, {"number": number}).scalar_one_or_none()
+
+
+def _named(connection: Connection, name: str) -> int | None:
+    if "\x00" in name:
+        return None
+    named: int | None = connection.execute(_NAMED, {"name": name}).scalar_one()
+    if named is None and name == LAST:
+        named = connection.execute(_LAST).scalar_one()
+    return named
+
+
+def _missing(said: str | int) -> str:
+    if said == LAST:
+        return "there is no scan yet; `fakesweep scan` asks for one"
+    what = f"scan {said}" if str(said).isdigit() else f"scan named {str(said)!r}"
+    return f"there is no {what}; `fakesweep status` lists the scans there are"
