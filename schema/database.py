@@ -124,11 +124,6 @@ def is_read_only(error: Exception) -> bool:
     return isinstance(error, DBAPIError) and getattr(error.orig, "pgcode", None) == "25006"
 
 
-def storable(text: str) -> str:
-    """Return the text as PostgreSQL can hold it: without NUL, and all of it Unicode."""
-    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
-
-
 def _says_nothing(error: DBAPIError) -> bool:
     """Tell a server that cannot be reached, or goes away, from one that answers with an error."""
     refused = getattr(error.orig, "pgcode", None) is not None

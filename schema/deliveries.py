@@ -7,6 +7,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from schema.reasons import reason
+
 # The moment until which nobody else takes a delivery is also when it is due again: a sender that
 # died is not told from one that failed. The array keeps the plan on the tables' keys: how many rows
 # a limit leaves that is known only later, PostgreSQL guesses far too high.
@@ -178,7 +180,7 @@ def record_failed(connection: Connection, failed: Iterable[Failed]) -> None:
                 "delivery_ids": [one.delivery.delivery_id for one in ended],
                 "leases": [str(one.delivery.lease) for one in ended],
                 "statuses": [one.status for one in ended],
-                "errors": [one.error for one in ended],
+                "errors": [one.error and reason(one.error) for one in ended],
                 "pauses": [one.pause_seconds for one in ended],
             },
         )

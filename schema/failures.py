@@ -24,6 +24,8 @@ ImageFailure
 from enum import StrEnum
 from typing import ClassVar
 
+from schema.reasons import reason
+
 
 class FailureCode(StrEnum):
     """The closed list; the same words as the `failure_code` type in PostgreSQL."""
@@ -66,6 +68,9 @@ class ImageFailure(Exception):
     """One image cannot be judged; its message says why, in one line for people."""
 
     code: ClassVar[FailureCode]
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(reason(message))
 
 
 class InvalidUri(ImageFailure):

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
-from schema.database import storable
 from schema.failures import FailureCode
 from schema.message import BatchImage, BatchMessage
+from schema.reasons import storable
 from schema.selection import Selection, selection_of
 from schema.words import Lane, LeftOutReason
 

@@ -10,9 +10,9 @@ from sqlalchemy import Connection, text
 
 from schema.audits import Seen, compared, see, vanish
 from schema.copying import copy_lines, copy_rows, lines_of
-from schema.database import storable
 from schema.ledger import ListedImage
 from schema.listing_counts import Counted, count_listed
+from schema.reasons import reason
 from schema.runs import Look, Run, note, one_run, runs_of, see_again
 from schema.words import LeftOutReason
 
@@ -274,7 +274,7 @@ def staged(images: Sequence[ListedImage], runs: Sequence[Run]) -> bytes:
             image.size_bytes,
             image.etag,
             image.modified_at,
-            None if image.unreadable is None else storable(image.unreadable),
+            None if image.unreadable is None else reason(image.unreadable),
             None if image.unreadable is None else image.code,
         )
         for number, run in enumerate(runs)

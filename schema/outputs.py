@@ -6,8 +6,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, RowMapping, text
 
-from schema.database import storable
 from schema.errors import OutputError
+from schema.reasons import reason as short
 
 _ADD_OUTPUT = text("""
     INSERT INTO ledger.outputs (scan_id, destination, hostname)
@@ -319,7 +319,7 @@ def record_trouble(
     """Record why an output cannot be written, and when that is tried again at the latest."""
     connection.execute(
         _TROUBLE,
-        {"scan_id": scan_id, "reason": storable(reason), "at_most_seconds": at_most_seconds},
+        {"scan_id": scan_id, "reason": short(reason), "at_most_seconds": at_most_seconds},
     )
 
 

@@ -10,8 +10,8 @@ from sqlalchemy import Connection, text
 from schema.claims import Claim
 from schema.contents import Content
 from schema.copying import copy_rows
-from schema.database import storable
 from schema.failures import FailureCode
+from schema.reasons import reason
 from schema.words import ImageStatus, Kind, VerdictWord
 
 _KNOWN = text("""
@@ -243,7 +243,7 @@ def _image_row(outcome: Outcome) -> tuple[Any, ...]:
             else (None,) * 7
         ),
         failure.code.value if failure else None,
-        storable(failure.message) if failure else None,
+        reason(failure.message) if failure else None,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from schema.database import storable
+from schema.reasons import storable
 from schema.schedules import unknown
 
 _REPORTS = text("SELECT * FROM schedules WHERE state <> 'removed' ORDER BY name")

@@ -9,8 +9,9 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from schema.database import storable
 from schema.errors import ScheduleError
+from schema.reasons import reason as short
+from schema.reasons import storable
 from schema.selection import Selection, selection_of
 from schema.words import Lane
 
@@ -310,7 +311,7 @@ def _record(
             "outcome": outcome.value,
             "by_hand": by_hand,
             "scan_id": scan_id,
-            "reason": reason,
+            "reason": reason and short(reason),
         },
     )
 

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 
 from sqlalchemy import Connection, text
 
-from schema.database import storable
+from schema.reasons import reason, storable
 
 MAX_BODY_CHARACTERS = 4_000
 """How much of a message's text is kept."""
@@ -27,7 +27,9 @@ class Stray:
 
 def record_unreadable(connection: Connection, stray: Stray) -> None:
     """Put a message aside."""
-    connection.execute(_RECORD, {name: storable(said) for name, said in asdict(stray).items()})
+    said = {name: storable(one) for name, one in asdict(stray).items()}
+    said["reason"] = reason(stray.reason)
+    connection.execute(_RECORD, said)
 
 
 def unreadable_count(connection: Connection) -> int:

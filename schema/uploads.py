@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
-from schema.database import storable
+from schema.reasons import storable
 from schema.words import Lane
 
 _OPEN_SCAN = text("""

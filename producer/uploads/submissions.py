@@ -12,10 +12,10 @@ from sqlalchemy import Connection
 
 from producer.scans import Producer
 from schema.catalogue import DEFAULT_MODEL, DEFAULT_POLICY
-from schema.database import storable
 from schema.errors import SubmissionConflict
 from schema.failures import InvalidUri
 from schema.listing import MAX_BATCH_URI_BYTES
+from schema.reasons import storable
 from schema.registry import policy_id
 from schema.storage import one_line
 from schema.uploads import (

@@ -1,8 +1,8 @@
 import pytest
 
 from schema.contents import Content
-from schema.database import storable
 from schema.failures import FailureCode
+from schema.reasons import storable
 from schema.results import Failure, Judgement, Outcome
 from schema.words import ImageStatus, Kind, VerdictWord
 
