@@ -29,6 +29,7 @@ class Reason(StrEnum):
     NO_WORKER = "no_worker"
     NO_PRODUCER = "no_producer"
     NO_BROKER = "no_broker"
+    SET_ASIDE = "set_aside"
     IN_WORK = "in_work"
     IN_QUEUE = "in_queue"
     LISTING = "listing"
@@ -36,7 +37,9 @@ class Reason(StrEnum):
     @property
     def is_blocking(self) -> bool:
         """Whether waiting alone does not help, so that no time left can be told."""
-        return self not in (Reason.IN_WORK, Reason.IN_QUEUE, Reason.LISTING)
+        return self not in (
+            Reason.SET_ASIDE, Reason.IN_WORK, Reason.IN_QUEUE, Reason.LISTING,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ def waits_of(now: Progress, found: Movement, settings: Settings) -> Sequence[Wai
         go_on = f"go on with: {program()} resume {now.scan_id}"
         return [Wait(Reason.PAUSED, f"paused since {moment(now.paused_at)}; {go_on}")]
     is_still = found.at - now.progressed_at > STILL_AFTER
-    waits = missing_of(now, found, settings)
+    waits = [*missing_of(now, found, settings), *_set_aside(found)]
     if is_still:
         waits += _broker_missing(settings)
     if is_still and not waits:
@@ -108,6 +111,21 @@ def _missing(now: Progress, found: Movement, *, is_still: bool) -> Iterator[Wait
             Reason.NO_PRODUCER,
             f"only {', '.join(unlisted)} can list what is left; {start_producer} there",
         )
+
+
+def _set_aside(found: Movement) -> Iterator[Wait]:
+    if found.troubled:
+        yield Wait(Reason.SET_ASIDE, troubles_in_words(found.troubled, found.trouble))
+
+
+def troubles_in_words(batches: int, reason: str | None) -> str:
+    """Return what is wrong with batches, and where to look."""
+    what = "1 batch" if batches == 1 else f"{batches} batches"
+    query = "SELECT * FROM batch_troubles"
+    return (
+        f"{what} could not be stored or brought back ({reason}) and will be tried again; "
+        f'look: {program()} sql "{query}"'
+    )
 
 
 def _broker_missing(settings: Settings) -> Iterator[Wait]:

@@ -10,7 +10,7 @@ from datetime import datetime
 
 import structlog
 from sqlalchemy import Connection
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from producer.cron import check_cron, next_time, times_until, zone_of
 from producer.scans import Producer, ScanRequest, record_request
@@ -65,22 +65,26 @@ def keep_schedules(producer: Producer, stop: threading.Event) -> None:
 def fire_due(producer: Producer, left_out: set[int] | None = None) -> int:
     """Answer for every schedule that is due and that nobody else holds; count the scans made.
 
-    Schedules whose times cannot be told here, as in a zone that this machine does not know, are put
-    into `left_out` and stay due for another producer.
+    Schedules whose times cannot be told here, as in a zone that this machine does not know, or that
+    the ledger refuses to move on, are put into `left_out` and stay due for another producer.
     """
     passed_over = set() if left_out is None else left_out
     fired = 0
     while True:
-        with producer.engine.begin() as connection:
-            held = ledger.hold_due(connection, passed_over)
-            if held is None:
-                return fired
-            try:
+        held = None
+        try:
+            with producer.engine.begin() as connection:
+                held = ledger.hold_due(connection, passed_over)
+                if held is None:
+                    return fired
                 answer = _answered(connection, producer, held)
-            except ScheduleError as error:
-                passed_over.add(held.schedule_id)
-                log.error("schedule_left_out", schedule=held.schedule.name, reason=str(error))
-                continue
+        except (ScheduleError, DBAPIError) as error:
+            if held is None or may_pass(error):
+                raise
+            passed_over.add(held.schedule_id)
+            reason = first_line(error) if isinstance(error, DBAPIError) else str(error)
+            log.error("schedule_left_out", schedule=held.schedule.name, reason=reason)
+            continue
         if answer is not None:
             fired += answer.outcome == ScheduleOutcome.FIRED
             _tell(held, answer)

@@ -91,7 +91,7 @@ _LET_FOLLOW = text("""
           AND s.listed_at IS NOT NULL AND s.paused_at IS NULL AND s.cancelled_at IS NULL
           AND NOT EXISTS (
               SELECT FROM ledger.batches x WHERE x.scan_id = s.scan_id
-                AND x.state IN ('recorded', 'published', 'running', 'held')
+                AND x.state IN ('recorded', 'published', 'running', 'held', 'set_aside')
           )
     )
     UPDATE ledger.batches b SET state = 'recorded'

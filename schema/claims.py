@@ -8,7 +8,7 @@ from sqlalchemy import Connection, text
 
 from schema.contents import Content
 from schema.policy import Policy
-from schema.recovery import IDLE_STATE
+from schema.states import idle_state
 from schema.words import Lane
 
 _CLAIM = text("""
@@ -37,7 +37,8 @@ _RENEW = text("""
 _SEEN = text("UPDATE ledger.workers SET seen_at = now() WHERE worker_id = :worker_id")
 
 _RELEASE = text(f"""
-    UPDATE ledger.batches b SET state = {IDLE_STATE}, lease_until = NULL, worker_id = NULL
+    UPDATE ledger.batches b
+    SET state = {idle_state("recorded")}, lease_until = NULL, worker_id = NULL
     WHERE worker_id = :worker_id AND state = 'running'
       AND batch_id = coalesce(:batch_id, batch_id) AND attempt = coalesce(:attempt, attempt)
 """)  # noqa: S608 - our own words

@@ -25,7 +25,7 @@ _CANCEL = text("UPDATE ledger.scans SET cancelled_at = now() WHERE scan_id = :sc
 
 _HOLD = text("""
     UPDATE ledger.batches SET state = 'held'
-    WHERE scan_id = :scan_id AND state IN ('recorded', 'published')
+    WHERE scan_id = :scan_id AND state IN ('recorded', 'published', 'set_aside')
 """)
 
 _LET_GO = text("""

@@ -32,6 +32,10 @@ _REFUSALS_THAT_PASS = ("08", "25006", "42", "53", "55P03", "57", "58")
 """Beginnings of PostgreSQL's codes: connections, a read-only server, rights or tables that are not
 there (yet), full resources, locks, operators at work, system errors."""
 
+_REFUSALS_OF_THE_WELL = ("42", "55P03", "57014")
+"""Of these, the ones that say nothing of the server: rights, tables, locks, and a statement that
+was cancelled or took too long."""
+
 
 def open_engine(database_url: str, application: str, pool_size: int = 2) -> Engine:
     """Return an engine of at most `pool_size` connections; none is opened yet.
@@ -112,6 +116,12 @@ def may_pass(error: Exception) -> bool:
     if code is None:
         return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
     return code in _CONFLICTS or code.startswith(_REFUSALS_THAT_PASS)
+
+
+def is_refusal(error: SQLAlchemyError) -> bool:
+    """Tell whether a server that is well refuses this work: waiting may mend it, or never does."""
+    code = getattr(error.orig, "pgcode", None) if isinstance(error, DBAPIError) else None
+    return code is not None and (code in _CONFLICTS or code.startswith(_REFUSALS_OF_THE_WELL))
 
 
 def is_conflict(error: Exception) -> bool:

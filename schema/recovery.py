@@ -1,11 +1,19 @@
-"""Statements that bring back what nobody works on any more, and corner what takes workers down."""
+"""Statements that bring back what nobody works on any more, and corner what takes workers down.
+
+Each batch is brought back on its own: one at fault is set aside, and the others come back.
+"""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, TextClause, text
 
+from schema.apart import apart
 from schema.failures import FailureCode
+from schema.settings import LONGEST_LEASE_SECONDS
+from schema.states import idle_state
+from schema.troubles import set_aside
 from schema.words import Lane
 
 QUARANTINED_AFTER = 2
@@ -14,27 +22,42 @@ QUARANTINED_AFTER = 2
 STRIKES = 2
 """An image that was alone in a worker when that ended, so often, is taken to have ended it."""
 
-IDLE_STATE = """
-    CAST(CASE WHEN EXISTS (
-        SELECT FROM ledger.scans s
-        WHERE s.scan_id = b.scan_id AND (s.paused_at IS NOT NULL OR s.cancelled_at IS NOT NULL)
-    ) THEN 'held' ELSE 'recorded' END AS ledger.batch_state)
-"""
-"""The state of a batch `b` that is handed back."""
+UNSEEN_SECONDS = 300.0
+"""A worker that gave no sign of life for so long has no lease, whatever its batches say."""
 
-_RETURN_EXPIRED = text(f"""
+# No lease is longer than the settings allow, nor outlives its worker.
+_END_LEASES = text("""
+    UPDATE ledger.batches SET lease_until = '-infinity' WHERE batch_id IN (
+        SELECT b.batch_id FROM ledger.batches b
+        WHERE b.state = 'running' AND (
+            b.lease_until IS NULL
+            OR b.lease_until > now() + make_interval(secs => :longest_seconds)
+            OR b.lease_until >= now() AND EXISTS (
+                SELECT FROM ledger.workers w WHERE w.worker_id = b.worker_id
+                  AND w.seen_at < now() - make_interval(secs => :unseen_seconds)
+            )
+        ) FOR UPDATE OF b SKIP LOCKED
+    )
+""")
+
+_EXPIRED = """
+    SELECT batch_id FROM ledger.batches
+    WHERE state = 'running' AND lease_until < now() FOR UPDATE SKIP LOCKED
+"""
+
+_RETURN = f"""
     UPDATE ledger.batches b
-    SET state = {IDLE_STATE}, lease_until = NULL, expiries = expiries + 1,
+    SET state = {idle_state("recorded")}, lease_until = NULL, expiries = expiries + 1,
         strikes = strikes + CAST(lane = 'quarantine' AS integer),
         lane = CASE WHEN expiries + 1 >= :quarantined_after THEN 'quarantine' ELSE lane END
-    WHERE batch_id IN (
-        SELECT batch_id FROM ledger.batches
-        WHERE state = 'running' AND lease_until < now() FOR UPDATE SKIP LOCKED
-    ) RETURNING batch_id, lane, strikes
-""")  # noqa: S608 - our own words
+    WHERE batch_id {{which}} RETURNING batch_id, lane, strikes
+"""  # noqa: S608 - our own words
+
+_RETURN_EXPIRED = text(_RETURN.format(which=f"IN ({_EXPIRED})"))
+_RETURN_ONE = text(_RETURN.format(which="= :batch_id"))
 
 _RETURN_LOST = text(f"""
-    UPDATE ledger.batches b SET state = {IDLE_STATE}
+    UPDATE ledger.batches b SET state = {idle_state("recorded")}
     WHERE batch_id IN (
         SELECT batch_id FROM ledger.batches
         WHERE lane = CAST(:lane AS ledger.lane) AND state = 'published'
@@ -59,6 +82,8 @@ _PENDING = text("""
     ORDER BY image_id
 """)
 
+_RECOUNT = text("SELECT ledger.recount_batch(:batch_id)")
+
 _ADD_HALF = text("""
     INSERT INTO ledger.batches (scan_id, lane, state, image_count, expiries, split_from)
     SELECT scan_id, lane, state, :moved, expiries, batch_id FROM ledger.batches
@@ -69,9 +94,7 @@ _MOVE_IMAGES = text("UPDATE ledger.images SET batch_id = :half WHERE image_id = 
 
 # The attempt goes up, so that nobody who held all of it can still store.
 _KEEP_HALF = text("""
-    UPDATE ledger.batches
-    SET image_count = image_count - :moved, attempt = attempt + 1, strikes = 0
-    WHERE batch_id = :batch_id
+    UPDATE ledger.batches SET attempt = attempt + 1, strikes = 0 WHERE batch_id = :batch_id
 """)
 
 _ADD_KILLER = text("""
@@ -80,42 +103,58 @@ _ADD_KILLER = text("""
     FROM ledger.images WHERE image_id = :image_id
 """)
 
-_END_KILLER = text("""
-    UPDATE ledger.batches SET state = 'done', finished_at = now(), attempt = attempt + 1,
-        failed_count = failed_count + 1
-    WHERE batch_id = :batch_id
-""")
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A batch that could not be brought back, and why."""
+
+    batch_id: int
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """What became of the batches whose leases ran out; `killers` are the images given up."""
+    """What became of the batches whose leases ran out; `killers` are the images given up.
+
+    `faults` are those that something is wrong with; they were set aside.
+    """
 
     batches: int
     in_quarantine: int
     halved: int
     killers: tuple[int, ...]
+    faults: tuple[Fault, ...] = ()
+
+
+@dataclass(slots=True)
+class _Cornered:
+    halved: int = 0
+    killers: list[int] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
 
 
 def return_expired(connection: Connection) -> Returned:
     """Hand batches whose worker has not renewed its lease back to be published again.
 
     One that ran out again goes into quarantine. One that ran out there, alone in its worker, is cut
-    in halves, and where it is down to one image, that is recorded as failed.
+    in halves, and where it is down to one image, that is recorded as failed. What the database
+    refuses to do with one batch is undone for it alone, and it is set aside.
     """
-    returned = connection.execute(_RETURN_EXPIRED, {"quarantined_after": QUARANTINED_AFTER}).all()
-    halved, killers = 0, []
+    limits = {"longest_seconds": LONGEST_LEASE_SECONDS, "unseen_seconds": UNSEEN_SECONDS}
+    connection.execute(_END_LEASES, limits)
+    cornered = _Cornered()
+    returned = _returned(connection, cornered.faults)
     for row in returned:
         if row.strikes:
-            pending = list(connection.execute(_PENDING, {"batch_id": row.batch_id}).scalars())
-            if len(pending) > 1:
-                _halve(connection, row.batch_id, pending)
-                halved += 1
-            elif row.strikes >= STRIKES:
-                killers.extend(pending)
-                _give_up(connection, row.batch_id, pending)
+            reason = apart(connection, partial(_corner, connection, row, cornered))
+            if reason is not None:
+                cornered.faults.append(Fault(row.batch_id, reason))
+    for fault in cornered.faults:
+        apart(connection, partial(set_aside, connection, fault.batch_id, fault.reason))
     quarantined = sum(row.lane == Lane.QUARANTINE for row in returned)
-    return Returned(len(returned), quarantined, halved, tuple(killers))
+    return Returned(
+        len(returned), quarantined, cornered.halved, tuple(cornered.killers), tuple(cornered.faults)
+    )
 
 
 def return_lost(
@@ -142,19 +181,53 @@ def any_long_published(connection: Connection, lane: Lane, older_than_seconds: f
     return bool(connection.execute(_LONG_PUBLISHED, wanted).scalar_one())
 
 
+def recount(connection: Connection, batch_id: int) -> bool:
+    """Let a batch's counts be those of its rows; return whether none is pending, and it is done."""
+    return bool(connection.execute(_RECOUNT, {"batch_id": batch_id}).scalar_one())
+
+
+def _returned(connection: Connection, faults: list[Fault]) -> list[Row[tuple[int, str, int]]]:
+    """Hand batches back together, or, where one of them cannot be, one after another."""
+    returned: list[Row[tuple[int, str, int]]] = []
+
+    def give_back(statement: TextClause, **which: int) -> None:
+        wanted = {"quarantined_after": QUARANTINED_AFTER, **which}
+        returned.extend(connection.execute(statement, wanted).all())
+
+    if apart(connection, partial(give_back, _RETURN_EXPIRED)) is None:
+        return returned
+    for batch_id in connection.execute(text(_EXPIRED)).scalars().all():
+        reason = apart(connection, partial(give_back, _RETURN_ONE, batch_id=batch_id))
+        if reason is not None:
+            faults.append(Fault(batch_id, reason))
+    return returned
+
+
+def _corner(connection: Connection, row: Row[tuple[int, str, int]], cornered: _Cornered) -> None:
+    pending = list(connection.execute(_PENDING, {"batch_id": row.batch_id}).scalars())
+    if len(pending) > 1:
+        _halve(connection, row.batch_id, pending)
+        cornered.halved += 1
+    elif not pending or row.strikes >= STRIKES:
+        _give_up(connection, row.batch_id, pending)
+        cornered.killers.extend(pending)
+
+
 def _halve(connection: Connection, batch_id: int, pending: list[int]) -> None:
     moved = pending[len(pending) // 2 :]
     counts = {"batch_id": batch_id, "moved": len(moved)}
     half = connection.execute(_ADD_HALF, counts).scalar_one()
     connection.execute(_MOVE_IMAGES, {"half": half, "image_ids": moved})
     connection.execute(_KEEP_HALF, counts)
+    recount(connection, batch_id)
 
 
 def _give_up(connection: Connection, batch_id: int, image_ids: list[int]) -> None:
+    """Record the images as failed; what is counted then are the outcomes there are."""
     message = f"{STRIKES} workers in turn ended without a word while it was all they worked on"
     for image_id in image_ids:
         connection.execute(
             _ADD_KILLER,
             {"image_id": image_id, "code": FailureCode.KILLED_WORKER.value, "message": message},
         )
-    connection.execute(_END_KILLER, {"batch_id": batch_id})
+    recount(connection, batch_id)

@@ -105,7 +105,10 @@ _MOVEMENT = text("""
                count(*) FILTER (WHERE state = 'running' AND lease_until < now()) AS expired,
                min(published_at) FILTER (WHERE state = 'running') AS running_since,
                coalesce(sum(image_count - classified_count - reused_count - failed_count)
-                   FILTER (WHERE lane = 'quarantine'), 0) AS quarantined
+                   FILTER (WHERE lane = 'quarantine'), 0) AS quarantined,
+               count(*) FILTER (WHERE trouble IS NOT NULL) AS troubled,
+               (array_agg(trouble ORDER BY troubled_since DESC)
+                   FILTER (WHERE trouble IS NOT NULL))[1] AS trouble
         FROM ledger.batches WHERE scan_id = :scan_id AND state <> 'done'
     ) AS b
 """)
@@ -202,7 +205,8 @@ class Movement:
 
     Batches by their state, `expired` those running whose lease ran out; `running_since` is when the
     oldest one in work was published; `quarantined` are images. `producers` are the hosts of those
-    that live, `listed_by` the hosts that alone can list a source that is left.
+    that live, `listed_by` the hosts that alone can list a source that is left. `troubled` batches
+    could not be stored or brought back when they were last tried, the newest because of `trouble`.
     """
 
     at: datetime
@@ -215,6 +219,8 @@ class Movement:
     workers: int
     producers: Sequence[str]
     listed_by: Sequence[str]
+    troubled: int = 0
+    trouble: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

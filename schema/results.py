@@ -1,7 +1,7 @@
 """Statements of the answering side: find known scores, store what came of a batch."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +11,7 @@ from schema.claims import Claim
 from schema.contents import Content
 from schema.copying import copy_rows
 from schema.failures import FailureCode
+from schema.policy import Policy
 from schema.reasons import reason
 from schema.words import ImageStatus, Kind, VerdictWord
 
@@ -24,10 +25,21 @@ _FENCE = text("""
     UPDATE ledger.batches
     SET state = 'done', finished_at = now(), lease_until = NULL,
         classified_count = classified_count + :classified,
-        reused_count = reused_count + :reused, failed_count = failed_count + :failed
+        reused_count = reused_count + :reused, failed_count = failed_count + :failed,
+        refusals = 0, trouble = NULL, troubled_since = NULL, try_at = NULL
     WHERE batch_id = :batch_id AND attempt = :attempt AND worker_id = :worker_id
       AND state <> 'done'
     RETURNING batch_id
+""")
+
+# Who judges a scan anew waits for stores that began before, and those that come later wait for it.
+_LOCK_JUDGING = text("""
+    SELECT pg_advisory_xact_lock_shared(hashtext('fakesweep judging'), :scan_id)
+""")
+
+_POLICY = text("""
+    SELECT p.policy_id, p.name, p.real_below, p.fake_above
+    FROM ledger.scans s JOIN ledger.policies p USING (policy_id) WHERE s.scan_id = :scan_id
 """)
 
 _CREATE_STAGES = """
@@ -72,34 +84,20 @@ _ADD_PREDICTIONS = text("""
     ON CONFLICT (content_id, model_id) DO NOTHING
 """)
 
-# The verdicts, and in the same breath a delivery to each webhook that asks for one.
+# Before the outcomes: where an image has one, it ended before, and the ledger tells nobody.
 _ADD_VERDICTS = text("""
-    WITH given AS MATERIALIZED (
-        SELECT v.image_id, v.model_id, c.content_id, p.p_fake, said.verdict,
-               CASE WHEN said.verdict <> 'real' THEN p.kind END AS kind
-        FROM stage_verdicts v
-        JOIN ledger.contents c USING (sha256)
-        LEFT JOIN ledger.predictions p USING (content_id, model_id)
-        CROSS JOIN LATERAL (
-            SELECT CASE WHEN p.p_fake = v.p_fake THEN v.verdict
-                        ELSE judge(p.p_fake, :real_below, :fake_above) END AS verdict
-        ) AS said
-        ORDER BY v.image_id, v.model_id
-    ), told AS (
-        INSERT INTO ledger.webhook_deliveries
-            (webhook_id, image_id, model_id, scan_id, content_id, policy_id, p_fake, verdict, kind)
-        SELECT w.webhook_id, g.image_id, g.model_id, :scan_id, g.content_id, :policy_id, g.p_fake,
-               g.verdict, g.kind
-        FROM ledger.webhooks w JOIN given g ON g.verdict = ANY (w.verdicts)
-        WHERE w.removed_at IS NULL
-          AND (w.models IS NULL OR EXISTS (
-              SELECT FROM ledger.models m WHERE m.model_id = g.model_id AND m.key = ANY (w.models)))
-          AND (w.lanes IS NULL OR EXISTS (
-              SELECT FROM ledger.scans s WHERE s.scan_id = :scan_id AND s.lane = ANY (w.lanes)))
-    )
     INSERT INTO ledger.verdicts
         (image_id, model_id, scan_id, content_id, policy_id, p_fake, verdict, kind)
-    SELECT image_id, model_id, :scan_id, content_id, :policy_id, p_fake, verdict, kind FROM given
+    SELECT v.image_id, v.model_id, :scan_id, c.content_id, :policy_id, p.p_fake, said.verdict,
+           CASE WHEN said.verdict <> 'real' THEN p.kind END
+    FROM stage_verdicts v
+    JOIN ledger.contents c USING (sha256)
+    LEFT JOIN ledger.predictions p USING (content_id, model_id)
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN p.p_fake = v.p_fake THEN v.verdict
+                    ELSE judge(p.p_fake, :real_below, :fake_above) END AS verdict
+    ) AS said
+    ORDER BY v.image_id, v.model_id
 """)
 
 _ADD_OUTCOMES = text("""
@@ -170,6 +168,13 @@ class Outcome:
             return ImageStatus.REUSED
         return ImageStatus.CLASSIFIED
 
+    def judged_by(self, policy: Policy) -> "Outcome":
+        """Return the outcome as a policy says it; the scores are the same."""
+        judgements = tuple(
+            replace(one, verdict=policy.judge(one.p_fake)) for one in self.judgements
+        )
+        return replace(self, judgements=judgements)
+
 
 def known_scores(
     connection: Connection, digests: Sequence[bytes], model_ids: Sequence[int]
@@ -188,8 +193,12 @@ def store_outcomes(
 
     Returns False, with nothing written, where the claim was lost to another worker. Rows that
     workers may write at the same time go in by key order, so that they cannot deadlock. The
-    scores that a content has already by the same model stand, and its verdict is about them.
+    scores that a content has already by the same model stand, and its verdict is about them. Judged
+    is by the policy that the scan has now, whichever it had when the batch was claimed.
     """
+    policy_id, policy = _policy_of(connection, claim)
+    if policy != claim.policy:
+        outcomes = [outcome.judged_by(policy) for outcome in outcomes]
     counts = dict.fromkeys(ImageStatus, 0)
     for outcome in outcomes:
         counts[outcome.status] += 1
@@ -211,9 +220,9 @@ def store_outcomes(
     copy_rows(connection, "stage_verdicts", _verdict_rows(outcomes))
     judged_by = {
         "scan_id": claim.scan_id,
-        "policy_id": claim.policy_id,
-        "real_below": claim.policy.real_below,
-        "fake_above": claim.policy.fake_above,
+        "policy_id": policy_id,
+        "real_below": policy.real_below,
+        "fake_above": policy.fake_above,
     }
     contents = {outcome.content.sha256 for outcome in outcomes if outcome.content}
     if connection.execute(_ADD_CONTENTS).rowcount < len(contents):
@@ -222,6 +231,16 @@ def store_outcomes(
     connection.execute(_ADD_VERDICTS, judged_by)
     connection.execute(_ADD_OUTCOMES, {"scan_id": claim.scan_id})
     return True
+
+
+def _policy_of(connection: Connection, claim: Claim) -> tuple[int, Policy]:
+    """Return the policy that a scan is judged by; it stays so until the transaction ends."""
+    wanted = {"scan_id": claim.scan_id}
+    connection.execute(_LOCK_JUDGING, wanted)
+    row = connection.execute(_POLICY, wanted).one_or_none()
+    if row is None:  # the scan is forgotten, and its batches with it: the fence lets nothing in
+        return claim.policy_id, claim.policy
+    return row.policy_id, Policy(row.name, row.real_below, row.fake_above)
 
 
 def _image_row(outcome: Outcome) -> tuple[Any, ...]:

@@ -15,6 +15,8 @@ from schema.errors import SettingsError
 
 PREFIX = "FAKESWEEP_"
 
+LONGEST_LEASE_SECONDS = 3_600.0
+
 _OF_A_SERVICE = re.compile(r"(\w+_)?(SERVICE_(HOST|PORT\w*)|PORT_\d+_(TCP|UDP|SCTP)\w*)")
 _ADDRESS_OF_A_SERVICE = re.compile(r"(tcp|udp|sctp)://")
 """Kubernetes gives a container such variables for each service of its namespace."""
@@ -84,7 +86,15 @@ class Settings(BaseSettings):
         description="Larger manifests and inventory files, also once unpacked, stop their scan",
     )
     lease_seconds: float = Field(
-        30.0, ge=3.0, description="A batch whose worker has not been heard of for so long is free"
+        30.0,
+        ge=3.0,
+        le=LONGEST_LEASE_SECONDS,
+        description="A batch whose worker has not been heard of for so long is free",
+    )
+    refusal_seconds: float = Field(
+        300.0,
+        gt=0,
+        description="How long a worker tries again what the database refuses, then hands it back",
     )
     grace_seconds: float = Field(
         25.0, ge=0, description="Told to stop, a worker hands back what it has not finished by then"

@@ -61,7 +61,8 @@ class BatchState(StrEnum):
     """Where a batch stands: recorded → published → running → done.
 
     It is `held`, and not published, while its scan is paused or once that is cancelled; `following`
-    while images of the same contents are fetched for it.
+    while images of the same contents are fetched for it; `set_aside` while something is wrong with
+    it, until it is tried again.
     """
 
     RECORDED = "recorded"
@@ -70,6 +71,7 @@ class BatchState(StrEnum):
     DONE = "done"
     HELD = "held"
     FOLLOWING = "following"
+    SET_ASIDE = "set_aside"
 
 
 class Change(StrEnum):

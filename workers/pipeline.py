@@ -6,21 +6,24 @@ It knows no queue: `run_batch` can be run, tested and profiled with a message ma
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 from structlog.contextvars import bound_contextvars
 
-from schema.claims import Claim, claim_batch, known_contents, release_batch
+from schema.claims import Claim, known_contents, release_batch
 from schema.contents import Content
+from schema.database import first_line
 from schema.errors import CatalogueError, DeviceError, LoadersError, ModelError
 from schema.failures import ImageFailure, ModelUnavailable
 from schema.message import BatchImage, BatchMessage
 from schema.policy import Policy
 from schema.results import Failure, Judgement, KnownScore, Outcome, store_outcomes
+from schema.taking import Refused, Taken, take_up
+from schema.troubles import set_aside
 from schema.words import Lane
 from workers.chunk import Loaded, Models, Prepared, chunked, load
 from workers.device import Answer
@@ -43,8 +46,10 @@ class Asked:
 def run_batch(message: BatchMessage, work: Work) -> None:
     """Claim a batch, bring every image of it to an outcome, and store them all at once.
 
-    A batch that is done, or that another worker holds, is passed over. While the ledger is away, it
-    is waited for: what was worked out is kept. A batch from quarantine runs alone.
+    A batch that is done, or that another worker holds, is passed over; a message that disagrees
+    with the ledger is put aside. While the ledger is away, it is waited for, and what was worked
+    out is kept; what it refuses for too long, or for good, is set aside. A batch from quarantine
+    runs alone.
 
     Raises:
         DeviceError: the device is broken; the batch is handed back.
@@ -54,26 +59,50 @@ def run_batch(message: BatchMessage, work: Work) -> None:
         bound_contextvars(scan_id=message.scan_id, batch_id=message.batch_id),
         work.turns.taken(alone=message.lane is Lane.QUARANTINE),
     ):
-        claim = work.patience.run(partial(_claim, message=message, work=work))
-        if claim is None:
-            log.info("batch_passed_over")
+        taken = _taken(message, work)
+        if taken is None:
             return
+        claim = taken.claim
         try:
-            _work_on(message, claim, work)
+            _work_on(replace(message, images=taken.images), claim, work)
         except (DeviceError, LoadersError):
             work.patience.run(partial(release_batch, claim=claim, worker_id=work.worker_id))
             raise
+        except DBAPIError as error:
+            _set_aside(message.batch_id, claim.attempt, error, work)
 
 
-def _claim(connection: Connection, message: BatchMessage, work: Work) -> Claim | None:
-    return claim_batch(
-        connection,
-        message.batch_id,
-        work.worker_id,
-        work.leases.seconds,
-        lane=message.lane,
-        attempt=message.attempt,
+def _taken(message: BatchMessage, work: Work) -> Taken | None:
+    """Take the batch up; say so where there is nothing to take."""
+    take = partial(
+        take_up, message=message, worker_id=work.worker_id, lease_seconds=work.leases.seconds
     )
+    try:
+        taken = work.patience.run(take)
+    except DBAPIError as error:
+        _set_aside(message.batch_id, message.attempt or 0, error, work)
+        return None
+    match taken:
+        case Taken():
+            if taken.was_miscounted:
+                log.warning("batch_recounted", images=len(taken.images))
+            return taken
+        case Refused():
+            log.error("message_disagrees", reason=taken.reason)
+        case None:
+            log.info("batch_passed_over")
+    return None
+
+
+def _set_aside(batch_id: int, attempt: int, error: DBAPIError, work: Work) -> None:
+    """Hand a batch back that the ledger refuses, with the reason, so that others go on."""
+    reason = first_line(error)
+    log.error("batch_set_aside", reason=reason)
+    aside = partial(set_aside, batch_id=batch_id, said=reason, attempt=attempt)
+    try:
+        work.patience.run(aside)
+    except DBAPIError as refused:
+        log.error("batch_not_handed_back", reason=first_line(refused))
 
 
 def _work_on(message: BatchMessage, claim: Claim, work: Work) -> None:

@@ -120,7 +120,7 @@ def open_work(settings: Settings, worker_id: UUID | None = None) -> Iterator[Wor
                 version=schema.__version__,
             )
         resources.callback(_retire, engine, worker_id)
-        patience = Patience(engine)
+        patience = Patience(engine, settings.refusal_seconds)
         # They start while models load.
         loaders = resources.enter_context(open_loaders(settings, loader_count, LIVE_LOADERS))
         roster = Roster(

@@ -29,13 +29,14 @@ from fakesweep.summary import (
     read_summary,
 )
 from fakesweep.text import printable, program, seconds_in_words
-from fakesweep.waiting import Wait, missing_of, waits_of
+from fakesweep.waiting import Wait, missing_of, troubles_in_words, waits_of
 from schema.crew import crew_of
 from schema.registry import LIVE_SECONDS
 from schema.reports import Progress, WorkerReport, live_workers, movement, recent_scans
 from schema.scan_names import LAST, find_scan
 from schema.settings import Settings, read_settings
 from schema.strays import unreadable_count
+from schema.troubles import Troubles, troubles
 from schema.words import ScanState
 
 REFRESH_SECONDS = 1.0
@@ -99,10 +100,12 @@ def _list_scans(connection: Connection, settings: Settings, *, in_json: bool) ->
     gone = gone_here(connection, settings)
     workers = live_workers(connection, LIVE_SECONDS, gone)
     unreadable = unreadable_count(connection)
+    found = troubles(connection)
     if in_json:
         write_json(
             {
                 "scans": [progress_as_json(scan) for scan in scans],
+                "troubled_batches": found.batches,
                 "unreadable_messages": unreadable,
                 "workers": _as_json(workers),
             }
@@ -118,8 +121,12 @@ def _list_scans(connection: Connection, settings: Settings, *, in_json: bool) ->
             for scan in scans
         ),
     )  # fmt: skip
-    missed = _missed_lines(connection, scans, settings, gone)
-    lines = [*missed, *_unreadable_lines(unreadable), *_worker_lines(workers)]
+    lines = [
+        *_missed_lines(connection, scans, settings, gone),
+        *_trouble_lines(found),
+        *_unreadable_lines(unreadable),
+        *_worker_lines(workers),
+    ]
     if lines:
         click.echo("\n" + "\n".join(lines))
 
@@ -252,6 +259,11 @@ def _as_json(workers: Sequence[WorkerReport]) -> list[dict[str, Any]]:
 
 def _worker_lines(workers: Sequence[WorkerReport]) -> Iterator[str]:
     return (page_line("worker", worker_line(worker)) for worker in workers)
+
+
+def _trouble_lines(found: Troubles) -> Iterator[str]:
+    if found.batches:
+        yield page_line("set aside", troubles_in_words(found.batches, found.reason))
 
 
 def _unreadable_lines(messages: int) -> Iterator[str]:

@@ -7,13 +7,14 @@ from enum import Enum, auto
 
 import structlog
 from sqlalchemy import Connection
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from producer.outputs.draft import Place
 from producer.outputs.lines import SUMMARY_FILE, lines_of, part_file, summary_of
 from producer.outputs.places import Destination, open_place
 from producer.scans import Producer
 from producer.waiting import Waiting
+from schema.database import first_line, may_pass
 from schema.errors import OutputError
 from schema.output_summary import read_output_summary
 from schema.outputs import (
@@ -215,6 +216,12 @@ def _write_or_say(producer: Producer, scan_id: int, stop: threading.Event) -> No
         write_output(producer, scan_id, stop)
     except OutputError as error:
         log.error("output_cannot_be_written", scan_id=scan_id, reason=str(error))
+    except DBAPIError as error:
+        if may_pass(error):
+            raise
+        log.error("output_cannot_be_written", scan_id=scan_id, reason=first_line(error))
+        with producer.engine.begin() as connection:
+            record_trouble(connection, scan_id, first_line(error), LONGEST_PAUSE_SECONDS)
 
 
 def _reopen(producer: Producer, scan_id: int | None) -> None:

@@ -17,6 +17,7 @@ from producer.webhooks.bodies import body_of, message_id
 from producer.webhooks.pace import PACE, Pace
 from producer.webhooks.senders import Ending, Senders
 from producer.webhooks.sending import Answer, open_receivers, send
+from schema.apart import apart
 from schema.database import first_line
 from schema.deliveries import (
     Delivery,
@@ -72,9 +73,17 @@ def deliver_webhooks(producer: Producer, stop: threading.Event, pace: Pace = PAC
 def _exchange(
     engine: Engine, senders: Senders, ended: Sequence[Ending], pace: Pace
 ) -> list[Delivery]:
-    """Note what ended and take what is due, in one transaction."""
+    """Note what ended and take what is due, in one transaction.
+
+    An end that the ledger refuses to note keeps no other from being noted; it is told again.
+    """
     with engine.begin() as connection:
-        _record(connection, ended, pace)
+        if apart(connection, partial(_record, connection, ended, pace)) is not None:
+            for one in ended:
+                reason = apart(connection, partial(_record, connection, [one], pace))
+                if reason is not None:
+                    delivery_id = one.delivery.delivery_id
+                    log.error("webhook_ending_refused", delivery_id=delivery_id, reason=reason)
         return take_due(connection, uuid4(), pace.lease_seconds, pace.at_once, senders.free())
 
 

@@ -69,6 +69,10 @@ UPDATE ledger.batches SET image_count = 0
 UPDATE ledger.batches SET scan_id = 2
 UPDATE ledger.verdicts SET verdict = 'real'
 UPDATE ledger.models SET labels = '{}'
+UPDATE ledger.batches SET expiries = 0
+INSERT INTO ledger.webhook_deliveries (webhook_id, image_id) VALUES (1, 1)
+SELECT webhook_id FROM ledger.webhooks
+SELECT * FROM public.batch_troubles
 SELECT uri FROM ledger.images
 SELECT * FROM ledger.verdicts
 SELECT * FROM ledger.outcomes
@@ -110,6 +114,7 @@ INSERT INTO ledger.predictions VALUES (1, 1, '{1}', 1, 'deepfake')
 INSERT INTO ledger.verdicts SELECT 1, 1, 1, 1, 1, 1, 'real', NULL
 INSERT INTO ledger.contents (sha256, size_bytes) VALUES (sha256('x'), 1)
 INSERT INTO ledger.models (key) VALUES ('mine')
+INSERT INTO ledger.webhook_deliveries (webhook_id, image_id) VALUES (1, 1)
 UPDATE ledger.verdicts SET content_id = 2
 UPDATE ledger.models SET superseded_at = now()
 UPDATE ledger.contents SET width = 1

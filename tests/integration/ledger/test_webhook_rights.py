@@ -13,16 +13,21 @@ from schema.registry import rejudge
 from schema.words import Lane
 from tests.integration.ledger.deliveries import add, fail, take_all
 from tests.integration.ledger.rows import (
+    add_model,
     ask,
     claimed,
     content_of,
     judged,
     record,
     run,
+    scan,
     store,
     take_one,
     tuples,
+    value,
 )
+
+_TOLD = "webhook_id, image_id, model_id, scan_id, content_id, policy_id, p_fake, verdict"
 
 
 @pytest.fixture
@@ -78,6 +83,17 @@ def test_each_side_does_its_part_by_the_rights_of_its_role(
         ("worker", "SELECT secret FROM ledger.webhooks"),
         ("worker", "SELECT url FROM ledger.webhooks"),
         ("worker", "SELECT * FROM ledger.webhooks"),
+        ("worker", "SELECT webhook_id, verdicts, models, lanes, removed_at FROM ledger.webhooks"),
+        (
+            "worker",
+            f"INSERT INTO ledger.webhook_deliveries ({_TOLD}) VALUES (1, 1, 1, 1, 1, 1, 1, 'fake')",
+        ),
+        (
+            "producer",
+            f"INSERT INTO ledger.webhook_deliveries ({_TOLD}) VALUES (1, 1, 1, 1, 1, 1, 1, 'fake')",
+        ),
+        ("worker", "SELECT ledger.tell_of_verdicts()"),
+        ("worker", "ALTER TABLE ledger.verdicts DISABLE TRIGGER verdicts_told"),
         ("worker", "UPDATE ledger.webhooks SET verdicts = '{}'"),
         ("worker", "INSERT INTO ledger.webhooks (name, url, secret) VALUES ('a', 'a', 'a')"),
         ("worker", "DELETE FROM ledger.webhooks"),
@@ -109,3 +125,44 @@ def test_an_analyst_sees_what_was_told_and_neither_where_nor_by_which_secret(
     assert f"msg_{due.message_id.hex}" in row
     assert "hush" not in str(row)
     assert "example.org" not in str(row)
+
+
+@pytest.mark.parametrize(
+    "invented",
+    [
+        "1, {own}, 1, 1, 1, 0.1, 'fake'",  # by a model of its own, with a score that says real
+        "1, {own}, 1, {content}, 1, 0.99, 'fake'",  # with an invented score
+        "1, {own}, 2, {content}, 1, 0.99, 'fake'",  # as if it were of another scan
+        "2, {own}, 2, {content}, 1, 0.99, 'fake'",  # pending, by a model nobody asks for
+        "2, 1, 1, {content}, 1, 0.99, 'fake'",  # pending, as if it were of another scan
+        "2, 1, 2, 1, 1, 0.1, 'fake'",  # pending, against what its score says
+        "2, 1, 2, {content}, 1, 0.1, 'fake'",  # pending, by a score that nobody gave
+        "77, 1, 2, {content}, 1, 0.99, 'fake'",  # an image that there is not
+    ],
+)
+def test_a_worker_cannot_have_anything_told_of_an_image_that_has_its_verdict(
+    engine: Engine, users: dict[str, Engine], model: int, invented: str
+) -> None:
+    """Image 1 is held as real; image 2 is pending, in a scan of its own."""
+    add(engine)
+    scan(engine, {"s3://photos/real": {model: 0.1}})
+    record(engine, ask(engine), ["s3://photos/pending"])
+    worker = users["worker"]
+    own = add_model(worker, "mine")
+    run(worker, "INSERT INTO ledger.contents (sha256, size_bytes) VALUES (sha256('x'), 1)")
+    content = value(worker, "SELECT max(content_id) FROM ledger.contents")
+    for by in (own, model):
+        run(
+            worker,
+            "INSERT INTO ledger.predictions (content_id, model_id, scores, p_fake, kind) "
+            "VALUES (:content, :by, '{0.01,0.99}', 0.99, 'unknown')",
+            content=content,
+            by=by,
+        )
+    run(
+        worker,
+        "INSERT INTO ledger.verdicts "
+        "(image_id, model_id, scan_id, content_id, policy_id, p_fake, verdict) "
+        f"VALUES ({invented.format(own=own, content=content)})",
+    )
+    assert tuples(engine, "SELECT * FROM ledger.webhook_deliveries") == []

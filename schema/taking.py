@@ -1,0 +1,98 @@
+"""Taking a batch up by its message: what is worked on are the ledger's rows, not the message's."""
+
+import json
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from schema.claims import Claim, claim_batch
+from schema.logs import cleared
+from schema.message import BatchImage, BatchMessage
+from schema.recovery import recount
+from schema.states import idle_state
+from schema.strays import MAX_BODY_CHARACTERS, Stray, record_unreadable
+
+# `left` is what the batch's counts say is pending.
+_PENDING = text("""
+    SELECT b.image_count - b.classified_count - b.reused_count - b.failed_count AS left,
+           p.image_id, p.uri
+    FROM (SELECT * FROM ledger.batches WHERE batch_id = :batch_id) AS b
+    LEFT JOIN ledger.pending_images(:batch_id, :attempt) AS p ON true
+""")
+
+_PUBLISH_ANEW = text(f"""
+    UPDATE ledger.batches b SET state = {idle_state("recorded")}
+    WHERE batch_id = :batch_id AND state = 'published'
+""")  # noqa: S608 - our own words
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A batch that this worker has now, and its images that have no outcome, in order."""
+
+    claim: Claim
+    images: tuple[BatchImage, ...]
+    was_miscounted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A message that says of its batch what the ledger does not, and why it was put aside."""
+
+    reason: str
+
+
+def take_up(
+    connection: Connection, message: BatchMessage, worker_id: UUID, lease_seconds: float
+) -> Taken | Refused | None:
+    """Take a message's batch, or None where it is done, held, or another worker has it.
+
+    A message that disagrees with the ledger changes nothing of the batch, which is published anew.
+    A batch whose counts are not those of its rows is counted first; it may turn out to be done.
+    """
+    with connection.begin_nested() as attempt:
+        claim = claim_batch(
+            connection,
+            message.batch_id,
+            worker_id,
+            lease_seconds,
+            lane=message.lane,
+            attempt=message.attempt,
+        )
+        if claim is None:
+            return None
+        rows = connection.execute(
+            _PENDING, {"batch_id": claim.batch_id, "attempt": claim.attempt}
+        ).all()
+        images = tuple(BatchImage(row.image_id, row.uri) for row in rows if row.image_id)
+        reason = _disagreement(message, claim, images)
+        if reason is None:
+            is_miscounted = rows[0].left != len(images)
+            if is_miscounted and recount(connection, claim.batch_id):
+                return None
+            return Taken(claim, images, is_miscounted)
+        attempt.rollback()
+    connection.execute(_PUBLISH_ANEW, {"batch_id": message.batch_id})
+    record_unreadable(connection, _put_aside(message, reason))
+    return Refused(reason)
+
+
+def _disagreement(
+    message: BatchMessage, claim: Claim, images: tuple[BatchImage, ...]
+) -> str | None:
+    """Return what a message says that the ledger does not; order and repeats say nothing."""
+    if message.scan_id != claim.scan_id:
+        return f"batch {claim.batch_id} is of scan {claim.scan_id}, not of {message.scan_id}"
+    said, held = set(message.images), set(images)
+    if said == held:
+        return None
+    return (
+        f"it names {len(said - held)} images that batch {claim.batch_id} does not wait for under "
+        f"these addresses, and leaves out {len(held - said)} that it does"
+    )
+
+
+def _put_aside(message: BatchMessage, reason: str) -> Stray:
+    body = cleared(json.dumps(message.to_json(), ensure_ascii=False)[:MAX_BODY_CHARACTERS])
+    return Stray(message.lane.value, reason, body[:MAX_BODY_CHARACTERS])

@@ -1,0 +1,205 @@
+"""Batches that PostgreSQL refuses while it is well: handed back with the reason, tried again."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from sqlalchemy import Engine, text
+
+from schema.ledger import take_recorded
+from schema.message import BatchMessage
+from schema.pulse import Pulse, Role, complaint
+from schema.results import store_outcomes
+from schema.settings import Settings
+from schema.troubles import try_again
+from schema.words import Lane
+from tests.batches import publish_scan, result_rows, uris_of
+from tests.photographs import folder_of_photographs
+from tests.servers import wait_until
+from workers import pipeline
+from workers.pipeline import run_batch
+from workers.pulse import look_at
+from workers.work import Work, open_work
+
+REFUSAL_SECONDS = 1.0
+Lines = list[Any]
+
+
+@pytest.fixture
+def work(database_url: str, broker_url: str) -> Iterator[Work]:
+    settings = Settings(
+        database_url=database_url,
+        broker_url=broker_url,
+        device="cpu",
+        loaders=1,
+        refusal_seconds=REFUSAL_SECONDS,
+        file_roots=(Path("/"),),
+    )
+    with open_work(settings) as opened:
+        yield opened
+
+
+@pytest.fixture
+def lines() -> Iterator[Lines]:
+    with structlog.testing.capture_logs() as captured:
+        yield captured
+
+
+@pytest.fixture
+def message(engine: Engine, tmp_path: Path) -> BatchMessage:
+    [published] = publish_scan(engine, uris_of(folder_of_photographs(tmp_path / "in", 3)))
+    return published
+
+
+@contextmanager
+def _refused(engine: Engine, code: str, table: str) -> Iterator[None]:
+    """Have PostgreSQL refuse rows of a table with a code of its own."""
+    _run(
+        engine,
+        "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS "
+        f"$$ BEGIN RAISE EXCEPTION 'refused by a test' USING ERRCODE = '{code}'; END $$",
+        f"CREATE TRIGGER refuse BEFORE INSERT ON {table} EXECUTE FUNCTION public.refuse()",
+    )
+    yield
+    _run(engine, "DROP FUNCTION public.refuse CASCADE")
+
+
+def _run(engine: Engine, *statements: str) -> None:
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+
+
+def _batch(engine: Engine) -> tuple[Any, ...]:
+    with engine.connect() as connection:
+        asked = "SELECT state, trouble, expiries, strikes FROM ledger.batches"
+        return tuple(connection.execute(text(asked)).one())
+
+
+def _again(engine: Engine) -> BatchMessage:
+    """Have the batch that was set aside published again."""
+    _run(engine, "UPDATE ledger.batches SET try_at = now()")
+    with engine.begin() as connection:
+        assert try_again(connection) == 1
+        [message] = take_recorded(connection, Lane.BULK, 10)
+    return message
+
+
+def _judged(engine: Engine, message: BatchMessage) -> int:
+    """Return how many images have a verdict; who scored them once, knows it."""
+    return sum(row["verdict"] is not None for row in result_rows(engine, message.scan_id))
+
+
+def _count(lines: Lines, event: str) -> int:
+    return sum(line["event"] == event for line in lines)
+
+
+@pytest.mark.parametrize("code", ["42501", "42P01", "57014", "55P03"])
+def test_a_batch_that_is_refused_for_too_long_is_handed_back_with_the_reason(
+    work: Work, engine: Engine, message: BatchMessage, lines: Lines, code: str
+) -> None:
+    with _refused(engine, code, "ledger.outcomes"):
+        run_batch(message, work)
+    assert _batch(engine) == ("set_aside", "refused by a test", 0, 0)
+    assert work.leases.held == 0
+    assert work.patience.away_since is None
+    [said] = [line for line in lines if line["event"] == "batch_set_aside"]
+    assert said["reason"] == "refused by a test"
+    assert _count(lines, "ledger_away") == 1
+    run_batch(_again(engine), work)
+    assert _judged(engine, message) == 3
+    assert _batch(engine)[:2] == ("done", None)
+
+
+@pytest.mark.parametrize("code", ["22003", "23505", "23514", "P0001", "XX000"])
+def test_what_no_waiting_mends_is_handed_back_at_once(
+    work: Work, engine: Engine, message: BatchMessage, lines: Lines, code: str
+) -> None:
+    with _refused(engine, code, "ledger.outcomes"):
+        run_batch(message, work)
+    assert _batch(engine) == ("set_aside", "refused by a test", 0, 0)
+    assert _count(lines, "ledger_away") == 0
+    assert _count(lines, "batch_set_aside") == 1
+    run_batch(_again(engine), work)
+    assert _judged(engine, message) == 3
+
+
+def test_a_row_that_stands_in_the_way_is_counted_at_the_next_try(
+    work: Work, engine: Engine, message: BatchMessage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = store_outcomes
+
+    def answered_meanwhile(connection: Any, *rest: Any) -> bool:
+        _run(
+            engine,
+            "INSERT INTO ledger.outcomes (image_id, scan_id, status, failure_code) "
+            "SELECT min(image_id), 1, 'failed', 'not_found' FROM ledger.images "
+            "ON CONFLICT DO NOTHING",
+        )
+        return store(connection, *rest)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pipeline, "store_outcomes", answered_meanwhile)
+        run_batch(message, work)
+    state, trouble, *_ = _batch(engine)
+    assert state == "set_aside"
+    assert "outcomes_pkey" in trouble
+    run_batch(_again(engine), work)
+    assert _judged(engine, message) == 2
+    assert _batch(engine)[:2] == ("done", None)
+
+
+def test_a_batch_that_cannot_be_claimed_is_set_aside(
+    work: Work, engine: Engine, message: BatchMessage
+) -> None:
+    _run(engine, "ALTER TABLE ledger.batches ADD CONSTRAINT mine CHECK (state <> 'running')")
+    run_batch(message, work)
+    state, trouble, *_ = _batch(engine)
+    assert state == "set_aside"
+    assert '"mine"' in trouble
+
+
+def test_the_pulse_does_not_excuse_what_is_refused(
+    work: Work, engine: Engine, message: BatchMessage, lines: Lines
+) -> None:
+    pulse, look = Pulse(Role.WORKER), look_at(lambda: work)
+    with _refused(engine, "42501", "ledger.outcomes"):
+        batch = threading.Thread(target=run_batch, args=(message, work))
+        batch.start()
+        wait_until(lambda: _count(lines, "ledger_away") > 0, "the store is refused")
+        look(pulse)
+        assert work.leases.held == 1
+        batch.join(60)
+    assert pulse.ledger_away_since is None
+    pulse.tick()
+    assert pulse.in_flight == 1
+    said = complaint(pulse, time.monotonic() + 1.0)
+    assert said is not None
+    assert "holds 1 batches that have not moved" in said
+
+
+def test_a_statement_timeout_of_the_server_is_tried_again_and_then_handed_back(
+    work: Work, engine: Engine, message: BatchMessage
+) -> None:
+    with engine.connect() as lock:
+        lock.execute(text("LOCK TABLE ledger.outcomes IN ACCESS EXCLUSIVE MODE"))
+        _limit(work.engine, "100ms")
+        run_batch(message, work)
+        lock.rollback()
+    _limit(work.engine, "0")
+    state, trouble, *_ = _batch(engine)
+    assert state == "set_aside"
+    assert "statement timeout" in trouble
+    run_batch(_again(engine), work)
+    assert _judged(engine, message) == 3
+
+
+def _limit(engine: Engine, timeout: str) -> None:
+    name = engine.url.database
+    _run(engine, f"ALTER DATABASE {name} SET statement_timeout = '{timeout}'")
+    engine.dispose()
