@@ -11,8 +11,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
-from schema.errors import ScanError
+from schema.errors import ScanError, StackError
+from schema.private import new_file, own_folder
 from schema.settings import PREFIX, Settings
 
 END_SECONDS = 10.0
@@ -69,15 +71,11 @@ def running_worker(settings: Settings, models: Sequence[str]) -> Iterator[Worker
     It has a session of its own, so that Ctrl-C reaches the scan first, and it ends when its
     standard input does: it never outlives a scan that was killed.
     """
-    folder = settings.home / "logs"
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in sorted(folder.glob("worker-*.log"))[:-KEPT_LOGS]:
-        old.unlink(missing_ok=True)
-    log = folder / f"worker-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}.log"
+    log, written = _new_log(settings.home)
     command = [sys.executable, "-P", "-m", "fakesweep", "worker", "--until-stdin-ends"]
     for model in models:
         command += ["--model", model]
-    with log.open("wb") as output:
+    with written as output:
         process = subprocess.Popen(  # noqa: S603 - our own command, and arguments are no shell's
             command,
             stdin=subprocess.PIPE,
@@ -93,6 +91,30 @@ def running_worker(settings: Settings, models: Sequence[str]) -> Iterator[Worker
         worker.end()
         if process.stdin is not None:
             process.stdin.close()
+
+
+def _new_log(home: Path) -> tuple[Path, BinaryIO]:
+    """Return a new log in a folder of one's own; the oldest go.
+
+    Where root asks, the stack's logs belong to the account that its servers run under.
+
+    Raises:
+        StackError: it cannot be written.
+    """
+    folder, name = home / "logs", f"worker-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}.log"
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if folder.exists() and folder.stat().st_uid != os.geteuid():
+            folder = home / f"logs-{os.geteuid()}"
+        own_folder(folder, close=True)
+        for old in sorted(folder.glob("worker-*.log"))[:-KEPT_LOGS]:
+            old.unlink(missing_ok=True)
+        return folder / name, new_file(folder / name)
+    except OSError as error:
+        raise StackError(
+            f"the worker's log cannot be written ({error}); set FAKESWEEP_HOME to a folder of "
+            f"this user's own"
+        ) from error
 
 
 def last_words(log: Path) -> str:

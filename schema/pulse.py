@@ -5,8 +5,6 @@ Moments are of `time.monotonic`, which all processes of a machine share.
 
 import json
 import os
-import stat
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +14,8 @@ from enum import StrEnum
 from pathlib import Path
 
 import structlog
+
+from schema.private import runtime_folder, runtime_folders
 
 BEAT_SECONDS = 3.0
 SILENT_SECONDS = 30.0
@@ -120,9 +120,10 @@ def read_pulses(role: Role) -> list[Pulse]:
         OSError: the folder or a file cannot be read.
     """
     pulses = []
-    for file in sorted(_folder().glob(f"{role}-*.json")):
+    found = [file for folder in runtime_folders() for file in folder.glob(f"{role}-*.json")]
+    for file in sorted(found):
         try:
-            pulse = _parsed(file.read_text("utf-8"))
+            pulse = _parsed(file)
         except FileNotFoundError:
             continue
         if _born_ticks(pulse.pid) == pulse.born_ticks:
@@ -177,27 +178,17 @@ def _write(pulse: Pulse) -> None:
     fresh.replace(file)
 
 
-def _parsed(written: str) -> Pulse:
+def _parsed(file: Path) -> Pulse:
     try:
-        pulse = Pulse(**json.loads(written))
+        pulse = Pulse(**json.loads(file.read_text("utf-8")))
         pulse.role, pulse.phase = Role(pulse.role), Phase(pulse.phase)
     except (TypeError, ValueError) as error:
-        raise OSError(f"another version's pulse lies in {_folder()}: {error}") from error
+        raise OSError(f"another version's pulse lies in {file.parent}: {error}") from error
     return pulse
 
 
 def _file(role: Role, pid: int) -> Path:
-    return _folder() / f"{role}-{pid}.json"
-
-
-def _folder() -> Path:
-    """Return this user's own folder among the temporary files; nobody else's is trusted."""
-    folder = Path(tempfile.gettempdir()) / f"fakesweep-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
-        raise PermissionError(f"{folder} is not a private folder of this user; remove it")
-    return folder
+    return runtime_folder() / f"{role}-{pid}.json"
 
 
 def _born_ticks(pid: int) -> int | None:
