@@ -36,6 +36,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("fakesweep.commands.status:status", "Show how far a scan is, or every recent scan."),
     "results": ("fakesweep.commands.results:results", "Show what came of each image of a scan."),
     "rejudge": ("fakesweep.commands.rejudge:rejudge", "Judge stored scores by another policy."),
+    "policy": (
+        "fakesweep.commands.policy:policy",
+        "Show or set the cut points that make verdicts of scores.",
+    ),
     "sql": ("fakesweep.commands.sql:sql", "Run a query of your own, read-only."),
     "models": ("fakesweep.commands.models:models", "List, show or fetch models."),
     "schedule": (

@@ -15,6 +15,8 @@ from fakesweep.text import printable, program, seconds_in_words, shortened
 from schema.ledger import chosen
 from schema.listing_counts import INCLUDE, Pattern, left_out_counts, unmatched_patterns
 from schema.outputs import OutputReport, output_of
+from schema.policies import policy_of_scan
+from schema.policy import Policy
 from schema.reports import (
     Progress,
     failure_counts,
@@ -43,6 +45,7 @@ class Summary:
     left_out: Mapping[str, int] = field(default_factory=dict)
     unmatched: Sequence[Pattern] = ()
     selection: Selection = field(default_factory=Selection)
+    cuts: Policy | None = None
 
     @property
     def lacks_what_was_included(self) -> bool:
@@ -73,6 +76,7 @@ def read_summary(connection: Connection, scan_id: int, counted: Summary | None =
             output=output_of(connection, scan_id),
             left_out=left_out_counts(connection, scan_id),
             unmatched=unmatched_patterns(connection, scan_id),
+            cuts=policy_of_scan(connection, scan_id),
         )
     return Summary(
         now,
@@ -86,6 +90,7 @@ def read_summary(connection: Connection, scan_id: int, counted: Summary | None =
         left_out_counts(connection, scan_id),
         unmatched_patterns(connection, scan_id),
         chosen(connection, scan_id).selection,
+        policy_of_scan(connection, scan_id),
     )
 
 
@@ -99,6 +104,8 @@ def as_json(summary: Summary, stages: StageReport | None = None) -> dict[str, An
         "left_out": summary.left_out,
         "unmatched_patterns": [one._asdict() for one in summary.unmatched],
     }
+    if summary.cuts is not None:
+        said |= {"real_below": summary.cuts.real_below, "fake_above": summary.cuts.fake_above}
     if stages is not None:
         told = stages.as_json()
         said |= {"wall": told["wall"], "stages": told["stages"]}
@@ -124,7 +131,7 @@ def as_page(summary: Summary) -> str:
         ("scan", f"{now.scan_id}{f' ({now.name})' if now.name else ''}, {state}"),
         *(("source", source) for source in summary.sources),
         *(("model", model) for model in now.models),
-        ("policy", now.policy),
+        ("policy", now.policy if summary.cuts is None else cuts_in_words(summary.cuts)),
         ("lane", now.lane),
         ("images", identity(now)),
         *audit_lines(now),
@@ -194,19 +201,30 @@ def write_scan_end(connection: Connection, summary: Summary, stages: StageReport
         _write_verdicts(list(results(connection, now.scan_id)))
         click.echo()
     click.echo(f"scan {now.scan_id} {now.state}: {identity(now)}")
-    for name, said in (*audit_lines(now), *_counts(summary), *_ends(summary)):
+    cuts = [] if summary.cuts is None else [("policy", cuts_in_words(summary.cuts))]
+    for name, said in (*audit_lines(now), *_counts(summary), *cuts, *_ends(summary)):
         click.echo(page_line(name, said))
     if stages is not None:
         click.echo(past_wall(stages))
     if now.state == ScanState.FINISHED:
-        click.echo(f"\nGo on with\n{next_commands(now.scan_id, failed=now.failed > 0)}")
+        fake_above = 0.5 if summary.cuts is None else summary.cuts.fake_above
+        commands = next_commands(now.scan_id, fake_above, failed=now.failed > 0)
+        click.echo(f"\nGo on with\n{commands}")
 
 
-def next_commands(scan_id: int, *, failed: bool) -> str:
+def cuts_in_words(policy: Policy) -> str:
+    """Return which scores become which verdict."""
+    return (
+        f"{policy.name}: fake above {policy.fake_above:g}, real below {policy.real_below:g}, "
+        f"uncertain between"
+    )
+
+
+def next_commands(scan_id: int, fake_above: float, *, failed: bool) -> str:
     """Return commands to look at a scan with, one a line."""
     flagged = (
         f"SELECT uri, p_fake, size_bytes FROM verdicts "  # noqa: S608 - a number, for a person
-        f"WHERE scan_id = {scan_id} AND p_fake > 0.8 ORDER BY p_fake DESC"
+        f"WHERE scan_id = {scan_id} AND p_fake > {fake_above:g} ORDER BY p_fake DESC"
     )
     commands = [f"results {scan_id} --verdict fake", f"status {scan_id}", f'sql "{flagged}"']
     if failed:

@@ -1,0 +1,86 @@
+"""`fakesweep policy`: the cut points that turn scores into verdicts."""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+
+import click
+
+from fakesweep.output import write_json, write_table
+from fakesweep.reading import connected, made_ledger_url, reading
+from fakesweep.summary import cuts_in_words, moment
+from fakesweep.text import printable, program
+from schema.errors import CatalogueError
+from schema.policies import PolicyReport, list_policies, policy_history
+from schema.policy import Policy
+from schema.registry import policy_id
+from schema.settings import read_settings
+
+COLUMNS = ("policy", "real below", "fake above", "scans", "since")
+
+
+@click.group()
+def policy() -> None:
+    """Show or set the cut points that make verdicts of scores."""
+
+
+@policy.command("list")
+@click.option("--json", "in_json", is_flag=True, help="Print one JSON object instead of a table.")
+def list_all(*, in_json: bool) -> None:
+    """List every policy as it stands."""
+    with reading(read_settings()) as connection:
+        found = list_policies(connection)
+    if in_json:
+        write_json({"policies": [asdict(one) for one in found]})
+        return
+    _write(found)
+
+
+@policy.command()
+@click.argument("name")
+@click.option("--json", "in_json", is_flag=True, help="Print one JSON object instead of a table.")
+def show(name: str, *, in_json: bool) -> None:
+    """Show one policy: its cut points, and those it had before."""
+    with reading(read_settings()) as connection:
+        found = policy_history(connection, name)
+    if in_json:
+        write_json({"policy": name, "history": [asdict(one) for one in found]})
+        return
+    newest = found[0]
+    click.echo(cuts_in_words(Policy(newest.name, newest.real_below, newest.fake_above)) + "\n")
+    _write(found)
+
+
+@policy.command("set")
+@click.argument("name")
+@click.option(
+    "--real-below", type=click.FloatRange(0, 1), required=True, help="Below it the verdict is real."
+)
+@click.option(
+    "--fake-above", type=click.FloatRange(0, 1), required=True, help="Above it the verdict is fake."
+)
+def set_cuts(name: str, *, real_below: float, fake_above: float) -> None:
+    r"""Set a policy's cut points; what lies between them is uncertain.
+
+    Scans that are asked for from now on are judged by them. Earlier verdicts stay as they are until
+    `fakesweep rejudge` judges their scores again.
+
+    \b
+    fakesweep policy set strict --real-below 0.1 --fake-above 0.95
+    """
+    try:
+        wanted = Policy(name, real_below, fake_above)
+    except CatalogueError as error:
+        raise click.UsageError(str(error)) from error
+    with connected(made_ledger_url(read_settings()), "command") as connection:
+        policy_id(connection, name, wanted)
+        connection.commit()
+    click.echo(cuts_in_words(wanted))
+    click.echo(f"judge a scan by it: {program()} rejudge SCAN --policy {printable(name)}")
+
+
+def _write(found: Iterable[PolicyReport]) -> None:
+    rows = (
+        (one.name, f"{one.real_below:g}", f"{one.fake_above:g}", one.scans, moment(one.created_at))
+        for one in found
+    )
+    write_table(COLUMNS, rows)
