@@ -34,6 +34,7 @@ from workers.fetch.side_by_side import Found, SideBySide
 from workers.losses import PLACE
 from workers.memory import keep_freed_memory, write_whole
 from workers.models.preprocess import Preprocessing
+from workers.readers.reasons import reason
 from workers.wording import one_line
 
 Reply = dict[str, Any]
@@ -152,10 +153,11 @@ class Loader:
                 yield {"number": number, **reply}
             except ImageFailure as failure:
                 yield _failed(number, failure)
-            except (MemoryError, OSError) as error:
-                yield _failed(number, TooManyPixels(f"no memory for them: {one_line(error)}"))
+            except (MemoryError, OSError):
+                told = "it needs more memory than a loader has (FAKESWEEP_LOADER_MEMORY_BYTES)"
+                yield _failed(number, TooManyPixels(told))
             except Exception as error:  # noqa: BLE001 - one image never fails its batch
-                yield _failed(number, CorruptImage(f"decoding raised {_named(error)}"))
+                yield _failed(number, CorruptImage(f"it cannot be decoded: {reason(error)}"))
 
     def _needed_side(self, ways: Sequence[Preprocessing | None]) -> int | None:
         """Return how many pixels a side needs, for all models; None where each one counts."""
@@ -170,11 +172,18 @@ class Loader:
     ) -> tuple[Reply, int]:
         image = decode(body, self._settings.max_image_pixels, self._needed_side(ways))
         places = []
-        for way in ways:
-            pixels = np.asarray(image.pixels) if way is None else way.prepare(image.pixels)
-            write_whole(self._pixels_fd, np.ascontiguousarray(pixels).reshape(-1).data, end)
-            places.append({"offset": end, "shape": pixels.shape})
-            end += pixels.nbytes
+        try:
+            for way in ways:
+                pixels = np.asarray(image.pixels) if way is None else way.prepare(image.pixels)
+                flat = np.ascontiguousarray(pixels).reshape(-1).data
+                write_whole(self._pixels_fd, flat, end)
+                places.append({"offset": end, "shape": pixels.shape})
+                end += pixels.nbytes
+        except (MemoryError, OSError) as error:
+            raise TooManyPixels(
+                f"{image.format} of {image.width} x {image.height} pixels needs more memory to be "
+                f"sized for the model than a loader has (FAKESWEEP_LOADER_MEMORY_BYTES)"
+            ) from error
         known = {name: getattr(image, name) for name in Facts.model_fields}
         return {"content": known, "pixels": places}, end
 

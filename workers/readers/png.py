@@ -1,0 +1,53 @@
+"""PNGs by what makes their pixels alone: their texts and profiles may be of any length."""
+
+import zlib
+
+from schema.formats import NAMED
+
+_SIGNATURE_BYTES = 8
+_LONGEST_TEXT = 2**20
+"""What Pillow lets a compressed text unfold to, so longer ones are left out."""
+
+_TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
+_SHOWN = frozenset(
+    {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"eXIf", b"acTL", b"fcTL", b"fdAT"}
+)
+
+
+def without_long_texts(content: bytes) -> bytes | None:
+    """Return a PNG of the chunks that make its pixels, and of those texts that are short.
+
+    Short texts stay, since some programs write the orientation into one. None where it is no PNG.
+    """
+    signature = NAMED["PNG"].signature
+    if signature is None or not signature.match(content):
+        return None
+    kept, at, room = [content[:_SIGNATURE_BYTES]], _SIGNATURE_BYTES, _LONGEST_TEXT
+    while at + 12 <= len(content):
+        length, kind = int.from_bytes(content[at : at + 4], "big"), content[at + 4 : at + 8]
+        chunk = content[at : at + 12 + length]
+        if kind in _TEXTS:
+            size = _unfolded(kind, chunk[8:-4], room)
+            is_kept, room = size < room, room - min(size, room)
+        else:
+            is_kept = kind in _SHOWN
+        if is_kept:
+            kept.append(chunk)
+        at += 12 + length
+    return b"".join(kept)
+
+
+def _unfolded(kind: bytes, text: bytes, most: int) -> int:
+    """Return how long a text unfolds, no more than `most`; `most` too where it makes no sense."""
+    _, _, rest = text.partition(b"\0")
+    if kind == b"tEXt" or (kind == b"iTXt" and rest[:1] == b"\0"):
+        return min(len(text), most)
+    method, stream = rest[:1], rest[1:]
+    if kind == b"iTXt":
+        method, stream = rest[1:2], rest[2:].split(b"\0", 2)[-1]
+    if method != b"\0":
+        return most
+    try:
+        return len(zlib.decompressobj().decompress(stream, most)) or 1
+    except zlib.error:
+        return most
