@@ -57,6 +57,8 @@ _FOR_PEOPLE = frozenset(
     {
         FailureCode.UNSUPPORTED,
         FailureCode.CORRUPT,
+        FailureCode.DECODE_TIMED_OUT,
+        FailureCode.KILLED_LOADER,
         FailureCode.TOO_MANY_PIXELS,
         FailureCode.KILLED_WORKER,
     }

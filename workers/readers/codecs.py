@@ -20,6 +20,7 @@ _SAMPLES, _PLANES, _COLOURS, _FORMAT = 277, 284, 320, 339
 _STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES = 273, 279, 324, 325
 _INVERTED, _GREY, _RGB, _PALETTE, _INKS, _YCBCR, _LAB = 0, 1, 2, 3, 5, 6, 8
 _BY_LIBTIFF = frozenset({_INKS, _YCBCR, _LAB, 32844, 32845})
+_KNOWN = frozenset({-1, _INVERTED, _GREY, _RGB, _PALETTE, *_BY_LIBTIFF})
 _MANY_SAMPLES = 64
 _BYTE_BITS = 8
 _NOT_BUILT_IN = (
@@ -72,6 +73,8 @@ def read_tiff(content: bytes, directory: Directory) -> Reading:
     samples = directory.number(_SAMPLES, 1)
     if not 1 <= samples <= _MANY_SAMPLES:
         raise CorruptImage(f"TIFF that claims {samples} samples for each pixel")
+    if photometric not in _KNOWN:
+        raise UnsupportedImage(f"TIFF whose colours are of kind {photometric}")
     if photometric in _BY_LIBTIFF:
         pixels = _decoded(imagecodecs.tiff_decode, content, "TIFF", index=0, asrgb=True)
         return Reading(np.ascontiguousarray(pixels[..., :3]), is_scaled=False)

@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pillow_heif
@@ -71,6 +72,11 @@ def decode(
         CorruptImage: the format is known, but the pixels cannot be decoded.
     """
     silence()
+    if known is not None and known.name in {
+        "ICO",
+        "CUR",
+    }:  # Pillow decodes them while it opens them
+        _check_sizes(known.name, icon_sizes(content), max_image_pixels)
     with _open(content, known, formats) as image:
         name = (image.format or "").upper()
         claimed = f"{name} of {image.width} x {image.height} pixels"
@@ -119,17 +125,22 @@ def _open(content: bytes, known: ImageFormat | None, formats: tuple[str, ...]) -
 
 def _check_claims(image: Image.Image, name: str, content: bytes, max_image_pixels: int) -> None:
     """Refuse, before anything is decoded, what any header in the file says is too large."""
-    sizes = [image.size]
-    if name == "JPEG2000":
-        sizes += filter(None, [jpeg_2000_size(content)])
-    elif name in {"ICO", "CUR"}:
-        sizes += icon_sizes(content)
-    width, height = max(sizes, key=lambda size: size[0] * size[1])
-    claimed = f"{name} of {width} x {height} pixels"
-    if width * height > max_image_pixels:
-        raise TooManyPixels(f"{claimed} has more than max_image_pixels ({max_image_pixels})")
-    if name in _SCALED_WHILE_DECODED and max(width, height) > _LARGEST_JPEG_SIDE:
-        raise TooManyPixels(f"{claimed} has a side of more than {_LARGEST_JPEG_SIDE} pixels")
+    in_stream = jpeg_2000_size(content) if name == "JPEG2000" else None
+    _check_sizes(name, filter(None, [image.size, in_stream]), max_image_pixels)
+    if name in _SCALED_WHILE_DECODED and max(image.size) > _LARGEST_JPEG_SIDE:
+        raise TooManyPixels(
+            f"{name} of {image.width} x {image.height} pixels is larger than its decoder takes "
+            f"({_LARGEST_JPEG_SIDE} a side)"
+        )
+
+
+def _check_sizes(name: str, sizes: Iterable[tuple[int, int]], max_image_pixels: int) -> None:
+    for width, height in sizes:
+        if width * height > max_image_pixels:
+            raise TooManyPixels(
+                f"{name} of {width} x {height} pixels has more than max_image_pixels "
+                f"({max_image_pixels})"
+            )
 
 
 def _loaded_size(image: Image.Image, name: str, needed_side: int | None) -> tuple[int, int]:

@@ -53,7 +53,8 @@ LEFT JOIN ledger.images i ON i.image_id = q.image_id
 LEFT JOIN ledger.models m ON m.model_id = q.model_id
 LEFT JOIN ledger.contents c ON c.content_id = q.content_id
 WHERE CASE WHEN q.is_judged THEN q.verdict <> 'real' ELSE q.failure_code::text IN
-          ('unsupported', 'corrupt', 'too_many_pixels', 'killed_worker') END
+          ('unsupported', 'corrupt', 'too_many_pixels', 'decode_timed_out', 'killed_loader',
+           'killed_worker') END
   AND NOT q.is_superseded
   AND NOT EXISTS (
       SELECT FROM ledger.verdicts newer

@@ -89,8 +89,6 @@ def test_no_bytes_are_an_empty_image() -> None:
         pytest.param(b"%PDF-1.7\n%\xe2\xe3", id="a document"),
         pytest.param(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", id="PostScript"),
         pytest.param(b"\x00\x00\x00\x18ftypisom\x00\x00\x02\x00", id="a film"),
-        pytest.param(written(picture(5), "JPEG2000"), id="a format outside the list"),
-        pytest.param(written(picture(5), "PPM"), id="another one"),
         pytest.param(b"\xff", id="one byte"),
     ],
 )
@@ -160,17 +158,17 @@ def test_running_out_of_memory_is_no_corruption(monkeypatch: pytest.MonkeyPatch)
         decode(written(picture(8), "BMP"), MANY)
 
 
-@pytest.mark.parametrize(
-    "raised",
-    [
-        SyntaxError, struct.error, ValueError, OSError, EOFError, IndexError, KeyError, TypeError,
-        AttributeError, OverflowError, ZeroDivisionError, RecursionError, NotImplementedError,
-        RuntimeError, BufferError, AssertionError, zlib.error, UnicodeError, ArithmeticError,
-        Image.DecompressionBombError, Exception,
-    ],
+SAID_FOR_PEOPLE = (SyntaxError, ValueError, OSError, RuntimeError, Exception)
+SAID_OF_ITS_CODE = (
+    struct.error, EOFError, IndexError, KeyError, TypeError, AttributeError, OverflowError,
+    ZeroDivisionError, RecursionError, NotImplementedError, BufferError, AssertionError, zlib.error,
+    UnicodeError, ArithmeticError,
 )  # fmt: skip
+
+
+@pytest.mark.parametrize("raised", [*SAID_FOR_PEOPLE, *SAID_OF_ITS_CODE])
 @pytest.mark.parametrize("step", ["load", "convert"])
-def test_whatever_a_reader_raises_over_the_pixels_is_corruption(
+def test_whatever_a_reader_raises_over_the_pixels_is_corruption_told_in_a_sentence(
     raised: type[Exception], step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
@@ -178,8 +176,10 @@ def test_whatever_a_reader_raises_over_the_pixels_is_corruption(
 
     monkeypatch.setattr(ImageFile.ImageFile, step, fail)
 
-    with pytest.raises(CorruptImage, match=r"^BMP of 90 x 64 pixels .*bad.*\\x1b\[2J"):
+    with pytest.raises(CorruptImage, match=r"^BMP of 90 x 64 pixels cannot be decoded: ") as told:
         decode(written(picture(8), "BMP"), MANY)
+    assert str(told.value).isprintable()
+    assert ("bad" in str(told.value)) is (raised in SAID_FOR_PEOPLE)
 
 
 @pytest.mark.parametrize(
