@@ -35,6 +35,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "retry": ("fakesweep.commands.retry:retry", "Run the failures of a scan again."),
     "status": ("fakesweep.commands.status:status", "Show how far a scan is, or every recent scan."),
     "results": ("fakesweep.commands.results:results", "Show what came of each image of a scan."),
+    "changes": (
+        "fakesweep.commands.changes:changes",
+        "Show what an audit found changed since the one before.",
+    ),
     "rejudge": ("fakesweep.commands.rejudge:rejudge", "Judge stored scores by another policy."),
     "policy": (
         "fakesweep.commands.policy:policy",

@@ -159,9 +159,16 @@ def _is_done(listing: _Listing, step: _Ready | Cut | Ended) -> bool:
 
 
 def _is_recorded(listing: _Listing, part: Part, page: Page) -> bool:
-    batch_images = listing.producer.settings.batch_images
+    settings = listing.producer.settings
     with listing.producer.engine.begin() as connection:
-        recorded = record_page(connection, listing.scan_id, part, page, batch_images)
+        recorded = record_page(
+            connection,
+            listing.scan_id,
+            part,
+            page,
+            settings.batch_images,
+            failures_stand_days=settings.audit_failures_stand_days,
+        )
     if recorded is None:
         log.info("listing_halted", scan_id=listing.scan_id)
         return False

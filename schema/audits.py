@@ -5,20 +5,27 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, text
 
+from schema.failures import FailureCode
 from schema.ledger import ListedImage
 from schema.runs import Look
 from schema.words import Change
 
 # An image stands where its newest row tells the same of the object, and has a verdict by every
-# current model and this very policy. The look at one URI is LATERAL, so that it is always an index
-# that answers, however little the planner knows of the temporary table.
+# current model and this very policy, or failed not long ago for what its bytes are. The look at
+# one URI is LATERAL, so that it is always an index that answers, however little the planner knows
+# of the temporary table.
 _COMPARE = text("""
     WITH seen AS MATERIALIZED (
-        SELECT l.place, l.run, k.image_id, k.is_same, k.is_same AND :is_loaded AND (
+        SELECT l.place, l.run, k.image_id, k.is_same, k.is_same AND (:is_loaded AND (
             SELECT count(*) FROM ledger.verdicts v
             WHERE v.image_id = k.image_id AND v.policy_id = :policy_id
               AND v.model_id = ANY(:model_ids)
-        ) = :models AS stands
+        ) = :models OR :failures_stand_days > 0 AND EXISTS (
+            SELECT FROM ledger.outcomes x
+            WHERE x.image_id = k.image_id AND x.status = 'failed'
+              AND x.failure_code::text = ANY(:about_bytes)
+              AND x.finished_at > now() - make_interval(secs => 86400 * :failures_stand_days)
+        )) AS stands
         FROM stage_listed l LEFT JOIN LATERAL (
             SELECT i.image_id,
                    (i.size_bytes, i.etag, i.modified_at)
@@ -131,6 +138,8 @@ def compared(connection: Connection, look: Look, images: Sequence[ListedImage]) 
             "model_ids": list(look.model_ids),
             "models": look.models,
             "is_loaded": look.is_loaded,
+            "failures_stand_days": look.failures_stand_days,
+            "about_bytes": [code.value for code in FailureCode if code.is_about_bytes],
         },
     ).all()
     known = {row.content_id for row in rows if row.content_id is not None}

@@ -52,6 +52,25 @@ class FailureCode(StrEnum):
         """Whether people may well see what was not judged: then the review queue has it."""
         return self in _FOR_PEOPLE
 
+    @property
+    def is_about_bytes(self) -> bool:
+        """Whether the same bytes fail again, so that an audit may pass over them for a while."""
+        return self in _ABOUT_BYTES
+
+
+_ABOUT_BYTES = frozenset(
+    {
+        FailureCode.TOO_LARGE,
+        FailureCode.EMPTY,
+        FailureCode.NOT_AN_IMAGE,
+        FailureCode.UNSUPPORTED,
+        FailureCode.CORRUPT,
+        FailureCode.DECODE_TIMED_OUT,
+        FailureCode.TOO_MANY_PIXELS,
+        FailureCode.KILLED_WORKER,
+    }
+)
+"""All others may be the storage's, a model's or a moment's fault."""
 
 _FOR_PEOPLE = frozenset(
     {

@@ -204,18 +204,25 @@ def parts_left(connection: Connection, scan_id: int) -> list[Part]:
 
 
 def record_page(
-    connection: Connection, scan_id: int, part: Part, page: Page, batch_images: int
+    connection: Connection,
+    scan_id: int,
+    part: Part,
+    page: Page,
+    batch_images: int,
+    *,
+    failures_stand_days: float = 0.0,
 ) -> Recorded | None:
     """Record listed images, in batches, and move the cursor of their part behind them.
 
     Images the scan has already are passed over; so are, in an audit, those that stand as they were
-    last judged. Returns None, with nothing written, where the scan is paused or cancelled; who
-    pauses or cancels it waits until this transaction ends.
+    last judged, or as they failed in the last `failures_stand_days` for what their bytes are.
+    Returns None, with nothing written, where the scan is paused or cancelled; who pauses or cancels
+    it waits until this transaction ends.
     """
     row = connection.execute(_LOOK, {"scan_id": scan_id}).one_or_none()
     if row is None:
         return None
-    look = Look(scan_id, row.policy_id, tuple(row.model_ids), row.models)
+    look = Look(scan_id, row.policy_id, tuple(row.model_ids), row.models, failures_stand_days)
     runs = page.runs
     if runs is None:
         runs = runs_of(page.images) if row.is_audit else one_run(page.images)

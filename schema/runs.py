@@ -54,12 +54,14 @@ class Look(NamedTuple):
     """By what an audit judges: its policy and the current revisions of its models.
 
     `models` is how many models it asks; fewer `model_ids` are current where no worker loaded one.
+    Failures that are about the bytes stand for `failures_stand_days`.
     """
 
     scan_id: int
     policy_id: int
     model_ids: tuple[int, ...]
     models: int
+    failures_stand_days: float = 0.0
 
     @property
     def is_loaded(self) -> bool:

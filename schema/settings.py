@@ -85,6 +85,12 @@ class Settings(BaseSettings):
         ge=1,
         description="Larger manifests and inventory files, also once unpacked, stop their scan",
     )
+    audit_failures_stand_days: float = Field(
+        30.0,
+        ge=0,
+        le=36_500,
+        description="Audits pass over what failed for its bytes and stands as it was for so long",
+    )
     lease_seconds: float = Field(
         30.0,
         ge=3.0,
