@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import click
 
 from fakesweep.ages import UNITS_HELP, MomentOption
-from schema.catalogue import DEFAULT_MODEL, DEFAULT_POLICY
+from schema.catalogue import BUNDLED, DEFAULT_MODEL, DEFAULT_POLICY, Catalogue
 from schema.selection import Selection, bytes_of, suffixes_of
 from schema.settings import Settings
 from schema.words import SCAN_LANES, Lane
@@ -129,6 +129,20 @@ def chosen_models(models: tuple[str, ...], settings: Settings) -> tuple[str, ...
         err=True,
     )
     return (DEFAULT_MODEL,)
+
+
+def check_models(models: Sequence[str], catalogue: Catalogue) -> None:
+    """Refuse models that a worker of this machine could not load, as far as that can be known.
+
+    Raises:
+        CatalogueError: one is not known.
+        ModelError: its folder lacks files, or the Hub cannot be asked and the cache lacks it.
+    """
+    for entry in map(catalogue.model, models):
+        if not entry.source.startswith(BUNDLED):
+            from workers.models.hub import check  # noqa: PLC0415 - it loads the Hub's client
+
+            check(entry)
 
 
 def _with(options: Sequence[Callable[[Command], Command]], command: Command) -> Command:

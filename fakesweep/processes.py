@@ -65,14 +65,18 @@ class Worker:
 
 
 @contextmanager
-def running_worker(settings: Settings, models: Sequence[str]) -> Iterator[Worker]:
-    """Run a worker with these models for as long as the context lasts.
+def running_worker(
+    settings: Settings, models: Sequence[str], scan_id: int | None = None
+) -> Iterator[Worker]:
+    """Run a worker with these models, for this scan alone, as long as the context lasts.
 
     It has a session of its own, so that Ctrl-C reaches the scan first, and it ends when its
     standard input does: it never outlives a scan that was killed.
     """
     log, written = _new_log(settings.home)
     command = [sys.executable, "-P", "-m", "fakesweep", "worker", "--until-stdin-ends"]
+    if scan_id is not None:
+        command += ["--only-scan", str(scan_id)]
     for model in models:
         command += ["--model", model]
     with written as output:

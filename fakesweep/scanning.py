@@ -99,7 +99,7 @@ def _bring_worker(resources: ExitStack, producer: Producer, scan_id: int) -> Wor
         now = progress(connection, scan_id)
     if ScanState(now.state).is_last:
         return None
-    return resources.enter_context(running_worker(producer.settings, now.models))
+    return resources.enter_context(running_worker(producer.settings, now.models, scan_id))
 
 
 def _wait_for_end(

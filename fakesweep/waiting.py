@@ -13,6 +13,7 @@ from fakesweep.stack import find_stack
 from fakesweep.summary import moment
 from fakesweep.text import program
 from schema import broker
+from schema.model_troubles import ModelTrouble
 from schema.registry import LIVE_SECONDS
 from schema.reports import Movement, Progress
 from schema.settings import Settings
@@ -32,13 +33,14 @@ class Reason(StrEnum):
     SET_ASIDE = "set_aside"
     IN_WORK = "in_work"
     IN_QUEUE = "in_queue"
+    NO_MODEL = "no_model"
     LISTING = "listing"
 
     @property
     def is_blocking(self) -> bool:
         """Whether waiting alone does not help, so that no time left can be told."""
         return self not in (
-            Reason.SET_ASIDE, Reason.IN_WORK, Reason.IN_QUEUE, Reason.LISTING,
+            Reason.SET_ASIDE, Reason.IN_WORK, Reason.IN_QUEUE, Reason.NO_MODEL, Reason.LISTING,
         )  # fmt: skip
 
 
@@ -50,7 +52,9 @@ class Wait:
     said: str
 
 
-def waits_of(now: Progress, found: Movement, settings: Settings) -> Sequence[Wait]:
+def waits_of(
+    now: Progress, found: Movement, settings: Settings, troubles: Sequence[ModelTrouble] = ()
+) -> Sequence[Wait]:
     """Return why nothing of a scan moves, where that is so.
 
     What is missing is told at once. What is slow is told when nothing has moved for a while, and
@@ -63,6 +67,7 @@ def waits_of(now: Progress, found: Movement, settings: Settings) -> Sequence[Wai
         return [Wait(Reason.PAUSED, f"paused since {moment(now.paused_at)}; {go_on}")]
     is_still = found.at - now.progressed_at > STILL_AFTER
     waits = [*missing_of(now, found, settings), *_set_aside(found)]
+    waits += (_model_away(trouble) for trouble in troubles if trouble.next_try_at is not None)
     if is_still:
         waits += _broker_missing(settings)
     if is_still and not waits:
@@ -81,6 +86,15 @@ def missing_of(now: Progress, found: Movement, settings: Settings) -> list[Wait]
         return waits
     go_on = f"; or finish the scan with: {program()} resume {now.scan_id}"
     return [replace(wait, said=wait.said + go_on) for wait in waits]
+
+
+def _model_away(trouble: ModelTrouble) -> Wait:
+    again = f", next try {moment(trouble.next_try_at)}" if trouble.next_try_at else ""
+    return Wait(
+        Reason.NO_MODEL,
+        f"{trouble.hostname} cannot load {trouble.model} since {moment(trouble.since)} "
+        f"({trouble.tries} tries{again}): {trouble.reason}",
+    )
 
 
 def _missing(now: Progress, found: Movement, *, is_still: bool) -> Iterator[Wait]:

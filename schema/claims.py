@@ -1,7 +1,8 @@
 """Statements of holding a batch: claim it, keep it by its lease, hand it back."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import Connection, text
@@ -21,7 +22,9 @@ _CLAIM = text("""
       AND b.lane = coalesce(CAST(:lane AS ledger.lane), b.lane)
       AND b.attempt = coalesce(:attempt, b.attempt)
       AND b.state IN ('recorded', 'published')
-    RETURNING b.batch_id, b.scan_id, b.attempt, s.model_keys, s.is_audit,
+    RETURNING b.batch_id, b.scan_id, b.attempt, s.model_keys, s.is_audit, now() AS claimed_at,
+              CASE WHEN b.created_at > s.listed_at THEN b.created_at ELSE s.created_at END
+                  AS asked_at,
               p.policy_id, p.name, p.real_below, p.fake_above
 """)
 
@@ -44,6 +47,11 @@ _RELEASE = text(f"""
 """)  # noqa: S608 - our own words
 
 
+_PUT_BACK = text(f"""
+    UPDATE ledger.batches b SET state = {IDLE_STATE}
+    WHERE batch_id = :batch_id AND state = 'published' AND attempt = coalesce(:attempt, attempt)
+""")  # noqa: S608 - our own words
+
 _KNOWN_CONTENTS = text("""
     SELECT i.image_id, c.sha256, c.size_bytes
     FROM ledger.images i JOIN ledger.contents c ON c.content_id = i.known_content_id
@@ -53,7 +61,10 @@ _KNOWN_CONTENTS = text("""
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to work on a batch: `attempt` fences off whoever held it before."""
+    """The right to work on a batch: `attempt` fences off whoever held it before.
+
+    `asked_at` is when its work was asked for: with the scan, or later as a retry or an upload.
+    """
 
     batch_id: int
     scan_id: int
@@ -62,6 +73,8 @@ class Claim:
     policy_id: int
     policy: Policy
     is_audit: bool = False
+    asked_at: datetime | None = field(default=None, compare=False)
+    claimed_at: datetime | None = field(default=None, compare=False)
 
 
 def claim_batch(
@@ -97,6 +110,8 @@ def claim_batch(
         policy_id=row.policy_id,
         policy=Policy(row.name, row.real_below, row.fake_above),
         is_audit=row.is_audit,
+        asked_at=row.asked_at,
+        claimed_at=row.claimed_at,
     )
 
 
@@ -132,6 +147,11 @@ def release_batch(connection: Connection, claim: Claim, worker_id: UUID) -> None
         _RELEASE,
         {"batch_id": claim.batch_id, "attempt": claim.attempt, "worker_id": worker_id},
     )
+
+
+def put_back(connection: Connection, batch_id: int, attempt: int | None) -> None:
+    """Have a batch published again whose message reached a worker that leaves it to others."""
+    connection.execute(_PUT_BACK, {"batch_id": batch_id, "attempt": attempt})
 
 
 def release_all(connection: Connection, worker_id: UUID) -> int:

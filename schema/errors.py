@@ -5,6 +5,7 @@ FakesweepError
 ├── SourceError         a source of images cannot be read at all
 ├── CatalogueError      a model or policy is unknown or badly described
 ├── ModelError          a checkpoint cannot be loaded, or contradicts its labels
+│   └── ModelAway       it cannot be loaded now, and may soon: Hub, files or memory are short
 ├── DeviceError         the device the models run on is broken; no image is to blame
 ├── LoadersError        the processes that fetch and decode cannot be started
 ├── DatabaseError       PostgreSQL does not answer, or refuses
@@ -42,6 +43,10 @@ class CatalogueError(FakesweepError):
 
 class ModelError(FakesweepError):
     """A checkpoint cannot be loaded, or contradicts its labels."""
+
+
+class ModelAway(ModelError):  # noqa: N818 - says what happened
+    """A model cannot be loaded now, and may soon; no image is to blame."""
 
 
 class DeviceError(FakesweepError):

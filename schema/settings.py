@@ -127,6 +127,11 @@ class Settings(BaseSettings):
     device_timeout_seconds: float = Field(
         300.0, gt=0, description="A call of a model that takes longer ends its worker"
     )
+    model_patience_seconds: float = Field(
+        900.0,
+        ge=0,
+        description="For so long a model that cannot be loaded now is tried, and its images wait",
+    )
     batches_in_flight: int = Field(
         4, ge=1, le=64, description="Batches a worker process works on at once"
     )

@@ -36,6 +36,7 @@ class Process:
 
     settings: Settings
     worker_id: UUID = uuid4()
+    only_scan_id: int | None = None
     pulse: Pulse
     leaving: Leaving
     strays: Strays
@@ -69,16 +70,18 @@ def end_as_broken() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def run_worker(settings: Settings) -> int:
+def run_worker(settings: Settings, only_scan_id: int | None = None) -> int:
     """Run a worker in this process until it is told to stop, and return its exit status.
 
     SIGTERM and Ctrl-C stop it after the batches in flight; what of them is not finished when the
-    grace period is over, or at a second signal, is handed back.
+    grace period is over, or at a second signal, is handed back. With `only_scan_id` it works for
+    that scan alone.
 
     Raises:
         FakesweepError: it cannot start; the message says why.
     """
     configure(settings)
+    process.only_scan_id = only_scan_id
     chatter = [] if settings.celery_events else ["gossip", "mingle", "heartbeat"]
     without = [f"--without-{word}" for word in chatter]
     try:
@@ -115,7 +118,9 @@ def _open(**_: Any) -> None:
     process.pulse = worker_pulse(process.settings)
     process.resources.enter_context(beating(process.pulse, look_at(lambda: process.work)))
     try:
-        work = process.resources.enter_context(open_work(process.settings, process.worker_id))
+        work = process.resources.enter_context(
+            open_work(process.settings, process.worker_id, process.only_scan_id)
+        )
     except FakesweepError as error:
         log.critical("worker_cannot_start", reason=str(error))
         process.resources.close()

@@ -14,10 +14,10 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 from structlog.contextvars import bound_contextvars
 
-from schema.claims import Claim, known_contents, release_batch
+from schema.claims import Claim, known_contents, put_back, release_batch
 from schema.contents import Content
 from schema.database import first_line
-from schema.errors import CatalogueError, DeviceError, LoadersError, ModelError
+from schema.errors import DeviceError, LoadersError, ModelAway
 from schema.failures import ImageFailure, ModelUnavailable
 from schema.message import BatchImage, BatchMessage
 from schema.policy import Policy
@@ -30,6 +30,9 @@ from workers.device import Answer
 from workers.recent import ScoreKey
 from workers.stages import Stage
 from workers.work import Work
+
+REST_SECONDS = {Lane.LIVE: 0.2, Lane.QUARANTINE: 1.0, Lane.BULK: 1.0}
+"""How long a slot rests that a batch was handed back from for want of a model."""
 
 log = structlog.get_logger(__name__)
 
@@ -51,25 +54,45 @@ def run_batch(message: BatchMessage, work: Work) -> None:
     out is kept; what it refuses for too long, or for good, is set aside. A batch from quarantine
     runs alone.
 
+    Where a model cannot be loaded for now, the batch is handed back, and this slot rests a little,
+    so that batches which others can work on are not drawn to this worker.
+
     Raises:
         DeviceError: the device is broken; the batch is handed back.
         LoadersError: no loader can be started; the batch is handed back.
     """
-    with (
-        bound_contextvars(scan_id=message.scan_id, batch_id=message.batch_id),
-        work.turns.taken(alone=message.lane is Lane.QUARANTINE),
-    ):
-        taken = _taken(message, work)
-        if taken is None:
+    with bound_contextvars(scan_id=message.scan_id, batch_id=message.batch_id):
+        if work.only_scan_id not in (None, message.scan_id):
+            _leave_to_others(message, work)
             return
-        claim = taken.claim
         try:
-            _work_on(replace(message, images=taken.images), claim, work)
-        except (DeviceError, LoadersError):
-            work.patience.run(partial(release_batch, claim=claim, worker_id=work.worker_id))
-            raise
-        except DBAPIError as error:
-            _set_aside(message.batch_id, claim.attempt, error, work)
+            with work.turns.taken(alone=message.lane is Lane.QUARANTINE):
+                _take_and_work(message, work)
+        except ModelAway as away:
+            log.info("batch_handed_back", reason=str(away))
+            time.sleep(REST_SECONDS[message.lane])
+
+
+def _take_and_work(message: BatchMessage, work: Work) -> None:
+    taken = _taken(message, work)
+    if taken is None:
+        return
+    claim = taken.claim
+    try:
+        _work_on(replace(message, images=taken.images), claim, work)
+    except (DeviceError, LoadersError, ModelAway):
+        work.patience.run(partial(release_batch, claim=claim, worker_id=work.worker_id))
+        raise
+    except DBAPIError as error:
+        _set_aside(message.batch_id, claim.attempt, error, work)
+
+
+def _leave_to_others(message: BatchMessage, work: Work) -> None:
+    """Put a batch of another scan back; where it comes again, this slot rests first."""
+    if message.batch_id in work.put_back:
+        time.sleep(REST_SECONDS[message.lane])
+    work.put_back.add(message.batch_id)
+    work.patience.run(partial(put_back, batch_id=message.batch_id, attempt=message.attempt))
 
 
 def _taken(message: BatchMessage, work: Work) -> Taken | None:
@@ -126,10 +149,16 @@ def judge_images(message: BatchMessage, claim: Claim, work: Work) -> Iterator[Ou
 
     Chunks of the batch are loaded side by side; they are judged in their order.
     """
-    try:
-        models = dict(work.roster.model(key) for key in claim.model_keys)
-    except (CatalogueError, ModelError) as error:
-        failure = ModelUnavailable(str(error))
+    with work.waiters.place(message.lane) as may_wait:
+        ready = work.roster.models(
+            claim.model_keys,
+            asked_at=claim.asked_at,
+            claimed_at=claim.claimed_at,
+            may_wait=may_wait,
+        )
+    models = ready.models
+    if ready.refused:
+        failure = ModelUnavailable("; ".join(map(str, ready.refused.values())))
         yield from (_failed(image, None, failure) for image in message.images)
         return
     known = work.patience.run(partial(known_contents, claim=claim)) if claim.is_audit else {}

@@ -5,7 +5,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from uuid import UUID, uuid4
 
@@ -35,6 +35,7 @@ from workers.recent import Recent
 from workers.roster import Roster
 from workers.stages import Stage, Stages
 from workers.turns import Turns
+from workers.waiters import Waiters
 
 LOADERS_PER_CORE = 2
 LIVE_LOADERS = 1
@@ -64,6 +65,9 @@ class Work:
     stages: Stages
     patience: Patience
     turns: Turns
+    waiters: Waiters
+    only_scan_id: int | None = None
+    put_back: set[int] = field(default_factory=set)
 
     def hand_back(self) -> None:
         """Give every batch back to the ledger, and say that this worker has left.
@@ -82,10 +86,13 @@ class Work:
 
 
 @contextmanager
-def open_work(settings: Settings, worker_id: UUID | None = None) -> Iterator[Work]:
+def open_work(
+    settings: Settings, worker_id: UUID | None = None, only_scan_id: int | None = None
+) -> Iterator[Work]:
     """Open the database, the loaders and the models, and register this worker process.
 
-    `worker_id` is its row in the ledger, a new one where None is given.
+    `worker_id` is its row in the ledger, a new one where None is given. With `only_scan_id` it
+    leaves the batches of all other scans to others.
 
     Raises:
         SettingsError: no database or no broker is named.
@@ -134,6 +141,12 @@ def open_work(settings: Settings, worker_id: UUID | None = None) -> Iterator[Wor
                 cpu_threads=settings.cpu_threads,
                 call_images=settings.device_batch_images,
             ),
+            patience_seconds=settings.model_patience_seconds,
+            catalogue_name=(
+                "FAKESWEEP_CATALOGUE is not set there"
+                if settings.catalogue is None
+                else f"FAKESWEEP_CATALOGUE is {settings.catalogue} there"
+            ),
         )
         for key in dict.fromkeys(settings.models):
             roster.model(key)
@@ -165,6 +178,8 @@ def open_work(settings: Settings, worker_id: UUID | None = None) -> Iterator[Wor
             stages=stages,
             patience=patience,
             turns=Turns(),
+            waiters=Waiters(settings.batches_in_flight),
+            only_scan_id=only_scan_id,
         )
         log.info(
             "worker_ready",

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from fakesweep.choices import (
+    check_models,
     chosen_models,
     judging_options,
     selection_from,
@@ -94,6 +95,7 @@ def scan(
     catalogue = read_catalogue(settings.catalogue)
     if with_worker and not detach:
         require_worker_extra()
+        check_models(request.models, catalogue)
     if "-" in sources and is_terminal(sys.stdin):
         click.echo("reading image URIs from standard input, one a line; Ctrl-D ends it", err=True)
     with (

@@ -31,6 +31,7 @@ from fakesweep.summary import (
 from fakesweep.text import printable, program, seconds_in_words
 from fakesweep.waiting import Wait, missing_of, troubles_in_words, waits_of
 from schema.crew import crew_of
+from schema.model_troubles import model_troubles
 from schema.registry import LIVE_SECONDS
 from schema.reports import Progress, WorkerReport, live_workers, movement, recent_scans
 from schema.scan_names import LAST, find_scan
@@ -157,9 +158,10 @@ def _look(
     workers = live_workers(connection, LIVE_SECONDS, gone)
     found = movement(connection, scan_id, within_seconds=LIVE_SECONDS, gone=gone)
     unreadable = unreadable_count(connection)
+    troubles = model_troubles(connection, summary.progress.models)
     cost = _cost(connection, summary.progress, settings)
     connection.rollback()  # the broker may keep us waiting
-    waits = waits_of(summary.progress, found, settings)
+    waits = waits_of(summary.progress, found, settings, troubles)
     if any(wait.reason.is_blocking for wait in waits):
         still = replace(summary.progress, seconds_left=None, seconds_left_so_far=None)
         summary = replace(summary, progress=still)

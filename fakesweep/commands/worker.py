@@ -53,6 +53,7 @@ def _words_of(setting: str) -> tuple[str, ...]:
     "--batches-in-flight", type=click.IntRange(1, 64), help="Batches worked on at the same time."
 )
 @click.option("--until-stdin-ends", is_flag=True, hidden=True)
+@click.option("--only-scan", type=int, hidden=True)
 def worker(
     *,
     device: str | None,
@@ -62,6 +63,7 @@ def worker(
     models: tuple[str, ...],
     batches_in_flight: int | None,
     until_stdin_ends: bool,
+    only_scan: int | None,
 ) -> int:
     """Run a worker: it classifies batches.
 
@@ -91,5 +93,6 @@ def worker(
         return run_worker(
             found.model_copy(
                 update={name: value for name, value in wanted.items() if value is not None}
-            )
+            ),
+            only_scan,
         )

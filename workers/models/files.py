@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from schema.errors import ModelError
+from schema.errors import ModelAway, ModelError
 
 CONFIG = "config.json"
 PREPROCESSOR = "preprocessor_config.json"
@@ -39,7 +39,7 @@ def find_files(key: str, folder: Path) -> CheckpointFiles:
     """
     for name, holds in ((CONFIG, "the architecture"), (PREPROCESSOR, "the preprocessing")):
         if not (folder / name).is_file():
-            raise ModelError(
+            raise ModelAway(
                 f"model {key!r}: folder {folder} has no {name} ({holds}); "
                 f"it must hold what transformers' save_pretrained writes"
             )
@@ -49,7 +49,7 @@ def find_files(key: str, folder: Path) -> CheckpointFiles:
         if shards:
             names = sorted({CONFIG, PREPROCESSOR, *shards})
             return CheckpointFiles(folder, tuple(names), weights == SAFETENSORS)
-    raise ModelError(
+    raise ModelAway(
         f"model {key!r}: folder {folder} has no weights; it must hold {SAFETENSORS} or {PICKLED}"
     )
 
@@ -80,7 +80,9 @@ def _weights(key: str, folder: Path, name: str) -> tuple[str, ...]:
 def _read_json(key: str, path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise ModelAway(f"model {key!r}: {path} cannot be read: {error}") from error
+    except ValueError as error:
         raise ModelError(f"model {key!r}: {path} cannot be read as JSON: {error}") from error
     if not isinstance(content, dict):
         raise ModelError(f"model {key!r}: {path} holds no JSON object")

@@ -14,7 +14,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils.tqdm import disable_progress_bars, enable_progress_bars
 
 from schema.catalogue import BUNDLED, ModelEntry
-from schema.errors import ModelError
+from schema.errors import ModelAway, ModelError
 from workers.models.files import (
     CONFIG,
     INDEX_SUFFIX,
@@ -27,6 +27,16 @@ from workers.models.files import (
 from workers.wording import one_line
 
 _CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
+
+_FINAL = (
+    GatedRepoError,
+    HFValidationError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+"""What asking again does not mend; the Hub's other answers, and its silence, may pass."""
+
+_PASSING = (408, 425, 429)
 
 _log = structlog.get_logger(__name__)
 
@@ -69,6 +79,19 @@ def pull(entry: ModelEntry) -> tuple[Path, str]:
     return _download(entry, shows_progress=sys.stderr.isatty())
 
 
+def check(entry: ModelEntry) -> None:
+    """Refuse a model that cannot be had from here, without loading or downloading it.
+
+    Raises:
+        ModelError: its folder lacks files, or the Hub cannot be asked and the cache lacks it.
+    """
+    folder = _local_folder(entry)
+    if folder is not None:
+        find_files(entry.key, folder)
+    elif _cached(entry) is None:
+        _ask_hub(entry)
+
+
 def is_cached(entry: ModelEntry) -> bool:
     """Return whether a Hub model's checkpoint lies complete in the local cache."""
     return _cached(entry) is not None
@@ -82,7 +105,7 @@ def _local_folder(entry: ModelEntry) -> Path | None:
     else:
         return None
     if not folder.is_dir():
-        raise ModelError(f"model {entry.key!r}: its folder {folder} does not exist")
+        raise ModelAway(f"model {entry.key!r}: its folder {folder} does not exist")
     return folder
 
 
@@ -104,21 +127,39 @@ def _cached(entry: ModelEntry) -> tuple[Path, str] | None:
 
 def _download(entry: ModelEntry, *, shows_progress: bool) -> tuple[Path, str]:
     (enable_progress_bars if shows_progress else disable_progress_bars)()
+    # Asked first because it fails at once; the download itself would retry for half a minute.
+    names = _ask_hub(entry)
     try:
-        # Asked first because it fails at once; the download itself would retry for half a minute.
-        about = HfApi().model_info(
-            entry.source, revision=entry.revision, timeout=constants.HF_HUB_ETAG_TIMEOUT
-        )
-        names = [file.rfilename for file in about.siblings or ()]
         folder = Path(
             snapshot_download(
                 entry.source, revision=entry.revision, allow_patterns=_patterns(names)
             )
         )
     except Exception as error:  # each transport of the Hub's client raises classes of its own
-        raise ModelError(_explain(entry, error)) from error
-    find_files(entry.key, folder)
+        raise _refusal(entry, error) from error
+    try:
+        find_files(entry.key, folder)
+    except ModelAway as error:  # the Hub itself has no more of it
+        raise ModelError(str(error)) from error
     return folder, folder.name
+
+
+def _ask_hub(entry: ModelEntry) -> list[str]:
+    """Return the names of the files that the Hub has of a checkpoint."""
+    try:
+        about = HfApi().model_info(
+            entry.source, revision=entry.revision, timeout=constants.HF_HUB_ETAG_TIMEOUT
+        )
+    except Exception as error:  # each transport of the Hub's client raises classes of its own
+        raise _refusal(entry, error) from error
+    return [file.rfilename for file in about.siblings or ()]
+
+
+def _refusal(entry: ModelEntry, error: Exception) -> ModelError:
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    is_refused = status is not None and 400 <= status < 500 and status not in _PASSING  # noqa: PLR2004
+    is_final = isinstance(error, _FINAL) or is_refused or constants.HF_HUB_OFFLINE
+    return (ModelError if is_final else ModelAway)(_explain(entry, error))
 
 
 def _patterns(names: list[str]) -> list[str]:

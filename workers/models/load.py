@@ -1,7 +1,9 @@
 """Loads a catalogue entry's model onto a device, and says exactly what was loaded."""
 
+import gc
 import hashlib
 import json
+import threading
 import time
 from typing import Any
 
@@ -11,7 +13,7 @@ from transformers import AutoConfig, AutoModelForImageClassification
 from transformers.utils import logging as transformers_logging
 
 from schema.catalogue import ModelEntry
-from schema.errors import DeviceError, ModelError
+from schema.errors import DeviceError, ModelAway, ModelError
 from schema.failures import ModelFailed
 from schema.labels import Labels, read_labels
 from schema.registry import ModelIdentity
@@ -20,7 +22,7 @@ from workers.models.cpu import CpuEngine
 from workers.models.files import CheckpointFiles, find_files
 from workers.models.gpu import GpuEngine
 from workers.models.hub import resolve
-from workers.models.loaded import TRIAL, LoadedModel
+from workers.models.loaded import TRIAL, LoadedModel, is_out_of_memory
 from workers.models.place import Place, Precision
 from workers.models.preprocess import Preprocessing
 from workers.models.processor import load_processor, plain_steps
@@ -31,6 +33,10 @@ __all__ = ["LoadedModel", "load_model"]
 
 _FINGERPRINT_DIGITS = 16
 _NAMED_WEIGHTS = 3
+
+_ON_DEVICE = threading.Lock()
+"""One model at a time is placed, timed and compiled: recording bears no neighbour, nor does timing.
+Finding and downloading go on side by side."""
 
 _log = structlog.get_logger(__name__)
 
@@ -52,25 +58,49 @@ def load_model(
     Raises:
         ModelError: it cannot be found or loaded, its weights are not all there, its labels
             contradict the catalogue or are not understood.
-        DeviceError: the device is broken, or has no memory for a single image.
+        ModelAway: files are missing, the Hub does not answer, memory is short; it may pass.
+        DeviceError: the device is broken.
     """
     started = time.perf_counter()
     _prepare_torch(place)
     folder, revision = resolve(entry)
     try:
-        model = _load(entry, find_files(entry.key, folder), revision, place, decoding)
-        _refuse_unfit(model)
-        fit(model, cpu_threads=cpu_threads, call_images=call_images)
-    except (ModelError, DeviceError):
+        with _ON_DEVICE:
+            model = _load(entry, find_files(entry.key, folder), revision, place, decoding)
+            _refuse_unfit(model)
+            fit(model, cpu_threads=cpu_threads, call_images=call_images)
+    except ModelError:
         raise
-    except torch.AcceleratorError as error:
-        raise DeviceError(f"device {place.device}: {one_line(error)}") from error
     except Exception as error:  # transformers' parsers raise whatever a bad checkpoint leads to
+        if _may_pass(error):
+            _free(place)
+            raise ModelAway(
+                f"model {entry.key!r} cannot be loaded now from {folder}: {one_line(error)}"
+            ) from error
+        if isinstance(error, DeviceError):
+            raise
+        if isinstance(error, torch.AcceleratorError):
+            raise DeviceError(f"device {place.device}: {one_line(error)}") from error
         raise ModelError(
             f"model {entry.key!r} cannot be loaded from {folder}: {one_line(error)}"
         ) from error
     model.seconds = time.perf_counter() - started
     return model
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Tell whether memory, or a file that is not there now, kept a model from being loaded."""
+    if isinstance(error, DeviceError):
+        return error.__cause__ is not None and _may_pass(error.__cause__)
+    if isinstance(error, OSError):
+        return error.errno is not None
+    return isinstance(error, MemoryError) or is_out_of_memory(error)
+
+
+def _free(place: Place) -> None:
+    gc.collect()
+    if place.device.type == "cuda":
+        torch.cuda.empty_cache()
 
 
 def _load(

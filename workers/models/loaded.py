@@ -113,7 +113,7 @@ class LoadedModel:
         if isinstance(error, torch.AcceleratorError):
             raise DeviceError(f"device {self.place.device}: {one_line(error)}") from error
         half = len(prepared) // 2
-        if _is_out_of_memory(error):
+        if is_out_of_memory(error):
             self._shrink(half, error)
         if not half:
             return [ModelFailed(f"the model raised: {one_line(error)}")]
@@ -141,7 +141,8 @@ class LoadedModel:
             ) from error
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether torch found no memory, on the device or on the host."""
     if isinstance(error, torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)

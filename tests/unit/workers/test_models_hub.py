@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from schema.catalogue import ModelEntry
-from schema.errors import ModelError
+from schema.errors import ModelAway, ModelError
 from tests.web_server import Answer, Request, WebServer, web_server
-from workers.models.hub import pull, resolve
+from workers.models.hub import check, pull, resolve
 
 MODEL = "somebody/detector"
 OLD, NEW = "a" * 40, "b" * 40
@@ -173,6 +173,35 @@ def test_an_unreachable_hub_is_said_at_once_with_what_to_do(
     assert "\n" not in message
 
 
+def test_what_the_hub_answers_is_trouble_that_passes_or_does_not(hub: Hub) -> None:
+    statuses = [500, 502, 503, 504, 429, 408, 401, 403, 404, 410]
+    hub.server.answer = lambda asked: Answer(int(asked.path.rpartition("/s")[2][:3]))
+    code = (
+        "import sys\n"
+        "from schema.catalogue import ModelEntry\n"
+        "from schema.errors import ModelError\n"
+        "from workers.models import hub\n"
+        "for status in sys.argv[1:]:\n"
+        "    try:\n"
+        "        hub.check(ModelEntry(key='det', source=f'a/s{status}'))\n"
+        "    except ModelError as error:\n"
+        "        print(type(error).__name__)\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code, *map(str, statuses)],
+        env={
+            "PATH": os.environ["PATH"], "HF_HOME": str(hub.cache),
+            "HF_ENDPOINT": hub.server.url,
+        },
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    kinds = dict(zip(statuses, ran.stdout.split(), strict=True))
+    assert {status for status, kind in kinds.items() if kind == "ModelAway"} == {
+        500, 502, 503, 504, 429, 408,
+    }  # fmt: skip
+    assert set(kinds.values()) == {"ModelAway", "ModelError"}
+
+
 def test_a_hub_that_does_not_answer_is_given_up(hub: Hub) -> None:
     hub.server.always(Answer(body=b"{", headers={"Content-Length": "99"}, stalls=True))
     started = time.monotonic()
@@ -223,6 +252,18 @@ def test_folders_are_their_own_source(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_refused(source: str) -> None:
     with pytest.raises(ModelError, match="does not exist"):
         resolve(ModelEntry(key="m", source=source))
+
+
+def test_a_folder_is_checked_without_being_loaded(tmp_path: Path) -> None:
+    entry = ModelEntry(key="mine", source=str(tmp_path))
+    with pytest.raises(ModelAway, match=r"has no config\.json"):
+        check(entry)
+    for name, content in CHECKPOINT.items():
+        (tmp_path / name).write_bytes(content)
+    check(entry)
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(ModelAway, match="has no weights"):
+        check(entry)
 
 
 def _json(content: Any) -> Answer:

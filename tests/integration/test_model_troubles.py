@@ -1,0 +1,136 @@
+"""Models that cannot be loaded for now, or at all: what becomes of batches, and what is shown."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, text
+
+from fakesweep.waiting import Reason, waits_of
+from schema.control import begin_retry, retry_failures
+from schema.failures import FailureCode
+from schema.ledger import take_recorded
+from schema.message import BatchMessage
+from schema.model_troubles import model_troubles
+from schema.reports import movement, progress
+from schema.settings import Settings
+from schema.words import Lane
+from tests.batches import publish_scan, result_rows, uris_of
+from tests.photographs import folder_of_photographs
+from tests.worker import batch_states
+from workers import roster
+from workers.pipeline import run_batch
+from workers.work import open_work
+
+BUNDLED = Path(__file__).parents[2] / "workers/checkpoints/vit-tiny-cifake"
+
+
+@pytest.fixture
+def settings(database_url: str) -> Settings:
+    return Settings(
+        database_url=database_url,
+        broker_url="redis://127.0.0.1:1/0",
+        device="cpu",
+        loaders=1,
+        file_roots=(Path("/"),),
+    )
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    folder = tmp_path / "model"
+    shutil.copytree(BUNDLED, folder)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roster, "FIRST_PAUSE_SECONDS", 0.0)
+
+
+def published_again(engine: Engine, message: BatchMessage) -> BatchMessage:
+    with engine.begin() as connection:
+        [again] = take_recorded(connection, message.lane, 10)
+    return again
+
+
+def test_a_batch_whose_model_is_away_for_a_moment_is_handed_back_and_classified_later(
+    settings: Settings, engine: Engine, tmp_path: Path, checkpoint: Path
+) -> None:
+    key = str(checkpoint)
+    uris = uris_of(folder_of_photographs(tmp_path / "in", 3))
+    [message] = publish_scan(engine, uris, (key,))
+    weights = checkpoint / "model.safetensors"
+    weights.rename(tmp_path / "away")
+    with open_work(settings) as work:
+        run_batch(message, work)
+        assert result_rows(engine, message.scan_id) == [], "no image is to blame"
+        assert batch_states(engine)[message.batch_id] == "recorded"
+        with engine.connect() as connection:
+            now = progress(connection, message.scan_id)
+            found = movement(connection, message.scan_id, within_seconds=60)
+            [trouble] = model_troubles(connection, now.models)
+        assert (trouble.model, trouble.tries) == (key, 1)
+        assert "has no weights" in trouble.reason
+        waits = {wait.reason: wait.said for wait in waits_of(now, found, settings, [trouble])}
+        assert "next try" in waits[Reason.NO_MODEL]
+        assert key in waits[Reason.NO_MODEL]
+        (tmp_path / "away").rename(weights)
+        run_batch(published_again(engine, message), work)
+        rows = result_rows(engine, message.scan_id)
+        assert {row["status"] for row in rows} == {"classified"}
+        with engine.connect() as connection:
+            assert model_troubles(connection, now.models) == []
+
+
+def test_failures_of_a_refused_model_run_again_by_a_fresh_try(
+    settings: Settings, engine: Engine, tmp_path: Path, checkpoint: Path
+) -> None:
+    uris = uris_of(folder_of_photographs(tmp_path / "in", 3))
+    [message] = publish_scan(engine, uris, (str(checkpoint),))
+    config = checkpoint / "config.json"
+    sound = config.read_text()
+    config.write_text(json.dumps(json.loads(sound) | {"id2label": {"0": "cat", "1": "dog"}}))
+    with open_work(settings) as work:
+        run_batch(message, work)
+        codes = [row["failure_code"] for row in result_rows(engine, message.scan_id)]
+        assert codes == ["model_unavailable"] * 3
+        config.write_text(sound)
+        with engine.begin() as connection:
+            asked_at = begin_retry(connection, message.scan_id)
+            retry_failures(
+                connection, message.scan_id, [FailureCode.MODEL_UNAVAILABLE], 256, asked_at
+            )
+        run_batch(published_again(engine, message), work)
+    assert {row["status"] for row in result_rows(engine, message.scan_id)} == {"classified"}
+
+
+def test_a_batch_from_quarantine_waits_for_no_load_while_nothing_else_is_worked_on(
+    settings: Settings, engine: Engine, tmp_path: Path, checkpoint: Path
+) -> None:
+    uris = uris_of(folder_of_photographs(tmp_path / "in", 1))
+    [message] = publish_scan(engine, uris, (str(checkpoint),))
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE ledger.batches SET lane = 'quarantine'"))
+    alone = replace(message, lane=Lane.QUARANTINE)
+    with open_work(settings) as work:
+        run_batch(alone, work)
+        assert batch_states(engine)[message.batch_id] == "recorded"
+        work.roster.model(str(checkpoint))
+        run_batch(published_again(engine, alone), work)
+    assert batch_states(engine)[message.batch_id] == "done"
+
+
+def test_a_worker_for_one_scan_leaves_the_batches_of_others_to_others(
+    settings: Settings, engine: Engine, tmp_path: Path
+) -> None:
+    uris = uris_of(folder_of_photographs(tmp_path / "in", 2))
+    [other] = publish_scan(engine, uris, ("no-such-model",))
+    [own] = publish_scan(engine, uris)
+    with open_work(settings, only_scan_id=own.scan_id) as work:
+        run_batch(other, work)
+        run_batch(own, work)
+    assert batch_states(engine) == {other.batch_id: "recorded", own.batch_id: "done"}
+    assert result_rows(engine, other.scan_id) == []
