@@ -48,7 +48,7 @@ _RELEASE = text(f"""
 
 
 _PUT_BACK = text(f"""
-    UPDATE ledger.batches b SET state = {IDLE_STATE}
+    UPDATE ledger.batches b SET state = {idle_state("recorded")}
     WHERE batch_id = :batch_id AND state = 'published' AND attempt = coalesce(:attempt, attempt)
 """)  # noqa: S608 - our own words
 
