@@ -17,10 +17,10 @@ FROM ledger.model_troubles t JOIN ledger.workers w USING (worker_id)
 WHERE t.ended_at IS NULL AND w.stopped_at IS NULL AND w.seen_at > now() - interval '60 seconds';
 
 INSERT INTO ledger.role_rights (since, role, may) VALUES
-    ('0018', 'fakesweep_worker', 'SELECT ON ledger.model_troubles'),
-    ('0018', 'fakesweep_worker', 'INSERT ON ledger.model_troubles'),
-    ('0018', 'fakesweep_worker',
+    ('0019', 'fakesweep_worker', 'SELECT ON ledger.model_troubles'),
+    ('0019', 'fakesweep_worker', 'INSERT ON ledger.model_troubles'),
+    ('0019', 'fakesweep_worker',
      'UPDATE (reason, tries, since, next_try_at, ended_at) ON ledger.model_troubles'),
-    ('0018', 'fakesweep_analyst', 'SELECT ON public.model_troubles'),
-    ('0018', 'fakesweep_producer', 'SELECT ON public.model_troubles');
+    ('0019', 'fakesweep_analyst', 'SELECT ON public.model_troubles'),
+    ('0019', 'fakesweep_producer', 'SELECT ON public.model_troubles');
 SELECT ledger.grant_roles();
