@@ -31,6 +31,7 @@ class Reason(StrEnum):
     NO_PRODUCER = "no_producer"
     NO_BROKER = "no_broker"
     SET_ASIDE = "set_aside"
+    SOURCE = "source"
     IN_WORK = "in_work"
     IN_QUEUE = "in_queue"
     NO_MODEL = "no_model"
@@ -40,7 +41,8 @@ class Reason(StrEnum):
     def is_blocking(self) -> bool:
         """Whether waiting alone does not help, so that no time left can be told."""
         return self not in (
-            Reason.SET_ASIDE, Reason.IN_WORK, Reason.IN_QUEUE, Reason.NO_MODEL, Reason.LISTING,
+            Reason.SET_ASIDE, Reason.SOURCE, Reason.IN_WORK, Reason.IN_QUEUE, Reason.NO_MODEL,
+            Reason.LISTING,
         )  # fmt: skip
 
 
@@ -66,7 +68,7 @@ def waits_of(
         go_on = f"go on with: {program()} resume {now.scan_id}"
         return [Wait(Reason.PAUSED, f"paused since {moment(now.paused_at)}; {go_on}")]
     is_still = found.at - now.progressed_at > STILL_AFTER
-    waits = [*missing_of(now, found, settings), *_set_aside(found)]
+    waits = [*missing_of(now, found, settings), *_set_aside(found), *_unlisted(found)]
     waits += (_model_away(trouble) for trouble in troubles if trouble.next_try_at is not None)
     if is_still:
         waits += _broker_missing(settings)
@@ -140,6 +142,13 @@ def troubles_in_words(batches: int, reason: str | None) -> str:
         f"{what} could not be stored or brought back ({reason}) and will be tried again; "
         f'look: {program()} sql "{query}"'
     )
+
+
+def _unlisted(found: Movement) -> Iterator[Wait]:
+    since = found.listing_troubled_since
+    if found.listing_trouble is not None and since is not None:
+        said = f"its sources cannot be listed since {moment(since)}: {found.listing_trouble}"
+        yield Wait(Reason.SOURCE, said)
 
 
 def _broker_missing(settings: Settings) -> Iterator[Wait]:

@@ -6,6 +6,8 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+from producer.progress import Beat, progress_told_to, tell_progress_to
+
 Step = TypeVar("Step")
 
 _LOOK_AGAIN_SECONDS = 0.1
@@ -29,7 +31,10 @@ def made_ahead(
     made: queue.Queue[Step | BaseException | _End] = queue.Queue(most)
     is_over = threading.Event()
     thread = threading.Thread(
-        target=_make, args=(steps, made, is_over), name="listing-ahead", daemon=True
+        target=_make,
+        args=(steps, made, is_over, progress_told_to()),
+        name="listing-ahead",
+        daemon=True,
     )
     thread.start()
     taken = _taken(made, tick_seconds)
@@ -60,7 +65,9 @@ def _make(
     steps: Generator[Step],
     made: "queue.Queue[Step | BaseException | _End]",
     is_over: threading.Event,
+    beat: Beat | None,
 ) -> None:
+    tell_progress_to(beat)
     try:
         for step in steps:
             if not _is_put(step, made, is_over):

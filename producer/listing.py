@@ -10,6 +10,7 @@ from itertools import groupby
 import structlog
 
 from producer.ahead import made_ahead
+from producer.progress import progressed, waits_for_ledger
 from producer.scans import Producer
 from producer.selecting import Chooser
 from producer.sources import is_prefix, list_entries
@@ -106,8 +107,10 @@ def _list_sources(producer: Producer, scan_id: int, stop: threading.Event) -> No
     for _, parts in groupby(left, key=lambda part: part.position):
         if not _list_source(listing, list(parts)):
             return
+    waits_for_ledger()
     with producer.engine.begin() as connection:
         end_listing(connection, scan_id)
+    progressed()
     log.info("scan_listed", scan_id=scan_id)
 
 
@@ -172,6 +175,7 @@ def _is_recorded(listing: _Listing, part: Part, page: Page) -> bool:
     if recorded is None:
         log.info("listing_halted", scan_id=listing.scan_id)
         return False
+    progressed()
     log.debug(
         "page_recorded", scan_id=listing.scan_id, listed=len(page.images), added=recorded.added,
         unchanged=recorded.unchanged, known=recorded.known,

@@ -73,7 +73,7 @@ def open_producer(settings: Settings, catalogue: Catalogue) -> Iterator[Producer
         BrokerError: the broker does not answer.
     """
     database_url = settings.database_url or ""
-    engine = open_engine(database_url, "producer", pool_size=16)
+    engine = open_engine(database_url, "producer", pool_size=12 + 3 * settings.listers)
     try:
         with explained(database_url), engine.connect() as connection:
             check_migration(connection)

@@ -66,7 +66,7 @@ def fire_due(producer: Producer, left_out: set[int] | None = None) -> int:
     """Answer for every schedule that is due and that nobody else holds; count the scans made.
 
     Schedules whose times cannot be told here, as in a zone that this machine does not know, or that
-    the ledger refuses to move on, are put into `left_out` and stay due for another producer.
+    cannot be answered for, are put into `left_out` and stay due for another producer.
     """
     passed_over = set() if left_out is None else left_out
     fired = 0
@@ -78,12 +78,11 @@ def fire_due(producer: Producer, left_out: set[int] | None = None) -> int:
                 if held is None:
                     return fired
                 answer = _answered(connection, producer, held)
-        except (ScheduleError, DBAPIError) as error:
+        except Exception as error:
             if held is None or may_pass(error):
                 raise
             passed_over.add(held.schedule_id)
-            reason = first_line(error) if isinstance(error, DBAPIError) else str(error)
-            log.error("schedule_left_out", schedule=held.schedule.name, reason=reason)
+            _tell_left_out(held, error)
             continue
         if answer is not None:
             fired += answer.outcome == ScheduleOutcome.FIRED
@@ -241,6 +240,15 @@ def _checked_name(name: str) -> str:
             f"{MOST_NAME_CHARACTERS} characters that can be seen"
         )
     return name
+
+
+def _tell_left_out(held: HeldSchedule, error: Exception) -> None:
+    name = held.schedule.name
+    if isinstance(error, ScheduleError | DBAPIError):
+        reason = first_line(error) if isinstance(error, DBAPIError) else str(error)
+        log.error("schedule_left_out", schedule=name, reason=reason)
+    else:
+        log.error("schedule_left_out", schedule=name, reason=repr(error), exc_info=error)
 
 
 def _tell(held: HeldSchedule, answer: _Answer) -> None:

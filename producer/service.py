@@ -1,12 +1,18 @@
-"""The producer at work: one thread lists, one loop publishes and reconciles, until told to stop."""
+"""The producer at work: listers list, one loop publishes and reconciles, until told to stop.
+
+What goes wrong with one scan, row or duty ends neither the others nor the service: it is logged,
+tried again, and shown. The service ends loudly where it cannot begin, where one of its threads ends
+by no error of its own, and where it works for one scan alone that cannot go on.
+"""
 
 import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext, suppress
+from functools import partial
 from uuid import UUID, uuid4
 
 import structlog
@@ -14,16 +20,17 @@ from sqlalchemy.exc import SQLAlchemyError
 
 import schema
 from producer.feeder import publish_recorded, reconcile
+from producer.listers import list_scans, reason_of, set_aside
 from producer.listing import list_scan
 from producer.outputs.writing import write_outputs
+from producer.progress import Beats
 from producer.scans import Producer
 from producer.schedules import keep_schedules
 from producer.uploads.gathering import close_past_scans
 from producer.waiting import PAUSE_SECONDS, Waiting
 from producer.webhooks import deliver_webhooks
-from schema.database import explained
-from schema.errors import BrokerError, FakesweepError
-from schema.ledger import scans_to_list
+from schema.database import explained, may_pass
+from schema.errors import BrokerError, FakesweepError, ScanError
 from schema.pulse import Pulse, Role, beating
 from schema.registry import policy_id, producer_seen, retire_producer
 from schema.reports import progress
@@ -31,8 +38,17 @@ from schema.words import ScanState
 
 RECONCILE_SECONDS = 5.0
 
-DUTIES = (keep_schedules, close_past_scans, write_outputs, deliver_webhooks)
+Duty = Callable[[Producer, threading.Event], None]
+
+DUTIES: dict[str, Duty] = {
+    "schedules": keep_schedules,
+    "streams": close_past_scans,
+    "outputs": write_outputs,
+    "webhooks": deliver_webhooks,
+}
 """What every service does besides, each on a thread of its own until it is told to stop."""
+
+SLACK_SECONDS = 120.0
 
 log = structlog.get_logger(__name__)
 
@@ -49,14 +65,21 @@ def serve(producer: Producer, stop: threading.Event, only: int | None = None) ->
     """
     if only is None:
         _settle_policies(producer)
-    producer_id = uuid4()
-    pulse = Pulse(Role.PRODUCER)
+    producer_id, beats = uuid4(), Beats()
+    # A copy of a list may take its time, and S3 then be asked as often as that is allowed.
+    pulse = Pulse(
+        Role.PRODUCER, step_seconds=producer.settings.list_timeout_seconds + SLACK_SECONDS
+    )
+
+    def look(pulse: Pulse) -> None:
+        pulse.threads = beats.all()
+
     with (
         ThreadPoolExecutor(1 + len(DUTIES), thread_name_prefix="producer") as threads,
-        beating(pulse) if only is None else nullcontext(),
+        beating(pulse, look) if only is None else nullcontext(),
     ):
         try:
-            at_work = _begun(threads, producer, stop, only)
+            at_work = _begun(threads, producer, stop, only, beats)
             for _ in _published(producer, stop, only, producer_id):
                 pulse.tick()
                 for one in at_work:
@@ -79,15 +102,36 @@ def _settle_policies(producer: Producer) -> None:
 
 
 def _begun(
-    threads: ThreadPoolExecutor, producer: Producer, stop: threading.Event, only: int | None
+    threads: ThreadPoolExecutor,
+    producer: Producer,
+    stop: threading.Event,
+    only: int | None,
+    beats: Beats,
 ) -> list[Future[None]]:
     if only is not None:
         return [
             threads.submit(_list_one, producer, stop, only),
             threads.submit(write_outputs, producer, stop, only),
         ]
-    duties = [threads.submit(duty, producer, stop) for duty in DUTIES]
-    return [threads.submit(_list_all, producer, stop), *duties]
+    duties: dict[str, Duty] = {"listers": partial(list_scans, beats=beats), **DUTIES}
+    return [
+        threads.submit(_kept, name, duty, producer, stop, beats) for name, duty in duties.items()
+    ]
+
+
+def _kept(name: str, duty: Duty, producer: Producer, stop: threading.Event, beats: Beats) -> None:
+    """Do a duty until `stop` is set; where an error ends it, begin it again after a while."""
+    waiting, before = Waiting(stop), ""
+    with beats.watched(name):
+        while not stop.is_set():
+            try:
+                duty(producer, stop)
+            except Exception as error:
+                reason = repr(error)
+                if reason != before:
+                    log.exception("duty_failed", duty=name)
+                before = reason
+                waiting.wait(name, reason)
 
 
 def _published(
@@ -101,19 +145,37 @@ def _published(
             if time.monotonic() >= next_reconcile:
                 _say_alive(producer, producer_id)
                 next_reconcile = time.monotonic() + RECONCILE_SECONDS
-                reconcile(producer)
+                _reconcile(producer)
             if only is not None and _has_ended(producer, only):
                 return
             waiting.is_over()
         except BrokerError as error:
             waiting.wait("broker", str(error))
-        except SQLAlchemyError as error:
+        except Exception as error:
+            if not isinstance(error, SQLAlchemyError) or not may_pass(error):
+                if only is not None:
+                    raise
+                log.exception("publishing_failed")
+                waiting.wait("publishing", repr(error))
+                continue  # nothing of this round counts as progress
             waiting.wait_for_ledger(error)
             # Workers that waited for the ledger, too, renew their leases first.
             next_reconcile = time.monotonic() + producer.settings.lease_seconds / 2
         yield
         producer.recorded.wait(PAUSE_SECONDS)
         producer.recorded.clear()
+
+
+def _reconcile(producer: Producer) -> None:
+    """Reconcile; what is wrong with a row there keeps no batch from being published."""
+    try:
+        reconcile(producer)
+    except BrokerError:
+        raise
+    except Exception as error:
+        if isinstance(error, SQLAlchemyError) and may_pass(error):
+            raise
+        log.exception("reconciling_failed")
 
 
 def _list_one(producer: Producer, stop: threading.Event, scan_id: int) -> None:
@@ -125,36 +187,14 @@ def _list_one(producer: Producer, stop: threading.Event, scan_id: int) -> None:
                 return
             waiting.is_over()
             stop.wait(PAUSE_SECONDS)  # somebody else lists it, or it is paused
-        except SQLAlchemyError as error:
-            waiting.wait_for_ledger(error)
-
-
-def _list_all(producer: Producer, stop: threading.Event) -> None:
-    waiting = Waiting(stop)
-    while not stop.is_set():
-        refused = False
-        try:
-            with producer.engine.connect() as connection:
-                scans = scans_to_list(connection, socket.gethostname())
-            for scan_id in scans:
-                refused = _is_refused(producer, scan_id, stop) or refused
-        except SQLAlchemyError as error:
-            waiting.wait_for_ledger(error)
-            continue
-        if refused:
-            waiting.wait("sources", "some scans cannot be listed")
-        else:
-            waiting.is_over()
-            stop.wait(PAUSE_SECONDS)
-
-
-def _is_refused(producer: Producer, scan_id: int, stop: threading.Event) -> bool:
-    try:
-        list_scan(producer, scan_id, stop)
-    except FakesweepError as error:
-        log.error("scan_cannot_be_listed", scan_id=scan_id, reason=str(error))
-        return True
-    return False
+        except Exception as error:
+            if isinstance(error, SQLAlchemyError) and may_pass(error):
+                waiting.wait_for_ledger(error)
+                continue
+            set_aside(producer, scan_id, error, 0.0)
+            if isinstance(error, FakesweepError):
+                raise
+            raise ScanError(reason_of(error)) from error
 
 
 def _say_alive(producer: Producer, producer_id: UUID) -> None:

@@ -5,6 +5,7 @@ import threading
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from producer.progress import progressed
 from schema.database import first_line, may_pass
 
 PAUSE_SECONDS = 0.2
@@ -26,6 +27,7 @@ class Waiting:
         log.warning(
             "waiting", awaited=awaited, seconds=self._seconds, reason=reason.splitlines()[0]
         )
+        progressed()
         self._stop.wait(self._seconds)
 
     def wait_for_ledger(self, error: SQLAlchemyError) -> None:
@@ -40,4 +42,5 @@ class Waiting:
 
     def is_over(self) -> None:
         """Start anew: it answers."""
+        progressed()
         self._seconds = 0.0

@@ -42,13 +42,15 @@ _CHOSEN = text("""
     SELECT selection, created_at, is_audit FROM ledger.scans WHERE scan_id = :scan_id
 """)
 
-_SCANS_TO_LIST = text("""
-    SELECT scan_id FROM ledger.scans s
-    WHERE listed_at IS NULL AND paused_at IS NULL AND cancelled_at IS NULL AND NOT EXISTS (
+_LISTINGS_DUE = text("""
+    SELECT scan_id, lane::text AS lane
+    FROM ledger.scans s LEFT JOIN ledger.listing_troubles t USING (scan_id)
+    WHERE listed_at IS NULL AND paused_at IS NULL AND cancelled_at IS NULL
+      AND coalesce(t.try_at, now()) <= now() AND NOT EXISTS (
         SELECT FROM ledger.scan_sources x
         WHERE x.scan_id = s.scan_id AND x.listed_at IS NULL
           AND (x.hostname <> :hostname OR x.source = '-' OR x.source LIKE 'stream:%')
-    ) ORDER BY scan_id
+    ) ORDER BY lane <> 'live', t.since IS NOT NULL, scan_id
 """)
 
 _LOCK_LISTING = text("SELECT pg_try_advisory_lock(hashtext('fakesweep listing'), :scan_id)")
@@ -110,6 +112,13 @@ Entry = ListedImage | LeftOut
 """What a listing comes to, one after another."""
 
 
+class ListingDue(NamedTuple):
+    """A scan whose listing could go on."""
+
+    scan_id: int
+    lane: Lane
+
+
 class Chosen(NamedTuple):
     """What a scan takes of its sources, and whether it passes over what stands."""
 
@@ -168,12 +177,20 @@ def chosen(connection: Connection, scan_id: int) -> Chosen:
 
 
 def scans_to_list(connection: Connection, hostname: str) -> list[int]:
-    """Return the scans whose listing this host could go on with, oldest first.
+    """Return the scans of `listings_due` alone."""
+    return [due.scan_id for due in listings_due(connection, hostname)]
+
+
+def listings_due(connection: Connection, hostname: str) -> list[ListingDue]:
+    """Return the scans whose listing this host could go on with now.
+
+    Live ones come first, then those that could be listed when it was last tried, then the oldest.
 
     Standard input is not among them: only the person who pipes it in can say what comes next. Nor
     are streams, whose images come by themselves.
     """
-    return list(connection.execute(_SCANS_TO_LIST, {"hostname": hostname}).scalars())
+    rows = connection.execute(_LISTINGS_DUE, {"hostname": hostname})
+    return [ListingDue(row.scan_id, Lane(row.lane)) for row in rows]
 
 
 def lock_listing(connection: Connection, scan_id: int) -> bool:

@@ -12,6 +12,7 @@ from schema.audits import Seen, compared, see, vanish
 from schema.copying import copy_lines, copy_rows, lines_of
 from schema.ledger import ListedImage
 from schema.listing_counts import Counted, count_listed
+from schema.listing_troubles import END_TROUBLE, end_trouble
 from schema.reasons import reason
 from schema.runs import Look, Run, note, one_run, runs_of, see_again
 from schema.words import LeftOutReason
@@ -128,13 +129,14 @@ _ADD_IMAGES = text("""
 
 _DROP_BATCHES = text("SELECT ledger.drop_empty_batches(:batch_ids)")
 
-_MOVE_CURSOR = text("""
+_MOVE_CURSOR = text(f"""
+    WITH well AS ({END_TROUBLE})
     UPDATE ledger.source_parts
     SET cursor = :cursor, unchanged_count = unchanged_count + :unchanged,
         new_count = new_count + :new, changed_count = changed_count + :changed,
         again_count = again_count + :again
     WHERE (scan_id, position, part) = (:scan_id, :position, :part)
-""")
+""")  # noqa: S608 - our own words
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,6 +321,7 @@ def end_part(connection: Connection, scan_id: int, part: Part) -> None:
 
 def end_listing(connection: Connection, scan_id: int) -> None:
     """Record that every source of a scan is listed to its end, and what an audit missed there."""
+    end_trouble(connection, scan_id)
     if connection.execute(_END_LISTING, {"scan_id": scan_id}).scalar_one_or_none():
         vanish(connection, scan_id)
 

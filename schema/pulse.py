@@ -25,6 +25,9 @@ LOOP_SECONDS = 60.0
 START_SECONDS = 1_800.0
 """A model may have to be downloaded first."""
 
+LISTING = "listing of scan"
+"""How the name of a thread begins that lists a scan."""
+
 LEAVE_SECONDS = 30.0
 """How long a process may take to end when its grace is over."""
 
@@ -51,7 +54,8 @@ class Pulse:
     """What a process says of itself. It sets what changes; `beating` writes it down.
 
     `looped_at` is when its loop last came round, `moved_at` when one of the `in_flight` batches
-    last got further, which `step_seconds` may pass between two steps of.
+    last got further, which `step_seconds` may pass between two steps of. `threads` are those of
+    its threads that are watched, by what they do, with when each last got on.
     """
 
     role: Role
@@ -65,6 +69,7 @@ class Pulse:
     looped_at: float = field(default_factory=time.monotonic)
     moved_at: float = field(default_factory=time.monotonic)
     in_flight: int = 0
+    threads: dict[str, float] = field(default_factory=dict)
     ledger_away_since: float | None = None
     broker_missed_at: float | None = None
 
@@ -147,6 +152,13 @@ def complaint(pulse: Pulse, now: float) -> str | None:
             return f"was told to leave {phase_seconds:.0f} s ago" if late else None
     if now - pulse.looped_at > LOOP_SECONDS and not _misses_broker(pulse, now):
         return f"has not looked for work for {now - pulse.looped_at:.0f} s"
+    return _stuck(pulse, now)
+
+
+def _stuck(pulse: Pulse, now: float) -> str | None:
+    for name, moved_at in pulse.threads.items():
+        if now - moved_at > pulse.step_seconds:
+            return f"has not got on with its {name} for {now - moved_at:.0f} s"
     still = now - pulse.moved_at
     if pulse.in_flight and pulse.ledger_away_since is None and still > pulse.step_seconds:
         return f"holds {pulse.in_flight} batches that have not moved for {still:.0f} s"
@@ -161,6 +173,8 @@ def activity(pulse: Pulse, now: float) -> str:
         return f"waiting for the database for {now - pulse.ledger_away_since:.0f} s"
     if _misses_broker(pulse, now):
         return "waiting for the broker"
+    if any(name.startswith(LISTING) for name in pulse.threads):
+        return f"running, {sum(name.startswith(LISTING) for name in pulse.threads)} scans listed"
     if pulse.in_flight:
         return f"working on {pulse.in_flight} batches, moved {now - pulse.moved_at:.0f} s ago"
     return "running"

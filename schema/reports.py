@@ -97,7 +97,8 @@ _MOVEMENT = text("""
     ) AS producers, ARRAY(
         SELECT hostname FROM ledger.scan_sources
         WHERE scan_id = :scan_id AND listed_at IS NULL AND hostname IS NOT NULL
-    ) AS listed_by
+    ) AS listed_by, lt.reason AS listing_trouble,
+        lt.since AS listing_troubled_since
     FROM (
         SELECT count(*) FILTER (WHERE state = 'recorded') AS recorded,
                count(*) FILTER (WHERE state = 'published') AS published,
@@ -110,7 +111,7 @@ _MOVEMENT = text("""
                (array_agg(trouble ORDER BY troubled_since DESC)
                    FILTER (WHERE trouble IS NOT NULL))[1] AS trouble
         FROM ledger.batches WHERE scan_id = :scan_id AND state <> 'done'
-    ) AS b
+    ) AS b LEFT JOIN public.listing_troubles lt ON lt.scan_id = :scan_id
 """)
 
 _OPEN_QUERY = text("SELECT ledger.open_query(:query)")
@@ -207,6 +208,8 @@ class Movement:
     oldest one in work was published; `quarantined` are images. `producers` are the hosts of those
     that live, `listed_by` the hosts that alone can list a source that is left. `troubled` batches
     could not be stored or brought back when they were last tried, the newest because of `trouble`.
+    `listing_trouble` is why its sources could not be listed any further, `listing_troubled_since`
+    since when; None where they can.
     """
 
     at: datetime
@@ -221,6 +224,8 @@ class Movement:
     listed_by: Sequence[str]
     troubled: int = 0
     trouble: str | None = None
+    listing_trouble: str | None = None
+    listing_troubled_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

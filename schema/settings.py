@@ -77,6 +77,9 @@ class Settings(BaseSettings):
     listing_concurrency: int = Field(
         8, ge=1, le=64, description="Parts of a prefix in S3 listed side by side"
     )
+    listers: int = Field(
+        4, ge=2, le=64, description="Scans listed side by side; a quarter is kept for live ones"
+    )
     list_timeout_seconds: float = Field(
         600.0, gt=0, description="How long a manifest or inventory file may take to be copied"
     )

@@ -13,7 +13,7 @@ _END = b"\r\n\r\n"
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _UNCLEAR = re.compile(rb"(?<!\r)\n|\r(?=[^\n])|\n[ \t]|\x00")
 _REQUEST_LINE = re.compile(_TOKEN + rb" [\x21-\x7e]+ HTTP/1\.([01])")
-_FIELD = re.compile(rb"(" + _TOKEN + rb"):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*?)[ \t]*")
+_FIELD = re.compile(rb"(" + _TOKEN + rb"):([^\x00-\x08\x0a-\x1f\x7f]*)")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}\r\n")
 _LONGEST_CHUNK_LINE = 17
@@ -168,7 +168,7 @@ def _body_of(head: bytes) -> _Sized | _Chunked:
         field = _FIELD.fullmatch(line)
         if field is None:
             raise Malformed("a header is no name, colon and value")
-        name, value = field.group(1).lower(), field.group(2)
+        name, value = field.group(1).lower(), field.group(2).strip(b" \t")
         if name == b"content-length":
             lengths.append(value)
         elif name == b"transfer-encoding":

@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from producer.outputs.draft import Place
 from producer.outputs.lines import SUMMARY_FILE, lines_of, part_file, summary_of
 from producer.outputs.places import Destination, open_place
+from producer.progress import progressed
 from producer.scans import Producer
 from producer.waiting import Waiting
 from schema.database import first_line, may_pass
@@ -32,6 +33,7 @@ from schema.outputs import (
     unlock_output,
     unwritten_part,
 )
+from schema.storage import one_line
 
 PART_LINES = 10_000
 PART_SECONDS = 30.0
@@ -193,6 +195,7 @@ def _write_part(connection: Connection, place: Place, scan_id: int, part: int) -
         lines=draft.lines, size_bytes=draft.size_bytes, sha256=draft.sha256,
     )  # fmt: skip
     connection.commit()
+    progressed()
     log.info("output_part_written", scan_id=scan_id, part=part, lines=draft.lines)
 
 
@@ -216,12 +219,17 @@ def _write_or_say(producer: Producer, scan_id: int, stop: threading.Event) -> No
         write_output(producer, scan_id, stop)
     except OutputError as error:
         log.error("output_cannot_be_written", scan_id=scan_id, reason=str(error))
-    except DBAPIError as error:
+    except Exception as error:
         if may_pass(error):
             raise
-        log.error("output_cannot_be_written", scan_id=scan_id, reason=first_line(error))
+        if isinstance(error, DBAPIError):
+            reason = first_line(error)
+            log.error("output_cannot_be_written", scan_id=scan_id, reason=reason)
+        else:
+            reason = one_line(f"it cannot be made: {error!r}")
+            log.exception("output_cannot_be_written", scan_id=scan_id, reason=reason)
         with producer.engine.begin() as connection:
-            record_trouble(connection, scan_id, first_line(error), LONGEST_PAUSE_SECONDS)
+            record_trouble(connection, scan_id, reason, LONGEST_PAUSE_SECONDS)
 
 
 def _reopen(producer: Producer, scan_id: int | None) -> None:

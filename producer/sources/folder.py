@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
+from producer.progress import progressed
 from producer.sources.names import ANY_NAME, NameRule, NameSays, shown
 from schema.errors import SourceError
 from schema.failures import FailureCode
@@ -59,6 +60,7 @@ def list_folder(folder: Path, cursor: str | None, names: NameRule = ANY_NAME) ->
             if (entry := walk.entry_of(place)) is not None:
                 yield entry
             continue
+        progressed()
         try:
             waiting.extend(sorted(walk.children_of(place.relative, after), reverse=True))
         except OSError as error:

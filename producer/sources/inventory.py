@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from urllib.parse import unquote_plus
 
+from producer.progress import progressed
 from producer.sources.facts import etag_of, moment_of, size_of
 from producer.sources.inventory_manifest import (
     MANIFEST,
@@ -23,6 +24,7 @@ from schema.storage import one_line
 from schema.uris import from_s3, scheme_of
 from schema.words import LeftOutReason
 
+_ROWS_OF_PROGRESS = 10_000
 _NO_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _SAID: dict[bool | str | None, bool] = {
     True: True, False: False, "true": True, "false": False, "True": True, "False": False,
@@ -78,6 +80,8 @@ def list_inventory(
                 stream, inventory.written_as, inventory.columns, after, shown(file.uri)
             )
             for row_number, row in enumerate(rows, start=after + 1):
+                if row_number % _ROWS_OF_PROGRESS == 0:
+                    progressed()
                 place = f"{inventory.digest}:{number}:{row_number}"
                 try:
                     entry = reader.entry_of(row, place)

@@ -51,6 +51,11 @@ class Use(NamedTuple):
 
 USES: dict[str, Use | str] = {
     "producer/api/bodies.py:_LENGTH": Use("fullmatch", ("1",)),
+    "producer/api/framing.py:_UNCLEAR": Use("search", ("a", "\r\n", "\t")),
+    "producer/api/framing.py:_REQUEST_LINE": Use("fullmatch", ("a", "a ", "a |b", "a b|/")),
+    "producer/api/framing.py:_FIELD": Use("fullmatch", ("a", "a:", "a:| ", "a:x| y", "a:|\t")),
+    "producer/api/framing.py:_LENGTH": Use("fullmatch", ("1",)),
+    "producer/api/framing.py:_CHUNK_SIZE": Use("fullmatch", ("1",)),
     "producer/api/models.py:_digits": "its text is a part of a path: see the functions below",
     "producer/api/requests.py:_TOKEN": Use("sub", ("fsk_", "fakesweep_", "fsk_|a", "a-")),
     "producer/sources/inventory.py:_NO_ESCAPE": Use("search", ("%41", "a", "%|4")),
@@ -80,6 +85,13 @@ USES: dict[str, Use | str] = {
     "schema/ages.py:_AGE": MADE_BY_US,
     "schema/ages.py:_LIKE_AN_AGE": MADE_BY_US,
     "schema/ages.py:_RECORDED_MINUTES": MADE_BY_US,
+    "schema/broker.py:_check_host": MADE_BY_US,
+    "schema/broker.py:_socket": MADE_BY_US,
+    "schema/broker.py:checked": MADE_BY_US,
+    "schema/logins.py:_NAME": MADE_BY_US,
+    "schema/settings.py:_ADDRESS_OF_A_SERVICE": MADE_BY_US,
+    "schema/settings.py:_OF_A_SERVICE": MADE_BY_US,
+    "schema/settings.py:_endpoint": MADE_BY_US,
     "schema/selection.py:_SIZE": MADE_BY_US,
     "schema/selection.py:_SUFFIX": MADE_BY_US,
     "schema/selection.py:patterns_of": "see the functions below",
@@ -243,7 +255,8 @@ def built(piece: str, kibibytes: int) -> str:
     start, bar, repeated = piece.partition("|")
     if not bar:
         start, repeated = "", piece
-    return start + repeated * (kibibytes * 1024 // len(repeated.encode()))
+    end = "\0"  # what nothing admits, so that all has been in vain
+    return start + repeated * (kibibytes * 1024 // len(repeated.encode())) + end
 
 
 def check(ask: Callable[[str], object], piece: str) -> None:

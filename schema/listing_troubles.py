@@ -1,0 +1,50 @@
+"""Statements about scans that cannot be listed: why not, since when, and when to try again."""
+
+from sqlalchemy import Connection, text
+
+from schema.reasons import reason as cut
+
+# Each time it is tried again after as long as the trouble has lasted.
+_RECORD = text("""
+    INSERT INTO ledger.listing_troubles AS t (scan_id, reason, since, try_at)
+    SELECT scan_id, :reason, now(), now() + make_interval(secs => greatest(1, :at_least_seconds))
+    FROM ledger.scans WHERE scan_id = :scan_id
+    ON CONFLICT (scan_id) DO UPDATE SET
+        reason = excluded.reason,
+        since = coalesce(t.since, now()),
+        try_at = now() + least(
+            make_interval(secs => :at_most_seconds),
+            greatest(make_interval(secs => greatest(1, :at_least_seconds)), now() - t.since)
+        )
+""")
+
+END_TROUBLE = """
+    UPDATE ledger.listing_troubles SET reason = NULL, since = NULL, try_at = NULL
+    WHERE scan_id = :scan_id AND since IS NOT NULL
+"""
+_END = text(END_TROUBLE)
+
+
+def record_trouble(
+    connection: Connection,
+    scan_id: int,
+    reason: str,
+    *,
+    at_least_seconds: float,
+    at_most_seconds: float,
+) -> None:
+    """Record why a scan cannot be listed, and when that is tried again, between these pauses."""
+    connection.execute(
+        _RECORD,
+        {
+            "scan_id": scan_id,
+            "reason": cut(reason),
+            "at_least_seconds": at_least_seconds,
+            "at_most_seconds": at_most_seconds,
+        },
+    )
+
+
+def end_trouble(connection: Connection, scan_id: int) -> None:
+    """Record that a scan can be listed again."""
+    connection.execute(_END, {"scan_id": scan_id})
