@@ -3,7 +3,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo down test clocks check chaos fuzz bench bench-gpu format clean
+comma := ,
+PRODUCER := api,parquet
+DEMO := worker,local,demo
+DEV := worker,local,api,parquet,demo,dev
+
+.PHONY: help demo down test clocks check audit lock chaos fuzz bench bench-gpu format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -11,7 +16,8 @@ help:
 	@echo "make down    stop the demo's servers (its rows stay)"
 	@echo "make test    run the whole test suite against real servers"
 	@echo "make clocks  the suite under other hours, a leap day, changes of daylight saving (CLOCKS='tests/unit')"
-	@echo "make check   lint, types, the direction of imports, known vulnerabilities"
+	@echo "make check   lint, types, the direction of imports, known vulnerabilities (INSIST=yes: never unchecked)"
+	@echo "make lock    write the hashes of everything constraints.txt names, but for torch's builds"
 	@echo "make chaos   a scan under random faults (CHAOS='--seed 7 --faults 100' for a long one)"
 	@echo "make fuzz    break image files for minutes (FUZZ='--minutes 10 --seed 1')"
 	@echo "make bench   fakesweep beside its peers (BENCH='--quick' for three minutes of it)"
@@ -36,9 +42,19 @@ check: .venv/dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@$(MAKE) --no-print-directory audit
+
+audit:
 	@if $(BIN)/python -c 'import urllib.request as r; r.urlopen("https://api.osv.dev/v1/vulns/OSV-2020-111", timeout=10)' 2>/dev/null; then \
 		$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip --vulnerability-service osv --progress-spinner off; \
-	else echo "pip-audit is left out: api.osv.dev, which knows the vulnerabilities, does not answer"; fi
+	else echo "VULNERABILITIES ARE NOT CHECKED: api.osv.dev, which knows them, does not answer (INSIST=yes makes this an error)" >&2; \
+		test -z "$(INSIST)"; fi
+
+lock: .venv/dev
+	$(call lock,$(PRODUCER),producer)
+	$(call lock,worker,worker)
+	$(call lock,$(DEMO),demo)
+	$(call lock,$(DEV),dev)
 
 chaos: .venv/dev
 	$(BIN)/python -m tests.chaos $(CHAOS)
@@ -60,22 +76,33 @@ clean:
 	@if [ -x $(BIN)/fakesweep ]; then $(BIN)/fakesweep down; fi
 	rm -rf .venv
 
-.venv/demo: pyproject.toml constraints.txt
-	$(call install,worker$(comma)local$(comma)demo)
+.venv/demo: pyproject.toml constraints.txt infra/locks/demo.txt
+	$(call install,$(DEMO),demo)
 	@touch $@
 
-.venv/dev: pyproject.toml constraints.txt
-	$(call install,worker$(comma)local$(comma)api$(comma)parquet$(comma)demo$(comma)dev)
+.venv/dev: pyproject.toml constraints.txt infra/locks/dev.txt
+	$(call install,$(DEV),dev)
 	@touch $@ .venv/demo
 
-comma := ,
-
+# First everything by its hash; then this repository, with torch and what its build brings.
 define install
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fakesweep needs Python 3.11 or newer; set PYTHON=python3.11")'
 	@echo "Installing fakesweep and what it needs into .venv (PyTorch is large: minutes the first time)"
 	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
-	@{ $(BIN)/pip install --disable-pip-version-check --progress-bar off --constraint constraints.txt \
-		--editable '.[$(1)]'; echo $$? > .venv/status; } \
+	@{ $(BIN)/pip install --disable-pip-version-check --progress-bar off --no-deps --require-hashes \
+		--requirement infra/locks/$(2).txt \
+		&& $(BIN)/pip install --disable-pip-version-check --progress-bar off --no-build-isolation \
+		--constraint constraints.txt --editable '.[$(1)]'; echo $$? > .venv/status; } \
 		| sed -u -n 's/^Collecting \([^ ]*\).*/  \1/p; s/^Successfully installed.*/  done/p'
 	@exit $$(cat .venv/status)
+endef
+
+space := $() $()
+
+define lock
+	@printf 'hatchling\neditables\n' | $(BIN)/uv pip compile --quiet pyproject.toml - \
+		$(addprefix --extra ,$(subst $(comma),$(space),$(1))) --constraint constraints.txt --universal \
+		--python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
+		| awk '/^[A-Za-z0-9]/ {kept = !/^((cuda|nvidia)-[a-z0-9-]*|torch|triton|pip|setuptools)==/} kept' \
+		> infra/locks/$(2).txt
 endef

@@ -11,16 +11,17 @@ RUN groupadd --gid 10001 fakesweep \
 WORKDIR /source
 
 # What fakesweep needs is a layer of its own, which changes in its code do not build again.
-COPY pyproject.toml constraints.txt README.md ./
+COPY pyproject.toml constraints.txt README.md infra/locks/producer.txt ./
 COPY schema/__init__.py schema/
 RUN mkdir fakesweep producer workers \
-    && pip install --no-cache-dir --constraint constraints.txt '.[api,parquet]'
+    && pip install --no-cache-dir --no-deps --require-hashes --requirement producer.txt \
+    && pip install --no-cache-dir --no-build-isolation --constraint constraints.txt '.[api,parquet]'
 
 COPY schema schema
 COPY producer producer
 COPY workers workers
 COPY fakesweep fakesweep
-RUN pip install --no-cache-dir --no-deps --force-reinstall .
+RUN pip install --no-cache-dir --no-build-isolation --no-deps --force-reinstall .
 
 USER 10001:10001
 WORKDIR /home/fakesweep

@@ -15,16 +15,17 @@ RUN groupadd --gid 10001 fakesweep \
 WORKDIR /source
 
 # Torch is gigabytes: a layer of its own, which changes in fakesweep's code do not build again.
-COPY pyproject.toml constraints.txt README.md ./
+COPY pyproject.toml constraints.txt README.md infra/locks/worker.txt ./
 COPY schema/__init__.py schema/
 RUN mkdir fakesweep producer workers \
-    && pip install --no-cache-dir --constraint constraints.txt '.[worker]'
+    && pip install --no-cache-dir --no-deps --require-hashes --requirement worker.txt \
+    && pip install --no-cache-dir --no-build-isolation --constraint constraints.txt '.[worker]'
 
 COPY schema schema
 COPY producer producer
 COPY workers workers
 COPY fakesweep fakesweep
-RUN pip install --no-cache-dir --no-deps --force-reinstall .
+RUN pip install --no-cache-dir --no-build-isolation --no-deps --force-reinstall .
 
 USER 10001:10001
 WORKDIR /home/fakesweep
