@@ -37,6 +37,15 @@ SELECT * FROM pg_user_mapping
 SELECT pg_read_file('/etc/passwd')
 SELECT pg_ls_dir('/')
 SELECT lo_import('/etc/passwd')
+SELECT lo_export(1, '/tmp/fakesweep-copied')
+SELECT lo_create(0)
+SELECT lo_creat(-1)
+SELECT lo_from_bytea(0, 'mine')
+SELECT lo_put(1, 0, 'mine')
+SELECT lo_open(1, 131072)
+SELECT lowrite(0, 'mine')
+SELECT lo_unlink(1)
+SELECT ledger.close_large_objects()
 COPY (SELECT 1) TO PROGRAM 'true'
 COPY (SELECT 1) TO '/tmp/fakesweep-copied'
 COPY alembic_version FROM '/etc/passwd'
