@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import click
 
 from fakesweep.ages import UNITS_HELP, MomentOption
+from fakesweep.written import Written
 from schema.catalogue import BUNDLED, DEFAULT_MODEL, DEFAULT_POLICY, Catalogue
 from schema.selection import Selection, bytes_of, suffixes_of
 from schema.settings import Settings
@@ -53,6 +54,7 @@ _SELECTION = (
     click.option(
         "--suffixes",
         metavar="LIST",
+        type=Written("list", suffixes_of),
         help="Take files by these suffixes alone, as jpg,png; none is a name without one, all is "
         "every file. Without it, names and first bytes decide.",
     ),
@@ -64,10 +66,16 @@ _SELECTION = (
         f"{UNITS_HELP}",
     ),
     click.option(
-        "--min-size", metavar="SIZE", help="Take only images of so many bytes or more, as 20K."
+        "--min-size",
+        metavar="SIZE",
+        type=Written("size", bytes_of),
+        help="Take only images of so many bytes or more, as 20K.",
     ),
     click.option(
-        "--max-size", metavar="SIZE", help="Take only images of so many bytes or fewer, as 5M."
+        "--max-size",
+        metavar="SIZE",
+        type=Written("size", bytes_of),
+        help="Take only images of so many bytes or fewer, as 5M.",
     ),
     click.option(
         "--versions",

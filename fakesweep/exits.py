@@ -4,11 +4,12 @@ from enum import IntEnum
 
 
 class Exit(IntEnum):
-    """What the command's exit status says."""
+    """What the command's exit status says; BROKEN is a worker's (`workers/endings.py`)."""
 
     DONE = 0
     FAILED = 1
     USAGE = 2
     IMAGES_FAILED = 3
+    BROKEN = 70
     INTERRUPTED = 130
     BROKEN_PIPE = 141

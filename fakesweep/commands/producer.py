@@ -13,6 +13,7 @@ from producer.scans import Producer, open_producer
 from producer.service import serve
 from producer.uploads.events import listen, read_queue
 from schema.catalogue import read_catalogue
+from schema.errors import SourceError
 from schema.logs import set_up_logging
 from schema.settings import read_settings
 
@@ -36,7 +37,10 @@ def producer(queues: tuple[str, ...]) -> None:
     set_up_logging(settings)
     catalogue = read_catalogue(settings.catalogue)
     for queue in queues:
-        read_queue(queue, settings)
+        try:
+            read_queue(queue, settings)
+        except SourceError as error:
+            raise click.BadParameter(str(error), param_hint="'--listen'") from error
     with (
         kept_stack(settings, "producer") as settings,
         open_producer(settings, catalogue) as opened,

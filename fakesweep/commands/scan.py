@@ -21,7 +21,9 @@ from fakesweep.signals import told_to_stop
 from fakesweep.stack.keeping import kept_stack
 from fakesweep.streams import check_input
 from fakesweep.text import is_terminal
+from fakesweep.written import Written
 from producer.listing import list_scan
+from producer.outputs.places import resolve_destination
 from producer.scans import Producer, ScanRequest, ask_for_scan, open_producer
 from schema.catalogue import read_catalogue
 from schema.ledger import sources_left
@@ -39,6 +41,7 @@ from schema.words import Lane
 @click.option(
     "--output",
     metavar="FOLDER|S3-PREFIX",
+    type=Written("destination", resolve_destination),
     help="Write the results there, as JSON Lines, while the scan runs.",
 )
 @click.option(

@@ -16,7 +16,9 @@ from fakesweep.planning import briefly, page_of, runs_as_rows, when
 from fakesweep.quiet import log_troubles
 from fakesweep.reading import connected, existing_stack, made_ledger_url, reading
 from fakesweep.text import printable, program
+from fakesweep.written import Written
 from producer import schedules
+from producer.cron import check_cron, zone_of
 from producer.scans import ScanRequest, open_producer
 from schema.catalogue import read_catalogue
 from schema.schedule_reports import ScheduleState, runs_of, schedule_report, schedule_reports
@@ -43,12 +45,14 @@ def schedule() -> None:
 @click.option(
     "--cron",
     metavar="EXPRESSION",
+    type=Written("expression", check_cron),
     required=True,
     help="Minute, hour, day of the month, month and day of the week, as '0 3 * * 1'.",
 )
 @click.option(
     "--timezone",
     metavar="ZONE",
+    type=Written("zone", zone_of),
     default="UTC",
     show_default=True,
     help="Whose clock, as Europe/Berlin.",

@@ -14,6 +14,7 @@ from fakesweep.quiet import log_troubles
 from fakesweep.reading import connected, made_ledger_url, reading
 from fakesweep.summary import moment
 from fakesweep.text import printable, program, shortened
+from fakesweep.written import Written
 from producer.webhooks.bodies import example_body
 from producer.webhooks.pace import PACE
 from producer.webhooks.sending import Answer, check_url, open_receivers, send
@@ -55,7 +56,7 @@ def webhook() -> None:
 
 @webhook.command()
 @click.argument("name")
-@click.argument("url", metavar="URL")
+@click.argument("url", metavar="URL", type=Written("url", check_url))
 @click.option(
     "--verdict",
     "words",

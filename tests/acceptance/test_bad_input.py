@@ -163,10 +163,24 @@ def test_a_catalogue_that_makes_no_sense(
         ["worker", "--device", "gpu"],
         ["worker", "--batches-in-flight", "0"],
         ["nonsense"],
+        ["scan", "x", "--min-size", "huge"],
+        ["scan", "x", "--max-size", "-1"],
+        ["scan", "x", "--since", "yesterday-ish"],
+        ["scan", "x", "--suffixes", "jpg,,png"],
+        ["scan", "x", "--output", "https://example.com/out"],
+        ["schedule", "add", "n", "x", "--cron", "0 25 * * *"],
+        ["schedule", "add", "n", "x", "--cron", "0 3 * * *", "--timezone", "Mars/Olympus"],
+        ["webhook", "add", "n", "ftp://example.com/"],
+        ["producer", "--listen", "kafka://queue"],
+        ["token", "add", "n", "--expires", "soon"],
+        ["prune", "--older-than", "6m"],
+        ["policy", "set", "n", "--real-below", "0.9", "--fake-above", "0.1"],
+        ["sql", "SELECT 1", "--format", "xml"],
+        ["retry", "1", "--code", "nonsense"],
     ],
 )
-def test_wrong_usage_is_exit_status_2(cluster: Command, words: list[str]) -> None:
-    done = cluster(*words)
+def test_wrong_usage_is_exit_status_2(cluster_without_worker: Command, words: list[str]) -> None:
+    done = cluster_without_worker(*words)
     assert done.returncode == 2
     assert done.stdout == ""
     assert "Usage:" in done.stderr

@@ -20,7 +20,7 @@ from tests.photographs import folder_of_photographs
 
 WEEKLY = "--cron '0 3 * * 1' --timezone Europe/Berlin --model vit-tiny-cifake"
 
-Command = Callable[[str], str]
+Command = Callable[..., str]
 
 
 @pytest.fixture
@@ -35,14 +35,14 @@ def command(
     monkeypatch.setenv("FAKESWEEP_BROKER_URL", broker_url)
     before = (logging.root.handlers, logging.root.level)
 
-    def ran(words: str) -> str:
+    def ran(words: str, wanted: Exit = Exit.FAILED) -> str:
         status = cli.run(["schedule", *shlex.split(words)])
         said = capsys.readouterr()
         if status == Exit.DONE:
             return said.out
-        assert (status, said.out) == (Exit.FAILED, "")
-        [line] = said.err.splitlines()
-        assert line.startswith("fakesweep: ")
+        assert (status, said.out) == (wanted, "")
+        *_, line = said.err.splitlines()
+        assert line.startswith("Error: " if wanted == Exit.USAGE else "fakesweep: ")
         assert "unexpected" not in line
         return line
 
@@ -146,9 +146,6 @@ def test_a_schedule_is_run_by_hand_and_not_twice_at_once(
     [
         ("-", "standard input cannot be read by the clock"),
         ("/nowhere", "/nowhere does not exist"),
-        ("s3://photos/ --no-check --cron '0 25 * * *'", "bad hour"),
-        ("s3://photos/ --no-check --timezone Europe/Berlim", "did you mean Europe/Berlin?"),
-        ("s3://photos/ --no-check --min-size large", "'large' is no size"),
         ("s3://photos/ --no-check --min-size 2 --max-size 1", "no image has at least 2"),
         ("s3://photos/ --no-check --model vit-tiny-cifar", "did you mean vit-tiny-cifake"),
         ("s3://photos/ --no-check --policy gone", "policy 'gone' is not known"),
@@ -158,4 +155,19 @@ def test_a_schedule_that_makes_no_sense_is_refused_in_one_line(
     command: Command, words: str, said: str
 ) -> None:
     assert said in command(f"add wrong {WEEKLY} {words}")
+    assert json.loads(command("list --json")) == {"schedules": []}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--cron '0 25 * * *'", "bad hour"),
+        ("--timezone Europe/Berlim", "did you mean Europe/Berlin?"),
+        ("--min-size large", "'large' is no size"),
+    ],
+)
+def test_an_option_that_makes_no_sense_is_wrong_usage(
+    command: Command, words: str, said: str
+) -> None:
+    assert said in command(f"add wrong {WEEKLY} s3://photos/ --no-check {words}", Exit.USAGE)
     assert json.loads(command("list --json")) == {"schedules": []}

@@ -8,6 +8,8 @@ import click
 import pytest
 
 from fakesweep.cli import cli
+from fakesweep.exits import Exit
+from workers.endings import EXIT_STATUS
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -41,6 +43,12 @@ def fakesweep_lines(document: Path) -> list[list[str]]:
 @pytest.mark.parametrize("path", commands_below(cli), ids=" ".join)
 def test_every_command_is_in_the_readme(path: tuple[str, ...]) -> None:
     assert re.search(rf"`fakesweep {' '.join(path)}\b", README), f"fakesweep {' '.join(path)}"
+
+
+def test_every_exit_status_is_in_the_readme() -> None:
+    (said,) = re.findall(r"^Exit status: .*?\n\n", README, re.MULTILINE | re.DOTALL)
+    assert set(map(int, re.findall(r"\d+", said))) == {int(status) for status in Exit}
+    assert Exit.BROKEN == EXIT_STATUS
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -1,5 +1,6 @@
 """Every option that takes a length of time reads it by the same rules."""
 
+import shlex
 from collections.abc import Iterator
 
 import click
@@ -12,7 +13,7 @@ from fakesweep.exits import Exit
 TAKE_TIME = [
     ("prune", "--older-than"),
     ("scan .", "--since"),
-    ("schedule add name . --cron @daily", "--since"),
+    ("schedule add name . --cron '0 3 * * *'", "--since"),
     ("token add name", "--expires"),
 ]
 
@@ -32,7 +33,7 @@ def options(group: click.Group) -> Iterator[click.Option]:
 def test_what_is_no_length_of_time_is_wrong_usage(
     words: str, option: str, written: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run([*words.split(), option, written]) == Exit.USAGE
+    assert run([*shlex.split(words), option, written]) == Exit.USAGE
     complaint = capsys.readouterr().err
     assert option in complaint
     if written == "6m":

@@ -11,8 +11,6 @@ from fakesweep.exits import Exit
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["ftp://example.org"], "a webhook is told over https:// or http://"),
-        (["http://me:hush@example.org"], "credentials"),
         (["http://example.org", "--model", "nonsense"], "model 'nonsense' is not known"),
         (["http://example.org", "--secret-file", "SECRET"], "the secret must be whsec_"),
     ],
@@ -25,6 +23,22 @@ def test_what_makes_no_webhook_is_refused(
     given = [str(secret) if word == "SECRET" else word for word in words]
     assert run(["webhook", "add", "moderation", *given]) == Exit.FAILED
     [line] = capsys.readouterr().err.splitlines()
+    assert said in line
+    assert "hush" not in line
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("ftp://example.org", "a webhook is told over https:// or http://"),
+        ("http://me:hush@example.org", "credentials"),
+    ],
+)
+def test_an_address_that_cannot_be_told_is_wrong_usage(
+    address: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["webhook", "add", "moderation", address]) == Exit.USAGE
+    line = capsys.readouterr().err.splitlines()[-1]
     assert said in line
     assert "hush" not in line
 
