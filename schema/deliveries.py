@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, text
@@ -35,7 +36,8 @@ _TAKE = text("""
     SELECT t.delivery_id, t.message_id, t.webhook_id, w.name AS webhook, w.url, w.secret,
            t.attempts, t.image_id, i.uri, t.scan_id, m.key AS model, m.revision AS model_revision,
            t.verdict::text AS verdict, t.before::text AS before, t.kind::text AS kind, t.p_fake,
-           p.name AS policy, encode(c.sha256, 'hex') AS sha256, t.created_at AS judged_at
+           p.name AS policy, encode(c.sha256, 'hex') AS sha256, t.created_at AS judged_at,
+           t.event, t.said
     FROM taken t
     JOIN ledger.webhooks w USING (webhook_id)
     LEFT JOIN ledger.images i ON i.image_id = t.image_id
@@ -44,6 +46,8 @@ _TAKE = text("""
     LEFT JOIN ledger.policies p ON p.policy_id = t.policy_id
     ORDER BY t.delivery_id
 """)
+
+_TELL_EVENTS = text("SELECT ledger.tell_events(:at_most)")
 
 # Whoever delivered it has delivered it, also where the lease ran out meanwhile.
 _DELIVERED = text("""
@@ -90,7 +94,9 @@ _FORGET_REMOVED = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A verdict on its way to a webhook, as it was when it was given.
+    """A verdict or an event on its way to a webhook, as it was then.
+
+    An event has its type in `event` and what it tells in `said`, and nothing of a verdict.
 
     `attempts` are those that ended before; `before` is the word that a judgement anew replaced.
     `uri`, `sha256`, model or policy are None once they are forgotten. `sha256` is hexadecimal.
@@ -104,23 +110,25 @@ class Delivery:
     url: str = field(repr=False)
     secret: str = field(repr=False)
     attempts: int
-    image_id: int
+    image_id: int | None
     uri: str | None
-    scan_id: int
+    scan_id: int | None
     model: str | None
     model_revision: str | None
-    verdict: str
+    verdict: str | None
     before: str | None
     kind: str | None
-    p_fake: float
+    p_fake: float | None
     policy: str | None
     sha256: str | None
     judged_at: datetime
+    event: str | None = None
+    said: Mapping[str, Any] | None = None
 
     @property
     def is_forgotten(self) -> bool:
         """Whether the ledger no longer holds what there is to tell."""
-        return None in (self.uri, self.sha256, self.model, self.policy)
+        return self.event is None and None in (self.uri, self.sha256, self.model, self.policy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +168,14 @@ def take_due(
         },
     )
     return [Delivery(lease=lease, **row) for row in rows.mappings()]
+
+
+def tell_events(connection: Connection, at_most: int = 100) -> int:
+    """Have the ledger write deliveries of events that were not told yet; return how many it told.
+
+    They are scans that ended and times of schedules that made none.
+    """
+    return int(connection.execute(_TELL_EVENTS, {"at_most": at_most}).scalar_one())
 
 
 def record_delivered(connection: Connection, delivered: Iterable[tuple[int, int]]) -> None:

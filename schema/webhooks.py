@@ -9,14 +9,14 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from schema.errors import WebhookError
-from schema.words import Lane, VerdictWord
+from schema.words import Event, Lane, VerdictWord
 
 _NAME = re.compile(r"[a-z][a-z0-9_.-]{0,62}")
 
 _ADD = text("""
-    INSERT INTO ledger.webhooks (name, url, secret, verdicts, models, lanes)
-    VALUES (:name, :url, :secret, CAST(:verdicts AS ledger.verdict[]), CAST(:models AS text[]),
-            CAST(:lanes AS ledger.lane[]))
+    INSERT INTO ledger.webhooks (name, url, secret, verdicts, events, models, lanes)
+    VALUES (:name, :url, :secret, CAST(:verdicts AS ledger.verdict[]), CAST(:events AS text[]),
+            CAST(:models AS text[]), CAST(:lanes AS ledger.lane[]))
     ON CONFLICT (name) WHERE removed_at IS NULL DO NOTHING
     RETURNING webhook_id
 """)
@@ -27,7 +27,8 @@ _FIND = text("""
 """)
 
 _LIST = text("""
-    SELECT w.name, w.url, w.verdicts::text[] AS verdicts, w.models, w.lanes::text[] AS lanes,
+    SELECT w.name, w.url, w.verdicts::text[] AS verdicts, w.events, w.models,
+           w.lanes::text[] AS lanes,
            w.created_at, w.paused_at, w.paused_because, open.waiting, open.waiting_since, gone.dead,
            (SELECT max(d.delivered_at) FROM ledger.webhook_deliveries d
             WHERE d.webhook_id = w.webhook_id AND d.delivered_at IS NOT NULL) AS last_delivered_at
@@ -115,6 +116,7 @@ class WebhookReport:
     name: str
     url: str
     verdicts: tuple[str, ...]
+    events: tuple[str, ...]
     models: tuple[str, ...]
     lanes: tuple[str, ...]
     created_at: datetime
@@ -133,10 +135,10 @@ class DeadDelivery:
     delivery_id: int
     webhook: str
     type: str
-    verdict: str
+    verdict: str | None
     model: str | None
-    scan_id: int
-    image_id: int
+    scan_id: int | None
+    image_id: int | None
     uri: str | None
     attempts: int
     last_status: int | None
@@ -152,10 +154,13 @@ def add_webhook(
     url: str,
     secret: str,
     verdicts: Sequence[VerdictWord],
+    events: Sequence[Event] = (),
     models: Sequence[str] = (),
     lanes: Sequence[Lane] = (),
 ) -> int:
-    """Have verdicts told from now on; return the webhook's row. No models or lanes means all.
+    """Have verdicts and events told from now on; return the webhook's row.
+
+    No models or lanes means all.
 
     Raises:
         WebhookError: the name is none, or another webhook has it.
@@ -170,6 +175,7 @@ def add_webhook(
         "url": url,
         "secret": secret,
         "verdicts": [word.value for word in verdicts],
+        "events": [event.value for event in events],
         "models": list(models) or None,
         "lanes": [lane.value for lane in lanes] or None,
     }
@@ -280,5 +286,5 @@ def retry_delivery(connection: Connection, delivery_id: int) -> None:
 
 
 def _report(row: Any) -> WebhookReport:
-    lists = {name: tuple(row[name] or ()) for name in ("verdicts", "models", "lanes")}
+    lists = {name: tuple(row[name] or ()) for name in ("verdicts", "events", "models", "lanes")}
     return WebhookReport(**{**row, **lists})

@@ -74,6 +74,17 @@ class BatchState(StrEnum):
     SET_ASIDE = "set_aside"
 
 
+class Event(StrEnum):
+    """What webhooks are told besides verdicts, by the type that a message names.
+
+    A schedule's time is skipped, as one that was missed, or failed, where its scan was refused.
+    """
+
+    SCAN_ENDED = "scan.ended"
+    SCHEDULE_SKIPPED = "schedule.skipped"
+    SCHEDULE_FAILED = "schedule.failed"
+
+
 class Change(StrEnum):
     """Why an audit looks at an image: what stands as it was judged, it passes over."""
 

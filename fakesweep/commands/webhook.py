@@ -35,13 +35,13 @@ from schema.webhooks import (
     retry_dead,
     retry_delivery,
 )
-from schema.words import SCAN_LANES, Lane, VerdictWord
+from schema.words import SCAN_LANES, Event, Lane, VerdictWord
 
 TOLD_BY_ITSELF = (VerdictWord.FAKE, VerdictWord.UNCERTAIN)
 URI_WIDTH = 60
 
-COLUMNS = ("name", "state", "verdicts", "models", "lanes", "waiting", "dead", "delivered last",
-           "address")  # fmt: skip
+COLUMNS = ("name", "state", "verdicts", "events", "models", "lanes", "waiting", "dead",
+           "delivered last", "address")  # fmt: skip
 DEAD_COLUMNS = ("delivery", "webhook", "type", "verdict", "attempts", "why", "died", "image")
 
 in_json_option = click.option(
@@ -63,6 +63,13 @@ def webhook() -> None:
     type=click.Choice([word.value for word in VerdictWord]),
     multiple=True,
     help="Verdict to tell of; fake and uncertain by itself. Repeat it for several.",
+)
+@click.option(
+    "--event",
+    "events",
+    type=click.Choice([event.value for event in Event]),
+    multiple=True,
+    help="Event to tell of, and of no verdict but those you name. Repeat it for several.",
 )
 @click.option(
     "--model",
@@ -89,19 +96,23 @@ def add(
     name: str,
     url: str,
     words: tuple[str, ...],
+    events: tuple[str, ...],
     models: tuple[str, ...],
     lanes: tuple[str, ...],
     secret_file: TextIO | None,
     in_json: bool,
 ) -> None:
-    """Have verdicts told to an address, each in a signed POST.
+    """Have verdicts and events told to an address, each in a signed POST.
 
-    What is judged from now on is told. The secret that signs it is made here and printed this
-    once; its receiver needs it.
+    What is judged from now on is told, or what ends or fails. The secret that signs it is made here
+    and printed this once; its receiver needs it.
     """
     address = check_url(url)
     secret = check_secret(secret_file.read()) if secret_file else new_secret()
-    chosen = tuple(dict.fromkeys(map(VerdictWord, words))) or TOLD_BY_ITSELF
+    happenings = tuple(dict.fromkeys(map(Event, events)))
+    chosen = tuple(dict.fromkeys(map(VerdictWord, words)))
+    if not (chosen or happenings):
+        chosen = TOLD_BY_ITSELF
     settings = read_settings()
     catalogue = read_catalogue(settings.catalogue)
     keys = tuple(dict.fromkeys(catalogue.model(reference).key for reference in models))
@@ -113,6 +124,7 @@ def add(
             url=address,
             secret=secret,
             verdicts=chosen,
+            events=happenings,
             models=keys,
             lanes=tuple(dict.fromkeys(map(Lane, lanes))),
         )
@@ -123,7 +135,7 @@ def add(
         return
     if not secret_file:
         click.echo(secret)
-    told = f"webhook {name} is told of {' and '.join(chosen)} at {_address(report)}"
+    told = f"webhook {name} is told of {' and '.join([*chosen, *happenings])} at {_address(report)}"
     kept = "" if secret_file else "; keep the secret, it is not shown again"
     click.echo(f"{told}{kept}", err=True)
     click.echo(f"try it: {program()} webhook test {name}", err=True)
@@ -141,8 +153,8 @@ def list_all(*, in_json: bool) -> None:
     write_table(
         COLUMNS,
         (
-            (one.name, _state(one), " ".join(one.verdicts), " ".join(one.models) or "all",
-             " ".join(one.lanes) or "all", one.waiting, one.dead,
+            (one.name, _state(one), " ".join(one.verdicts), " ".join(one.events),
+             " ".join(one.models) or "all", " ".join(one.lanes) or "all", one.waiting, one.dead,
              one.last_delivered_at and moment(one.last_delivered_at), _address(one))
             for one in reports
         ),

@@ -1,4 +1,4 @@
-"""What a webhook is told: the JSON of a verdict, the same at every attempt."""
+"""What a webhook is told: the JSON of a verdict or an event, the same at every attempt."""
 
 import json
 from datetime import UTC, datetime
@@ -17,7 +17,10 @@ _NOBODY = UUID(int=0)
 
 
 def body_of(delivery: Delivery) -> bytes:
-    """Return the body of a delivery; its type says whether the verdict is new or changed."""
+    """Return the body of a delivery; its type says what happened."""
+    if delivery.event is not None:
+        at = _moment(delivery.judged_at)
+        return _written({"type": delivery.event, "timestamp": at, "data": delivery.said})
     return _body(GIVEN if delivery.before is None else CHANGED, delivery)
 
 
@@ -70,7 +73,10 @@ def _body(word: str, delivery: Delivery) -> bytes:
     }
     if delivery.before is not None:
         told["before"] = delivery.before
-    body = {"type": word, "timestamp": judged_at, "data": told}
+    return _written({"type": word, "timestamp": judged_at, "data": told})
+
+
+def _written(body: dict[str, Any]) -> bytes:
     return json.dumps(body, separators=(",", ":")).encode("ascii")
 
 

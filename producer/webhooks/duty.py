@@ -27,6 +27,7 @@ from schema.deliveries import (
     record_delivered,
     record_failed,
     take_due,
+    tell_events,
 )
 
 FORGET_AFTER_DAYS = 30.0
@@ -73,7 +74,7 @@ def deliver_webhooks(producer: Producer, stop: threading.Event, pace: Pace = PAC
 def _exchange(
     engine: Engine, senders: Senders, ended: Sequence[Ending], pace: Pace
 ) -> list[Delivery]:
-    """Note what ended and take what is due, in one transaction.
+    """Note what ended, have events told and take what is due, in one transaction.
 
     An end that the ledger refuses to note keeps no other from being noted; it is told again.
     """
@@ -84,6 +85,7 @@ def _exchange(
                 if reason is not None:
                     delivery_id = one.delivery.delivery_id
                     log.error("webhook_ending_refused", delivery_id=delivery_id, reason=reason)
+        tell_events(connection)
         return take_due(connection, uuid4(), pace.lease_seconds, pace.at_once, senders.free())
 
 
