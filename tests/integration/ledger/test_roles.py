@@ -15,6 +15,7 @@ from schema import control, reports
 from schema.catalogue import read_catalogue
 from schema.claims import release_all, renew_leases
 from schema.database import open_engine
+from schema.deliveries import tell_events
 from schema.failures import FailureCode
 from schema.migrations import check_migration
 from schema.policy import Policy
@@ -199,6 +200,8 @@ def test_a_producer_can_run_every_statement_of_its_side(
         assert control.resume_scan(connection, asked)
         assert control.cancel_scan(connection, asked)
         _read_everything(connection, scan_id)
+    with producer.begin() as connection:
+        assert tell_events(connection) == 2
 
 
 def _read_everything(connection: Connection, scan_id: int) -> None:
