@@ -14,6 +14,7 @@ from producer.progress import progressed, waits_for_ledger
 from producer.scans import Producer
 from producer.selecting import Chooser
 from producer.sources import is_prefix, list_entries
+from producer.sources.members import list_members
 from producer.sources.names import NameRule
 from producer.sources.s3 import opened_prefix
 from producer.stretches import Cut, Ended, Listed, Step, listed_side_by_side
@@ -191,6 +192,9 @@ def _is_recorded(listing: _Listing, part: Part, page: Page) -> bool:
 
 def _steps(listing: _Listing, parts: Sequence[Part]) -> Generator[Step]:
     first, settings = parts[0], listing.producer.settings
+    if first.members:
+        yield from _one_by_one(first, list_members(first.members, first.cursor))
+        return
     if not is_prefix(first.source) or listing.selection.versions:
         entries = list_entries(first.source, first.cursor, settings, listing.selection)
         yield from _one_by_one(first, entries)

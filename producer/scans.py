@@ -1,5 +1,7 @@
 """Asking for a scan: what the producer holds open, and how a request becomes a row."""
 
+import hashlib
+import json
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -12,7 +14,8 @@ from producer.outputs.places import check_destination, resolve_destination
 from producer.publisher import Publisher
 from producer.repeats import asked_before
 from producer.selecting import check_selection
-from producer.sources import ResolvedSource, check_source, resolve_source
+from producer.sources import ResolvedSource, check_named, resolve_source
+from producer.sources.members import gathered
 from schema.catalogue import Catalogue
 from schema.database import explained, open_engine
 from schema.ledger import add_scan as record_scan
@@ -23,6 +26,9 @@ from schema.repeats import set_token
 from schema.selection import Selection
 from schema.settings import Settings
 from schema.words import Lane
+
+MOST_TOLD_SOURCES = 100
+"""Sources that are kept by name with a token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +117,7 @@ def ask_for_scan(producer: Producer, request: ScanRequest) -> Asked:
         if scan_id is not None:
             return Asked(scan_id, is_new=False)
         for source in sources:
-            check_source(source.source, producer.settings, request.selection)
+            check_named(source, producer.settings, request.selection)
         if request.output is not None:
             check_destination(resolve_destination(request.output), producer.settings)
         return Asked(_record(connection, producer, request, sources), is_new=True)
@@ -156,7 +162,7 @@ def _record(
             connection, request.policy, producer.catalogue.policies.get(request.policy)
         ),
         model_keys=_model_keys(producer, request),
-        sources=[(source.source, source.hostname) for source in sources],
+        sources=sources,
         is_audit=request.is_audit,
         selection=request.selection,
     )
@@ -185,7 +191,7 @@ def _asked(
     """Return what makes two requests the same one, as JSON knows it; a name does not count."""
     output = None if request.output is None else resolve_destination(request.output)
     return {
-        "sources": [[source.source, source.hostname] for source in sources],
+        "sources": _told(sources),
         "models": _model_keys(producer, request),
         "policy": request.policy,
         "lane": request.lane.value,
@@ -199,7 +205,17 @@ def _asked(
 
 
 def _resolved(request: ScanRequest) -> list[ResolvedSource]:
-    return [resolve_source(text) for text in request.sources]
+    return gathered([resolve_source(text) for text in request.sources])
+
+
+def _told(sources: Sequence[ResolvedSource]) -> list[list[str | None]] | str:
+    """Return every source and member by its name; the digest of them where they are many."""
+    named = [
+        [one, source.hostname] for source in sources for one in source.members or (source.source,)
+    ]
+    if len(named) <= MOST_TOLD_SOURCES:
+        return named
+    return "sha256:" + hashlib.sha256(json.dumps(named).encode()).hexdigest()
 
 
 def _model_keys(producer: Producer, request: ScanRequest) -> list[str]:

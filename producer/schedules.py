@@ -15,8 +15,9 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from producer.cron import check_cron, next_time, times_until, zone_of
 from producer.scans import Producer, ScanRequest, record_request
 from producer.selecting import check_selection
-from producer.sources import ResolvedSource, check_source, resolve_source
+from producer.sources import ResolvedSource, check_named, resolve_source
 from producer.sources.manifest import STDIN
+from producer.sources.members import gathered
 from producer.waiting import Waiting
 from schema import schedules as ledger
 from schema.catalogue import Catalogue
@@ -206,7 +207,7 @@ def _fired(
 
 def _record_scan(connection: Connection, producer: Producer, schedule: Schedule) -> int:
     request = ScanRequest(
-        sources=tuple(source for source, _ in schedule.sources),
+        sources=tuple(source.source for source in schedule.sources),
         models=schedule.model_keys,
         lane=schedule.lane,
         policy=schedule.policy,
@@ -214,23 +215,22 @@ def _record_scan(connection: Connection, producer: Producer, schedule: Schedule)
         is_audit=not schedule.is_full,
         selection=schedule.selection,
     )
-    resolved = [ResolvedSource(source, hostname) for source, hostname in schedule.sources]
-    return record_request(connection, producer, request, resolved)
+    return record_request(connection, producer, request, schedule.sources)
 
 
 def _resolved(
     request: ScanRequest, settings: Settings, *, check: bool
-) -> tuple[tuple[str, str | None], ...]:
+) -> tuple[ResolvedSource, ...]:
     check_selection(request.selection)
     if STDIN in request.sources:
         raise ScheduleError(
             "standard input cannot be read by the clock; schedule a folder, a prefix or a manifest"
         )
-    resolved = [resolve_source(text) for text in request.sources]
+    resolved = gathered([resolve_source(text) for text in request.sources])
     if check:
         for source in resolved:
-            check_source(source.source, settings, request.selection)
-    return tuple((source.source, source.hostname) for source in resolved)
+            check_named(source, settings, request.selection)
+    return tuple(resolved)
 
 
 def _checked_name(name: str) -> str:

@@ -24,8 +24,8 @@ _ADD_SCAN = text("""
 """)
 
 _ADD_SOURCE = text("""
-    INSERT INTO ledger.scan_sources (scan_id, position, source, hostname)
-    VALUES (:scan_id, :position, :source, :hostname)
+    INSERT INTO ledger.scan_sources (scan_id, position, source, hostname, members)
+    VALUES (:scan_id, :position, :source, :hostname, :members)
 """)
 
 _ADD_PARTS = text("""
@@ -69,6 +69,21 @@ _IMAGES_OF = text("""
       AND NOT EXISTS (SELECT FROM ledger.outcomes o WHERE o.image_id = i.image_id)
     ORDER BY i.batch_id, i.image_id
 """)
+
+
+class NamedSource(NamedTuple):
+    """A source as it is recorded; `hostname` is the only machine that can list it, or None.
+
+    `members` are the files and addresses of a source that was named one by one.
+    """
+
+    source: str
+    hostname: str | None = None
+    members: tuple[str, ...] = ()
+
+    def as_row(self) -> dict[str, object]:
+        """Return it as the statements take it."""
+        return self._asdict() | {"members": list(self.members) or None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +149,7 @@ def add_scan(
     lane: Lane,
     policy_id: int,
     model_keys: Sequence[str],
-    sources: Sequence[tuple[str, str | None]],
+    sources: Sequence[NamedSource | tuple[str, str | None]],
     is_audit: bool = False,
     selection: Selection = Selection(),  # noqa: B008 - frozen
 ) -> int:
@@ -156,8 +171,8 @@ def add_scan(
     connection.execute(
         _ADD_SOURCE,
         [
-            {"scan_id": scan_id, "position": position, "source": source, "hostname": hostname}
-            for position, (source, hostname) in enumerate(sources)
+            {"scan_id": scan_id, "position": position} | NamedSource(*source).as_row()
+            for position, source in enumerate(sources)
         ],
     )
     connection.execute(_ADD_PARTS, {"scan_id": scan_id})
@@ -227,9 +242,13 @@ def take_recorded(
     ]
 
 
-def _archive(sources: Sequence[tuple[str, str | None]], selection: Selection) -> str | None:
+def _archive(
+    sources: Sequence[NamedSource | tuple[str, str | None]], selection: Selection
+) -> str | None:
     """Return what audits of the same sources and choices share, None where they see by age."""
     if not selection.forms_archive:
         return None
-    said = json.dumps([sorted(sources, key=str), selection.as_json()])
+    named = [NamedSource(*source) for source in sources]
+    plain = [one if one.members else (one.source, one.hostname) for one in named]
+    said = json.dumps([sorted(map(tuple, plain), key=str), selection.as_json()])
     return hashlib.sha256(said.encode()).hexdigest()

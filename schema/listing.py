@@ -21,7 +21,7 @@ MAX_BATCH_URI_BYTES = 128 * 1024
 """A batch of long URIs, as JSON writes them, has fewer images: so a window fits into Redis."""
 
 _PARTS_LEFT = text("""
-    SELECT p.position, p.part, s.source, s.hostname, p.cursor, p.until
+    SELECT p.position, p.part, s.source, s.hostname, p.cursor, p.until, s.members
     FROM ledger.source_parts p JOIN ledger.scan_sources s USING (scan_id, position)
     WHERE p.scan_id = :scan_id AND p.listed_at IS NULL AND s.listed_at IS NULL
     ORDER BY p.position, p.part
@@ -144,7 +144,8 @@ class Part:
     """A stretch of a source whose listing is not finished.
 
     `cursor` is where it stands, None at the source's start; `until` is the last cursor that belongs
-    to it, None where it goes to the source's end. `hostname` is the only machine that can list it.
+    to it, None where it goes to the source's end. `hostname` is the only machine that can list it,
+    `members` are what was named one by one.
     """
 
     position: int
@@ -153,6 +154,7 @@ class Part:
     hostname: str | None = None
     cursor: str | None = None
     until: str | None = None
+    members: tuple[str, ...] = ()
 
 
 class Page(NamedTuple):
@@ -200,7 +202,15 @@ def parts_left(connection: Connection, scan_id: int) -> list[Part]:
     """Return the parts of sources whose listing is not finished, in order."""
     rows = connection.execute(_PARTS_LEFT, {"scan_id": scan_id})
     return [
-        Part(row.position, row.part, row.source, row.hostname, row.cursor, row.until)
+        Part(
+            row.position,
+            row.part,
+            row.source,
+            row.hostname,
+            row.cursor,
+            row.until,
+            tuple(row.members or ()),
+        )
         for row in rows
     ]
 

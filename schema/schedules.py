@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from schema.errors import ScheduleError
+from schema.ledger import NamedSource
 from schema.reasons import reason as short
 from schema.reasons import storable
 from schema.selection import Selection, selection_of
@@ -26,12 +27,12 @@ _ADD = text("""
 """)
 
 _ADD_SOURCE = text("""
-    INSERT INTO ledger.schedule_sources (schedule_id, position, source, hostname)
-    VALUES (:schedule_id, :position, :source, :hostname)
+    INSERT INTO ledger.schedule_sources (schedule_id, position, source, hostname, members)
+    VALUES (:schedule_id, :position, :source, :hostname, :members)
 """)
 
 _SOURCES = text("""
-    SELECT source, hostname FROM ledger.schedule_sources
+    SELECT source, hostname, members FROM ledger.schedule_sources
     WHERE schedule_id = :schedule_id ORDER BY position
 """)
 
@@ -114,7 +115,7 @@ class Schedule:
     name: str
     cron: str
     timezone: str
-    sources: tuple[tuple[str, str | None], ...]
+    sources: tuple[NamedSource, ...]
     model_keys: tuple[str, ...]
     policy: str
     lane: Lane
@@ -167,13 +168,8 @@ def add_schedule(connection: Connection, schedule: Schedule, next_at: datetime) 
     connection.execute(
         _ADD_SOURCE,
         [
-            {
-                "schedule_id": schedule_id,
-                "position": position,
-                "source": source,
-                "hostname": hostname,
-            }
-            for position, (source, hostname) in enumerate(schedule.sources)
+            {"schedule_id": schedule_id, "position": position} | NamedSource(*source).as_row()
+            for position, source in enumerate(schedule.sources)
         ],
     )
     return int(schedule_id)
@@ -281,7 +277,9 @@ def _held(connection: Connection, row: Any) -> HeldSchedule:
         name=row.name,
         cron=row.cron,
         timezone=row.timezone,
-        sources=tuple((source, hostname) for source, hostname in sources),
+        sources=tuple(
+            NamedSource(row.source, row.hostname, tuple(row.members or ())) for row in sources
+        ),
         model_keys=tuple(row.model_keys),
         policy=row.policy,
         lane=Lane(row.lane),

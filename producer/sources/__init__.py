@@ -4,7 +4,6 @@ import os
 import socket
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
 
@@ -23,7 +22,7 @@ from producer.sources.versions import list_version, list_versions
 from producer.sources.web import list_url
 from schema.errors import SourceError
 from schema.failures import InvalidUri
-from schema.ledger import Entry, LeftOut, ListedImage
+from schema.ledger import Entry, LeftOut, ListedImage, NamedSource
 from schema.secrets import without_credentials
 from schema.selection import Selection
 from schema.settings import Settings
@@ -33,12 +32,8 @@ _LOCAL = (None, "file")
 _EXAMPLES = ".jpg, .png, .webp, .heic and the like"
 
 
-@dataclass(frozen=True, slots=True)
-class ResolvedSource:
-    """A source as the ledger records it; `hostname` is the only machine that can list it."""
-
-    source: str
-    hostname: str | None
+ResolvedSource = NamedSource
+"""A source as the ledger records it."""
 
 
 def resolve_source(text: str) -> ResolvedSource:
@@ -87,6 +82,20 @@ def check_source(
             f"{shown(source)} matches no image; check bucket and prefix (images end in "
             f"{_EXAMPLES}, or in nothing that is known)",
         )
+
+
+def check_named(
+    named: NamedSource,
+    settings: Settings,
+    selection: Selection = Selection(),  # noqa: B008 - frozen
+) -> None:
+    """Refuse a source, or any of its members, as `check_source` does.
+
+    Raises:
+        SourceError: the message says what is wrong and what to do.
+    """
+    for source in named.members or (named.source,):
+        check_source(source, settings, selection)
 
 
 def is_prefix(source: str) -> bool:

@@ -21,8 +21,8 @@ def downgrade() -> None:
         DROP TABLE ledger.listing_counts;
         {_WITHOUT_PATH}
         DROP FUNCTION public.path_of, ledger.percent_decoded;
-        ALTER TABLE ledger.scan_sources DROP COLUMN uris;
-        ALTER TABLE ledger.schedule_sources DROP COLUMN uris;
+        ALTER TABLE ledger.scan_sources DROP COLUMN members;
+        ALTER TABLE ledger.schedule_sources DROP COLUMN members;
         DROP INDEX ledger.images_uri, ledger.images_short_uri, ledger.images_long_uri,
             ledger.outputs_destination;
         CREATE UNIQUE INDEX images_uri ON ledger.images (uri, scan_id, occurrence);

@@ -65,8 +65,8 @@ BEGIN
 END $$;
 
 -- Files and addresses that were named one by one: together they are one source, in their order.
-ALTER TABLE ledger.scan_sources ADD COLUMN uris text[];
-ALTER TABLE ledger.schedule_sources ADD COLUMN uris text[];
+ALTER TABLE ledger.scan_sources ADD COLUMN members text[];
+ALTER TABLE ledger.schedule_sources ADD COLUMN members text[];
 
 -- What a scan's listing counted, written in the transaction that records the images beside it: what
 -- it left out (`sort` is left_out, `name` the reason), and what each pattern of its choices matched

@@ -1,0 +1,68 @@
+"""Files and addresses that are named one by one: together they are one source, in their order."""
+
+import os
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from producer.sources.folder import list_file
+from producer.sources.names import manifest_format
+from schema.ledger import ListedImage, NamedSource
+from schema.uris import scheme_of, to_path, to_s3
+
+_LOCAL = (None, "file")
+
+
+def gathered(sources: Sequence[NamedSource]) -> list[NamedSource]:
+    """Return sources with those that follow each other and are one image each put together.
+
+    Which local paths are folders is looked up.
+    """
+    found: list[NamedSource] = []
+    for (is_one, _), some in groupby(sources, key=lambda one: (_is_one_image(one), one.hostname)):
+        group = list(some)
+        if is_one and len(group) > 1:
+            members = tuple(one.source for one in group)
+            found.append(NamedSource(_said(members), group[0].hostname, members))
+        else:
+            found += group
+    return found
+
+
+def list_members(members: Sequence[str], cursor: str | None) -> Iterator[ListedImage]:
+    """List named files and addresses, each as one image; a cursor is a place, from 1 on.
+
+    Whether they are there shows when they are fetched.
+    """
+    for place in range(int(cursor or 0), len(members)):
+        member = members[place]
+        if scheme_of(member) in _LOCAL:
+            yield from list_file(path_of_member(member), None, str(place + 1))
+        else:
+            yield ListedImage(member, str(place + 1))
+
+
+def path_of_member(member: str) -> Path:
+    """Return the path of a member that is a file."""
+    return Path(member) if scheme_of(member) is None else to_path(member)
+
+
+def _is_one_image(source: NamedSource) -> bool:
+    said = source.source
+    if said == "-" or manifest_format(said) is not None:
+        return False
+    match scheme_of(said):
+        case None | "file":
+            return not os.path.isdir(path_of_member(said))  # noqa: PTH112 - says False, never raises
+        case "s3":
+            return to_s3(said).version is not None
+        case _:
+            return True
+
+
+def _said(members: Sequence[str]) -> str:
+    """Return what people are shown instead of each member."""
+    if any(scheme_of(member) not in _LOCAL for member in members):
+        return f"{len(members)} addresses"
+    folders = [os.fsencode(path_of_member(member).parent) for member in members]
+    return f"{len(members)} files below {os.path.commonpath(folders).decode('utf-8', 'replace')}"
