@@ -220,7 +220,9 @@ def paged(
         for step in steps:
             match step:
                 case Listed(part):
-                    one = gathered.setdefault(part.number, _Gathered(part))
+                    one = gathered.get(part.number)
+                    if one is None:
+                        one = gathered[part.number] = _Gathered(part)
                     yield from one.with_more(step, most, batch_images, is_audit=is_audit)
                 case Ended(part):
                     if part.number in gathered:

@@ -16,6 +16,7 @@ from producer.sources.manifest import (
     list_remote_manifest,
     list_stdin,
 )
+from producer.sources.members import is_readable_file
 from producer.sources.names import NameRule, manifest_format, shown
 from producer.sources.s3 import list_prefix
 from producer.sources.versions import list_version, list_versions
@@ -95,7 +96,8 @@ def check_named(
         SourceError: the message says what is wrong and what to do.
     """
     for source in named.members or (named.source,):
-        check_source(source, settings, selection)
+        if not (named.members and is_readable_file(source)):
+            check_source(source, settings, selection)
 
 
 def is_prefix(source: str) -> bool:
@@ -157,11 +159,11 @@ def _resolved(text: str) -> ResolvedSource:
         raise InvalidUri("it holds a NUL character")
     scheme = scheme_of(text)
     if scheme is None:
-        return _local(Path(os.path.abspath(text)))  # noqa: PTH100 - links stay as written
+        return _local(os.path.abspath(text))  # noqa: PTH100 - links stay as written
     if not _is_unicode(text):
         raise InvalidUri("it is no valid Unicode")
     if scheme == "file":
-        return _local(to_path(normalise(text)))
+        return _local(str(to_path(normalise(text))))
     if scheme == "s3":
         address = to_s3("s3://" + text.partition("://")[2])
         if address.version is not None:
@@ -170,13 +172,14 @@ def _resolved(text: str) -> ResolvedSource:
     return ResolvedSource(normalise(text), None)
 
 
-def _local(path: Path) -> ResolvedSource:
-    source = str(path) if _is_unicode(str(path)) else path.as_uri()
+def _local(path: str) -> ResolvedSource:
+    path = "/" + path.lstrip("/")
+    source = path if _is_unicode(path) else Path(path).as_uri()
     return ResolvedSource(source, socket.gethostname())
 
 
 def _is_unicode(text: str) -> bool:
-    return text.encode("utf-8", "replace").decode() == text
+    return text.isascii() or text.encode("utf-8", "replace").decode() == text
 
 
 def _path(source: str) -> Path:

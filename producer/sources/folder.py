@@ -68,7 +68,7 @@ def list_folder(folder: Path, cursor: str | None, names: NameRule = ANY_NAME) ->
                 yield image
 
 
-def list_file(path: Path, cursor: str | None, behind: str = "1") -> Iterator[ListedImage]:
+def list_file(path: Path | str, cursor: str | None, behind: str = "1") -> Iterator[ListedImage]:
     """List one file as one image, whatever its name; its cursor is `behind`."""
     if cursor is None:
         encoded = os.fsencode(path)

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from pathlib import Path
+from stat import S_ISREG
 
 from producer.sources.folder import list_file
 from producer.sources.names import manifest_format
@@ -37,14 +37,18 @@ def list_members(members: Sequence[str], cursor: str | None) -> Iterator[ListedI
     for place in range(int(cursor or 0), len(members)):
         member = members[place]
         if scheme_of(member) in _LOCAL:
-            yield from list_file(path_of_member(member), None, str(place + 1))
+            yield from list_file(_path_text(member), None, str(place + 1))
         else:
             yield ListedImage(member, str(place + 1))
 
 
-def path_of_member(member: str) -> Path:
-    """Return the path of a member that is a file."""
-    return Path(member) if scheme_of(member) is None else to_path(member)
+def is_readable_file(member: str) -> bool:
+    """Say whether a member is a regular file that may be read here."""
+    path = _path_text(member)
+    try:
+        return S_ISREG(os.stat(path).st_mode) and os.access(path, os.R_OK)  # noqa: PTH116 - quick
+    except (OSError, ValueError):
+        return False
 
 
 def _is_one_image(source: NamedSource) -> bool:
@@ -53,16 +57,20 @@ def _is_one_image(source: NamedSource) -> bool:
         return False
     match scheme_of(said):
         case None | "file":
-            return not os.path.isdir(path_of_member(said))  # noqa: PTH112 - says False, never raises
+            return not os.path.isdir(_path_text(said))  # noqa: PTH112 - says False, never raises
         case "s3":
             return to_s3(said).version is not None
         case _:
             return True
 
 
+def _path_text(member: str) -> str:
+    return member if scheme_of(member) is None else str(to_path(member))
+
+
 def _said(members: Sequence[str]) -> str:
     """Return what people are shown instead of each member."""
     if any(scheme_of(member) not in _LOCAL for member in members):
         return f"{len(members)} addresses"
-    folders = [os.fsencode(path_of_member(member).parent) for member in members]
+    folders = {os.path.dirname(os.fsencode(_path_text(member))) for member in members}  # noqa: PTH120
     return f"{len(members)} files below {os.path.commonpath(folders).decode('utf-8', 'replace')}"

@@ -66,6 +66,9 @@ class ManifestFormat(StrEnum):
     JSONL = "jsonl"
 
 
+_MANIFESTS = {written_as.value: written_as for written_as in ManifestFormat}
+
+
 def extension_of(name: str) -> str:
     """Return what follows the last dot of a path's last part, in lower case; may be empty."""
     last = name.rpartition("/")[2]
@@ -85,10 +88,7 @@ def may_be_image(key: str) -> bool:
 def manifest_format(source: str) -> ManifestFormat | None:
     """Return the format that a path's or URI's extension stands for, None where it is none's."""
     name = urlsplit(source).path if _is_url(source) else source
-    try:
-        return ManifestFormat(extension_of(name))
-    except ValueError:
-        return None
+    return _MANIFESTS.get(extension_of(name))
 
 
 def shown(source: str) -> str:

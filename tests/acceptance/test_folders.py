@@ -84,3 +84,41 @@ def test_suffixes_can_be_chosen(cluster: Command, photographs: Photographs) -> N
     assert Path(cluster.results(said["scan_id"])[0]["path"]).name == "notes.txt"
     assert second.exists()
     assert cluster("scan", str(folder), "--suffixes", ",").returncode in (1, 2)
+
+
+def test_files_named_one_by_one_are_one_source_and_fill_batches_as_a_folder_does(
+    cluster: Command, photographs: Photographs
+) -> None:
+    folder = photographs(6)
+    names = sorted(map(str, folder.iterdir()), reverse=True)
+    said = cluster.scan(*names, names[0])
+    assert counts(said) == {"classified": 6}
+    assert said["sources"] == [f"7 files below {folder}"]
+    assert said["left_out"] == {"repeated": 1}
+    assert [row["path"] for row in cluster.results(said["scan_id"])] == names
+    of_scan = f"WHERE scan_id = {said['scan_id']}"
+    assert len(cluster.ask(f"SELECT batch_id FROM ledger.batches {of_scan}")) == 2
+    again = cluster.scan(*names, "--token", f"files-{said['scan_id']}")
+    assert (
+        cluster.scan(*names, "--token", f"files-{said['scan_id']}")["scan_id"] == (again["scan_id"])
+    )
+    other = cluster("scan", *names[1:], "--token", f"files-{said['scan_id']}")
+    assert other.returncode == 1
+    missing = cluster("scan", *names, f"{folder}/gone.jpg")
+    assert missing.returncode == 1
+    assert "gone.jpg does not exist" in missing.stderr
+
+
+def test_a_schedule_takes_files_one_by_one(cluster: Command, photographs: Photographs) -> None:
+    folder = photographs(3)
+    names = sorted(map(str, folder.iterdir()))
+    cluster.ok("schedule", "add", "some-files", *names, "--cron", "0 3 1 1 *")
+    assert f"3 files below {folder}" in cluster.ok("schedule", "show", "some-files")
+    cluster.ok("schedule", "run-now", "some-files")
+    found = cluster.ask(
+        "SELECT cardinality(members) AS n FROM ledger.scan_sources ORDER BY scan_id DESC LIMIT 1"
+    )
+    assert found == [{"n": 3}]
+    cluster.ok("schedule", "remove", "some-files")
+    (scan,) = cluster.ask("SELECT max(scan_id) AS n FROM ledger.scans")
+    cluster.ok("resume", str(scan["n"]))
