@@ -5,7 +5,7 @@ import importlib.util
 from schema.errors import ExtraError, ModelError
 
 WORKER_PARTS = ("torch", "transformers", "PIL", "safetensors")
-API_PARTS = ("fastapi", "limits", "uvicorn")
+API_PARTS = ("fastapi", "limits", "python_multipart", "uvicorn")
 
 
 def require_worker_extra() -> None:

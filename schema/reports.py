@@ -28,7 +28,10 @@ _COUNTS = (
 
 _PROGRESS = text("SELECT *, now() AS at FROM scan_progress WHERE scan_id = :scan_id")
 
-_RECENT = text("SELECT *, now() AS at FROM scan_progress ORDER BY scan_id DESC LIMIT :limit")
+_RECENT = text("""
+    SELECT *, now() AS at FROM scan_progress WHERE scan_id < :before
+    ORDER BY scan_id DESC LIMIT :limit
+""")
 
 _SOURCES = text("""
     SELECT source FROM ledger.scan_sources WHERE scan_id = :scan_id ORDER BY position
@@ -117,6 +120,7 @@ _MOVEMENT = text("""
 _OPEN_QUERY = text("SELECT ledger.open_query(:query)")
 
 FETCH_ROWS = 1_000
+LARGEST_ID = 2**63 - 1
 
 _FETCH = f"FETCH {FETCH_ROWS} FROM opened"
 
@@ -248,9 +252,12 @@ def progress(connection: Connection, scan_id: int) -> Progress:
     return _progress(row)
 
 
-def recent_scans(connection: Connection, limit: int = 20) -> list[Progress]:
-    """Return the newest scans, newest first."""
-    return [_progress(row) for row in connection.execute(_RECENT, {"limit": limit}).mappings()]
+def recent_scans(
+    connection: Connection, limit: int = 20, before: int = LARGEST_ID
+) -> list[Progress]:
+    """Return the newest scans, newest first, of those before one of this number."""
+    rows = connection.execute(_RECENT, {"limit": limit, "before": before}).mappings()
+    return [_progress(row) for row in rows]
 
 
 def sources_of(connection: Connection, scan_id: int) -> list[str]:

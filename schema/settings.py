@@ -207,6 +207,10 @@ class Settings(BaseSettings):
         None, description="requester: your account pays for what is read of buckets that want that"
     )
 
+    api_pictures: str | None = Field(
+        None,
+        description="Where the API keeps pictures handed in: a folder, or s3://bucket/prefix",
+    )
     api_trusted_proxies: Annotated[
         tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_split_words)
     ] = Field(

@@ -1,6 +1,6 @@
-"""Statements about uploads: the streams they come in by, who handed them in, how they stand."""
+"""Statements about uploads: the streams they come in by, who handed them in."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -72,19 +72,6 @@ _ADD_SUBMISSION = text("""
     VALUES (:key, :digest, :occurrence, :scan_id, :image_ids)
 """)
 
-_IMAGE = text("""
-    SELECT i.image_id, i.scan_id, i.uri, coalesce(o.status::text, 'pending') AS status,
-           o.failure_code::text AS failure_code, o.failure_message, o.finished_at
-    FROM ledger.images i LEFT JOIN ledger.outcomes o USING (image_id)
-    WHERE i.image_id = :image_id
-""")
-
-_VERDICTS = text("""
-    SELECT m.key AS model, v.p_fake, v.verdict::text AS verdict, v.kind::text AS kind
-    FROM ledger.verdicts v JOIN ledger.models m USING (model_id)
-    WHERE v.image_id = :image_id ORDER BY m.key, v.model_id
-""")
-
 
 @dataclass(frozen=True, slots=True)
 class Upload:
@@ -125,32 +112,6 @@ class Submission(NamedTuple):
     occurrence: str
     scan_id: int
     image_ids: Sequence[int]
-
-
-@dataclass(frozen=True, slots=True)
-class ModelAnswer:
-    """What one model made of an image."""
-
-    p_fake: float
-    verdict: str
-    kind: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class ImageAnswer:
-    """How an image stands: `status` is pending, classified, reused or failed.
-
-    `verdicts` are by model key, those of models that have answered.
-    """
-
-    image_id: int
-    scan_id: int
-    uri: str
-    status: str
-    verdicts: Mapping[str, ModelAnswer]
-    failure_code: str | None
-    failure_message: str | None
-    finished_at: datetime | None
 
 
 def open_scan(connection: Connection, stream: Stream) -> int:
@@ -215,18 +176,6 @@ def lock_keys(connection: Connection, keys: Sequence[str]) -> dict[str, Submissi
 def add_submission(connection: Connection, submission: Submission) -> None:
     """Record what was answered to a key."""
     connection.execute(_ADD_SUBMISSION, submission._asdict())
-
-
-def image_answer(connection: Connection, image_id: int) -> ImageAnswer | None:
-    """Return how an image stands, None where there is none."""
-    image = connection.execute(_IMAGE, {"image_id": image_id}).mappings().one_or_none()
-    if image is None:
-        return None
-    verdicts = {
-        row.model: ModelAnswer(row.p_fake, row.verdict, row.kind)
-        for row in connection.execute(_VERDICTS, {"image_id": image_id})
-    }
-    return ImageAnswer(verdicts=verdicts, **image)
 
 
 def _asked(stream: Stream) -> dict[str, object]:

@@ -5,6 +5,8 @@ from typing import Any
 import schemathesis
 from hypothesis import strategies as st
 
+from producer.api.waiting import MOST_SECONDS as MOST
+
 SHAPES = (
     "s3://uploads/{}.jpg",
     "s3://up.loads-2026/a folder/ä#?{}%.png",
@@ -22,6 +24,13 @@ schemathesis.openapi.format(
     "image-uri",
     st.builds(str.format, st.sampled_from(SHAPES), st.integers(0, 999_999)),
 )
+
+
+@schemathesis.hook
+def before_call(_context: Any, case: Any, _kwargs: Any) -> None:
+    """Wait for no verdict: nobody judges here."""
+    if str((case.query or {}).get("wait", "")).isdigit() and 0 < int(case.query["wait"]) <= MOST:
+        case.query["wait"] = 1
 
 
 @schemathesis.hook

@@ -95,7 +95,8 @@ def serving_api(postgres: str, broker_url: str, folder: Path) -> Iterator[Servin
     settings = {
         "DATABASE_URL": url.set(username=name).render_as_string(),
         "BROKER_URL": f"{broker_url.rpartition('/')[0]}/14",
-        "FILE_ROOTS": "/allowed",
+        "FILE_ROOTS": f"/allowed,{folder}",
+        "API_PICTURES": str(folder / "pictures"),
     }
     with redis.Redis.from_url(settings["BROKER_URL"]) as broker:
         broker.flushdb()

@@ -5,6 +5,7 @@ import re
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 
+from anyio.to_thread import run_sync
 from fastapi import Request
 from pydantic import ValidationError
 
@@ -27,18 +28,22 @@ async def read_submission(request: Request) -> Submission:
     Raises:
         Problem: it is no JSON, too large, too slow, or not as the OpenAPI document says.
     """
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
+    if media_type_of(request) != "application/json":
         raise Problem(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
             ProblemCode.NOT_JSON,
-            "send the body as application/json",
-            headers={"Accept-Post": "application/json"},
+            "send the body as application/json, or a picture as multipart/form-data",
+            headers={"Accept-Post": "application/json, multipart/form-data"},
         )
     body = bytearray()
     async for piece in received(request, MOST_BYTES, READ_SECONDS):
         body += piece
-    return _parsed(bytes(body))
+    return await run_sync(_parsed, bytes(body))
+
+
+def media_type_of(request: Request) -> str:
+    """Return what a body says it is, without its parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 async def received(request: Request, most_bytes: int, seconds: float) -> AsyncIterator[bytes]:

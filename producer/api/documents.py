@@ -23,7 +23,10 @@ Every error is a problem document (RFC 9457): programs go by its `code`, people 
 """
 
 _WHY: dict[HTTPStatus, tuple[ProblemCode, str]] = {
-    HTTPStatus.BAD_REQUEST: (ProblemCode.MALFORMED, "The body is no JSON"),
+    HTTPStatus.BAD_REQUEST: (
+        ProblemCode.MALFORMED,
+        "The body is no JSON, or the request can be read in two ways",
+    ),
     HTTPStatus.UNAUTHORIZED: (
         ProblemCode.TOKEN_INVALID,
         "There is no token, or it is unknown, revoked or expired",
@@ -40,11 +43,11 @@ _WHY: dict[HTTPStatus, tuple[ProblemCode, str]] = {
     HTTPStatus.REQUEST_TIMEOUT: (ProblemCode.TOO_SLOW, "The body did not arrive in time"),
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: (
         ProblemCode.TOO_LARGE,
-        "The body is larger than 1 MiB",
+        "The body is larger than 1 MiB, or the picture than images may be",
     ),
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: (
         ProblemCode.NOT_JSON,
-        "The body is not application/json",
+        "The body is neither JSON nor a form, or the API has no place for pictures",
     ),
     HTTPStatus.UNPROCESSABLE_ENTITY: (
         ProblemCode.INVALID,
@@ -52,7 +55,7 @@ _WHY: dict[HTTPStatus, tuple[ProblemCode, str]] = {
     ),
     HTTPStatus.TOO_MANY_REQUESTS: (
         ProblemCode.RATE_LIMITED,
-        "The token has handed in as many images as it may",
+        "The token has handed in as many images as it may, or has too much under way",
     ),
     HTTPStatus.INTERNAL_SERVER_ERROR: (ProblemCode.FAILED, "A fault of the server"),
     HTTPStatus.SERVICE_UNAVAILABLE: (
@@ -95,7 +98,24 @@ SUBMISSION_BODY: dict[str, Any] = {
                         }
                     },
                 },
-            }
+            },
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["picture"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "picture": {
+                            "type": "string",
+                            "format": "binary",
+                            "minLength": 1,
+                            "description": "A picture as it is; the API does not look into it",
+                        },
+                        "lane": {"type": "string", "enum": ["live", "bulk"]},
+                    },
+                },
+                "encoding": {"picture": {"contentType": "application/octet-stream, image/*"}},
+            },
         },
     }
 }
@@ -119,17 +139,19 @@ def problems(*statuses: HTTPStatus) -> Responses:
     return {int(status): _problem(status) for status in sorted(statuses)}
 
 
-def problems_of_reading() -> Responses:
-    """Return what a route that looks something up says of its errors."""
-    return problems(
+def problems_of_reading(*without: HTTPStatus) -> Responses:
+    """Return what a route that looks something up says of its errors, but for some."""
+    statuses = {
         HTTPStatus.UNAUTHORIZED,
         HTTPStatus.FORBIDDEN,
         HTTPStatus.NOT_FOUND,
         HTTPStatus.METHOD_NOT_ALLOWED,
         HTTPStatus.UNPROCESSABLE_ENTITY,
+        HTTPStatus.TOO_MANY_REQUESTS,
         HTTPStatus.INTERNAL_SERVER_ERROR,
         HTTPStatus.SERVICE_UNAVAILABLE,
-    )
+    }
+    return problems(*(statuses - set(without)))
 
 
 def add_document(app: FastAPI) -> None:

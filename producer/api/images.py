@@ -1,15 +1,16 @@
-"""Handing images in, and asking what came of one."""
+"""Handing images in, and asking what came of them."""
 
+from collections.abc import Sequence
 from http import HTTPStatus
-from pathlib import PurePath
-from typing import Annotated
+from typing import Annotated, Any
+from urllib.parse import urlencode
 
-from fastapi import APIRouter, Depends, Header, Response
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
-from producer.api.auth import caller_with
-from producer.api.bodies import read_submission
+from producer.api.auth import caller_with, check_scope
 from producer.api.documents import (
     ACCEPTED_LINKS,
     SUBMISSION_BODY,
@@ -17,25 +18,27 @@ from producer.api.documents import (
     problems,
     problems_of_reading,
 )
+from producer.api.handing_in import HandedIn, read_handed_in
 from producer.api.models import (
     Accepted,
     AcceptedImage,
     Failure,
     Image,
+    ImagePage,
+    ImageStatus,
     ModelVerdict,
     RowId,
-    Submission,
 )
+from producer.api.pages import Limit, OfScan, PageEnd, position_of, written
 from producer.api.problems import Problem, ProblemCode, ProblemPart, invalid
-from producer.api.resources import Opened
+from producer.api.resources import Opened, Resources
+from producer.api.waiting import MOST_SECONDS
 from producer.uploads import Submitted, Upload
+from schema.answers import ImageAnswer, image_answer, image_answers, image_page
 from schema.errors import SubmissionConflict
 from schema.failures import InvalidUri
-from schema.settings import Settings
 from schema.tokens import Caller, Scope
-from schema.uploads import ImageAnswer, image_answer
-from schema.uris import normalise, scheme_of, to_path
-from schema.words import Lane
+from schema.words import VerdictWord
 
 REPLAYED = "Idempotent-Replayed"
 
@@ -43,7 +46,6 @@ router = APIRouter(prefix="/v1/images", tags=["images"])
 
 Submitter = Annotated[Caller, Depends(caller_with(Scope.SUBMIT))]
 Reader = Annotated[Caller, Depends(caller_with(Scope.READ))]
-Handed = Annotated[Submission, Depends(read_submission)]
 _Word = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[!-~]+$")]
 Key = Annotated[
     _Word | SkipJsonSchema[None],
@@ -56,12 +58,27 @@ Key = Annotated[
         examples=["8e03978e-40d5-43dd-bc93-6894a57f9324"],
     ),
 ]
+Wait = Annotated[
+    int,
+    Query(
+        ge=0,
+        le=MOST_SECONDS,
+        description=(
+            "Seconds to wait for the images to end: 200 once they have, 202 where they have not. "
+            "Needs the scope `read`. Where very many wait, the answer comes at once."
+        ),
+        examples=[10],
+    ),
+]
 
 _ANSWERS: Responses = {
     HTTPStatus.OK: {
         "model": Accepted,
-        "description": "These images were handed in before, with the same Idempotency-Key",
-        "headers": {REPLAYED: {"required": True, "schema": {"type": "string", "enum": ["true"]}}},
+        "description": (
+            "These images were handed in before, with the same Idempotency-Key; or all of them "
+            "ended while the request waited"
+        ),
+        "headers": {REPLAYED: {"schema": {"type": "string", "enum": ["true"]}}},
         "links": ACCEPTED_LINKS,
     },
     HTTPStatus.ACCEPTED: {"links": ACCEPTED_LINKS},
@@ -74,6 +91,7 @@ _ANSWERS: Responses = {
     operation_id="submit_images",
     summary="Hand images in",
     response_description="The images are recorded, and will be judged",
+    response_model_exclude_none=True,
     openapi_extra=SUBMISSION_BODY,
     responses=_ANSWERS
     | problems(
@@ -90,20 +108,130 @@ _ANSWERS: Responses = {
         HTTPStatus.SERVICE_UNAVAILABLE,
     ),
 )
-def submit_images(
-    caller: Submitter, submission: Handed, opened: Opened, response: Response, key: Key = None
+async def submit_images(
+    *,
+    caller: Submitter,
+    request: Request,
+    opened: Opened,
+    response: Response,
+    key: Key = None,
+    wait: Wait = 0,
 ) -> Accepted:
-    """Record images to be judged, all of them or none.
+    """Record images to be judged, all of them or none: by their addresses, or one as it is.
 
-    Without an `Idempotency-Key`, the same URI handed in again is looked at again.
+    Without an `Idempotency-Key`, the same image handed in again is looked at again.
     """
-    uris = submission.every_uri
-    _check_files(submission, opened.producer.settings)
-    _count(caller, len(uris), opened)
+    if wait:
+        check_scope(caller, Scope.READ)
+    handed_in = await read_handed_in(request, caller, opened)
+    submitted = await run_sync(_submit, opened, caller, handed_in, key)
+    accepted = _accepted(handed_in.uris, submitted)
+    if submitted.is_repeated:
+        response.status_code = HTTPStatus.OK
+        response.headers[REPLAYED] = "true"
+    if wait:
+        found = await _after(wait, submitted.image_ids, request, caller, opened)
+        accepted = _told(accepted, found)
+        has_ended = all(one.status != "pending" for one in found)
+        response.status_code = HTTPStatus.OK if has_ended else HTTPStatus.ACCEPTED
+    return accepted
+
+
+@router.get(
+    "",
+    operation_id="list_images",
+    summary="List images",
+    response_description="A page of images",
+    response_model_exclude_none=True,
+    responses=problems_of_reading(HTTPStatus.NOT_FOUND),
+)
+def list_images(
+    *,
+    _caller: Reader,
+    opened: Opened,
+    scan: OfScan = None,
+    verdict: Annotated[
+        VerdictWord | SkipJsonSchema[None], Query(description="By any model")
+    ] = None,
+    status: Annotated[ImageStatus | SkipJsonSchema[None], Query()] = None,
+    after: PageEnd = None,
+    limit: Limit = 100,
+) -> ImagePage:
+    """Return images page by page, in the order they were recorded in: of a scan, or of all.
+
+    A page may hold fewer than `limit`, even none: `next` alone says whether there may be more.
+    """
+    with opened.producer.engine.connect() as connection:
+        page = image_page(
+            connection, position_of(after), limit, scan_id=scan, verdict=verdict, status=status
+        )
+    asked = {"scan": scan, "verdict": verdict, "status": status, "limit": limit}
+    following = {name: said for name, said in asked.items() if said is not None}
+    return ImagePage(
+        images=[_shown(one) for one in page.images],
+        next=page.end and f"{router.prefix}?{urlencode(following | {'after': written(page.end)})}",
+    )
+
+
+@router.get(
+    "/{image_id}",
+    operation_id="get_image",
+    summary="Ask what came of an image",
+    response_description="How the image stands",
+    response_model_exclude_none=True,
+    responses={
+        HTTPStatus.ACCEPTED: {
+            "model": Image,
+            "description": "The image is still pending after the wait that was asked for",
+        }
+    }
+    | problems_of_reading(),
+)
+async def get_image(
+    *,
+    caller: Reader,
+    request: Request,
+    image_id: RowId,
+    opened: Opened,
+    response: Response,
+    wait: Wait = 0,
+) -> Image:
+    """Return whether an image is pending, or its verdict by each model, or why it has none."""
+    found = await run_sync(_found, opened, image_id)
+    if wait and found.status == "pending":
+        [found] = await _after(wait, [image_id], request, caller, opened)
+        if found.status == "pending":
+            response.status_code = HTTPStatus.ACCEPTED
+    return _shown(found)
+
+
+async def _after(
+    seconds: int, image_ids: Sequence[int], request: Request, caller: Caller, opened: Resources
+) -> list[ImageAnswer]:
+    """Return how images stand once they have ended, or after so many seconds."""
+    async with request.state.place.left():
+        await opened.waiting.ended(caller.token_id, image_ids, seconds)
+
+    def look() -> list[ImageAnswer]:
+        with opened.producer.engine.connect() as connection:
+            return image_answers(connection, image_ids)
+
+    return await run_sync(look)
+
+
+def _found(opened: Resources, image_id: int) -> ImageAnswer:
+    with opened.producer.engine.connect() as connection:
+        found = image_answer(connection, image_id)
+    if found is None:
+        raise Problem(HTTPStatus.NOT_FOUND, ProblemCode.NOT_FOUND, f"there is no image {image_id}")
+    return found
+
+
+def _submit(opened: Resources, caller: Caller, handed_in: HandedIn, key: str | None) -> Submitted:
     try:
-        submitted = opened.uploads.submit(
-            [Upload(uri) for uri in uris],
-            lane=Lane(submission.lane),
+        return opened.uploads.submit(
+            [Upload(uri) for uri in handed_in.uris],
+            lane=handed_in.lane,
             key=None if key is None else f"token {caller.token_id} {key}",
         )
     except InvalidUri as error:
@@ -115,69 +243,6 @@ def submit_images(
             "this Idempotency-Key was used before, for other images; use a new one",
             errors=[ProblemPart(detail="used before", parameter="Idempotency-Key")],
         ) from error
-    if submitted.is_repeated:
-        response.status_code = HTTPStatus.OK
-        response.headers[REPLAYED] = "true"
-    return _accepted(uris, submitted)
-
-
-@router.get(
-    "/{image_id}",
-    operation_id="get_image",
-    summary="Ask what came of an image",
-    response_description="How the image stands",
-    response_model_exclude_none=True,
-    responses=problems_of_reading(),
-)
-def get_image(_caller: Reader, image_id: RowId, opened: Opened) -> Image:
-    """Return whether an image is pending, or its verdict by each model, or why it has none."""
-    with opened.producer.engine.connect() as connection:
-        found = image_answer(connection, image_id)
-    if found is None:
-        raise Problem(HTTPStatus.NOT_FOUND, ProblemCode.NOT_FOUND, f"there is no image {image_id}")
-    return _shown(found)
-
-
-def _check_files(submission: Submission, settings: Settings) -> None:
-    """Refuse files that the operator has not allowed: no caller makes workers read others."""
-    refused = [
-        ProblemPart(
-            detail="outside the folders of FAKESWEEP_FILE_ROOTS",
-            pointer=f"/uris/{number}" if submission.uris else "/uri",
-        )
-        for number, uri in enumerate(map(normalise, submission.every_uri))
-        if scheme_of(uri) == "file" and not _is_below(to_path(uri), settings)
-    ]
-    if refused:
-        raise Problem(
-            HTTPStatus.FORBIDDEN,
-            ProblemCode.FILE_NOT_ALLOWED,
-            "a file is read only below the folders that the operator allows",
-            errors=refused,
-        )
-
-
-def _is_below(path: PurePath, settings: Settings) -> bool:
-    return any(path.is_relative_to(root) for root in settings.file_roots)
-
-
-def _count(caller: Caller, images: int, opened: Opened) -> None:
-    if images > caller.rate_per_minute:
-        raise Problem(
-            HTTPStatus.UNPROCESSABLE_ENTITY,
-            ProblemCode.MORE_THAN_RATE,
-            f"{images} images are more than the {caller.rate_per_minute} that this token may hand "
-            f"in in a minute; hand in fewer at once",
-        )
-    seconds = opened.limits.take(caller, images)
-    if seconds:
-        raise Problem(
-            HTTPStatus.TOO_MANY_REQUESTS,
-            ProblemCode.RATE_LIMITED,
-            f"this token may hand in {caller.rate_per_minute} images a minute; "
-            f"try again in {seconds:.0f} s",
-            headers={"Retry-After": f"{seconds:.0f}"},
-        )
 
 
 def _accepted(uris: list[str], submitted: Submitted) -> Accepted:
@@ -191,17 +256,32 @@ def _accepted(uris: list[str], submitted: Submitted) -> Accepted:
     )
 
 
+def _told(accepted: Accepted, found: Sequence[ImageAnswer]) -> Accepted:
+    """Return what was accepted with how each of it stands."""
+    by_id = {one.image_id: _standing(one) for one in found}
+    told = [one.model_copy(update=by_id.get(one.image_id, {})) for one in accepted.images]
+    return accepted.model_copy(update={"images": told})
+
+
 def _shown(found: ImageAnswer) -> Image:
     return Image(
         image_id=found.image_id,
         scan_id=found.scan_id,
         uri=found.uri,
-        status=found.status,
-        verdicts={
+        failure=found.failure_code
+        and Failure(code=found.failure_code, message=found.failure_message),
+        **_standing(found),
+    )
+
+
+def _standing(found: ImageAnswer) -> dict[str, Any]:
+    return {
+        "status": found.status,
+        "verdicts": {
             model: ModelVerdict(p_fake=one.p_fake, verdict=one.verdict, kind=one.kind)
             for model, one in found.verdicts.items()
         },
-        failure=found.failure_code
-        and Failure(code=found.failure_code, message=found.failure_message),
-        finished_at=found.finished_at,
-    )
+        "failure_code": found.failure_code,
+        "failure_message": found.failure_message,
+        "finished_at": found.finished_at,
+    }

@@ -98,12 +98,28 @@ def _shown_by(example: dict[str, Any]) -> ConfigDict:
     return ConfigDict(json_schema_extra={"examples": [example]})
 
 
+class ModelVerdict(BaseModel):
+    """What a model made of an image."""
+
+    p_fake: float
+    verdict: VerdictWord
+    kind: Kind | None = None
+
+
+ImageStatus = Literal["pending", "classified", "reused", "failed"]
+
+
 class AcceptedImage(BaseModel):
     """An image that was handed in, and where to ask what came of it."""
 
     uri: str
     image_id: int
     href: str
+    status: ImageStatus | None = Field(None, description="Where the request waited: how it stands")
+    verdicts: dict[str, ModelVerdict] | None = None
+    failure_code: FailureCode | None = None
+    failure_message: str | None = None
+    finished_at: datetime | None = None
 
 
 class Accepted(BaseModel):
@@ -131,14 +147,6 @@ class Accepted(BaseModel):
     images: list[AcceptedImage]
 
 
-class ModelVerdict(BaseModel):
-    """What a model made of an image."""
-
-    p_fake: float
-    verdict: VerdictWord
-    kind: Kind | None = None
-
-
 class Failure(BaseModel):
     """Why an image has no verdict."""
 
@@ -163,9 +171,11 @@ class Image(BaseModel):
     image_id: int
     scan_id: int
     uri: str
-    status: Literal["pending", "classified", "reused", "failed"]
+    status: ImageStatus
     verdicts: dict[str, ModelVerdict]
-    failure: Failure | None = None
+    failure_code: FailureCode | None = None
+    failure_message: str | None = None
+    failure: Failure | None = Field(None, description="`failure_code` and `failure_message` again")
     finished_at: datetime | None = None
 
 
@@ -218,6 +228,62 @@ class Scan(BaseModel):
     changed: int | None = None
     again: int | None = None
     vanished: int | None = None
+
+
+class ImagePage(BaseModel):
+    """Images in the order they were recorded in; `next` leads on, while there may be more."""
+
+    model_config = _shown_by(
+        {
+            "images": [
+                {
+                    "image_id": 4711,
+                    "scan_id": 12,
+                    "uri": "s3://uploads/2026/07/31/a.jpg",
+                    "status": "classified",
+                    "verdicts": {
+                        "deepguard": {"p_fake": 0.97, "verdict": "fake", "kind": "ai_generated"}
+                    },
+                    "finished_at": "2026-07-31T12:00:01.5Z",
+                }
+            ],
+            "next": "/v1/images?scan=12&verdict=fake&limit=1&after=88-4711",
+        }
+    )
+
+    images: list[Image]
+    next: str | None = Field(None, description="Where the next page is; missing on the last")
+
+
+class ScanPage(BaseModel):
+    """Scans, newest first; `next` leads on, while there are more."""
+
+    model_config = _shown_by(
+        {
+            "scans": [
+                {
+                    "scan_id": 12,
+                    "name": "uploads 2026-07-31",
+                    "state": "listing",
+                    "lane": "live",
+                    "models": ["deepguard"],
+                    "policy": "default",
+                    "submitted": 3,
+                    "classified": 1,
+                    "reused": 1,
+                    "failed": 0,
+                    "pending": 1,
+                    "images_per_second": 2.0,
+                    "created_at": "2026-07-31T12:00:00Z",
+                    "progressed_at": "2026-07-31T12:00:01.5Z",
+                }
+            ],
+            "next": "/v1/scans?limit=1&after=12",
+        }
+    )
+
+    scans: list[Scan]
+    next: str | None = Field(None, description="Where the next page is; missing on the last")
 
 
 class Health(BaseModel):

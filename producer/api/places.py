@@ -30,10 +30,10 @@ class Places:
         self._tokens: dict[bytes, asyncio.Semaphore] = {}
         self._asking: Counter[bytes] = Counter()
         self._addresses: Counter[str] = Counter()
-        self._proven = 0
+        self.proven = 0
 
     @asynccontextmanager
-    async def of_token(self, digest: bytes) -> AsyncIterator[None]:
+    async def of_token(self, digest: bytes) -> AsyncIterator["Place"]:
         """Take one of the places that each token has, be it valid or not; wait a moment for one.
 
         Raises:
@@ -43,28 +43,14 @@ class Places:
         try:
             with _counted(self._asking, digest):
                 await _acquired(places)
+                place = Place(self, places)
                 try:
-                    yield
+                    yield place
                 finally:
-                    places.release()
+                    place.give_back()
         finally:
             if not self._asking[digest]:
                 self._tokens.pop(digest, None)
-
-    @contextmanager
-    def proven(self) -> Iterator[None]:
-        """Take one of the places that all valid tokens share.
-
-        Raises:
-            Problem: all of them are taken.
-        """
-        if self._proven >= MOST_AT_ONCE:
-            raise _overloaded()
-        self._proven += 1
-        try:
-            yield
-        finally:
-            self._proven -= 1
 
     @contextmanager
     def of_stranger(self, address: str) -> Iterator[None]:
@@ -78,6 +64,47 @@ class Places:
             raise _overloaded()
         with _counted(self._addresses, address):
             yield
+
+
+class Place:
+    """A request's place among its token's, and once that is known to be valid, among all."""
+
+    def __init__(self, counted: Places, of_token: asyncio.Semaphore) -> None:
+        self._counted = counted
+        self._of_token = of_token
+        self._is_taken = True
+        self._is_proven = False
+
+    def prove(self) -> None:
+        """Take one of the places that all valid tokens share, too.
+
+        Raises:
+            Problem: all of them are taken.
+        """
+        if self._counted.proven >= MOST_AT_ONCE:
+            raise _overloaded()
+        self._is_proven = True
+        self._counted.proven += 1
+
+    @asynccontextmanager
+    async def left(self) -> AsyncIterator[None]:
+        """Leave both places to others for a while: who only waits needs none."""
+        was_proven = self._is_proven
+        self.give_back()
+        yield
+        await self._of_token.acquire()
+        self._is_taken = True
+        if was_proven:
+            self._is_proven = True
+            self._counted.proven += 1
+
+    def give_back(self) -> None:
+        """Leave both places for good."""
+        if self._is_taken:
+            self._of_token.release()
+        if self._is_proven:
+            self._counted.proven -= 1
+        self._is_taken = self._is_proven = False
 
 
 async def _acquired(places: asyncio.Semaphore) -> None:

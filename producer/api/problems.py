@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.routing import compile_path
 
 from schema.database import first_line, may_pass
 from schema.errors import LedgerAway
@@ -36,6 +37,7 @@ class ProblemCode(StrEnum):
     TOO_SLOW = "too_slow"
     TOO_LARGE = "too_large"
     NOT_JSON = "not_json"
+    NO_PLACE_FOR_PICTURES = "no_place_for_pictures"
     INVALID = "invalid"
     KEY_CONFLICT = "key_conflict"
     MORE_THAN_RATE = "more_than_rate"
@@ -150,10 +152,13 @@ def _tell(_request: Request, error: Exception) -> Response:
     return error.answer()
 
 
-def _tell_status(_request: Request, error: Exception) -> Response:
+def _tell_status(request: Request, error: Exception) -> Response:
     """Tell what routing says: no such path, or another method."""
     assert isinstance(error, HTTPException)  # noqa: S101 - for the type checker
     status = HTTPStatus(error.status_code)
+    headers = dict(error.headers or {})
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:  # each method has a route, which knows itself
+        headers["Allow"] = ", ".join(sorted(_methods(request) or {headers.get("Allow", "")}))
     code, detail = {
         HTTPStatus.NOT_FOUND: (ProblemCode.NOT_FOUND, "there is nothing at this path"),
         HTTPStatus.METHOD_NOT_ALLOWED: (
@@ -161,7 +166,18 @@ def _tell_status(_request: Request, error: Exception) -> Response:
             "this path knows other methods; the header Allow names them",
         ),
     }.get(status, (ProblemCode.MALFORMED, status.phrase))
-    return Problem(status, code, detail, headers=error.headers).answer()
+    return Problem(status, code, detail, headers=headers).answer()
+
+
+def _methods(request: Request) -> set[str]:
+    """Return the methods that the request's path knows, by the document."""
+    paths: dict[str, dict[str, object]] = request.app.openapi()["paths"]
+    return {
+        method.upper()
+        for path, methods in paths.items()
+        if compile_path(path)[0].match(request.scope["path"])
+        for method in methods
+    }
 
 
 def _tell_invalid(_request: Request, error: Exception) -> Response:

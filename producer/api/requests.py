@@ -74,17 +74,17 @@ class EveryRequest:
         """
         token = token_in(Headers(scope=scope))
         if token is not None and scope["path"] not in OPEN_PATHS:
-            async with self._places.of_token(self._lookup.digest(token)):
+            async with self._places.of_token(self._lookup.digest(token)) as place:
                 try:
                     caller = await self._lookup.caller(scope["app"].state.resources, token)
                 except SQLAlchemyError as error:
                     raise ledger_problem(error) from error
                 if caller is not None:
-                    scope["state"] |= {"caller": caller.name, "found": caller}
+                    place.prove()
+                    scope["state"] |= {"caller": caller.name, "found": caller, "place": place}
                     if connection := scope["state"].get("connection"):
                         connection.prove()
-                    with self._places.proven():
-                        await self._app(scope, receive, send)
+                    await self._app(scope, receive, send)
                     return
         with self._places.of_stranger(group_of((scope.get("client") or [""])[0])):
             await self._app(scope, receive, send)

@@ -7,6 +7,8 @@ from fastapi import Depends, Request
 
 from producer.api.health import HealthCheck
 from producer.api.limits import RateLimits
+from producer.api.pictures import Pictures
+from producer.api.waiting import Waiting
 from producer.scans import Producer
 from producer.uploads import Uploads
 
@@ -19,6 +21,8 @@ class Resources:
     uploads: Uploads
     limits: RateLimits
     health: HealthCheck
+    waiting: Waiting
+    pictures: Pictures | None
 
 
 def _resources(request: Request) -> Resources:

@@ -1,4 +1,4 @@
-"""Asking how far a scan is."""
+"""Asking how far scans are."""
 
 from dataclasses import asdict
 from http import HTTPStatus
@@ -8,14 +8,39 @@ from fastapi import APIRouter, Depends
 
 from producer.api.auth import caller_with
 from producer.api.documents import problems_of_reading
-from producer.api.models import RowId, Scan
+from producer.api.models import LARGEST_ID, RowId, Scan, ScanPage
+from producer.api.pages import AfterScan, Limit
 from producer.api.problems import Problem, ProblemCode
 from producer.api.resources import Opened
 from schema.errors import ScanError
-from schema.reports import progress
+from schema.reports import progress, recent_scans
 from schema.tokens import Caller, Scope
 
 router = APIRouter(prefix="/v1/scans", tags=["scans"])
+
+
+@router.get(
+    "",
+    operation_id="list_scans",
+    summary="List scans",
+    response_description="A page of scans",
+    response_model_exclude_none=True,
+    responses=problems_of_reading(HTTPStatus.NOT_FOUND),
+)
+def list_scans(
+    _caller: Annotated[Caller, Depends(caller_with(Scope.READ))],
+    opened: Opened,
+    after: AfterScan = None,
+    limit: Limit = 20,
+) -> ScanPage:
+    """Return scans page by page, newest first; `after` is the last one of the page before."""
+    with opened.producer.engine.connect() as connection:
+        found = recent_scans(connection, limit + 1, after or LARGEST_ID)
+    page, has_more = found[:limit], len(found) > limit
+    return ScanPage(
+        scans=[Scan.model_validate(asdict(one)) for one in page],
+        next=f"{router.prefix}?limit={limit}&after={page[-1].scan_id}" if has_more else None,
+    )
 
 
 @router.get(

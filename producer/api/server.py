@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import partial
+from types import FrameType
 
 import structlog
 import uvicorn
@@ -15,8 +16,10 @@ from producer.api.connections import Connections
 from producer.api.health import HealthCheck
 from producer.api.limits import RateLimits
 from producer.api.listening import listen, most_connections
+from producer.api.pictures import open_pictures
 from producer.api.protocol import GuardedProtocol
 from producer.api.resources import Resources
+from producer.api.waiting import Waiting
 from producer.scans import Producer
 from producer.uploads import Uploads
 from schema.catalogue import DEFAULT_MODEL
@@ -33,9 +36,15 @@ log = structlog.get_logger(__name__)
 class _Server(uvicorn.Server):
     """uvicorn, with somebody who looks after the connections."""
 
-    def __init__(self, config: uvicorn.Config, table: Connections) -> None:
+    def __init__(self, config: uvicorn.Config, table: Connections, waiting: Waiting) -> None:
         super().__init__(config)
         self._table = table
+        self._waiting = waiting
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Leave, as told by a signal; nobody waits for a verdict any longer."""
+        super().handle_exit(sig, frame)
+        asyncio.get_running_loop().call_soon_threadsafe(self._waiting.end)
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         watching = asyncio.create_task(self._table.watch())
@@ -75,7 +84,7 @@ def serve_api(producer: Producer, host: str, port: int) -> None:
             log.warning("trial_model_judges", model=DEFAULT_MODEL, setting="FAKESWEEP_MODELS")
         address, taken = listening.getsockname()[:2]
         log.info("api_listening", host=address, port=taken)
-        _Server(config, table).run([listening])
+        _Server(config, table, resources.waiting).run([listening])
         log.info("api_stopped")
 
 
@@ -88,8 +97,16 @@ def _opened(producer: Producer) -> Iterator[Resources]:
         with (
             Uploads(producer) as uploads,
             closing(RateLimits(settings.broker_url or "")) as limits,
+            open_pictures(settings) as pictures,
         ):
-            yield Resources(producer, uploads, limits, HealthCheck(engine, producer.publisher))
+            yield Resources(
+                producer,
+                uploads,
+                limits,
+                HealthCheck(engine, producer.publisher),
+                Waiting(producer.engine),
+                pictures,
+            )
     finally:
         engine.dispose()
 

@@ -41,8 +41,7 @@ class Bucket:
     def check_new(self) -> None:
         """Refuse a prefix with objects under it, or one that may not be written.
 
-        An upload in parts is begun for that and given up at once: no object ever appears, nobody is
-        notified, and no version is left.
+        No object ever appears for that, nobody is notified, and no version is left.
 
         Raises:
             OutputError: the bucket is refused, missing, not to be written, or the prefix taken.
@@ -59,7 +58,16 @@ class Bucket:
                     f"{_shown(self.address)} is not empty (it holds "
                     f"{one_line(found[0]['Key'])!r}); an output needs a prefix of its own"
                 )
-            key = f"{prefix}results/check"
+        self.check_written()
+
+    def check_written(self) -> None:
+        """Refuse a prefix that may not be written, by an upload in parts that is given up at once.
+
+        Raises:
+            OutputError: the bucket is missing, or not to be written.
+        """
+        bucket, key = self.address.bucket, f"{self.address.key}results/check"
+        with _explained(self.address, self.settings):
             begun = self.client.create_multipart_upload(Bucket=bucket, Key=key)
             with suppress(ClientError):  # who may write may not always give up
                 self.client.abort_multipart_upload(
@@ -96,7 +104,7 @@ class Bucket:
                 Body=draft.file,
                 ContentLength=draft.size_bytes,
                 ContentMD5=_md5(draft.file),
-                ContentType=_CONTENT_TYPES[name.rpartition(".")[2]],
+                ContentType=_CONTENT_TYPES.get(name.rpartition(".")[2], "application/octet-stream"),
             )
 
     def tidy(self) -> None:

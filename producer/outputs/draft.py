@@ -43,6 +43,13 @@ class Place(Protocol):
             OutputError: the message says what is wrong and what to do.
         """
 
+    def check_written(self) -> None:
+        """Refuse a place that cannot be written.
+
+        Raises:
+            OutputError: the message says what is wrong and what to do.
+        """
+
     def draft(self, name: str) -> AbstractContextManager[Draft]:
         """Open a draft of a file; at the end of the context it is gone, if it was not kept.
 

@@ -38,10 +38,18 @@ class Folder:
                     f"folder {_shown(self.path)} is not empty (it holds {one_line(found.name)!r}); "
                     f"an output needs a folder of its own"
                 )
-            with self.draft("check") as draft:
-                draft.add(b"\n")
-                _flush(draft)
+            self.check_written()
             self.tidy()
+
+    def check_written(self) -> None:
+        """Refuse a folder that cannot be written.
+
+        Raises:
+            OutputError: it is none, is missing or full, or may not be written.
+        """
+        with _explained(self.path), self.draft("check") as draft:
+            draft.add(b"\n")
+            _flush(draft)
 
     @contextmanager
     def draft(self, name: str) -> Iterator[Draft]:
@@ -75,7 +83,7 @@ class Folder:
         with _explained(self.path):
             _flush(draft)
             if not kept.parent.is_dir():
-                kept.parent.mkdir()
+                kept.parent.mkdir(exist_ok=True)
                 _flush_folder(self.path)
             Path(draft.file.name).replace(kept)
             _flush_folder(kept.parent)

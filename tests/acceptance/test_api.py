@@ -78,6 +78,31 @@ def test_what_is_handed_in_is_judged_and_can_be_asked_for(
     assert (reused["status"], reused["verdicts"]) == ("reused", judged[0]["verdicts"])
 
 
+def test_a_picture_handed_in_as_bytes_is_judged_while_its_sender_waits(
+    cluster: Command, s3: S3Server, tmp_path: Path
+) -> None:
+    bucket = s3.make_bucket("api-pictures")
+    settings = dict(cluster.settings) | {"API_PICTURES": f"s3://{bucket}/pictures"}
+    picture = photograph(77_002)
+    with (
+        running_api(settings, tmp_path) as api,
+        api.client(token_of(cluster, "pictures")) as client,
+    ):
+        answers = [
+            client.post("/v1/images?wait=30", files={"picture": one}, timeout=60)
+            for one in (picture, picture, b"no picture")
+        ]
+        said = [answer.json()["images"][0] for answer in answers]
+        scan = answers[0].json()["scan_id"]
+        verdict = next(iter(said[0]["verdicts"].values()))["verdict"]
+        listed = client.get(f"/v1/images?scan={scan}&verdict={verdict}&limit=1000").json()
+    assert [answer.status_code for answer in answers] == [200] * 3
+    assert [one["status"] for one in said] == ["classified", "reused", "failed"]
+    assert said[2]["failure_code"] == "not_an_image"
+    assert said[0]["verdicts"] == said[1]["verdicts"]
+    assert {one["image_id"] for one in said[:2]} <= {one["image_id"] for one in listed["images"]}
+
+
 def test_a_client_that_repeats_its_key_never_doubles_whenever_the_api_is_killed(
     cluster_without_worker: Command, database_url: str, tmp_path: Path
 ) -> None:

@@ -6,19 +6,18 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import Engine
 
+from schema.answers import ModelAnswer, image_answer
 from schema.control import cancel_scan, pause_scan, resume_scan
 from schema.failures import FailureCode
 from schema.ledger import scans_to_list
 from schema.strays import Stray, record_unreadable
 from schema.uploads import (
-    ModelAnswer,
     Sighting,
     Stream,
     Submission,
     Upload,
     add_submission,
     close_past_days,
-    image_answer,
     known_images,
     lock_keys,
     open_scan,

@@ -32,8 +32,9 @@ def test_the_command_prints_the_document(capsys: pytest.CaptureFixture[str]) -> 
 def test_it_is_openapi_with_all_that_the_api_does() -> None:
     OpenAPI.model_validate(DOCUMENT)
     assert {(path, *methods) for path, methods in DOCUMENT["paths"].items()} == {
-        ("/v1/images", "post"),
+        ("/v1/images", "post", "get"),
         ("/v1/images/{image_id}", "get"),
+        ("/v1/scans", "get"),
         ("/v1/scans/{scan_id}", "get"),
         ("/v1/health", "get"),
     }
@@ -66,7 +67,7 @@ def test_who_is_told_to_come_back_is_told_when(status: str) -> None:
     assert all(response["headers"]["Retry-After"]["required"] for response in found)
 
 
-@pytest.mark.parametrize("model", ["Accepted", "Image", "Scan"])
+@pytest.mark.parametrize("model", ["Accepted", "Image", "ImagePage", "Scan", "ScanPage"])
 def test_examples_are_what_they_show(model: str) -> None:
     [example] = DOCUMENT["components"]["schemas"][model]["examples"]
     getattr(models, model).model_validate(example)

@@ -1,0 +1,132 @@
+"""Pictures handed in as bytes: digested and kept as they come, never looked into."""
+
+import os
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import anyio
+from anyio.to_thread import run_sync
+
+from producer.api.forms import Form, FormError
+from producer.outputs.bucket import Bucket
+from producer.outputs.draft import Draft, Place
+from producer.outputs.folder import DRAFTS, Folder
+from producer.outputs.places import Destination, open_place, resolve_destination
+from schema.errors import OutputError, SettingsError
+from schema.reach import admits_bucket
+from schema.settings import Settings
+from schema.uris import from_path, from_s3, scheme_of, to_s3
+
+SETTING = "FAKESWEEP_API_PICTURES"
+THREADS = 8
+PIECE_BYTES = 256 * 1024
+LEFT_OVER_SECONDS = 3_600.0
+"""A draft so old is nobody's any more: its process was killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture that was kept, and what was said beside it."""
+
+    uri: str
+    lane: str | None
+
+
+class Pictures:
+    """A place for pictures, each under the name of its SHA-256; the same bytes are kept once."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._threads = anyio.CapacityLimiter(THREADS)
+
+    async def keep(self, form: Form, pieces: AsyncIterator[bytes]) -> Picture:
+        """Keep the picture of a form, whole or not at all.
+
+        Raises:
+            FormError: the form is malformed, or holds other than one picture.
+            OutputError: it cannot be kept.
+            Problem: as reading the pieces does.
+        """
+        with self._place.draft(uuid4().hex) as draft:
+            form.picture = draft.add
+            waiting = bytearray()
+            async for piece in pieces:
+                waiting += piece
+                if len(waiting) >= PIECE_BYTES:
+                    await self._in_thread(form, bytes(waiting))
+                    waiting.clear()
+            await self._in_thread(form, bytes(waiting))
+            form.finish()
+            if not draft.size_bytes:
+                raise FormError("picture", "the picture is empty")
+            name = _name_of(draft)
+            await run_sync(self._place.keep, draft, name, limiter=self._threads)
+        return Picture(self._uri_of(name), form.lane)
+
+    async def _in_thread(self, form: Form, data: bytes) -> None:
+        await run_sync(form.feed, data, limiter=self._threads)
+
+    def _uri_of(self, name: str) -> str:
+        match self._place:
+            case Folder(path=path):
+                return from_path(path / name)
+            case Bucket(address=address):
+                return from_s3(address.bucket, address.key + name)
+            case _:
+                raise TypeError(self._place)
+
+
+@contextmanager
+def open_pictures(settings: Settings) -> Iterator[Pictures | None]:
+    """Yield the place that the settings name, None where they name none.
+
+    Raises:
+        SettingsError: it cannot be written, or workers may not read it.
+    """
+    if settings.api_pictures is None:
+        yield None
+        return
+    try:
+        destination = resolve_destination(settings.api_pictures)
+        _check_gates(destination, settings)
+        with open_place(destination, settings) as place:
+            if isinstance(place, Folder):
+                Path(destination.place).mkdir(parents=True, exist_ok=True)
+                _drop_left_overs(Path(destination.place))
+            place.check_written()
+            yield Pictures(place)
+    except (OutputError, OSError) as error:
+        raise SettingsError(f"{SETTING} cannot be used: {error}") from error
+
+
+def _check_gates(destination: Destination, settings: Settings) -> None:
+    """Refuse a place that workers with the same settings would not read."""
+    if scheme_of(destination.place) == "s3":
+        bucket = to_s3(destination.place).bucket
+        if not admits_bucket(bucket, settings):
+            raise SettingsError(
+                f"{SETTING} cannot be used: FAKESWEEP_BUCKETS does not name bucket {bucket!r}"
+            )
+        return
+    roots = [Path(os.path.realpath(root)) for root in settings.file_roots]
+    if not any(Path(destination.place).is_relative_to(root) for root in roots):
+        raise SettingsError(
+            f"{SETTING} cannot be used: {destination.place} is below no folder of "
+            f"FAKESWEEP_FILE_ROOTS, and workers read no other"
+        )
+
+
+def _drop_left_overs(folder: Path) -> None:
+    with suppress(OSError):
+        for left in (folder / DRAFTS).iterdir():
+            if time.time() - left.stat().st_mtime > LEFT_OVER_SECONDS:
+                left.unlink(missing_ok=True)
+
+
+def _name_of(draft: Draft) -> str:
+    digest = draft.sha256.hex()
+    return f"{digest[:2]}/{digest}"
