@@ -7,8 +7,10 @@ from uuid import UUID
 
 import structlog
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from schema.claims import Claim, renew_leases
+from schema.database import first_line, may_pass
 from schema.patience import Patience
 from workers.endings import vital_thread
 
@@ -63,6 +65,12 @@ class Leases:
         while not self._stop.wait(min(self.seconds / RENEWALS, SEEN_SECONDS)):
             try:
                 self._patience.run(self._renew_held, self._stop)
+            except DBAPIError as error:
+                if self._stop.is_set():
+                    return
+                if not may_pass(error):
+                    raise
+                log.error("leases_not_renewed", reason=first_line(error))
             except Exception:
                 if not self._stop.is_set():
                     raise

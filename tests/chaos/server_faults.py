@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from random import Random
 
@@ -11,8 +12,9 @@ import redis
 from fakesweep.stack.processes import wait_for
 from tests.chaos.cluster import Cluster
 from tests.chaos.faults import Injected, fault
+from tests.chaos.ledger import STRAY_ROW
 from tests.chaos.postgres import DATABASE, MAX_CONNECTIONS, USER
-from tests.chaos.probes import moves
+from tests.chaos.probes import asked, both, finished, moves
 
 TWO_MINUTES = 120.0
 DEADLOCK_SECONDS = 15.0
@@ -28,6 +30,17 @@ _TO_STORE = """
 """
 _ADD_CONTENT = """
     INSERT INTO ledger.contents (sha256, size_bytes) VALUES (decode(%s, 'hex'), 1)
+    ON CONFLICT DO NOTHING
+"""
+_PENDING = """
+    SELECT i.image_id, i.batch_id FROM ledger.images i JOIN ledger.batches b USING (batch_id)
+    WHERE b.state <> 'done'
+      AND NOT EXISTS (SELECT FROM ledger.outcomes o WHERE o.image_id = i.image_id)
+    ORDER BY i.image_id LIMIT 100
+"""
+_ADD_ROW = """
+    INSERT INTO ledger.outcomes (image_id, scan_id, status, failure_code, failure_message)
+    SELECT image_id, scan_id, 'failed', 'unavailable', %s FROM ledger.images WHERE image_id = %s
     ON CONFLICT DO NOTHING
 """
 _DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
@@ -148,6 +161,40 @@ def ledger_deadlocked(cluster: Cluster, _draw: Random) -> Injected:
 
 
 @fault(share=2)
+def ledger_statements_time_out(cluster: Cluster, draw: Random) -> Injected:
+    """Its server ends every statement that is not done in a moment."""
+    seconds = draw.uniform(3.0, 12.0)
+    with (
+        contextlib.closing(cluster.postgres.connect(DATABASE)) as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(f"ALTER ROLE {USER} SET statement_timeout = '1ms'")
+        cursor.execute(_OTHERS, (USER,))  # sessions that begin now have it
+        time.sleep(seconds)
+        cursor.execute(f"ALTER ROLE {USER} RESET statement_timeout")
+        cursor.execute(_OTHERS, (USER,))
+    return Injected("ledger", both(_none_is_troubled(cluster), moves(cluster)),
+                    detail=f"for {seconds:.0f} s")  # fmt: skip
+
+
+@fault(share=2)
+def ledger_row_from_nowhere(cluster: Cluster, draw: Random) -> Injected:
+    """An outcome that its batch does not count, as a failure that is run again at the end."""
+    pending = cluster.ledger.insist(_PENDING)
+    if not pending:
+        return Injected("ledger", moves(cluster), detail="nothing was pending")
+    image_id, batch_id = draw.choice(pending)
+    with (
+        contextlib.closing(cluster.postgres.connect(DATABASE)) as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(_ADD_ROW, (STRAY_ROW, image_id))
+        added = cursor.rowcount
+    detail = f"{added} for image {image_id}"
+    return Injected("ledger", both(finished(cluster, [batch_id]), moves(cluster)), detail=detail)
+
+
+@fault(share=2)
 def storage_errors(cluster: Cluster, draw: Random) -> Injected:
     return _storage_faulty(cluster, "errors", draw)
 
@@ -184,6 +231,11 @@ def _ledger_gone(cluster: Cluster, seconds: float) -> Injected:
     time.sleep(seconds)
     cluster.postgres.start()
     return Injected("ledger", moves(cluster), detail=f"for {seconds:.0f} s")
+
+
+def _none_is_troubled(cluster: Cluster) -> Callable[[], bool]:
+    """Tell whether every batch that was set aside has been stored."""
+    return asked(lambda: cluster.ledger.ask("SELECT count(*) FROM batch_troubles") == [(0,)])
 
 
 def _storage_faulty(cluster: Cluster, kind: str, draw: Random) -> Injected:

@@ -38,6 +38,7 @@ def work(database_url: str, broker_url: str) -> Iterator[Work]:
         device="cpu",
         loaders=1,
         refusal_seconds=REFUSAL_SECONDS,
+        lease_seconds=3.0,
         file_roots=(Path("/"),),
     )
     with open_work(settings) as opened:
@@ -57,13 +58,13 @@ def message(engine: Engine, tmp_path: Path) -> BatchMessage:
 
 
 @contextmanager
-def _refused(engine: Engine, code: str, table: str) -> Iterator[None]:
+def _refused(engine: Engine, code: str, table: str, event: str = "INSERT") -> Iterator[None]:
     """Have PostgreSQL refuse rows of a table with a code of its own."""
     _run(
         engine,
         "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS "
         f"$$ BEGIN RAISE EXCEPTION 'refused by a test' USING ERRCODE = '{code}'; END $$",
-        f"CREATE TRIGGER refuse BEFORE INSERT ON {table} EXECUTE FUNCTION public.refuse()",
+        f"CREATE TRIGGER refuse BEFORE {event} ON {table} EXECUTE FUNCTION public.refuse()",
     )
     yield
     _run(engine, "DROP FUNCTION public.refuse CASCADE")
@@ -197,6 +198,24 @@ def test_a_statement_timeout_of_the_server_is_tried_again_and_then_handed_back(
     assert "statement timeout" in trouble
     run_batch(_again(engine), work)
     assert _judged(engine, message) == 3
+
+
+@pytest.mark.usefixtures("work")
+def test_leases_whose_renewal_is_refused_are_renewed_once_it_is_not(
+    engine: Engine, lines: Lines
+) -> None:
+    """The thread that renews them is one that its process would not outlive."""
+    seen = "SELECT seen_at FROM ledger.workers"
+    with _refused(engine, "42501", "ledger.workers", "UPDATE"):
+        wait_until(lambda: _count(lines, "leases_not_renewed") > 0, "the renewal is refused")
+        with engine.connect() as connection:
+            before = connection.execute(text(seen)).scalar_one()
+
+    def is_seen() -> bool:
+        with engine.connect() as connection:
+            return bool(connection.execute(text(seen)).scalar_one() > before)
+
+    wait_until(is_seen, "it gives a sign of life again")
 
 
 def _limit(engine: Engine, timeout: str) -> None:

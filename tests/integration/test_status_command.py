@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 from fakesweep.cli import run as run_command
 from fakesweep.exits import Exit
 from schema.registry import register_worker
+from schema.troubles import set_aside
 from tests.integration.ledger.rows import (
     WORKER,
     ask,
@@ -104,3 +105,16 @@ def test_without_a_price_no_cost_is_told(
     monkeypatch.delenv("FAKESWEEP_WORKER_HOUR_PRICE")
     assert json.loads(status(str(half_done), "--json"))["cost"] is None
     assert "\ncost" not in status(str(half_done))
+
+
+def test_batches_that_cannot_be_stored_are_shown_with_the_reason(
+    status: Status, engine: Engine, half_done: int
+) -> None:
+    assert "troubles" not in status()
+    with engine.begin() as connection:
+        assert set_aside(connection, 2, "permission denied for table outcomes")
+    said = "1 batch could not be stored or brought back (permission denied for table outcomes)"
+    assert said in " ".join(status().split())
+    assert said in " ".join(status(str(half_done)).split())
+    assert json.loads(status("--json"))["troubled_batches"] == 1
+    assert "set_aside" in json.loads(status(str(half_done), "--json"))["waiting"]

@@ -104,3 +104,14 @@ def test_only_what_is_missing_takes_away_the_time_left() -> None:
         Reason.NO_PRODUCER,
         Reason.NO_BROKER,
     ]
+
+
+def test_batches_at_fault_are_told_at_once_with_the_reason_and_where_to_look() -> None:
+    refused = replace(ALL_THERE, troubled=2, trouble="permission denied for table outcomes")
+    wait = only(MOVING, refused)
+    assert wait.reason is Reason.SET_ASIDE
+    assert not wait.reason.is_blocking, "the other batches go on"
+    assert "2 batches could not be stored" in wait.said
+    assert "permission denied for table outcomes" in wait.said
+    assert "batch_troubles" in wait.said
+    assert "1 batch could" in only(MOVING, replace(refused, troubled=1)).said
