@@ -28,11 +28,12 @@ _SILENCE = {
 _ENCODING = text("SHOW server_encoding")
 
 _CONFLICTS = ("40001", "40P01")
-_REFUSALS_THAT_PASS = ("08", "25006", "42", "53", "55P03", "57", "58")
-"""Beginnings of PostgreSQL's codes: connections, a read-only server, rights or tables that are not
+_REFUSALS_THAT_PASS = ("08", "25006", "25P02", "42", "53", "55P03", "57", "58")
+"""Beginnings of PostgreSQL's codes: connections, a read-only server, a transaction that something
+else has ended, rights or tables that are not
 there (yet), full resources, locks, operators at work, system errors."""
 
-_REFUSALS_OF_THE_WELL = ("42", "55P03", "57014")
+_REFUSALS_OF_THE_WELL = ("25P02", "42", "55P03", "57014")
 """Of these, the ones that say nothing of the server: rights, tables, locks, and a statement that
 was cancelled or took too long."""
 

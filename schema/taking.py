@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, TextClause, text
 
 from schema.claims import Claim, claim_batch
 from schema.logs import cleared
@@ -13,12 +13,15 @@ from schema.recovery import recount
 from schema.states import idle_state
 from schema.strays import MAX_BODY_CHARACTERS, Stray, record_unreadable
 
-# `left` is what the batch's counts say is pending.
-_PENDING = text("""
-    SELECT b.image_count - b.classified_count - b.reused_count - b.failed_count AS left,
-           p.image_id, p.uri
-    FROM (SELECT * FROM ledger.batches WHERE batch_id = :batch_id) AS b
-    LEFT JOIN ledger.pending_images(:batch_id, :attempt) AS p ON true
+# Whether an image has an outcome is looked up where that can be, not for each batch.
+_ALL = text("SELECT image_id, uri FROM ledger.batch_images(:batch_id, :attempt)")
+
+_PENDING = text("SELECT image_id, uri FROM ledger.pending_images(:batch_id, :attempt)")
+
+_COUNTED = text("""
+    SELECT image_count AS images,
+           image_count - classified_count - reused_count - failed_count AS left
+    FROM ledger.batches WHERE batch_id = :batch_id
 """)
 
 _PUBLISH_ANEW = text(f"""
@@ -62,31 +65,46 @@ def take_up(
         )
         if claim is None:
             return None
-        rows = connection.execute(
-            _PENDING, {"batch_id": claim.batch_id, "attempt": claim.attempt}
-        ).all()
-        images = tuple(BatchImage(row.image_id, row.uri) for row in rows if row.image_id)
-        reason = _disagreement(message, claim, images)
-        if reason is None:
-            is_miscounted = rows[0].left != len(images)
-            if is_miscounted and recount(connection, claim.batch_id):
-                return None
-            return Taken(claim, images, is_miscounted)
+        taken = _compared(connection, message, claim)
+        if not isinstance(taken, Refused):
+            return taken
         attempt.rollback()
     connection.execute(_PUBLISH_ANEW, {"batch_id": message.batch_id})
-    record_unreadable(connection, _put_aside(message, reason))
-    return Refused(reason)
+    record_unreadable(connection, _put_aside(message, taken.reason))
+    return taken
 
 
-def _disagreement(
-    message: BatchMessage, claim: Claim, images: tuple[BatchImage, ...]
-) -> str | None:
-    """Return what a message says that the ledger does not; order and repeats say nothing."""
+def _compared(
+    connection: Connection, message: BatchMessage, claim: Claim
+) -> Taken | Refused | None:
+    """Return the batch where its message names what it waits for; None where that is nothing.
+
+    Order and repeats in a message say nothing.
+    """
+    is_of_scan, said = message.scan_id == claim.scan_id, set(message.images)
+    counted = connection.execute(_COUNTED, {"batch_id": claim.batch_id}).one()
+    images = _images(connection, _ALL, claim)
+    if is_of_scan and counted.left == counted.images == len(images) and said == set(images):
+        return Taken(claim, images)
+    images = _images(connection, _PENDING, claim)
+    if not is_of_scan or said != set(images):
+        return Refused(_disagreement(message, claim, images))
+    is_miscounted = counted.left != len(images)
+    if is_miscounted and recount(connection, claim.batch_id):
+        return None
+    return Taken(claim, images, is_miscounted)
+
+
+def _images(connection: Connection, which: TextClause, claim: Claim) -> tuple[BatchImage, ...]:
+    rows = connection.execute(which, {"batch_id": claim.batch_id, "attempt": claim.attempt})
+    return tuple(BatchImage(row.image_id, row.uri) for row in rows)
+
+
+def _disagreement(message: BatchMessage, claim: Claim, images: tuple[BatchImage, ...]) -> str:
+    """Return what a message says that the ledger does not."""
     if message.scan_id != claim.scan_id:
         return f"batch {claim.batch_id} is of scan {claim.scan_id}, not of {message.scan_id}"
     said, held = set(message.images), set(images)
-    if said == held:
-        return None
     return (
         f"it names {len(said - held)} images that batch {claim.batch_id} does not wait for under "
         f"these addresses, and leaves out {len(held - said)} that it does"

@@ -21,8 +21,8 @@ def downgrade() -> None:
         SELECT ledger.forget_rights('0017');
         DROP TRIGGER verdicts_told ON ledger.verdicts;
         DROP TRIGGER verdicts_changed ON ledger.verdicts;
-        DROP FUNCTION ledger.tell_of_verdicts, ledger.tell_of_changes, ledger.pending_images,
-            ledger.recount_batch;
+        DROP FUNCTION ledger.tell_of_verdicts, ledger.tell_of_changes, ledger.batch_images,
+            ledger.pending_images, ledger.recount_batch;
         DROP VIEW public.batch_troubles;
         UPDATE ledger.batches SET state = 'recorded' WHERE state = 'set_aside';
         ALTER TABLE ledger.batches

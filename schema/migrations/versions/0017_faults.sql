@@ -19,8 +19,18 @@ SELECT b.scan_id, b.batch_id, b.lane::text AS lane, b.state::text AS state,
        b.trouble AS reason, b.refusals, b.troubled_since, b.try_at
 FROM ledger.batches b WHERE b.trouble IS NOT NULL AND b.state <> 'done';
 
--- The images that a batch in work still waits for, for who holds it at this attempt. The settings keep
--- the plan to the indexes, however small the tables were when a session began.
+-- The images of a batch in work, and those that it still waits for, for who holds it at this attempt.
+-- The settings keep the plan to the indexes, however small the tables were when a session began.
+CREATE FUNCTION ledger.batch_images(batch bigint, held_at integer)
+RETURNS TABLE (image_id bigint, uri text)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+BEGIN
+    RETURN QUERY
+    SELECT i.image_id, i.uri FROM ledger.batches b JOIN ledger.images i ON i.batch_id = b.batch_id
+    WHERE b.batch_id = batch AND b.attempt = held_at AND b.state = 'running'
+    ORDER BY i.image_id;
+END $$;
 CREATE FUNCTION ledger.pending_images(batch bigint, held_at integer)
 RETURNS TABLE (image_id bigint, uri text)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -169,7 +179,7 @@ BEGIN
     RETURN changed;
 END $$;
 
-REVOKE EXECUTE ON FUNCTION ledger.pending_images, ledger.recount_batch, ledger.tell_of_verdicts,
+REVOKE EXECUTE ON FUNCTION ledger.batch_images, ledger.pending_images, ledger.recount_batch, ledger.tell_of_verdicts,
     ledger.tell_of_changes, public.rejudge FROM PUBLIC;
 
 -- Nobody but the ledger writes a delivery, and workers need not know that there are webhooks.
@@ -179,7 +189,7 @@ WHERE role = 'fakesweep_worker'
 
 INSERT INTO ledger.role_rights (since, role, may) VALUES
     ('0017', 'fakesweep_analyst', 'SELECT ON public.batch_troubles'),
-    ('0017', 'fakesweep_worker', 'EXECUTE ON FUNCTION ledger.pending_images, ledger.recount_batch'),
+    ('0017', 'fakesweep_worker', 'EXECUTE ON FUNCTION ledger.batch_images, ledger.pending_images, ledger.recount_batch'),
     ('0017', 'fakesweep_worker',
      'UPDATE (refusals, trouble, troubled_since, try_at) ON ledger.batches'),
     ('0017', 'fakesweep_producer', 'SELECT ON public.batch_troubles'),

@@ -173,16 +173,37 @@ def test_what_is_kept_of_a_message_is_bounded_and_holds_no_secret(engine: Engine
 
 def test_images_that_ended_since_it_was_published_are_not_worked_on_again(engine: Engine) -> None:
     record(engine, ask(engine), ["s3://photos/a", "s3://photos/b"])
-    message = take_one(engine)
+    take_one(engine)
     run(
         engine,
         "INSERT INTO ledger.outcomes (image_id, scan_id, status, failure_code) "
         "SELECT min(image_id), 1, 'failed', 'not_found' FROM ledger.images",
     )
-    assert isinstance(_take_up(engine, message), Refused)
+    run(engine, "UPDATE ledger.batches SET state = 'recorded'")
     again = take_one(engine)
     assert [image.uri for image in again.images] == ["s3://photos/b"]
+    first_too = BatchImage(1, "s3://photos/a")
+    assert isinstance(_take_up(engine, replace(again, images=(first_too,))), Refused)
+    assert take_one(engine) == again
     taken = _take_up(engine, again)
     assert isinstance(taken, Taken)
     assert taken.was_miscounted
     assert tuples(engine, "SELECT image_count, failed_count FROM ledger.batches") == [(2, 1)]
+
+
+def test_a_message_of_images_that_have_all_ended_is_put_aside_and_leaves_its_batch(
+    engine: Engine,
+) -> None:
+    record(engine, ask(engine), ["s3://photos/a"])
+    message = take_one(engine)
+    run(
+        engine,
+        "INSERT INTO ledger.outcomes (image_id, scan_id, status, failure_code) "
+        "SELECT image_id, 1, 'failed', 'not_found' FROM ledger.images",
+    )
+    forged = replace(message, images=(BatchImage(77, "s3://photos/else"),))
+    assert isinstance(_take_up(engine, forged), Refused)
+    again = take_one(engine)
+    assert again.images == ()
+    assert _take_up(engine, again) is None
+    assert tuples(engine, BATCHES)[0][1] == "done"
