@@ -17,7 +17,7 @@ from producer.sources.manifest import (
     list_stdin,
 )
 from producer.sources.members import is_readable_file
-from producer.sources.names import NameRule, manifest_format, shown
+from producer.sources.names import LISTS_READ, NameRule, is_unread_list, manifest_format, shown
 from producer.sources.s3 import list_prefix
 from producer.sources.versions import list_version, list_versions
 from producer.sources.web import list_url
@@ -72,7 +72,9 @@ def check_source(
     if source == STDIN:
         return
     if scheme in _LOCAL:
-        _check_local(_path(source), selection)
+        _check_local(_path(source), selection, settings)
+    elif not is_inventory(source) and is_unread_list(source):
+        _refuse_unread(source)
     elif is_inventory(source):
         check_inventory(source, settings, versions=selection.versions)
     elif written_as is not None:
@@ -137,9 +139,9 @@ def list_entries(
     names, versions = NameRule(selection.suffixes), selection.versions
     scheme, written_as = scheme_of(source), manifest_format(source)
     if source == STDIN:
-        return list_stdin(cursor)
+        return list_stdin(cursor, settings)
     if scheme in _LOCAL:
-        return _list_local(_path(source), cursor, names)
+        return _list_local(_path(source), cursor, names, settings)
     if written_as is not None:
         return list_remote_manifest(source, written_as, cursor, settings)
     if is_inventory(source):
@@ -186,16 +188,18 @@ def _path(source: str) -> Path:
     return Path(source) if scheme_of(source) is None else to_path(source)
 
 
-def _list_local(path: Path, cursor: str | None, names: NameRule) -> Iterator[Entry]:
+def _list_local(
+    path: Path, cursor: str | None, names: NameRule, settings: Settings
+) -> Iterator[Entry]:
     written_as = manifest_format(path.name)
     if os.path.isdir(path):  # noqa: PTH112 - says False where it may not look
         return list_folder(path, cursor, names)
     if written_as is not None:
-        return list_manifest(path, written_as, cursor)
+        return list_manifest(path, written_as, cursor, settings)
     return list_file(path, cursor)
 
 
-def _check_local(path: Path, selection: Selection) -> None:
+def _check_local(path: Path, selection: Selection, settings: Settings) -> None:
     name = shown(str(path))
     try:
         if os.path.isdir(path):  # noqa: PTH112 - says False where it may not look
@@ -205,6 +209,7 @@ def _check_local(path: Path, selection: Selection) -> None:
             )
         elif S_ISREG(path.stat().st_mode):
             path.open("rb").close()
+            _refuse_unread(str(path))
             nothing = _names_nothing(name)
         else:
             raise SourceError(
@@ -215,7 +220,15 @@ def _check_local(path: Path, selection: Selection) -> None:
         raise SourceError(f"{name} does not exist; check the path") from error
     except OSError as error:
         raise SourceError(f"{name} cannot be read: {error.strerror}") from error
-    _check_any(_list_local(path, None, NameRule(selection.suffixes)), nothing)
+    _check_any(_list_local(path, None, NameRule(selection.suffixes), settings), nothing)
+
+
+def _refuse_unread(source: str) -> None:
+    if is_unread_list(source):
+        raise SourceError(
+            f"{shown(source)} is no list that is read here: these are {LISTS_READ}; write it as "
+            f"one of them"
+        )
 
 
 def _check_any(entries: Iterator[Entry], nothing: str) -> None:

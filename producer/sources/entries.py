@@ -14,6 +14,7 @@ from schema.errors import SourceError
 URI_COLUMN = "uri"
 JSON_FIELDS = ("uri", "source-ref")
 MAX_RECORD_LINES = 100
+_COMMENT_BYTES = 1_024
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Entry:
     last: int
     reference: str = ""
     fault: str | None = None
+    is_comment: bool = False
 
 
 def read_entries(
@@ -39,16 +41,18 @@ def read_entries(
     """
     match written_as:
         case ManifestFormat.CSV:
-            yield from _csv_entries(lines, after, name)
+            yield from _csv_entries(lines, after, name, ",")
+        case ManifestFormat.TSV:
+            yield from _csv_entries(lines, after, name, "\t")
         case ManifestFormat.TXT:
-            yield from (_txt_entry(line) for line in _texts(lines, after))
+            yield from (_txt_entry(line) for line in _filled(lines, after))
         case ManifestFormat.JSONL:
             yield from (_json_entry(line) for line in _filled(lines, after))
 
 
 def read_mixed_entries(lines: Iterator[Line], after: int) -> Iterator[Entry]:
     """Yield the entries of a stream of URIs, paths and JSON objects, one a line."""
-    for line in _texts(lines, after):
+    for line in _filled(lines, after):
         yield _json_entry(line) if line.raw.lstrip().startswith(b"{") else _txt_entry(line)
 
 
@@ -56,11 +60,11 @@ def _filled(lines: Iterator[Line], after: int) -> Iterator[Line]:
     return (line for line in lines if line.number > after and line.raw.strip())
 
 
-def _texts(lines: Iterator[Line], after: int) -> Iterator[Line]:
-    return (line for line in _filled(lines, after) if not line.raw.lstrip().startswith(b"#"))
-
-
 def _txt_entry(line: Line) -> Entry:
+    """Return what a line of text names. A `#` begins a comment where nothing or a space follows."""
+    said = line.raw[:_COMMENT_BYTES].lstrip()
+    if said.startswith(b"#") and said[1:2] in (b"", b" ", b"\t", b"#", b"\r", b"\n"):
+        return Entry(line, line.number, is_comment=True)
     try:
         return Entry(line, line.number, line.text())
     except ValueError as error:
@@ -95,9 +99,9 @@ def _reference(parsed: Any) -> str:
     raise ValueError("has neither `uri` nor `source-ref`")
 
 
-def _csv_entries(lines: Iterator[Line], after: int, name: str) -> Iterator[Entry]:
+def _csv_entries(lines: Iterator[Line], after: int, name: str, delimiter: str) -> Iterator[Entry]:
     waiting: deque[Line] = deque()
-    header = next(_records(lines, waiting), None)
+    header = next(_records(lines, waiting, delimiter), None)
     if header is None:
         return
     columns = [column.strip().lower() for column in header.row or ()]
@@ -108,7 +112,7 @@ def _csv_entries(lines: Iterator[Line], after: int, name: str) -> Iterator[Entry
         )
     position = columns.index(URI_COLUMN)
     behind = (line for line in lines if line.number > after)
-    for record in _records(behind, waiting):
+    for record in _records(behind, waiting, delimiter):
         if record.row is None or any(field.strip() for field in record.row):
             yield record.entry(position)
 
@@ -130,7 +134,7 @@ class _Record:
         return Entry(line, last, self.row[position].strip())
 
 
-def _records(lines: Iterator[Line], waiting: deque[Line]) -> Iterator[_Record]:
+def _records(lines: Iterator[Line], waiting: deque[Line], delimiter: str) -> Iterator[_Record]:
     """Cut lines into rows. `waiting` keeps lines that were read ahead, to be read again.
 
     A quote that is opened and never closed spoils its own line only.
@@ -138,7 +142,9 @@ def _records(lines: Iterator[Line], waiting: deque[Line]) -> Iterator[_Record]:
     while True:
         taken: list[Line] = []
         try:
-            row = next(csv.reader(_feed(lines, waiting, taken), strict=True), None)
+            row = next(
+                csv.reader(_feed(lines, waiting, taken), strict=True, delimiter=delimiter), None
+            )
         except (csv.Error, ValueError) as error:
             waiting.extendleft(reversed(taken[1:]))
             yield _Record(taken[:1], None, _fault(error, taken))

@@ -12,19 +12,22 @@ from producer.sources.copies import copied, late, limited
 from producer.sources.entries import Entry, read_entries, read_mixed_entries
 from producer.sources.lines import read_lines
 from producer.sources.names import ManifestFormat, shown
+from producer.sources.packed import opened_list
 from schema.errors import SourceError
 from schema.failures import InvalidUri
-from schema.ledger import ListedImage
+from schema.ledger import Entry as ListedEntry
+from schema.ledger import LeftOut, ListedImage
 from schema.settings import Settings
 from schema.uris import from_path, normalise, scheme_of
+from schema.words import LeftOutReason
 
 STDIN = "-"
 HEAD_BYTES = 1024 * 1024
 
 
 def list_manifest(
-    path: Path, written_as: ManifestFormat, cursor: str | None
-) -> Iterator[ListedImage]:
+    path: Path, written_as: ManifestFormat, cursor: str | None, settings: Settings
+) -> Iterator[ListedEntry]:
     """List what a local manifest names; relative paths start at its folder.
 
     A cursor is the number of a line. A line that names no image is listed as unreadable.
@@ -39,7 +42,7 @@ def list_manifest(
         raise SourceError(f"manifest {name} cannot be used: {error}; move it") from error
     try:
         with path.open("rb") as stream:
-            lines = read_lines(stream, name)
+            lines = read_lines(opened_list(stream, name, settings), name)
             entries = read_entries(lines, written_as, int(cursor or 0), name)
             yield from _listed(entries, place, path.parent)
     except OSError as error:
@@ -48,7 +51,7 @@ def list_manifest(
 
 def list_remote_manifest(
     source: str, written_as: ManifestFormat, cursor: str | None, settings: Settings
-) -> Iterator[ListedImage]:
+) -> Iterator[ListedEntry]:
     """List what a manifest in S3 or behind a URL names; its paths must be absolute.
 
     It is copied to a temporary file first: a listing may pause for longer than a server keeps
@@ -58,14 +61,14 @@ def list_remote_manifest(
         SourceError: it cannot be read, or is no such manifest.
     """
     with copied(_read_remote, source, settings) as stream:
-        lines = read_lines(stream, shown(source))
+        lines = read_lines(opened_list(stream, shown(source), settings), shown(source))
         entries = read_entries(lines, written_as, int(cursor or 0), shown(source))
         yield from _listed(entries, source, None)
 
 
 def list_remote_head(
     source: str, written_as: ManifestFormat, settings: Settings
-) -> Iterator[ListedImage]:
+) -> Iterator[ListedEntry]:
     """List what the first lines of a remote manifest name, without copying the rest.
 
     Raises:
@@ -80,11 +83,12 @@ def list_remote_head(
             head += piece
         if connections.is_cut:  # an answer without a length only seems to end
             raise late(source, settings)
-    lines = read_lines(io.BytesIO(head), shown(source))
+    stream = opened_list(io.BytesIO(head), shown(source), settings, is_head=True)
+    lines = read_lines(stream, shown(source))
     yield from _listed(read_entries(lines, written_as, 0, shown(source)), source, None)
 
 
-def list_stdin(cursor: str | None) -> Iterator[ListedImage]:
+def list_stdin(cursor: str | None, settings: Settings) -> Iterator[ListedEntry]:
     """List what standard input names, one URI, path or JSON object a line.
 
     Relative paths start at the current folder; a cursor is the number of a line.
@@ -94,15 +98,19 @@ def list_stdin(cursor: str | None) -> Iterator[ListedImage]:
     """
     if sys.stdin is None:
         raise SourceError("standard input is closed; give `-` a list of URIs to read")
-    lines = read_lines(cast("BinaryIO", sys.stdin.buffer), "standard input")
     try:
+        stream = opened_list(cast("BinaryIO", sys.stdin.buffer), "standard input", settings)
+        lines = read_lines(stream, "standard input")
         yield from _listed(read_mixed_entries(lines, int(cursor or 0)), "stdin:", Path.cwd())
     except OSError as error:
         raise SourceError(f"standard input cannot be read: {error.strerror}") from error
 
 
-def _listed(entries: Iterator[Entry], place: str, folder: Path | None) -> Iterator[ListedImage]:
+def _listed(entries: Iterator[Entry], place: str, folder: Path | None) -> Iterator[ListedEntry]:
     for entry in entries:
+        if entry.is_comment:
+            yield LeftOut(str(entry.last), LeftOutReason.COMMENT)
+            continue
         try:
             image = ListedImage(_uri(entry, folder), str(entry.last))
         except InvalidUri as fault:

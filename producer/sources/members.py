@@ -6,7 +6,7 @@ from itertools import groupby
 from stat import S_ISREG
 
 from producer.sources.folder import list_file
-from producer.sources.names import manifest_format
+from producer.sources.names import is_unread_list, manifest_format
 from schema.ledger import ListedImage, NamedSource
 from schema.uris import scheme_of, to_path, to_s3
 
@@ -53,7 +53,7 @@ def is_readable_file(member: str) -> bool:
 
 def _is_one_image(source: NamedSource) -> bool:
     said = source.source
-    if said == "-" or manifest_format(said) is not None:
+    if said == "-" or manifest_format(said) is not None or is_unread_list(said):
         return False
     match scheme_of(said):
         case None | "file":

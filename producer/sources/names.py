@@ -63,10 +63,22 @@ class ManifestFormat(StrEnum):
 
     TXT = "txt"
     CSV = "csv"
+    TSV = "tsv"
     JSONL = "jsonl"
 
 
-_MANIFESTS = {written_as.value: written_as for written_as in ManifestFormat}
+LISTS_READ = ".txt, .csv, .tsv, .jsonl (or .ndjson, .manifest), each also packed as .gz"
+"""What is read as a list, in words."""
+
+_MANIFESTS = {
+    **{written_as.value: written_as for written_as in ManifestFormat},
+    "ndjson": ManifestFormat.JSONL,
+    "manifest": ManifestFormat.JSONL,
+}
+_UNREAD = frozenset(
+    {"json", "xml", "yaml", "yml", "toml", "list", "lst", "parquet", "orc", "avro", "xls", "xlsx"}
+    | {"ods", "gz", "bz2", "xz", "zst", "zip", "tar", "tgz", "7z", "rar", "sqlite", "db"}
+)
 
 
 def extension_of(name: str) -> str:
@@ -87,8 +99,14 @@ def may_be_image(key: str) -> bool:
 
 def manifest_format(source: str) -> ManifestFormat | None:
     """Return the format that a path's or URI's extension stands for, None where it is none's."""
-    name = urlsplit(source).path if _is_url(source) else source
-    return _MANIFESTS.get(extension_of(name))
+    name = _name_of(source)
+    extension = extension_of(name)
+    return _MANIFESTS.get(extension_of(name[: -len(".gz")]) if extension == "gz" else extension)
+
+
+def is_unread_list(source: str) -> bool:
+    """Say whether a source is by its name a list, a table or an archive of a kind not read here."""
+    return manifest_format(source) is None and extension_of(_name_of(source)) in _UNREAD
 
 
 def shown(source: str) -> str:
@@ -99,6 +117,10 @@ def shown(source: str) -> str:
     scheme, _, rest = address.partition("://")
     host, slash, path = rest.partition("/")
     return one_line(f"{scheme}://{host.rpartition('@')[2]}{slash}{path}")
+
+
+def _name_of(source: str) -> str:
+    return urlsplit(source).path if _is_url(source) else source
 
 
 def _is_url(source: str) -> bool:
