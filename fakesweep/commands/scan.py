@@ -73,8 +73,8 @@ def scan(
     """Sweep images for AI-generated and deepfake ones.
 
     SOURCE is a folder (with all below it), a file, s3://bucket/prefix, a list (.txt, .csv or .tsv
-    with a uri column, .jsonl with uri or source-ref; or these as .gz), the manifest.json of an S3 Inventory, or -
-    for URIs on standard input.
+    with a uri column, .jsonl with uri or source-ref; or these as .gz), the manifest.json
+    of an S3 Inventory, or - for URIs on standard input.
 
     Without FAKESWEEP_DATABASE_URL and FAKESWEEP_BROKER_URL the local stack does the work, with a
     worker for as long as the scan runs.
