@@ -10,7 +10,10 @@ LARGEST_BYTES = 2_000_000
 _MAGIC = (
     b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"II*\x00", b"MM\x00*", b"II+\x00",
     b"BM", b"RIFF", b"WEBP", b"VP8 ", b"VP8L", b"VP8X", b"ANMF", b"ftypavif", b"ftypheic",
-    b"ftypmif1", b"IHDR", b"IDAT", b"IEND", b"acTL", b"fcTL", b"fdAT", b"tRNS", b"PLTE", b"iCCP",
+    b"ftypmif1", b"8BPS", b"jP  ", b"\xff\x4f\xff\x51", b"JXL ", b"\xff\x0a", b"jxlc",
+    b"TRUEVISION-XFILE.\x00",
+    b"\x00\x00\x01\x00", b"\x00\x00\x02\x00", b"P6 9 9 255\n", b"MM\x00+\x00\x08\x00\x00", b"ipma",
+    b"IHDR", b"IDAT", b"IEND", b"acTL", b"fcTL", b"fdAT", b"tRNS", b"PLTE", b"iCCP",
     b"zTXt", b"iTXt", b"eXIf", b"Exif\x00\x00", b"\xff\xda", b"\xff\xc0", b"\xff\xc2", b"\xff\xc4",
     b"\xff\xdb", b"\xff\xd9", b"\xff\xdd", b"\xff\xe1", b"\xff\xe2MPF\x00", b"ICC_PROFILE\x00",
     b"\x21\xf9\x04", b"\x21\xfe", b"\x2c", b"\x3b", b"iloc", b"ispe", b"grid", b"meta",

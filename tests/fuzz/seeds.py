@@ -8,6 +8,17 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tests.formats import (
+    avif_with_bad_alpha,
+    bitmap,
+    dng,
+    grey,
+    icon_with,
+    jxl,
+    packed,
+    psd,
+    tiff,
+)
 from tests.samples import every_sample, picture, written
 
 LARGEST_BYTES = 300_000
@@ -39,6 +50,28 @@ def _further_modes() -> Iterator[bytes]:
     yield written(image, "JPEG", restart_marker_blocks=2, subsampling=0)
     yield written(image, "WEBP", lossless=True, xmp=b"<x/>" * 50, icc_profile=b"x" * 99)
     yield written(image, "AVIF", speed=10, subsampling="4:4:4")
+    yield from _of_further_formats(image)
+
+
+def _of_further_formats(image: Image.Image) -> Iterator[bytes]:
+    yield jxl(image)
+    yield written(Image.fromarray(grey(1).astype(np.uint16) * 257), "JPEG2000")
+    yield psd(image)
+    yield written(image, "TGA")
+    yield written(image, "TGA", compression="tga_rle")
+    yield written(image.resize((64, 64)), "ICO")
+    yield icon_with(written(image.resize((16, 16)), "PNG"), kind=2)
+    yield bitmap((0xF000, 0xF00, 0xF0), 16)[0]
+    yield bitmap((1, 2, 4), 32, 4)[0][:66] + written(image, "JPEG")
+    yield avif_with_bad_alpha(8)[0]
+    yield dng(9)
+    for bits in (10, 12):
+        yield tiff(packed(grey(2).astype(np.uint16), bits), 90, 64, {258: bits})
+    for order in "<>":
+        yield tiff(
+            image.tobytes(), 90, 64, {258: [8] * 3, 262: 2, 277: 3}, order=order, is_big=True
+        )
+    yield tiff(written(image, "WEBP"), 90, 64, {258: [8] * 3, 259: 50001, 262: 2, 277: 3})
 
 
 def _photographs() -> Iterator[bytes]:

@@ -22,7 +22,7 @@ SOUND_EVERY = 16
 
 ENDINGS = {
     None, FailureCode.EMPTY, FailureCode.NOT_AN_IMAGE, FailureCode.CORRUPT,
-    FailureCode.TOO_MANY_PIXELS, FailureCode.MODEL_FAILED,
+    FailureCode.UNSUPPORTED, FailureCode.TOO_MANY_PIXELS, FailureCode.MODEL_FAILED,
 }  # fmt: skip
 """What may become of a file that is there, and can be read, whatever its bytes are."""
 

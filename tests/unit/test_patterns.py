@@ -29,6 +29,7 @@ from schema.secrets import without_credentials, without_secrets
 from schema.selection import patterns_of
 from schema.storage import one_line
 from schema.uris import normalise, scheme_of
+from workers.readers.reasons import is_not_built_in, reason
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("schema", "producer", "workers", "fakesweep")
@@ -101,6 +102,8 @@ USES: dict[str, Use | str] = {
     "schema/webhooks.py:_NAME": MADE_BY_US,
     "schema/catalogue.py:_HUB_ID": Use("fullmatch", ("a", "a/", "a|.-")),
     "schema/labels.py:side_of": "see the functions below",
+    "workers/readers/reasons.py:reason": "see the functions below",
+    "workers/readers/reasons.py:is_not_built_in": "see the functions below",
     "workers/fetch/ways.py:_PLAIN": Use(
         "fullmatch", ("AWS4-HMAC-SHA256 Credential=|a", "AWS4-HMAC-SHA256 Credential=|/20260101")
     ),
@@ -172,6 +175,10 @@ FUNCTIONS: dict[str, tuple[Callable[[str], object], tuple[str, ...]]] = {
             "<!DOCTYPE svg|[",
             "<!--|-->",
         ),
+    ),
+    "what a decoder says": (
+        lambda text: (reason(ValueError(text)), is_not_built_in(ValueError(text))),
+        ("end of ", "bad ", "Unsupported ", "not been built i", "too ", "a\n"),
     ),
     "what is wanted": (_wanted, ("a", "ab", "abc.jp", "aab", "b")),
     "a listing": (

@@ -20,6 +20,7 @@ _SAMPLES, _PLANES, _COLOURS, _FORMAT = 277, 284, 320, 339
 _STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES = 273, 279, 324, 325
 _INVERTED, _GREY, _RGB, _PALETTE, _INKS, _YCBCR, _LAB = 0, 1, 2, 3, 5, 6, 8
 _BY_LIBTIFF = frozenset({_INKS, _YCBCR, _LAB, 32844, 32845})
+_UNCOMPRESSED, _JPEGS = 1, frozenset({6, 7})
 _KNOWN = frozenset({-1, _INVERTED, _GREY, _RGB, _PALETTE, *_BY_LIBTIFF})
 _MANY_SAMPLES = 64
 _BYTE_BITS = 8
@@ -64,8 +65,12 @@ def read_jpeg_xl(content: bytes) -> Reading:
     return _shown(samples, 8 * samples.dtype.itemsize)
 
 
-def read_tiff(content: bytes, directory: Directory) -> Reading:
-    """Decode the first page of a TIFF whose first directory is given, and all of it there."""
+def read_tiff(content: bytes, directory: Directory, *, is_opened: bool) -> Reading:
+    """Decode the first page of a TIFF whose first directory is given, and all of it there.
+
+    `is_opened` says that Pillow knew its kind, so that only its compressed pixels can be wrong.
+    Where libtiff itself makes the colours, it fills up what is damaged: that is no picture.
+    """
     import imagecodecs  # noqa: PLC0415 - as above
 
     _check_strips(directory, len(content))
@@ -75,6 +80,13 @@ def read_tiff(content: bytes, directory: Directory) -> Reading:
         raise CorruptImage(f"TIFF that claims {samples} samples for each pixel")
     if photometric not in _KNOWN:
         raise UnsupportedImage(f"TIFF whose colours are of kind {photometric}")
+    compression = directory.number(_COMPRESSION, 1)
+    if compression in _JPEGS or (
+        is_opened and photometric in _BY_LIBTIFF and compression != _UNCOMPRESSED
+    ):
+        if compression in _JPEGS and directory.number(_BITS, 1) != _BYTE_BITS:
+            raise UnsupportedImage("TIFF of JPEGs that do not have 8 bits")
+        raise CorruptImage("TIFF whose compressed pixels are damaged or missing")
     if photometric in _BY_LIBTIFF:
         pixels = _decoded(imagecodecs.tiff_decode, content, "TIFF", index=0, asrgb=True)
         return Reading(np.ascontiguousarray(pixels[..., :3]), is_scaled=False)

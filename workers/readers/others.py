@@ -46,7 +46,11 @@ def _tiff(content: bytes, max_image_pixels: int) -> DecodedImage | None:
     if directory is None:
         return None
     codecs.check_tiff_size(directory, max_image_pixels)
-    return _read(codecs.read_tiff(content, directory), "TIFF", tiff.orientation(directory))
+    return _read(
+        codecs.read_tiff(content, directory, is_opened=pillow.opens(content)),
+        "TIFF",
+        tiff.orientation(directory),
+    )
 
 
 def _bitmap(content: bytes, max_image_pixels: int) -> DecodedImage | None:

@@ -105,6 +105,15 @@ def decode(
     return DecodedImage(pixels, *shown, name, frame_count, read_as)
 
 
+def opens(content: bytes) -> bool:
+    """Tell whether Pillow knows the kind of a TIFF, whatever its pixels are."""
+    try:
+        with Image.open(io.BytesIO(content), formats=("TIFF",)):
+            return True
+    except Exception:  # noqa: BLE001 - as above
+        return False
+
+
 def _open(content: bytes, known: ImageFormat | None, formats: tuple[str, ...]) -> Image.Image:
     try:
         if known is not None and known.name == "HEIF" and "HEIF" in formats:

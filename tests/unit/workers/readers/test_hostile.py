@@ -157,6 +157,19 @@ def test_a_file_that_is_cut_is_never_filled_up(name: str, part: float) -> None:
         decode(content[: int(len(content) * part)], MANY)
 
 
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "jpeg"])
+@pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "RGB", "L"])
+def test_a_tiff_whose_compressed_pixels_are_damaged_is_never_filled_up(
+    mode: str, compression: str
+) -> None:
+    image = picture(3).convert(mode)
+    content = bytearray(written(image, "TIFF", compression=compression))
+    middle = len(content) // 2
+    content[middle : middle + 600] = b"\xff" * 600
+    with pytest.raises(CorruptImage):
+        decode(bytes(content), MANY)
+
+
 @pytest.mark.parametrize("name", [*SAMPLES, *BOMBS])
 def test_bytes_that_are_changed_lead_to_pixels_or_to_a_failure_in_a_printable_line(
     name: str,
