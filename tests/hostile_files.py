@@ -153,3 +153,13 @@ _CLAIMS: dict[str, Callable[[int, int], bytes]] = {
     "AVIF": _box("AVIF"),
     "HEIF": _box("HEIF"),
 }
+
+
+def long_png(width: int) -> bytes:
+    """Return a black PNG of one row, a bit for each pixel."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, 1, 1, 0, 0, 0, 0)
+    row = b"IDAT" + zlib.compress(bytes(1 + (width + 7) // 8), 9)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(one) - 4) + one + struct.pack(">I", zlib.crc32(one))
+        for one in (header, row, b"IEND")
+    )

@@ -41,7 +41,7 @@ def _borders(content: bytes) -> Iterator[int]:
         return _riff(content)
     if content[4:8] == b"ftyp":
         return _boxes(content, 0, len(content))
-    if content.startswith((b"II", b"MM")):
+    if content.startswith((b"II*\0", b"MM\0*")):
         return _tiff(content)
     return iter(range(0, len(content), max(1, len(content) // _SLICES)))
 

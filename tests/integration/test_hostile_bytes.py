@@ -1,5 +1,6 @@
 """Hostile files through the whole pipeline: one row each, its neighbours classified."""
 
+import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from schema.settings import Settings
 from schema.uris import from_path
 from tests import hostile_files as hostile
 from tests.batches import publish_scan, result_rows
+from tests.formats import dng, grey, psd
 from tests.fuzz.pieces import pieces
 from tests.photographs import photograph
 from tests.samples import every_sample, picture, written
@@ -315,3 +317,38 @@ def _orientation(value: Any) -> Image.Exif:
 def _written(path: Path, content: bytes) -> Path:
     path.write_bytes(content)
     return path
+
+
+def test_a_picture_too_long_to_be_sized_is_told_so_in_a_sentence(
+    work: Work, engine: Engine, tmp_path: Path
+) -> None:
+    found = endings({"long": hostile.long_png(178_956_970)}, work, engine, tmp_path)
+    assert codes(found) == {"long": "too_many_pixels"}
+    assert found["long"]["failure_message"].startswith(
+        "PNG of 178956970 x 1 pixels needs more memory to be sized for the model than a loader has"
+    )
+
+
+def test_a_row_says_what_the_pixels_were_and_what_nothing_reads_goes_to_people(
+    work: Work, engine: Engine, tmp_path: Path
+) -> None:
+    wide = Image.fromarray(grey(3).astype(np.uint16) * 257)
+    files = {
+        "image": written(picture(3), "PNG"),
+        "scaled": written(wide, "PNG"),
+        "preview": dng(3),
+        "composite": psd(picture(3)),
+        "unsupported": b"qoif" + bytes(90),
+    }
+    found = codes(endings(files, work, engine, tmp_path))
+    assert found == {**dict.fromkeys(files), "unsupported": "unsupported"}
+    digests = {hashlib.sha256(content).hexdigest(): name for name, content in files.items()}
+    with engine.connect() as connection:
+        rows = connection.execute(text("SELECT DISTINCT sha256, read_as FROM verdicts")).all()
+        queue = "SELECT sha256, failure_message FROM review_queue WHERE failure_code IS NOT NULL"
+        [queued] = connection.execute(text(queue)).all()
+    shown = {digests.get(row.sha256, "photograph"): row.read_as for row in rows}
+    assert shown.pop("photograph", "image") == "image"
+    assert shown == {name: name for name in files if name != "unsupported"}
+    assert digests[queued.sha256] == "unsupported"
+    assert queued.failure_message == "QOI, which no decoder here reads"
