@@ -7,19 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from schema.errors import ModelAway, ModelError
+from workers.models.configuration import refuse_unfit, refuse_unknown_architecture
 
 CONFIG = "config.json"
 PREPROCESSOR = "preprocessor_config.json"
+PROCESSOR = "processor_config.json"
 SAFETENSORS = "model.safetensors"
 PICKLED = "pytorch_model.bin"
 INDEX_SUFFIX = ".index.json"
 
-_REMOTE_CODE = {
-    "AutoConfig",
-    "AutoModelForImageClassification",
-    "AutoImageProcessor",
-    "AutoFeatureExtractor",
-}
+LARGEST_JSON_BYTES = 4 * 1024**2
+"""An index of many shards has a few hundred thousand bytes, a configuration some thousand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +35,30 @@ def find_files(key: str, folder: Path) -> CheckpointFiles:
     Raises:
         ModelError: one is missing or cannot be read, or the checkpoint wants to run its own code.
     """
-    for name, holds in ((CONFIG, "the architecture"), (PREPROCESSOR, "the preprocessing")):
-        if not (folder / name).is_file():
-            raise ModelAway(
-                f"model {key!r}: folder {folder} has no {name} ({holds}); "
-                f"it must hold what transformers' save_pretrained writes"
-            )
-        _refuse_remote_code(key, _read_json(key, folder / name))
+    described = [name for name in (CONFIG, PREPROCESSOR, PROCESSOR) if (folder / name).is_file()]
+    if CONFIG not in described:
+        raise _absent(key, folder, CONFIG, "the architecture")
+    contents = {name: _read_json(key, folder / name) for name in described}
+    for name, content in contents.items():
+        refuse_unfit(key, name, content)
+    refuse_unknown_architecture(key, contents[CONFIG])
+    if PREPROCESSOR not in described and "image_processor" not in contents.get(PROCESSOR, {}):
+        raise _absent(key, folder, PREPROCESSOR, "the preprocessing")
     for weights in (SAFETENSORS, PICKLED):
         shards = _weights(key, folder, weights)
         if shards:
-            names = sorted({CONFIG, PREPROCESSOR, *shards})
+            names = sorted({*described, *shards})
             return CheckpointFiles(folder, tuple(names), weights == SAFETENSORS)
     raise ModelAway(
         f"model {key!r}: folder {folder} has no weights; it must hold {SAFETENSORS} or {PICKLED}"
+    )
+
+
+def _absent(key: str, folder: Path, name: str, holds: str) -> ModelAway:
+    also = f", nor {PROCESSOR} with an image_processor" if name == PREPROCESSOR else ""
+    return ModelAway(
+        f"model {key!r}: folder {folder} has no {name} ({holds}){also}; "
+        f"it must hold what transformers' save_pretrained writes"
     )
 
 
@@ -70,16 +78,30 @@ def _weights(key: str, folder: Path, name: str) -> tuple[str, ...]:
     index = folder / (name + INDEX_SUFFIX)
     if not index.is_file():
         return ()
-    shards = sorted(set(_read_json(key, index).get("weight_map", {}).values()))
+    weight_map = _read_json(key, index).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise ModelError(f"model {key!r}: weight_map in {index} names no files")
+    if not all(isinstance(shard, str) for shard in weight_map.values()):
+        raise ModelError(f"model {key!r}: weight_map in {index} holds what is no file's name")
+    shards = sorted(set(weight_map.values()))
     for shard in shards:
-        if Path(shard).name != shard or not (folder / shard).is_file():
-            raise ModelError(f"model {key!r}: {index} names {shard!r}, which is not in its folder")
+        if Path(shard).name != shard or "\0" in shard or not (folder / shard).is_file():
+            raise ModelError(
+                f"model {key!r}: {index} names {shard[:200]!r}, which is not in its folder"
+            )
     return (index.name, *shards)
 
 
 def _read_json(key: str, path: Path) -> dict[str, Any]:
     try:
+        if path.stat().st_size > LARGEST_JSON_BYTES:
+            raise ModelError(
+                f"model {key!r}: {path} has more than {LARGEST_JSON_BYTES} bytes, which is no "
+                f"configuration"
+            )
         content = json.loads(path.read_text("utf-8"))
+    except RecursionError as error:
+        raise ModelError(f"model {key!r}: {path} is nested too deep") from error
     except OSError as error:
         raise ModelAway(f"model {key!r}: {path} cannot be read: {error}") from error
     except ValueError as error:
@@ -87,12 +109,3 @@ def _read_json(key: str, path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ModelError(f"model {key!r}: {path} holds no JSON object")
     return content
-
-
-def _refuse_remote_code(key: str, config: dict[str, Any]) -> None:
-    wanted = sorted(_REMOTE_CODE & set(config.get("auto_map") or {}))
-    if wanted:
-        raise ModelError(
-            f"model {key!r} comes with Python code of its own ({', '.join(wanted)}), which is "
-            f"never run here; use a checkpoint of an architecture that transformers knows"
-        )

@@ -20,6 +20,7 @@ from workers.models.files import (
     INDEX_SUFFIX,
     PICKLED,
     PREPROCESSOR,
+    PROCESSOR,
     SAFETENSORS,
     digest,
     find_files,
@@ -165,7 +166,7 @@ def _refusal(entry: ModelEntry, error: Exception) -> ModelError:
 def _patterns(names: list[str]) -> list[str]:
     has_safetensors = SAFETENSORS in names or SAFETENSORS + INDEX_SUFFIX in names
     stem, suffix = (SAFETENSORS if has_safetensors else PICKLED).split(".")
-    return [CONFIG, PREPROCESSOR, f"{stem}.{suffix}*", f"{stem}-*.{suffix}"]
+    return [CONFIG, PREPROCESSOR, PROCESSOR, f"{stem}.{suffix}*", f"{stem}-*.{suffix}"]
 
 
 def _explain(entry: ModelEntry, error: Exception) -> str:

@@ -15,7 +15,7 @@ from transformers.utils import logging as transformers_logging
 from schema.catalogue import ModelEntry
 from schema.errors import DeviceError, ModelAway, ModelError
 from schema.failures import ModelFailed
-from schema.labels import Labels, read_labels
+from schema.labels import Labels, Side, read_labels
 from schema.registry import ModelIdentity
 from workers.models.bfloat16 import prepare_for_cpu
 from workers.models.cpu import CpuEngine
@@ -37,6 +37,9 @@ _NAMED_WEIGHTS = 3
 _ON_DEVICE = threading.Lock()
 """One model at a time is placed, timed and compiled: recording bears no neighbour, nor does timing.
 Finding and downloading go on side by side."""
+
+SPARE_WEIGHTS = 50_000_000
+"""So many may be missing before memory is taken for them; that they are is found while loading."""
 
 _log = structlog.get_logger(__name__)
 
@@ -112,6 +115,7 @@ def _load(
     labels = _labels(entry, config)
     processor = load_processor(entry.key, files.folder)
     steps = plain_steps(entry.key, processor)
+    _refuse_larger_than_weights(entry.key, files, config)
     network = _load_network(entry.key, files, place)
     is_multi_label = config.problem_type == "multi_label_classification"
     decode = "exact" if steps is None or steps.needed_side is None else decoding
@@ -174,6 +178,8 @@ def _prepare_torch(place: Place) -> None:
 
 
 def _labels(entry: ModelEntry, config: Any) -> Labels:
+    if config.num_labels == 1:
+        return _labels_of_one(entry, config)
     if config.problem_type == "regression":
         raise ModelError(f"model {entry.key!r} predicts a quantity, not classes")
     try:
@@ -183,6 +189,32 @@ def _labels(entry: ModelEntry, config: Any) -> Labels:
             f"model {entry.key!r}: id2label in its config.json has no name for class {error}"
         ) from error
     return read_labels(entry.key, names, entry.labels)
+
+
+def _labels_of_one(entry: ModelEntry, config: Any) -> Labels:
+    """Read a single output as the log-odds of the side that the catalogue says it is."""
+    if entry.labels is None or len(entry.labels) != 1:
+        raise ModelError(
+            f"model {entry.key!r} has a single output ({config.id2label.get(0)!r}), so no real "
+            f"class or no fake one beside it; say in your catalogue file which side it is, as "
+            f'labels = ["fake"] or ["real"], and it is read as a sigmoid (docs/models.md)'
+        )
+    [side] = entry.labels
+    name = str(config.id2label.get(0, "LABEL_0"))
+    other = Side.FAKE if side is Side.REAL else Side.REAL
+    return read_labels(entry.key, [name, f"other than {name}"], (side, other))
+
+
+def _refuse_larger_than_weights(key: str, files: CheckpointFiles, config: Any) -> None:
+    """Refuse an architecture that its files cannot fill: memory for it would be of no use."""
+    with torch.device("meta"):
+        network = AutoModelForImageClassification.from_config(config, trust_remote_code=False)
+    needed = sum(weight.numel() for weight in network.parameters())
+    there = sum((files.folder / name).stat().st_size for name in files.names)
+    if needed > max(there, SPARE_WEIGHTS):  # a weight has a byte at least
+        raise ModelError(
+            f"model {key!r}: by its config.json it has {needed} weights, its files {there} bytes"
+        )
 
 
 def _load_network(key: str, files: CheckpointFiles, place: Place) -> torch.nn.Module:

@@ -17,8 +17,14 @@ def scale_and_shift(steps: Preprocessing) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def probabilities(logits: torch.Tensor, *, is_multi_label: bool) -> torch.Tensor:
-    """Return float32 probabilities of logits, both [images, labels]."""
+    """Return float32 probabilities [images, labels] of logits, which are as many.
+
+    A single logit is the log-odds of one class against another: two probabilities come of it.
+    """
     scores = logits.float()
+    if scores.shape[-1] == 1:
+        scores = torch.cat([scores, torch.zeros_like(scores)], dim=-1)
+        return scores.softmax(dim=-1)
     return scores.sigmoid() if is_multi_label else scores.softmax(dim=-1)
 
 
