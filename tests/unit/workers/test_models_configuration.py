@@ -101,7 +101,7 @@ def test_a_single_output_is_read_as_the_side_that_the_catalogue_says(
     tmp_path: Path, side: Side
 ) -> None:
     save_checkpoint(tmp_path, labels=("LABEL_0",))
-    with pytest.raises(ModelError, match="single output .* say in your catalogue"):
+    with pytest.raises(ModelError, match=r"single output .* say in your catalogue"):
         load_model(ModelEntry("m", str(tmp_path)), PLACE)
     model = load_model(ModelEntry("m", str(tmp_path), labels=(side,)), PLACE)
     [image] = coloured_noise(1)
