@@ -78,14 +78,13 @@ class Listers:
         return is_live or others < listers - math.ceil(listers / LIVE_SHARE)
 
     def _list(self, scan_id: int) -> None:
-        began = time.monotonic()
         with self._beats.watched(f"{LISTING} {scan_id}"):
             try:
                 if list_scan(self._producer, scan_id, self._stop):
                     return
             except Exception as error:  # noqa: BLE001 - no scan ends the others
                 if not waits_for_ledger_after(error):
-                    set_aside(self._producer, scan_id, error, time.monotonic() - began)
+                    set_aside(self._producer, scan_id, error)
         self._not_before[scan_id] = time.monotonic() + AGAIN_SECONDS
 
 
@@ -124,15 +123,10 @@ def waits_for_ledger_after(error: Exception) -> bool:
     return True
 
 
-def set_aside(producer: Producer, scan_id: int, error: Exception, seconds: float) -> None:
+def set_aside(producer: Producer, scan_id: int, error: Exception) -> None:
     """Record why a scan cannot be listed; it is tried again after as long as that has been so.
 
-    Args:
-        producer: Its ledger.
-        scan_id: The scan.
-        error: What ended its listing.
-        seconds: How long that took: the pause is no shorter, so that nobody else has to wait
-            longer for the lister than this scan does.
+    Then scans that can be listed go first.
     """
     reason = reason_of(error)
     if isinstance(error, FakesweepError | ImageFailure | SQLAlchemyError):
@@ -141,11 +135,7 @@ def set_aside(producer: Producer, scan_id: int, error: Exception, seconds: float
         log.error("scan_cannot_be_listed", scan_id=scan_id, reason=reason, exc_info=error)
     try:
         with producer.engine.begin() as connection:
-            record_trouble(
-                connection, scan_id, reason,
-                at_least_seconds=seconds,
-                at_most_seconds=max(LONGEST_PAUSE_SECONDS, seconds),
-            )  # fmt: skip
+            record_trouble(connection, scan_id, reason, LONGEST_PAUSE_SECONDS)
     except SQLAlchemyError as away:
         log.warning("trouble_not_recorded", scan_id=scan_id, reason=first_line(away))
     progressed()

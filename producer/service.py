@@ -191,7 +191,7 @@ def _list_one(producer: Producer, stop: threading.Event, scan_id: int) -> None:
             if isinstance(error, SQLAlchemyError) and may_pass(error):
                 waiting.wait_for_ledger(error)
                 continue
-            set_aside(producer, scan_id, error, 0.0)
+            set_aside(producer, scan_id, error)
             if isinstance(error, FakesweepError):
                 raise
             raise ScanError(reason_of(error)) from error

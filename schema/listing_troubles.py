@@ -7,14 +7,14 @@ from schema.reasons import reason as cut
 # Each time it is tried again after as long as the trouble has lasted.
 _RECORD = text("""
     INSERT INTO ledger.listing_troubles AS t (scan_id, reason, since, try_at)
-    SELECT scan_id, :reason, now(), now() + make_interval(secs => greatest(1, :at_least_seconds))
+    SELECT scan_id, :reason, now(), now() + interval '1 second'
     FROM ledger.scans WHERE scan_id = :scan_id
     ON CONFLICT (scan_id) DO UPDATE SET
         reason = excluded.reason,
         since = coalesce(t.since, now()),
         try_at = now() + least(
             make_interval(secs => :at_most_seconds),
-            greatest(make_interval(secs => greatest(1, :at_least_seconds)), now() - t.since)
+            greatest(interval '1 second', now() - coalesce(t.since, now()))
         )
 """)
 
@@ -26,20 +26,14 @@ _END = text(END_TROUBLE)
 
 
 def record_trouble(
-    connection: Connection,
-    scan_id: int,
-    reason: str,
-    *,
-    at_least_seconds: float,
-    at_most_seconds: float,
+    connection: Connection, scan_id: int, reason: str, at_most_seconds: float
 ) -> None:
-    """Record why a scan cannot be listed, and when that is tried again, between these pauses."""
+    """Record why a scan cannot be listed, and when that is tried again at the latest."""
     connection.execute(
         _RECORD,
         {
             "scan_id": scan_id,
             "reason": cut(reason),
-            "at_least_seconds": at_least_seconds,
             "at_most_seconds": at_most_seconds,
         },
     )

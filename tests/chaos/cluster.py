@@ -28,6 +28,7 @@ REFUSAL_SECONDS = 4
 GRACE_SECONDS = 5
 FETCH_TIMEOUT_SECONDS = 2
 FETCH_DEADLINE_SECONDS = 20
+LIST_TIMEOUT_SECONDS = 5
 BATCH_IMAGES = 8
 
 SETTINGS = {
@@ -43,6 +44,7 @@ SETTINGS = {
     "FETCH_ATTEMPTS": 12,
     "FETCH_TIMEOUT_SECONDS": FETCH_TIMEOUT_SECONDS,
     "FETCH_DEADLINE_SECONDS": FETCH_DEADLINE_SECONDS,
+    "LIST_TIMEOUT_SECONDS": LIST_TIMEOUT_SECONDS,
     "DECODE_TIMEOUT_SECONDS": 10,
     "S3_ADDRESSING_STYLE": "path",
     "LOG_FORMAT": "json",
@@ -120,9 +122,9 @@ class Cluster:
             timeout=seconds,
         )
 
-    def ask_for_scan(self, prefix: str) -> int | None:
+    def ask_for_scan(self, prefix: str, **changes: str) -> int | None:
         """Hand a scan of a prefix to the cluster; None where the command says that it cannot."""
-        done = self.run("scan", prefix, "--model", MODEL, "--detach", "--json")
+        done = self.run("scan", prefix, "--model", MODEL, "--detach", "--json", **changes)  # type: ignore[arg-type] # settings alone
         if done.returncode:
             return None
         self.scanned.add(prefix)

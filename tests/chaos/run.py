@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from fakesweep.stack.processes import wait_for
-from tests.chaos import message_faults, process_faults, server_faults
+from tests.chaos import message_faults, process_faults, server_faults, source_faults
 from tests.chaos.checks import (
     Check,
     check_failures,
@@ -23,7 +23,7 @@ from tests.chaos.report import Report
 from tests.chaos.traces import check_traces, read_logs, read_work, uncalled
 from tests.chaos.watch import Watch
 
-KINDS_LIVE_IN = (message_faults, process_faults, server_faults)
+KINDS_LIVE_IN = (message_faults, process_faults, server_faults, source_faults)
 FINISH_SECONDS = 300.0
 SETTLE_SECONDS = 60.0
 PASSING = ("unavailable", "timed_out")

@@ -31,6 +31,7 @@ class Storage:
     _proxy: "subprocess.Popen[str]"
     digests: dict[str, str] = field(default_factory=dict)
     prefixes: list[str] = field(default_factory=list)
+    manifests: dict[str, set[str]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add_prefix(self) -> str:
@@ -46,8 +47,18 @@ class Storage:
         self.prefixes.append(prefix)
         return prefix
 
+    def add_manifest(self) -> str:
+        """Make a manifest of the newest prefix's photographs and return its URI."""
+        named = self.images_of(self.prefixes[-1])
+        content = "\n".join(sorted(named)).encode()
+        uri = self.server.put(BUCKET, f"lists/{len(self.manifests):03}.txt", content)
+        self.manifests[uri] = named
+        return uri
+
     def images_of(self, prefix: str) -> set[str]:
-        """Return the URIs below a prefix."""
+        """Return the URIs below a prefix, or in a manifest."""
+        if prefix in self.manifests:
+            return self.manifests[prefix]
         return {uri for uri in self.digests if uri.startswith(prefix)}
 
     def marked(self, count: int) -> set[str]:

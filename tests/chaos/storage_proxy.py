@@ -23,6 +23,13 @@ PAGE_KEYS = 32
 """Listings come in pages so small that a producer can be killed between two of them."""
 
 STALL_SECONDS = 60.0
+DRIP_SECONDS = 0.2
+LISTS = "/lists/"
+_NONSENSE = (
+    (rb"<Size>\d+</Size>", b"<Size>9223372036854775808</Size>"),
+    (rb"<LastModified>[^<]*</LastModified>", b"<LastModified>99999-99-99</LastModified>"),
+    (rb"<ETag>[^<]*</ETag>", b"<ETag>" + b"e" * 9_000 + b"</ETag>"),
+)
 _KEPT_HEADERS = ("content-type", "etag", "last-modified", "accept-ranges", "content-range")
 _REFUSALS = {
     "errors": (500, "InternalError", {}),
@@ -60,6 +67,10 @@ class Conversation(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         told = self.told
         fault = told.fault if random.random() < told.share else ""
+        if (fault == "drips" and LISTS not in self.path) or (
+            fault in ("nonsense", "no_listing") and "list-type=" not in self.path
+        ):
+            fault = ""
         if fault:
             told.faulty[fault] += 1
         time.sleep(told.latency_seconds)
@@ -77,12 +88,21 @@ class Conversation(BaseHTTPRequestHandler):
         self.server_behind.request("GET", path, headers={"Host": self.headers["Host"]})
         with self.server_behind.getresponse() as answer:
             body = answer.read()
+        if fault in ("nonsense", "no_listing"):
+            body, fault = _senseless(body, fault), ""
         self.send_response(answer.status)
         for name in _KEPT_HEADERS:
             if value := answer.headers.get(name):
                 self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
+        if fault == "drips":
+            for letter in body:
+                self.wfile.write(bytes([letter]))
+                self.wfile.flush()
+                time.sleep(DRIP_SECONDS)
+            self.close_connection = True
+            return
         if fault:  # truncated or stalled
             self.wfile.write(body[: len(body) // 2])
             self.close_connection = True
@@ -110,6 +130,14 @@ class Conversation(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
+
+
+def _senseless(listing: bytes, fault: str) -> bytes:
+    if fault == "no_listing":
+        return b"<ListBucketResult><Contents><Size>-1</Size></Contents>"
+    for pattern, instead in _NONSENSE:
+        listing = re.sub(pattern, instead, listing)
+    return listing
 
 
 class Listener(ThreadingHTTPServer):
