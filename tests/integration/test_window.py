@@ -85,7 +85,7 @@ def test_redis_stays_small_while_every_lane_is_full_of_the_longest_uris(
     empty = _used_bytes(producer)
     for lane in SCAN_LANES:
         scan_id = _ask(
-            producer, _manifest(tmp_path / f"{lane}.txt", _long_uris(letter, 5_000)), lane
+            producer, _manifest(tmp_path / f"{lane}.txt", _long_uris(letter, 1_500)), lane
         )
         assert list_scan(producer, scan_id, threading.Event())
     for _ in range(3):
