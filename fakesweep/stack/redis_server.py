@@ -63,6 +63,9 @@ def start(home: Path, account: Account | None, uses: Sequence[Use] = ()) -> str:
         StackError: no server is installed, it failed, or its port is taken.
         OSError: a file or folder cannot be used.
     """
+    server = _remembered(home)
+    if server is not None and addresses.kept(home).broker_port is None:  # an older one's
+        addresses.keep(home, account, broker_port=server.port, broker_password=server.password)
     if url := running_url(home):
         return url
     stop(home)

@@ -90,6 +90,14 @@ def test_addresses_stay_through_a_stop_and_a_crash(home: Settings) -> None:
     assert stat.S_IMODE((home.home / "addresses.json").stat().st_mode) == 0o600
 
 
+def test_the_broker_that_an_older_version_left_running_keeps_its_address(home: Settings) -> None:
+    first = start_stack(home)
+    (home.home / "addresses.json").unlink()
+    assert start_stack(home) == first
+    kill(pids_of(home)[1])
+    assert start_stack(home) == first
+
+
 def test_the_socket_of_a_home_with_a_long_path_stays_where_it_was() -> None:
     with made_home("x" * 120) as long:
         first = start_stack(long)
