@@ -66,6 +66,18 @@ def display_url(database_url: str) -> str:
     return url.update_query_dict(hidden).render_as_string(hide_password=True)
 
 
+def driver_url(database_url: str) -> str:
+    """Return the URL with the driver's name, password included, as SQLAlchemy needs it."""
+    return _postgresql(database_url).render_as_string(hide_password=False)
+
+
+def plain_url(database_url: str) -> str:
+    """Return the URL without a driver's name, password included, as libpq needs it."""
+    return (
+        _postgresql(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
+    )
+
+
 @contextmanager
 def explained(database_url: str) -> Iterator[None]:
     """Turn a database that does not answer into one line that says which and what to do.

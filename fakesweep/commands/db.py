@@ -8,7 +8,7 @@ import click
 
 from fakesweep.reading import connected, ledger_url, made_ledger_url
 from fakesweep.text import is_terminal
-from schema.database import display_url, explained, open_engine
+from schema.database import display_url, driver_url, explained, open_engine, plain_url
 from schema.errors import DatabaseError
 from schema.logins import LoginRole, set_login
 from schema.migrations import HEAD
@@ -78,6 +78,15 @@ def _password(role: LoginRole) -> str:
 
 
 @db.command()
-def url() -> None:
+@click.option(
+    "--for",
+    "tool",
+    type=click.Choice(["psql", "sqlalchemy"]),
+    default="psql",
+    show_default=True,
+    help="Who reads it: psql and all of libpq, or SQLAlchemy and what is built on it, as pandas.",
+)
+def url(tool: str) -> None:
     """Print the database's URL, password included, for psql and other tools."""
-    click.echo(ledger_url(read_settings()))
+    address = ledger_url(read_settings())
+    click.echo(driver_url(address) if tool == "sqlalchemy" else plain_url(address))

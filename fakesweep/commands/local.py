@@ -1,5 +1,6 @@
 """`fakesweep up` and `fakesweep down`: the local stack's life."""
 
+import shlex
 import sys
 
 import click
@@ -8,17 +9,31 @@ from fakesweep.stack import stack_uses, start_stack, stop_stack
 from fakesweep.text import is_terminal, program
 from schema.broker import shown
 from schema.database import display_url
-from schema.settings import read_settings
+from schema.settings import PREFIX, read_settings
 
 
 @click.command()
-def up() -> None:
-    """Start the local stack.
+@click.option(
+    "--export",
+    "for_shell",
+    is_flag=True,
+    help="Print lines for a shell that name both servers, with their passwords, as for a cluster.",
+)
+def up(*, for_shell: bool) -> None:
+    r"""Start the local stack.
 
     PostgreSQL and a Redis-protocol server under FAKESWEEP_HOME; safe to start twice.
+
+    \b
+    eval "$(fakesweep up --export)"   # scans then use the worker that you keep
     """
     settings = read_settings()
     stack = start_stack(settings)
+    if for_shell:
+        for name, url in (("DATABASE", stack.database_url), ("BROKER", stack.broker_url)):
+            click.echo(f"export {PREFIX}{name}_URL={shlex.quote(url or '')}")
+        click.echo(f"export {PREFIX}FILE_ROOTS=/")  # as the local stack's own workers have it
+        return
     database = settings.database_url and display_url(settings.database_url)
     broker = settings.broker_url and shown(settings.broker_url)
     click.echo(f"PostgreSQL  {database or stack.database_url}")

@@ -1,6 +1,9 @@
 """The Python calls and the notebook, beside the command they stand for."""
 
 import json
+import os
+import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -81,6 +84,43 @@ def test_the_notebook_runs_from_its_first_cell_to_its_last(local: Command) -> No
     assert done.returncode == 0, done.stderr
     assert "fake 0.9" in done.stdout
     assert "not_an_image - " in done.stdout
+
+
+def test_a_notebooks_lines_read_the_ledger_by_pandas(
+    local: Command, photographs: Photographs
+) -> None:
+    local.scan(str(photographs(2)))
+    document = (ROOT / "docs" / "sql.md").read_text("utf-8")
+    (program,) = re.findall(r"```python\n(.*?)```", document, re.DOTALL)
+    folder = str(Path(local.python).parent)
+    done = subprocess.run(
+        [local.python, "-P", "-c", program],
+        env=local.environment | {"PATH": f"{folder}:{os.environ['PATH']}"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "verdict" in done.stdout
+    psql = local.ok("db", "url").strip()
+    assert psql.startswith("postgresql://")
+    assert local.ok("db", "url", "--for", "sqlalchemy").strip() == psql.replace(
+        "postgresql://", "postgresql+psycopg2://", 1
+    )
+
+
+def test_a_kept_worker_does_the_scans_of_a_shell_that_names_the_local_servers(
+    local: Command, photographs: Photographs
+) -> None:
+    lines = local.ok("up", "--export").splitlines()
+    named = dict(shlex.split(line)[1].split("=", 1) for line in lines)
+    assert len(named) == 3
+    beside = local.where(**{name.removeprefix("FAKESWEEP_"): url for name, url in named.items()})
+    worker = beside.start("worker", "--device", "cpu", "--model", MODEL)
+    try:
+        said = beside.scan(str(photographs(2)))
+        assert (said["submitted"], said["classified"]) == (2, 2)
+    finally:
+        worker.terminate()
+        worker.communicate(timeout=60)
 
 
 def test_pictures_are_checked_by_the_command_with_no_server_and_no_folder(
