@@ -2,6 +2,7 @@
 
 import sys
 import time
+from contextlib import ExitStack
 
 import click
 from sqlalchemy import Connection
@@ -46,9 +47,16 @@ def conclude(
     try:
         with (
             told_to_stop() as told,
-            shown_progress(scan_id) as show,
-            brought_to_end(producer, scan_id, told, show, with_worker=with_worker) as last,
+            ExitStack() as bar,
+            brought_to_end(
+                producer,
+                scan_id,
+                told,
+                bar.enter_context(shown_progress(scan_id)),
+                with_worker=with_worker,
+            ) as last,
         ):
+            bar.close()  # the end is written to the same terminal
             if last is not None and last.state == ScanState.FINISHED:
                 summary = _say_end(producer, scan_id, before, in_json=in_json)
     except KeyboardInterrupt:

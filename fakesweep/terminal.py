@@ -1,16 +1,22 @@
 """What only a terminal gets: drawn tables, a moving progress bar, a refreshed page. Loads rich."""
 
+import io
+import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TextIO
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
 LEAST_WIDTH = 6
 GAP = 2
+LEAST_BAR, LARGEST_BAR = 12, 40
 COLOURS = {"fake": "red", "uncertain": "yellow", "real": "green", "failed": "magenta"}
 
 
@@ -30,20 +36,81 @@ def draw_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 @contextmanager
 def progress_bar(title: str) -> Iterator[Callable[[int, int | None, str], None]]:
-    """Yield what moves a bar on standard error: images ended, images in all, and a line."""
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[said]}", markup=False),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(title, total=None, said="")
+    """Yield what moves a bar on standard error: images ended, images in all, and a line.
+
+    Until the end the bar stands in for standard error: what is written there, by whoever, appears
+    above it. Nothing may be written to standard output meanwhile, where that is the same terminal.
+    """
+    before = sys.stderr
+    console = Console(file=before)
+    bar = _Bar(title)
+    with Live(
+        bar, console=console, transient=True, redirect_stdout=False, redirect_stderr=False
+    ) as live:
+        sys.stderr = _AboveTheBar(console, before)
 
         def move(ended: int, total: int | None, said: str) -> None:
-            bar.update(task, completed=ended, total=total, said=said)
+            bar.ended, bar.total, bar.said = ended, total, said
+            live.refresh()
 
-        yield move
+        try:
+            yield move
+        finally:
+            sys.stderr = before
+
+
+class _Bar:
+    """A bar, and how far it is in words beside it; below it where the terminal is narrow."""
+
+    def __init__(self, title: str) -> None:
+        self.ended = 0
+        self.total: int | None = None
+        self.said = ""
+        self._title = title
+        self._spinner = Spinner("dots")
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        said = Text(self.said, no_wrap=True, overflow="ellipsis")
+        room = options.max_width - len(self._title) - 3
+        beside = room - said.cell_len - 1
+        is_wide = beside >= LEAST_BAR
+        width = max(1, min(LARGEST_BAR, beside if is_wide else room))
+        line = Table.grid(padding=(0, 1, 0, 0))
+        line.add_row(
+            self._spinner,
+            Text(self._title, no_wrap=True),
+            ProgressBar(self.total, self.ended, width, pulse=self.total is None),
+            *([said] if is_wide else []),
+        )
+        yield line
+        if not is_wide:
+            yield said
+
+
+class _AboveTheBar(io.TextIOBase):
+    """Standard error while a bar is drawn there: whole lines are put above it."""
+
+    encoding = "utf-8"
+    errors = "backslashreplace"
+
+    def __init__(self, console: Console, before: TextIO) -> None:
+        self._console = console
+        self._before = before
+        self._lock = threading.Lock()
+        self._begun = ""
+
+    def write(self, text: str) -> int:
+        with self._lock:
+            whole, _, self._begun = (self._begun + text).rpartition("\n")
+            if "\n" in text:
+                self._console.print(Text.from_ansi(whole), soft_wrap=True)
+        return len(text)
+
+    def isatty(self) -> bool:
+        return self._before.isatty()
+
+    def fileno(self) -> int:
+        return self._before.fileno()
 
 
 def show_refreshed(pages: Iterable[str]) -> None:

@@ -9,9 +9,11 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from fakesweep.outages import away_in_words
 from fakesweep.stack import find_stack
 from fakesweep.summary import moment
 from fakesweep.text import program
+from producer.waiting import BROKER
 from schema import broker
 from schema.model_troubles import ModelTrouble
 from schema.registry import LIVE_SECONDS
@@ -169,8 +171,7 @@ def _broker_missing(settings: Settings) -> Iterator[Wait]:
     except (redis.RedisError, OSError) as error:
         yield Wait(
             Reason.NO_BROKER,
-            f"the broker at {broker.shown(broker_url)} does not answer ({error}); "
-            f"check that the server is up",
+            away_in_words(BROKER, str(error), settings),
         )
 
 

@@ -27,7 +27,7 @@ from producer.progress import Beats
 from producer.scans import Producer
 from producer.schedules import keep_schedules
 from producer.uploads.gathering import close_past_scans
-from producer.waiting import PAUSE_SECONDS, Waiting
+from producer.waiting import BROKER, PAUSE_SECONDS, Waiting
 from producer.webhooks import deliver_webhooks
 from schema.database import explained, may_pass
 from schema.errors import BrokerError, FakesweepError, ScanError
@@ -150,7 +150,7 @@ def _published(
                 return
             waiting.is_over()
         except BrokerError as error:
-            waiting.wait("broker", str(error))
+            waiting.wait(BROKER, str(error))
         except Exception as error:
             if not isinstance(error, SQLAlchemyError) or not may_pass(error):
                 if only is not None:

@@ -6,6 +6,8 @@ besides its address (a password, a signature) is left out.
 
 import logging
 import sys
+from collections.abc import Sequence
+from typing import TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -16,8 +18,23 @@ from schema.settings import Settings
 _NOISY = ("botocore", "boto3", "urllib3", "s3transfer", "PIL", "httpx", "alembic")
 
 
-def set_up_logging(settings: Settings) -> None:
-    """Send structlog's and the standard library's records to standard error in one format."""
+class _ErrorStream(logging.StreamHandler[TextIO]):
+    """Writes to what is standard error at that moment: a progress bar stands in for it."""
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, _: TextIO) -> None:
+        """Stay with standard error."""
+
+
+def set_up_logging(settings: Settings, first: Sequence[Processor] = ()) -> None:
+    """Send structlog's and the standard library's records to standard error in one format.
+
+    `first` processes our own records before all else; it may drop them.
+    """
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -30,12 +47,12 @@ def set_up_logging(settings: Settings) -> None:
         else [_printable, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
     )
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[*first, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _ErrorStream()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

@@ -103,6 +103,7 @@ def finish_output(producer: Producer, scan_id: int, stop: threading.Event | None
         try:
             is_complete = _brought_on(producer, scan_id, stop)
             if is_complete is not None:
+                waiting.is_over()
                 return is_complete
         except _Elsewhere:
             raise

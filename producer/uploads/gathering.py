@@ -19,7 +19,7 @@ from producer.uploads.submissions import (
     settle_policy,
     stream_of,
 )
-from producer.waiting import Waiting
+from producer.waiting import BROKER, Waiting
 from schema.catalogue import DEFAULT_POLICY
 from schema.database import explained, first_line, is_conflict, is_read_only, may_pass
 from schema.errors import BrokerError, DatabaseError, FakesweepError, LedgerAway
@@ -248,10 +248,11 @@ def _publish_lane(producer: Producer, lane: Lane, stop: threading.Event) -> None
                 producer.publisher.publish(message)
         except BrokerError as error:
             is_away = True
-            waiting.wait("broker", str(error))
+            waiting.wait(BROKER, str(error))
         except SQLAlchemyError as error:
             waiting.wait_for_ledger(error)
         else:
+            waiting.is_over()
             return
         if stop.is_set():
             return
