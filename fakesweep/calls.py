@@ -1,21 +1,21 @@
 """What Python programs call for whole scans: `fakesweep.scan` and `fakesweep.results`."""
 
-import importlib
 import threading
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fakesweep.choices import selection_from
-from fakesweep.extras import require_worker_extra
+from fakesweep.extras import library, require_worker_extra
 from fakesweep.quiet import log_troubles
 from fakesweep.reading import reading
 from fakesweep.scanning import brought_to_end
 from fakesweep.stack import start_stack
 from producer.scans import ScanRequest, ask_for_scan, open_producer
 from schema.catalogue import DEFAULT_MODEL, DEFAULT_POLICY, read_catalogue
-from schema.errors import ExtraError, ScanError
-from schema.reports import RESULT_COLUMNS, Progress
-from schema.reports import results as read_results
+from schema.errors import ScanError
+from schema.reports import Progress
+from schema.result_rows import RESULT_COLUMNS
+from schema.result_rows import results as read_results
 from schema.scan_names import find_scan
 from schema.settings import Settings, read_settings
 from schema.words import Lane, ScanState, VerdictWord
@@ -125,7 +125,7 @@ class Results:
         Raises:
             ExtraError: pandas is not installed.
         """
-        frame: pd.DataFrame = _library("pandas").DataFrame(list(self), columns=self.columns)
+        frame: pd.DataFrame = library("pandas").DataFrame(list(self), columns=self.columns)
         return frame
 
     def to_arrow(self) -> "pa.Table":
@@ -134,26 +134,11 @@ class Results:
         Raises:
             ExtraError: pyarrow is not installed.
         """
-        arrow = _library("pyarrow")
-        by_type = {
-            "p_fake": arrow.float64(),
-            "scores": arrow.map_(arrow.string(), arrow.float64()),
-            "width": arrow.int32(),
-            "height": arrow.int32(),
-            "classified_at": arrow.timestamp("us", tz="UTC"),
-        }
-        columns = [(name, by_type.get(name, arrow.string())) for name in self.columns]
-        rows = [row | {"scores": row["scores"] and list(row["scores"].items())} for row in self]
-        table: pa.Table = arrow.Table.from_pylist(rows, schema=arrow.schema(columns))
-        return table
+        library("pyarrow")
+        from fakesweep.arrow import table_of  # noqa: PLC0415 - needs pyarrow
+
+        return table_of(list(self))
 
 
 def _several(said: Any) -> Any:
     return tuple(said) if isinstance(said, list) else said
-
-
-def _library(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise ExtraError(f"{name} is not installed here; run `pip install {name}`") from error

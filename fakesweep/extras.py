@@ -1,6 +1,8 @@
 """What an installation may lack: the parts that come with an extra."""
 
+import importlib
 import importlib.util
+from typing import Any
 
 from schema.errors import ExtraError, ModelError
 
@@ -35,6 +37,18 @@ def require_api_extra() -> None:
             f"the API needs {', '.join(missing)}, not installed here; run "
             f"`pip install 'fakesweep[api]'`"
         )
+
+
+def library(name: str) -> Any:
+    """Return a library that only some calls need.
+
+    Raises:
+        ExtraError: it is not installed; the message says how to install it.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ExtraError(f"{name} is not installed here; run `pip install {name}`") from error
 
 
 def _is_installed(part: str) -> bool:

@@ -3,16 +3,20 @@
 import csv
 import itertools
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 import click
 
 from fakesweep.text import printable
+from schema.errors import StreamError
 
 PAGE_ROWS = 1_000
 FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -28,6 +32,11 @@ class Format(StrEnum):
     CSV = "csv"
 
 
+json_option = click.option(
+    "--json", "in_json", is_flag=True, help="Print one JSON object instead of text."
+)
+
+
 def write_rows(columns: Sequence[str], rows: Iterable[Sequence[Any]], form: Format) -> None:
     """Write rows as they come; none is held longer than its page."""
     match form:
@@ -39,6 +48,24 @@ def write_rows(columns: Sequence[str], rows: Iterable[Sequence[Any]], form: Form
             _write_json_lines(columns, rows)
         case Format.CSV:
             _write_csv(columns, rows)
+
+
+@contextmanager
+def into_file(path: Path) -> Iterator[None]:
+    """Have standard output written to a file; it has its name once all of it is there.
+
+    Raises:
+        StreamError: the file cannot be written.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with draft.open("w", encoding="utf-8") as out, redirect_stdout(out):
+            yield
+        draft.replace(path)
+    except OSError as error:
+        raise StreamError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def write_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

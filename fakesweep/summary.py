@@ -21,10 +21,10 @@ from schema.reports import (
     Progress,
     failure_counts,
     progress,
-    results,
     sources_of,
     verdict_counts,
 )
+from schema.result_rows import results
 from schema.selection import Selection
 from schema.stages import StageReport
 from schema.words import ScanState, VerdictWord

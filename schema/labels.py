@@ -8,6 +8,9 @@ from enum import StrEnum
 from schema.errors import ModelError
 from schema.words import Kind
 
+SCORE_DECIMALS = 7
+"""As many as a float32 in [0, 1] has to say; what is shown, stored and judged has no more."""
+
 
 class Side(StrEnum):
     """Which way a class points; everything but `real` counts towards `p_fake`."""
@@ -60,11 +63,12 @@ class Labels:
     origin: SidesOrigin
 
     def p_fake(self, scores: Sequence[float]) -> float:
-        """Return the sum of the fake-side probabilities, in [0, 1]."""
+        """Return the sum of the fake-side probabilities, in [0, 1], with seven decimals at most."""
         fake = sum(
             score for score, side in zip(scores, self.sides, strict=True) if side is not Side.REAL
         )
-        return min(max(fake, 0.0), 1.0)  # in this order a NaN stays one, and is refused
+        # In this order a NaN stays one, and is refused.
+        return round(min(max(fake, 0.0), 1.0), SCORE_DECIMALS)
 
     def kind(self, scores: Sequence[float]) -> Kind:
         """Return the kind of the strongest fake-side class."""

@@ -7,19 +7,13 @@ from typing import Any
 from uuid import UUID
 
 from psycopg2.errorcodes import INVALID_CURSOR_DEFINITION
-from sqlalchemy import Connection, Row, RowMapping, text
+from sqlalchemy import Connection, Row, text
 from sqlalchemy.exc import DBAPIError
 
 from schema.database import first_line
 from schema.errors import DatabaseError, ScanError
 from schema.stages import Counts, Stage, StageShare, added_up, counts_of, shares_of
-from schema.words import ScanState, VerdictWord
-
-RESULT_COLUMNS = (
-    "uri", "path", "status", "verdict", "kind", "p_fake", "model", "model_revision", "scores",
-    "policy", "sha256", "width", "height", "format", "failure_code", "failure_message",
-    "classified_at",
-)  # fmt: skip
+from schema.words import ScanState
 
 _COUNTS = (
     "submitted", "classified", "reused", "failed", "pending", "unchanged", "new", "changed",
@@ -37,27 +31,9 @@ _SOURCES = text("""
     SELECT source FROM ledger.scan_sources WHERE scan_id = :scan_id ORDER BY position
 """)
 
-_RESULTS = """
-    SELECT i.uri, path_of(i.uri) AS path, o.status, v.verdict, v.kind, v.p_fake,
-           m.key AS model, m.revision AS model_revision,
-           ledger.named_scores(m.labels, s.scores) AS scores, p.name AS policy,
-           encode(c.sha256, 'hex') AS sha256, c.width, c.height, c.format,
-           o.failure_code, o.failure_message, s.classified_at
-    FROM ledger.batches b
-    JOIN ledger.images i USING (batch_id)
-    JOIN ledger.outcomes o USING (image_id)
-    LEFT JOIN ledger.contents c USING (content_id)
-    LEFT JOIN ledger.verdicts v USING (image_id)
-    LEFT JOIN ledger.models m USING (model_id)
-    LEFT JOIN ledger.policies p USING (policy_id)
-    LEFT JOIN ledger.predictions s ON (s.content_id, s.model_id) = (v.content_id, v.model_id)
-    WHERE b.scan_id = :scan_id {where}
-    ORDER BY b.batch_id, i.image_id, v.model_id
-"""
-
 _FAILURE_COUNTS = text("""
-    SELECT code, count(*) AS images FROM failures WHERE scan_id = :scan_id
-    GROUP BY code ORDER BY images DESC, code
+    SELECT failure_code AS code, count(*) AS images FROM failures WHERE scan_id = :scan_id
+    GROUP BY failure_code ORDER BY images DESC, failure_code
 """)
 
 _VERDICT_COUNTS = text("""
@@ -263,28 +239,6 @@ def recent_scans(
 def sources_of(connection: Connection, scan_id: int) -> list[str]:
     """Return a scan's sources as they were asked for."""
     return list(connection.execute(_SOURCES, {"scan_id": scan_id}).scalars())
-
-
-def results(
-    connection: Connection,
-    scan_id: int,
-    verdict: VerdictWord | None = None,
-    only_failed: bool = False,
-) -> Iterator[RowMapping]:
-    """Yield every ended image of a scan in listing order, once for each model that judged it.
-
-    Each row has `RESULT_COLUMNS`; rows are read as they are asked for, not all at once.
-    """
-    where = "AND o.status = 'failed'" if only_failed else ""
-    parameters: dict[str, Any] = {"scan_id": scan_id}
-    if verdict is not None:
-        where += " AND v.verdict = CAST(:verdict AS ledger.verdict)"
-        parameters["verdict"] = verdict.value
-    yield from connection.execute(
-        text(_RESULTS.format(where=where)),
-        parameters,
-        execution_options={"stream_results": True, "max_row_buffer": FETCH_ROWS},
-    ).mappings()
 
 
 def failure_counts(connection: Connection, scan_id: int) -> dict[str, int]:

@@ -9,7 +9,7 @@ from schema.ledger import ListedImage, add_scan, take_recorded
 from schema.listing import Page, Part, end_listing, end_part, record_page
 from schema.message import BatchMessage
 from schema.registry import policy_id
-from schema.reports import results
+from schema.result_rows import results
 from schema.uris import from_path
 from schema.words import Lane
 

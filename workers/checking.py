@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from schema.catalogue import BUNDLED, Catalogue, ModelEntry
 from schema.contents import Content
 from schema.failures import ModelFailed, failure_of
-from schema.labels import Side
+from schema.labels import SCORE_DECIMALS, Side
 from schema.message import BatchImage
 from schema.policy import Policy
 from schema.settings import Settings
@@ -216,7 +216,7 @@ class Checker:
             verdict=verdict,
             kind=None if verdict is VerdictWord.REAL else identity.labels.kind(scores),
             p_fake=p_fake,
-            scores=dict(zip(identity.labels.names, scores, strict=True)),
+            scores=_rounded(zip(identity.labels.names, scores, strict=True)),
             labels=dict(zip(identity.labels.names, identity.labels.sides, strict=True)),
             model=identity.key,
             model_revision=identity.revision,
@@ -225,6 +225,14 @@ class Checker:
             precision=model.place.precision.value,
             is_bundled=identity.source.startswith(BUNDLED),
         )
+
+
+def _rounded(scores: Iterable[tuple[str, float]]) -> dict[str, float]:
+    """Return the scores as the ledger shows them: labels alike are summed, then rounded."""
+    summed: dict[str, float] = {}
+    for name, score in scores:
+        summed[name] = summed.get(name, 0.0) + score
+    return {name: round(score, SCORE_DECIMALS) for name, score in summed.items()}
 
 
 def _had(picture: bytes | str, loader: Loader) -> dict[str, Any]:

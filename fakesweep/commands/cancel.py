@@ -3,8 +3,9 @@
 import click
 
 from fakesweep.choices import scan_argument
+from fakesweep.output import json_option, write_json
 from fakesweep.reading import reading
-from fakesweep.summary import identity
+from fakesweep.summary import identity, progress_as_json
 from schema.control import cancel_scan
 from schema.reports import progress
 from schema.scan_names import find_scan
@@ -13,7 +14,8 @@ from schema.settings import read_settings
 
 @click.command()
 @scan_argument
-def cancel(scan: str) -> None:
+@json_option
+def cancel(scan: str, *, in_json: bool) -> None:
     """End a scan before its end.
 
     SCAN is its number, its name (of several the newest), or `last`.
@@ -26,4 +28,7 @@ def cancel(scan: str) -> None:
         is_new = cancel_scan(connection, scan_id)
         connection.commit()
         now = progress(connection, scan_id)
+    if in_json:
+        write_json(progress_as_json(now))
+        return
     click.echo(f"scan {scan_id} {'is' if is_new else 'was already'} cancelled: {identity(now)}")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import click
 
+from fakesweep.output import json_option, write_json
 from fakesweep.reading import connected, ledger_url, made_ledger_url
 from fakesweep.text import is_terminal
 from schema.database import display_url, driver_url, explained, open_engine, plain_url
@@ -22,7 +23,8 @@ def db() -> None:
 
 
 @db.command()
-def upgrade() -> None:
+@json_option
+def upgrade(*, in_json: bool) -> None:
     """Bring the database to this version's migration; safe to repeat."""
     settings = read_settings()
     address = made_ledger_url(settings)
@@ -32,6 +34,9 @@ def upgrade() -> None:
             upgrade_database(connection)
     finally:
         engine.dispose()
+    if in_json:
+        write_json({"database": display_url(address), "migration": HEAD})
+        return
     click.echo(f"{display_url(address)} is at migration {HEAD}")
 
 
@@ -44,7 +49,8 @@ def upgrade() -> None:
     type=click.Choice([role.value for role in LoginRole]),
 )
 @click.option("--name", help="What the login of a single role is called, in place of the role.")
-def login(*, roles: Sequence[str], name: str | None) -> None:
+@json_option
+def login(*, roles: Sequence[str], name: str | None, in_json: bool) -> None:
     """Make a login for each role, or give the one there is another password.
 
     \b
@@ -62,6 +68,13 @@ def login(*, roles: Sequence[str], name: str | None) -> None:
     with connected(made_ledger_url(read_settings()), "login") as connection:
         made = [set_login(connection, *one) for one in wanted]
         connection.commit()
+    if in_json:
+        logins = [
+            {"name": called, "role": role.value, "group": role.group, "is_new": is_new}
+            for (role, called, _), is_new in zip(wanted, made, strict=True)
+        ]
+        write_json({"logins": logins})
+        return
     for (role, called, _), is_new in zip(wanted, made, strict=True):
         said = "may now log in, as a member of" if is_new else "has this password, as a member of"
         click.echo(f"{called} {said} {role.group}")

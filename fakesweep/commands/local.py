@@ -5,6 +5,7 @@ import sys
 
 import click
 
+from fakesweep.output import json_option, write_json
 from fakesweep.stack import stack_uses, start_stack, stop_stack
 from fakesweep.text import is_terminal, program
 from schema.broker import shown
@@ -19,7 +20,8 @@ from schema.settings import PREFIX, read_settings
     is_flag=True,
     help="Print lines for a shell that name both servers, with their passwords, as for a cluster.",
 )
-def up(*, for_shell: bool) -> None:
+@json_option
+def up(*, for_shell: bool, in_json: bool) -> None:
     r"""Start the local stack.
 
     PostgreSQL and a Redis-protocol server under FAKESWEEP_HOME; safe to start twice.
@@ -36,6 +38,10 @@ def up(*, for_shell: bool) -> None:
         return
     database = settings.database_url and display_url(settings.database_url)
     broker = settings.broker_url and shown(settings.broker_url)
+    if in_json:
+        said = {"database": database or stack.database_url, "broker": broker or stack.broker_url}
+        write_json(said | {"home": str(stack.home)})
+        return
     click.echo(f"PostgreSQL  {database or stack.database_url}")
     click.echo(f"broker      {broker or stack.broker_url}")
     click.echo(f"home        {stack.home}")
@@ -43,7 +49,8 @@ def up(*, for_shell: bool) -> None:
 
 @click.command()
 @click.option("--yes", is_flag=True, help="Do not ask, whatever is at work on it.")
-def down(*, yes: bool) -> None:
+@json_option
+def down(*, yes: bool, in_json: bool) -> None:
     """Stop the local stack.
 
     Its rows stay under FAKESWEEP_HOME. Scans, workers, producers and APIs that are at work on it
@@ -59,4 +66,7 @@ def down(*, yes: bool) -> None:
         if not yes and is_terminal(sys.stdin):
             click.confirm("Stop it under them?", abort=True, err=True)
     stopped = stop_stack(settings)
+    if in_json:
+        write_json({"stopped": stopped, "at_work": [str(use) for use in uses]})
+        return
     click.echo(f"stopped {', '.join(stopped)}" if stopped else "nothing was running")

@@ -1,20 +1,21 @@
 """`fakesweep models`: what can be asked for by name, and fetching it."""
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
 from fakesweep.extras import require_worker_extra
-from fakesweep.output import write_table
+from fakesweep.output import json_option, write_json, write_table
 from fakesweep.quiet import log_troubles
 from fakesweep.reading import connected
 from fakesweep.stack import find_database
 from fakesweep.text import printable
 from schema.catalogue import BUNDLED, ModelEntry, read_catalogue
 from schema.errors import DatabaseError
-from schema.registry import revisions_of
+from schema.registry import LoadedRevision, revisions_of
 from schema.settings import Settings, read_settings
 
 
@@ -24,9 +25,13 @@ def models() -> None:
 
 
 @models.command("list")
-def list_models() -> None:
+@json_option
+def list_models(*, in_json: bool) -> None:
     """List every model known by name, and whether its checkpoint is on this machine."""
     catalogue = read_catalogue(read_settings().catalogue)
+    if in_json:
+        write_json({"models": [_as_json(entry) for entry in catalogue.models.values()]})
+        return
     write_table(
         ("key", "here", "source", "revision", "labels", "about"),
         (
@@ -38,10 +43,15 @@ def list_models() -> None:
 
 @models.command()
 @click.argument("key")
-def show(key: str) -> None:
+@json_option
+def show(*, key: str, in_json: bool) -> None:
     """Show one model, and the revisions of it that workers have loaded."""
     settings = read_settings()
     entry = read_catalogue(settings.catalogue).model(key)
+    if in_json:
+        revisions = [asdict(one) for one in _revisions(settings, entry.key)]
+        write_json(_as_json(entry) | {"revisions": revisions})
+        return
     lines = [
         ("key", entry.key),
         ("source", entry.source),
@@ -56,7 +66,8 @@ def show(key: str) -> None:
 
 @models.command()
 @click.argument("key")
-def pull(key: str) -> None:
+@json_option
+def pull(*, key: str, in_json: bool) -> None:
     """Fetch a model into the local cache, for machines that cannot reach the Hub."""
     settings = read_settings()
     log_troubles(settings)
@@ -65,6 +76,9 @@ def pull(key: str) -> None:
     from workers.models.hub import pull as fetch  # noqa: PLC0415 - needs the worker extra
 
     folder, revision = fetch(entry)
+    if in_json:
+        write_json({"key": entry.key, "revision": revision, "folder": str(folder)})
+        return
     click.echo(f"{entry.key} at revision {revision} is in {folder}")
 
 
@@ -87,14 +101,34 @@ def _labels(entry: ModelEntry) -> str:
 
 def _loaded(settings: Settings, key: str) -> Iterator[str]:
     """Yield a line for each revision in the ledger, where a database answers already."""
-    address = find_database(settings)
-    if address is None:
-        return
     try:
-        with connected(address, "command") as connection:
-            for loaded in revisions_of(connection, key):
-                now = "current" if loaded.is_current else "superseded"
-                day = f"{loaded.first_loaded_at:%Y-%m-%d}"
-                yield f"revision {loaded.revision}, {now}, first on {day}"
+        for loaded in _revisions(settings, key):
+            now = "current" if loaded.is_current else "superseded"
+            day = f"{loaded.first_loaded_at:%Y-%m-%d}"
+            yield f"revision {loaded.revision}, {now}, first on {day}"
     except DatabaseError as error:
         yield f"not known: {error}"
+
+
+def _revisions(settings: Settings, key: str) -> list[LoadedRevision]:
+    """Return the revisions in the ledger, none where no database answers yet.
+
+    Raises:
+        DatabaseError: the one that is named cannot be asked.
+    """
+    address = find_database(settings)
+    if address is None:
+        return []
+    with connected(address, "command") as connection:
+        return revisions_of(connection, key)
+
+
+def _as_json(entry: ModelEntry) -> dict[str, object]:
+    return {
+        "key": entry.key,
+        "here": _here(entry) or None,
+        "source": entry.source,
+        "revision": entry.revision,
+        "labels": entry.labels,
+        "about": entry.about,
+    }

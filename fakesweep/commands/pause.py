@@ -3,8 +3,9 @@
 import click
 
 from fakesweep.choices import scan_argument
+from fakesweep.output import json_option, write_json
 from fakesweep.reading import reading
-from fakesweep.summary import identity
+from fakesweep.summary import identity, progress_as_json
 from fakesweep.text import program
 from schema.control import pause_scan
 from schema.reports import progress
@@ -14,7 +15,8 @@ from schema.settings import read_settings
 
 @click.command()
 @scan_argument
-def pause(scan: str) -> None:
+@json_option
+def pause(scan: str, *, in_json: bool) -> None:
     """Hold a scan until it is resumed.
 
     SCAN is its number, its name (of several the newest), or `last`.
@@ -26,5 +28,8 @@ def pause(scan: str) -> None:
         is_new = pause_scan(connection, scan_id)
         connection.commit()
         now = progress(connection, scan_id)
+    if in_json:
+        write_json(progress_as_json(now))
+        return
     click.echo(f"scan {scan_id} {'is' if is_new else 'was already'} paused: {identity(now)}")
     click.echo(f"go on with it: {program()} resume {scan_id}")

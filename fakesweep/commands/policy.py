@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import click
 
-from fakesweep.output import write_json, write_table
+from fakesweep.output import json_option, write_json, write_table
 from fakesweep.reading import connected, made_ledger_url, reading
 from fakesweep.summary import cuts_in_words, moment
 from fakesweep.text import printable, program
@@ -58,7 +58,8 @@ def show(name: str, *, in_json: bool) -> None:
 @click.option(
     "--fake-above", type=click.FloatRange(0, 1), required=True, help="Above it the verdict is fake."
 )
-def set_cuts(name: str, *, real_below: float, fake_above: float) -> None:
+@json_option
+def set_cuts(name: str, *, real_below: float, fake_above: float, in_json: bool) -> None:
     r"""Set a policy's cut points; what lies between them is uncertain.
 
     Scans that are asked for from now on are judged by them. Earlier verdicts stay as they are until
@@ -74,6 +75,10 @@ def set_cuts(name: str, *, real_below: float, fake_above: float) -> None:
     with connected(made_ledger_url(read_settings()), "command") as connection:
         policy_id(connection, name, wanted)
         connection.commit()
+        newest = policy_history(connection, name)[0]
+    if in_json:
+        write_json(asdict(newest))
+        return
     click.echo(cuts_in_words(wanted))
     click.echo(f"judge a scan by it: {program()} rejudge SCAN --policy {printable(name)}")
 

@@ -3,6 +3,7 @@
 import click
 
 from fakesweep.choices import scan_argument
+from fakesweep.output import json_option, write_json
 from fakesweep.reading import reading
 from schema.catalogue import read_catalogue
 from schema.registry import policy_id
@@ -14,7 +15,8 @@ from schema.settings import read_settings
 @click.command()
 @scan_argument
 @click.option("--policy", metavar="NAME", required=True, help="Policy to judge by from now on.")
-def rejudge(scan: str, policy: str) -> None:
+@json_option
+def rejudge(scan: str, policy: str, *, in_json: bool) -> None:
     """Judge stored scores by another policy.
 
     No image is fetched and no model runs: only the words are judged again.
@@ -26,4 +28,7 @@ def rejudge(scan: str, policy: str) -> None:
         policy_id(connection, policy, own)
         changed = judge_again(connection, scan_id, policy)
         connection.commit()
+    if in_json:
+        write_json({"scan_id": scan_id, "policy": policy, "verdicts_changed": changed})
+        return
     click.echo(f"scan {scan_id} is judged by policy {policy}: {changed} verdicts changed")

@@ -1,21 +1,27 @@
 """`fakesweep results`: what came of each image of a scan."""
 
+import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import click
 from sqlalchemy import RowMapping
 
 from fakesweep.choices import scan_argument
-from fakesweep.output import Format, write_rows
+from fakesweep.extras import library
+from fakesweep.output import Format, into_file, write_rows
 from fakesweep.reading import reading
-from schema.reports import RESULT_COLUMNS
-from schema.reports import results as read_results
+from fakesweep.text import is_terminal
+from schema.result_rows import RESULT_COLUMNS
+from schema.result_rows import results as read_results
 from schema.scan_names import find_scan
 from schema.settings import read_settings
 from schema.words import VerdictWord
 
 TABLE_COLUMNS = ("verdict", "p_fake", "kind", "model", "image", "failure")
+PARQUET = "parquet"
 
 
 @click.command()
@@ -26,32 +32,64 @@ TABLE_COLUMNS = ("verdict", "p_fake", "kind", "model", "image", "failure")
     help="Only images with this verdict.",
 )
 @click.option("--failed", is_flag=True, help="Only images that failed, and why.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="The first N rows alone.")
 @click.option(
     "--format",
     "form",
-    type=click.Choice([Format.TABLE.value, Format.JSONL.value, Format.CSV.value]),
+    type=click.Choice([Format.TABLE.value, Format.JSONL.value, Format.CSV.value, PARQUET]),
     default=Format.TABLE.value,
     show_default=True,
-    help="jsonl and csv carry every column.",
+    help="jsonl, csv and parquet carry every column.",
 )
-def results(scan: str, verdict: str | None, failed: bool, form: str) -> None:
-    """Show what came of each image of a scan.
+@click.option(
+    "--output",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write to a file, which has its name once it is whole, and not to standard output.",
+)
+def results(
+    *,
+    scan: str,
+    verdict: str | None,
+    failed: bool,
+    limit: int | None,
+    form: str,
+    output: Path | None,
+) -> None:
+    r"""Show what came of each image of a scan.
 
     SCAN is its number, its name (of several the newest), or `last`.
 
     One row for each image and model, in the order the images were listed; images that are still
     pending have none.
+
+    \b
+    fakesweep results last --verdict fake
+    fakesweep results 12 --format parquet --output scan-12.parquet
     """
     if verdict is not None and failed:
         raise click.UsageError("--verdict and --failed exclude each other: a failed image has none")
+    if form == PARQUET:
+        if output is None and is_terminal(sys.stdout):
+            raise click.UsageError("Parquet is not for terminals; name a file by --output FILE")
+        library("pyarrow")
     with reading(read_settings()) as connection:
         scan_id = find_scan(connection, scan)
         word = None if verdict is None else VerdictWord(verdict)
-        rows = read_results(connection, scan_id, word, only_failed=failed)
-        if form == Format.TABLE:
-            write_rows(TABLE_COLUMNS, map(_for_people, rows), Format.TABLE)
-        else:
-            write_rows(RESULT_COLUMNS, _in_full(rows), Format(form))
+        rows = read_results(connection, scan_id, word, only_failed=failed, limit=limit)
+        with into_file(output) if output else nullcontext():
+            _write(rows, form)
+
+
+def _write(rows: Iterator[RowMapping], form: str) -> None:
+    if form == PARQUET:
+        from fakesweep.arrow import write_parquet  # noqa: PLC0415 - needs pyarrow
+
+        write_parquet(rows, sys.stdout.buffer)
+    elif form == Format.TABLE:
+        write_rows(TABLE_COLUMNS, map(_for_people, rows), Format.TABLE)
+    else:
+        write_rows(RESULT_COLUMNS, _in_full(rows), Format(form))
 
 
 def _for_people(row: RowMapping) -> tuple[str, ...]:

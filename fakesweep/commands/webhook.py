@@ -7,9 +7,10 @@ from typing import TextIO
 from uuid import uuid4
 
 import click
+from sqlalchemy import Connection
 
 from fakesweep.exits import Exit
-from fakesweep.output import write_json, write_table
+from fakesweep.output import json_option, write_json, write_table
 from fakesweep.quiet import log_troubles
 from fakesweep.reading import connected, made_ledger_url, reading
 from fakesweep.summary import moment
@@ -169,32 +170,44 @@ def list_all(*, in_json: bool) -> None:
 
 @webhook.command()
 @click.argument("name")
-def pause(name: str) -> None:
+@json_option
+def pause(*, name: str, in_json: bool) -> None:
     """Send nothing until it is resumed; what it asks for is kept for it."""
     with reading(read_settings()) as connection:
         is_new = pause_webhook(connection, name)
         connection.commit()
+        if in_json:
+            _write_report(connection, name)
+            return
     click.echo(f"webhook {name} {'is' if is_new else 'was already'} paused")
     click.echo(f"go on with it: {program()} webhook resume {name}")
 
 
 @webhook.command()
 @click.argument("name")
-def resume(name: str) -> None:
+@json_option
+def resume(*, name: str, in_json: bool) -> None:
     """Send again, what waits at once."""
     with reading(read_settings()) as connection:
         is_new = resume_webhook(connection, name)
         connection.commit()
+        if in_json:
+            _write_report(connection, name)
+            return
     click.echo(f"webhook {name} {'goes on' if is_new else 'was not paused'}")
 
 
 @webhook.command()
 @click.argument("name")
-def remove(name: str) -> None:
+@json_option
+def remove(*, name: str, in_json: bool) -> None:
     """Tell it nothing more, not what waits either, and forget its secret."""
     with reading(read_settings()) as connection:
         remove_webhook(connection, name)
         connection.commit()
+    if in_json:
+        write_json({"name": name, "state": "removed"})
+        return
     click.echo(f"webhook {name} is removed")
 
 
@@ -257,15 +270,21 @@ def dead(*, name: str | None, limit: int, in_json: bool) -> None:
 
 @webhook.command()
 @click.argument("which", metavar="NAME|DELIVERY")
-def retry(which: str) -> None:
+@json_option
+def retry(*, which: str, in_json: bool) -> None:
     """Try again what is dead: all of a webhook, or one delivery."""
     with reading(read_settings()) as connection:
         if which.isdecimal():
             retry_delivery(connection, int(which))
+            count = 1
             said = f"delivery {which} is due again"
         else:
-            said = f"{retry_dead(connection, which)} deliveries are due again"
+            count = retry_dead(connection, which)
+            said = f"{count} deliveries are due again"
         connection.commit()
+    if in_json:
+        write_json({"due_again": count})
+        return
     click.echo(said)
 
 
@@ -276,6 +295,11 @@ def _try(found: Webhook, settings: Settings) -> tuple[Answer, float]:
         begun = time.monotonic()
         answer = send(pool, found.url, found.secret, f"msg_{uuid4().hex}", body)
         return answer, time.monotonic() - begun
+
+
+def _write_report(connection: Connection, name: str) -> None:
+    [report] = [one for one in list_webhooks(connection) if one.name == name]
+    write_json(_as_json(report))
 
 
 def _state(report: WebhookReport) -> str:

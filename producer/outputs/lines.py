@@ -55,6 +55,8 @@ def summary_of(told: OutputSummary) -> bytes:
             {
                 "source-ref": row["uri"],
                 "image_id": row["image_id"],
+                "failure_code": row["code"],
+                "failure_message": row["message"],
                 "code": row["code"],
                 "message": row["message"],
             }

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from schema.database import open_engine
-from schema.reports import RESULT_COLUMNS
+from schema.result_rows import RESULT_COLUMNS
 from tests.acceptance.command import Command, counts
 from tests.acceptance.conftest import Photographs
 from tests.photographs import photograph

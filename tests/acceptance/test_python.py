@@ -12,7 +12,7 @@ import pytest
 import fakesweep
 from fakesweep import pictures
 from schema.errors import ScanError
-from schema.reports import RESULT_COLUMNS
+from schema.result_rows import RESULT_COLUMNS
 from tests.acceptance.command import Command
 from tests.acceptance.conftest import Photographs
 

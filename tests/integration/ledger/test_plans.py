@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine, make_url, text
 
 from benchmarks.ingest import preload
-from schema import ledger, leftovers, recovery, reports, retention
+from schema import ledger, leftovers, recovery, result_rows, retention
 from schema.database import open_engine
 from tests.integration.ledger.rows import add_model, run, value
 
@@ -161,7 +161,7 @@ def test_publishing_and_reconciling_look_at_unfinished_batches_alone(large: Engi
 
 def test_results_are_streamed_batch_by_batch(large: Engine) -> None:
     """The first row comes after one batch is sorted, not after the scan is."""
-    sql = reports._RESULTS.format(where="").replace(":scan_id", "1")
+    sql = result_rows._RESULTS.format(where="").replace(":scan_id", "1").replace(":limit", "NULL")
     nodes = _explain(large, f"DECLARE results CURSOR FOR {sql}")
     kinds = {node["Node Type"] for node in nodes}
     assert "Incremental Sort" in kinds

@@ -11,17 +11,16 @@ from schema.ledger import ListedImage
 from schema.registry import producer_seen, register_worker
 from schema.reports import (
     FETCH_ROWS,
-    RESULT_COLUMNS,
     Movement,
     failure_counts,
     movement,
     progress,
     query,
     recent_scans,
-    results,
     sources_of,
     verdict_counts,
 )
+from schema.result_rows import RESULT_COLUMNS, results
 from schema.words import Lane, VerdictWord
 from tests.batches import record_batch
 from tests.integration.ledger.rows import (

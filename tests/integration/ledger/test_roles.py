@@ -29,6 +29,7 @@ from schema.registry import (
     retire_producer,
     retire_worker,
 )
+from schema.result_rows import results
 from schema.settings import Settings
 from schema.stages import Counts, Stage, StageCounts, report
 from schema.uploads import Upload, record_uploads
@@ -205,7 +206,7 @@ def test_a_producer_can_run_every_statement_of_its_side(
 
 
 def _read_everything(connection: Connection, scan_id: int) -> None:
-    assert len(list(reports.results(connection, scan_id))) == 2
+    assert len(list(results(connection, scan_id))) == 2
     assert reports.recent_scans(connection)
     assert reports.sources_of(connection, scan_id)
     assert reports.failure_counts(connection, scan_id) == {}

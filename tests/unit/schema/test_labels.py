@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from schema.catalogue import read_catalogue
 from schema.errors import ModelError
 from schema.labels import Labels, Side, SidesOrigin, read_labels, side_of
-from schema.words import Kind
+from schema.policy import Policy
+from schema.words import Kind, VerdictWord
 
 REAL, AI, DEEPFAKE, FAKE = Side.REAL, Side.AI_GENERATED, Side.DEEPFAKE, Side.FAKE
 
@@ -118,3 +119,11 @@ def test_the_kind_is_that_of_the_strongest_fake_class() -> None:
     assert labels.kind([0.3, 0.2, 0.5]) is Kind.AI_GENERATED
     assert labels.kind([0.1, 0.2, 0.7]) is Kind.DEEPFAKE
     assert read_labels("m", ["real", "fake"], None).kind([0.1, 0.9]) is Kind.UNKNOWN
+
+
+def test_p_fake_has_seven_decimals_before_anybody_judges_it() -> None:
+    labels = read_labels("m", ["real", "fake"], None)
+    assert labels.p_fake([0.0600866675376892, 0.9399133324623108]) == 0.9399133
+    just_above = labels.p_fake([0.2, 0.80000001])
+    assert just_above == 0.8
+    assert Policy("default", 0.2, 0.8).judge(just_above) is VerdictWord.UNCERTAIN
