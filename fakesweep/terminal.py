@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TextIO
 
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -14,8 +15,10 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-LEAST_WIDTH = 6
 GAP = 2
+INDENT = 2
+MOST_LINES = 2
+"""Of one row with several columns each; a wide one has a line of its own besides."""
 LEAST_BAR, LARGEST_BAR = 12, 40
 COLOURS = {"fake": "red", "uncertain": "yellow", "real": "green", "failed": "magenta"}
 
@@ -23,15 +26,50 @@ COLOURS = {"fake": "red", "uncertain": "yellow", "real": "green", "failed": "mag
 def draw_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Draw one page of a table on standard output; cells are taken to the letter.
 
-    A table far wider than the terminal is drawn row by row instead, a line for each column.
+    Where the terminal is narrower than the table, the columns of a row are stacked on a few lines;
+    where these would be too many, each column has a line of its own. No word is broken by us: what
+    is wider than the terminal is left for it to wrap, so that it is copied in one piece.
     """
     console = Console()
-    widths = (max(map(len, cells)) for cells in zip(columns, *rows, strict=True))
-    if sum(min(width, LEAST_WIDTH) + GAP for width in widths) - GAP > console.width:
-        for row in rows:
-            console.print(_table(("", ""), list(zip(columns, row, strict=True)), heads=False))
+    widths = [max(map(cell_len, cells)) for cells in zip(columns, *rows, strict=True)]
+    groups = _stacked(widths, console.width)
+    if sum(len(group) > 1 for group in groups) > MOST_LINES:
+        lines = _one_below_another(columns, rows)
     else:
-        console.print(_table(columns, rows, heads=True))
+        lines = (line for row in (columns, *rows) for line in _laid_out(row, widths, groups))
+    for line in lines:
+        console.print(line, soft_wrap=True)
+
+
+def _stacked(widths: Sequence[int], room: int) -> list[range]:
+    """Return which columns stand on which line of a row; the first one is not indented."""
+    groups, begin, used = [], 0, 0
+    for column, width in enumerate(widths):
+        if column > begin and used + width > room:
+            groups.append(range(begin, column))
+            begin, used = column, INDENT
+        used += width + GAP
+    return [*groups, range(begin, len(widths))]
+
+
+def _laid_out(row: Sequence[str], widths: Sequence[int], groups: Sequence[range]) -> Iterator[Text]:
+    """Yield the lines of one row; those that would be empty are left out, but for the first."""
+    for position, group in enumerate(groups):
+        line = Text(" " * INDENT if position else "")
+        for column in group:
+            line.append(row[column], COLOURS.get(row[column], ""))
+            line.append(" " * (widths[column] - cell_len(row[column]) + GAP))
+        line.rstrip()
+        if line or not position:
+            yield line
+
+
+def _one_below_another(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[Text]:
+    width = max(map(cell_len, columns))
+    for row in rows:
+        for name, value in zip(columns, row, strict=True):
+            yield from _laid_out((name, value), (width, 0), [range(2)])
+        yield Text()
 
 
 @contextmanager
@@ -118,14 +156,3 @@ def show_refreshed(pages: Iterable[str]) -> None:
     with Live(console=Console(), auto_refresh=False) as live:
         for page in pages:
             live.update(Text(page), refresh=True)
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, heads: bool) -> Table:
-    table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, show_header=heads)
-    for position, column in enumerate(columns):
-        table.add_column(Text(column), overflow="fold", no_wrap=position == 0)
-    for row in rows:
-        table.add_row(*(Text(value, COLOURS.get(value, "")) for value in row))
-    if not heads:
-        table.add_row()
-    return table
