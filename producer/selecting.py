@@ -1,10 +1,11 @@
 """A scan's choices at work: which of the listed images it takes."""
 
+import os
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_to_bytes
 
 from schema.ages import moment_of, recorded_moment
 from schema.errors import SourceError
@@ -37,12 +38,15 @@ def check_selection(selection: Selection) -> None:
 def names_of(uri: str) -> list[str]:
     """Return an image's names as people see or write them, the letters composed.
 
-    A file's are its path and its URI; an object's are its URI without and with its version; those
-    of http(s) are the address as it is, and decoded.
+    A file's are its path, also with a letter for each byte that is no text, and its URI; an
+    object's are its URI without and with its version; those of http(s) are the address as it is,
+    and decoded.
     """
     names = [uri]
     if (path := path_of(uri)) is not None:
         names += [path, f"file://{path}"]
+        if not _is_unicode(by_bytes := os.fsdecode(unquote_to_bytes(uri[len("file://") :]))):
+            names.append(by_bytes)
     elif uri.startswith("s3://"):
         if ";versionId=" in uri:
             address = to_s3(uri)

@@ -133,7 +133,8 @@ class _Listing:
                     key = last
                 stretch.position, stretch.pages = key, stretch.pages + 1
                 self._changed.notify_all()
-            self._steps.put(Listed(stretch.part, entries, cursor_of(key)))
+            if entries:
+                self._steps.put(Listed(stretch.part, entries, cursor_of(key)))
             if self._is_over.is_set():
                 return
         self._steps.put(Ended(stretch.part))

@@ -76,7 +76,22 @@ _MANIFESTS = {
     "manifest": ManifestFormat.JSONL,
 }
 _UNREAD = frozenset(
-    {"json", "xml", "yaml", "yml", "toml", "list", "lst", "parquet", "orc", "avro", "xls", "xlsx"}
+    {
+        "json",
+        "xml",
+        "yaml",
+        "yml",
+        "toml",
+        "list",
+        "lst",
+        "text",
+        "jsonlines",
+        "parquet",
+        "orc",
+        "avro",
+        "xls",
+        "xlsx",
+    }
     | {"ods", "gz", "bz2", "xz", "zst", "zip", "tar", "tgz", "7z", "rar", "sqlite", "db"}
 )
 

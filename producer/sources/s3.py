@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 PAGE_KEYS = 1_000
 PIECE_BYTES = 1024 * 1024
+MOST_EMPTY_PAGES = 100_000
+"""Pages without a key that may follow each other, as where much was deleted."""
 
 Bound = Callable[[], str | None]
 """Says which key is the last to list, None for all; it may say otherwise the next time."""
@@ -87,12 +89,13 @@ class Prefix:
         """List page by page from behind a cursor to the last key that `until` says at the time.
 
         Each page is asked for by the last key, since continuation tokens do not last as long as a
-        listing may pause. That needs a server that lists in order, so the order is checked.
+        listing may pause. That needs a server that lists in order, so the order is checked. A page
+        may be empty; then nothing but a token says where the next one begins.
 
         Raises:
             SourceError: the bucket cannot be listed any further.
         """
-        after, token = key_of(cursor) if cursor else "", ""
+        after, token, empty_pages = key_of(cursor) if cursor else "", "", 0
         if self._is_whole_key(after):
             return
         while True:
@@ -102,11 +105,11 @@ class Prefix:
             if (last := until()) is not None and after > last:
                 found = [one for one in found if one.key <= last]
                 page, after = {"IsTruncated": False}, found[-1].key if found else before
-            if found:
-                yield KeyPage(self._entries(found), after)
+            yield KeyPage(self._entries(found), after)
             if not page["IsTruncated"] or self._is_whole_key(after):
                 return
-            token = "" if found else page["NextContinuationToken"]
+            empty_pages = 0 if found else empty_pages + 1
+            token = "" if found else self._next_token(page, token, empty_pages)
 
     def has_key_after(self, key: str, last: str | None) -> bool:
         """Say whether an object follows this key, and is not behind the last one."""
@@ -132,13 +135,30 @@ class Prefix:
             raise explain_s3(reason, where, self._settings)
         return page
 
+    def _next_token(self, page: dict[str, Any], token: str, empty_pages: int) -> str:
+        """Return where the page behind an empty one begins."""
+        following: str = page["NextContinuationToken"]
+        if following in {"", token} or empty_pages >= MOST_EMPTY_PAGES:
+            raise SourceError(
+                f"{self._where()} has a listing that does not go on: its server says that there "
+                f"is more, and sends no keys; list it into a manifest and scan that"
+            )
+        return following
+
+    def _where(self) -> str:
+        return shown(f"s3://{self._address.bucket}/{self._address.key}")
+
     def _checked(self, found: list[Found], after: str) -> str:
         for one in found:
-            if one.key <= after:
-                where = shown(f"s3://{self._address.bucket}/{self._address.key}")
+            if not one.key.startswith(self.start):
                 raise SourceError(
-                    f"{where} is not listed in the order of its keys, so a listing could not go "
-                    f"on where it stopped; list it into a manifest and scan that"
+                    f"{self._where()} is listed with keys that do not begin so; its server does "
+                    f"not list by prefix, so list it into a manifest and scan that"
+                )
+            if one.key <= after:
+                raise SourceError(
+                    f"{self._where()} is not listed in the order of its keys, so a listing could "
+                    f"not go on where it stopped; list it into a manifest and scan that"
                 )
             after = one.key
         return after

@@ -100,7 +100,7 @@ def _versions(
             before, after = after, _next_place(page, where, settings)
             if after is None:
                 return
-            if after == before:
+            if before is not None and (after == before or after.key < before.key):
                 raise explain_s3(_NO_LISTING, where, settings)
 
 

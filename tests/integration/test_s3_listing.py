@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from producer.sources import check_source, list_images
 from producer.sources import s3 as s3_source
+from producer.sources.s3 import opened_prefix
 from schema.errors import SourceError
 from schema.ledger import ListedImage
 from schema.settings import read_settings
@@ -202,6 +204,31 @@ def test_a_server_that_lists_in_no_order_is_refused_before_images_are_lost(told:
     assert [next(images).uri, next(images).uri] == ["s3://pictures/a.jpg", "s3://pictures/b.jpg"]
     with pytest.raises(SourceError, match="order of its keys"):
         next(images)
+
+
+@pytest.mark.parametrize("token", ["1", ""])
+def test_a_listing_that_does_not_go_on_ends_with_its_reason(told: WebServer, token: str) -> None:
+    told.in_turn(page(["a.jpg"], "0"), page([], token))
+    images = list_images("s3://pictures/", None, read_settings())
+    assert next(images).uri == "s3://pictures/a.jpg"
+    with pytest.raises(SourceError, match="does not go on"):
+        next(images)
+    assert len(told.requests) <= 4
+
+
+def test_a_listing_of_empty_pages_without_end_can_be_left(told: WebServer) -> None:
+    pages = iter(range(10**9))
+    told.answer = lambda _: page([], str(next(pages)))
+    with opened_prefix("s3://pictures/", read_settings()) as prefix:
+        for page_of_it in islice(prefix.pages(None), 5):
+            assert page_of_it == ([], "")
+    assert len(told.requests) == 5
+
+
+def test_keys_that_do_not_begin_as_asked_for_are_refused(told: WebServer) -> None:
+    told.always(page(["2023/a.jpg"]))
+    with pytest.raises(SourceError, match="do not begin so"):
+        listed("s3://pictures/2024/")
 
 
 def test_a_key_that_cannot_be_stored_is_listed_as_unreadable(told: WebServer) -> None:

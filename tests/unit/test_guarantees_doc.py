@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from schema.failures import FailureCode
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = (ROOT / "docs" / "guarantees.md").read_text("utf-8")
 NAMED = sorted(set(re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", DOCUMENT)))
@@ -27,6 +29,13 @@ def names_in(path: Path) -> set[str]:
 @pytest.mark.parametrize(("path", "name"), NAMED)
 def test_every_named_test_exists(path: str, name: str) -> None:
     assert name in names_in(ROOT / path)
+
+
+@pytest.mark.parametrize("code", FailureCode)
+def test_every_failure_code_has_one_row_that_names_its_test(code: FailureCode) -> None:
+    [row] = [row for row in ROWS if row[0] == f"`{code.value}`"]
+    assert all(row)
+    assert re.search(r"`tests/[\w/]+\.py::test_\w+`", row[-1])
 
 
 def test_every_row_of_a_promise_names_a_test() -> None:

@@ -9,6 +9,9 @@ _BOX_HEAD, _LARGE_BOX_HEAD = 8, 16
 _JXL_SIGNATURE = b"\xff\x0a"
 _JXL_RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}
 _JXL_BITS = (9, 13, 18, 30)
+_JXL_HEAD_BYTES = 64
+_JXL_DEPTHS = (8, 10, 12)
+_SIZ_COMPONENTS_AT = 40
 
 
 def boxes(content: bytes, at: int = 0, end: int | None = None) -> Iterator[tuple[bytes, int, int]]:
@@ -33,12 +36,42 @@ def boxes(content: bytes, at: int = 0, end: int | None = None) -> Iterator[tuple
 
 def jpeg_xl_size(content: bytes) -> tuple[int, int] | None:
     """Return width and height as a JPEG XL stores them, before it is turned; None where unsaid."""
-    stream = content[:64]
+    bits = _jpeg_xl_head(content)
+    return None if bits is None else _take_size(bits)
+
+
+def jpeg_xl_depth(content: bytes) -> int | None:
+    """Return the bits of a JPEG XL's samples, None where its header does not say."""
+    bits = _jpeg_xl_head(content)
+    if bits is None:
+        return None
+    _take_size(bits)
+    if bits.take(1):  # everything as usual
+        return 8
+    if bits.take(1):
+        bits.take(3)  # how it is turned
+        if bits.take(1):
+            _take_size(bits)
+        if bits.take(1):
+            _take_preview(bits)
+        if bits.take(1):
+            _take_animation(bits)
+    is_float, choice = bits.take(1), bits.take(2)
+    if is_float:
+        return None
+    return _JXL_DEPTHS[choice] if choice < len(_JXL_DEPTHS) else bits.take(6) + 1
+
+
+def _jpeg_xl_head(content: bytes) -> "_Bits | None":
+    stream = content[:_JXL_HEAD_BYTES]
     if not stream.startswith(_JXL_SIGNATURE):
         stream = _jpeg_xl_stream(content)
     if not stream.startswith(_JXL_SIGNATURE):
         return None
-    bits = _Bits(stream[2:])
+    return _Bits(stream[len(_JXL_SIGNATURE) :])
+
+
+def _take_size(bits: "_Bits") -> tuple[int, int]:
     if bits.take(1):  # small: both sides are multiples of eight
         height = 8 * (bits.take(5) + 1)
         ratio = bits.take(3)
@@ -53,35 +86,75 @@ def jpeg_xl_size(content: bytes) -> tuple[int, int] | None:
     return width, height
 
 
+def _take_preview(bits: "_Bits") -> None:
+    lengths = ((0, 0, 5, 9), (6, 8, 10, 12))[1 - bits.take(1)]
+    bits.take(lengths[bits.take(2)])
+    if bits.take(3) == 0:
+        bits.take(lengths[bits.take(2)])
+
+
+def _take_animation(bits: "_Bits") -> None:
+    for lengths in ((0, 0, 10, 30), (0, 0, 8, 10), (0, 3, 16, 32)):
+        bits.take(lengths[bits.take(2)])
+    bits.take(1)
+
+
 def _jpeg_xl_stream(content: bytes) -> bytes:
+    """Return the beginning of the codestream, which may lie in pieces."""
+    stream = b""
     for kind, start, end in boxes(content):
         if kind == b"jxlc":
-            return content[start : min(end, start + 64)]
+            return content[start : min(end, start + _JXL_HEAD_BYTES)]
         if kind == b"jxlp":
-            return content[start + 4 : min(end, start + 68)]
-    return b""
+            stream += content[start + 4 : min(end, start + 4 + _JXL_HEAD_BYTES)]
+        if len(stream) >= _JXL_HEAD_BYTES:
+            break
+    return stream
 
 
 def jpeg_2000_size(content: bytes) -> tuple[int, int] | None:
     """Return the largest size that a JPEG 2000's header or codestream claims."""
-    sizes = []
-    stream = 0 if content.startswith(b"\xff\x4f") else -1
-    for kind, start, end in boxes(content) if stream else ():
-        if kind == b"jp2h":
-            sizes += [
-                struct.unpack_from(">II", content, inner)[::-1]
-                for name, inner, stop in boxes(content, start, end)
-                if name == b"ihdr" and stop - inner >= 8  # noqa: PLR2004
-            ]
-        elif kind == b"jp2c":
-            stream = start
-    if stream >= 0 and content[stream + 2 : stream + 4] == b"\xff\x51":
+    sizes = [
+        struct.unpack_from(">II", content, inner)[::-1]
+        for kind, start, end in _jpeg_2000_boxes(content)
+        if kind == b"jp2h"
+        for name, inner, stop in boxes(content, start, end)
+        if name == b"ihdr" and stop - inner >= 8  # noqa: PLR2004
+    ]
+    stream = _jpeg_2000_stream(content)
+    if stream is not None:
         try:
             right, bottom, left, top = struct.unpack_from(">IIII", content, stream + 8)
         except struct.error:
             return None
         sizes.append((max(right - left, 0), max(bottom - top, 0)))
     return max(sizes, key=lambda size: size[0] * size[1], default=None)
+
+
+def jpeg_2000_depth(content: bytes) -> int | None:
+    """Return the bits of the deepest component of a JPEG 2000's codestream, None where unsaid."""
+    stream = _jpeg_2000_stream(content)
+    if stream is None:
+        return None
+    at = stream + _SIZ_COMPONENTS_AT
+    components = int.from_bytes(content[at : at + 2], "big")
+    depths = content[at + 2 : at + 2 + 3 * components : 3]
+    return max(((depth & 0x7F) + 1 for depth in depths), default=None)
+
+
+def _jpeg_2000_boxes(content: bytes) -> Iterator[tuple[bytes, int, int]]:
+    return iter(()) if content.startswith(b"\xff\x4f") else boxes(content)
+
+
+def _jpeg_2000_stream(content: bytes) -> int | None:
+    """Return where the last codestream begins, if it says how large it is."""
+    stream = 0 if content.startswith(b"\xff\x4f") else None
+    for kind, start, _ in _jpeg_2000_boxes(content):
+        if kind == b"jp2c":
+            stream = start
+    if stream is None or content[stream + 2 : stream + 4] != b"\xff\x51":
+        return None
+    return stream
 
 
 def icon_sizes(content: bytes) -> Iterator[tuple[int, int]]:

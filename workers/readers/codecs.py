@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from schema.failures import CorruptImage, DecodeFailure, TooManyPixels, UnsupportedImage
+from workers.readers.claims import jpeg_2000_depth, jpeg_xl_depth
 from workers.readers.jpeg import Frame
 from workers.readers.tiff import Directory
 from workers.readers.tones import Bytes, Samples, by_bits, by_own_range
@@ -54,7 +55,7 @@ def read_jpeg2000(content: bytes) -> Reading:
     import imagecodecs  # noqa: PLC0415 - as above
 
     samples = _decoded(imagecodecs.jpeg2k_decode, content, "JPEG2000", numthreads=1)
-    return _shown(samples, 8 * samples.dtype.itemsize)
+    return _shown(samples, _depth(samples, jpeg_2000_depth(content)))
 
 
 def read_jpeg_xl(content: bytes) -> Reading:
@@ -62,7 +63,7 @@ def read_jpeg_xl(content: bytes) -> Reading:
     import imagecodecs  # noqa: PLC0415 - as above
 
     samples = _decoded(imagecodecs.jpegxl_decode, content, "JXL", index=0, numthreads=1)
-    return _shown(samples, 8 * samples.dtype.itemsize)
+    return _shown(samples, _depth(samples, jpeg_xl_depth(content)))
 
 
 def read_tiff(content: bytes, directory: Directory, *, is_opened: bool) -> Reading:
@@ -129,6 +130,12 @@ def _decoded(decode: Any, content: bytes, name: str, **options: Any) -> Samples:
     if not isinstance(samples, np.ndarray) or samples.ndim not in {2, 3} or samples.size == 0:
         raise UnsupportedImage(f"{name} of a kind that no decoder here reads")
     return samples
+
+
+def _depth(samples: Samples, said: int | None) -> int:
+    """Return the bits of samples that come as they are coded, 12 bits within 16, say."""
+    room = 8 * samples.dtype.itemsize
+    return said if said is not None and 0 < said <= room else room
 
 
 def _shown(samples: Samples, bits: int, *, is_inverted: bool = False) -> Reading:

@@ -27,7 +27,7 @@ def decode(content: bytes, known: ImageFormat, max_image_pixels: int) -> Decoded
 
 
 def _png(content: bytes, max_image_pixels: int) -> DecodedImage | None:
-    shorter = png.without_long_texts(content)
+    shorter = png.without_spare_chunks(content)
     if shorter is None or len(shorter) == len(content):
         return None
     return pillow.decode(shorter, NAMED["PNG"], max_image_pixels)
@@ -120,6 +120,11 @@ def _jpeg_2000(content: bytes, max_image_pixels: int) -> DecodedImage | None:
     return _read(codecs.read_jpeg2000(content), "JPEG2000")
 
 
+def _portable_map(content: bytes, _max_image_pixels: int) -> None:
+    if content.startswith(b"PF"):
+        raise UnsupportedImage("PPM of colours in floats")
+
+
 def _psd(content: bytes, _max_image_pixels: int) -> None:
     version, bits, mode = (int.from_bytes(content[at : at + 2], "big") for at in (4, 22, 24))
     if version != 1 or bits in _PSD_BITS or mode in _PSD_MODES:
@@ -150,4 +155,5 @@ _READERS: dict[str, Callable[[bytes, int], DecodedImage | None]] = {
     "JXL": _jpeg_xl,
     "JPEG2000": _jpeg_2000,
     "PSD": _psd,
+    "PPM": _portable_map,
 }

@@ -14,9 +14,10 @@ _SHOWN = frozenset(
 )
 
 
-def without_long_texts(content: bytes) -> bytes | None:
+def without_spare_chunks(content: bytes) -> bytes | None:
     """Return a PNG of the chunks that make its pixels, and of those texts that are short.
 
+    Of those that a PNG may lack, damaged ones are left out, as browsers do.
     Short texts stay, since some programs write the orientation into one. None where it is no PNG.
     """
     signature = NAMED["PNG"].signature
@@ -31,10 +32,20 @@ def without_long_texts(content: bytes) -> bytes | None:
             is_kept, room = size < room, room - min(size, room)
         else:
             is_kept = kind in _SHOWN
+        if _is_ancillary(kind) and not _is_sound(chunk):
+            is_kept = False
         if is_kept:
             kept.append(chunk)
         at += 12 + length
     return b"".join(kept)
+
+
+def _is_ancillary(kind: bytes) -> bool:
+    return bool(kind[0] & 0x20)
+
+
+def _is_sound(chunk: bytes) -> bool:
+    return zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:], "big")
 
 
 def _unfolded(kind: bytes, text: bytes, most: int) -> int:

@@ -42,6 +42,8 @@ def image(uri: str, **facts: object) -> ListedImage:
         ("*/a b.jpg", "https://host/a%20b.jpg"),
         ("*caf?.jpg", "file:///caf%C3%A9.jpg"),
         ("*caf*.jpg", "file:///caf%E9.jpg"),
+        ("*/caf?.jpg", "file:///a/caf%E9.jpg"),
+        ("*/???/x.jpg", "file:///a/%E9%FFb/x.jpg"),
         ("*\n*", "file:///line%0Abreak.jpg"),
     ],
 )

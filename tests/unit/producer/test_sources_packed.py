@@ -48,7 +48,21 @@ def test_lines_end_in_any_of_three_ways(tmp_path: Path, ending: str, mark: bytes
 
 
 @pytest.mark.parametrize(
-    "suffix", ["json", "xml", "yaml", "parquet", "xlsx", "gz", "zip", "tar.gz", "txt.bz2", "LIST"]
+    "suffix",
+    [
+        "json",
+        "xml",
+        "yaml",
+        "parquet",
+        "xlsx",
+        "gz",
+        "zip",
+        "tar.gz",
+        "txt.bz2",
+        "LIST",
+        "text",
+        "jsonlines",
+    ],
 )
 def test_a_list_of_another_sort_is_refused_in_a_line_that_says_what_is_read(
     tmp_path: Path, suffix: str

@@ -123,6 +123,15 @@ def test_texts_that_are_long_together_and_ones_that_make_no_sense_spoil_no_png()
         assert decode(_png(64, *texts), MANY).width == 64
 
 
+@pytest.mark.parametrize("kind", [b"tEXt", b"zTXt", b"iTXt", b"eXIf", b"tIME", b"pHYs", b"prVt"])
+def test_what_a_png_may_lack_is_left_out_where_it_is_damaged(kind: bytes) -> None:
+    spoiled = kind + b"key\0\0some bytes"
+    content = _png(64, spoiled)
+    at = content.index(spoiled) + len(spoiled)
+    content = content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+    assert decode(content, MANY).pixels.tobytes() == decode(_png(64), MANY).pixels.tobytes()
+
+
 def test_an_orientation_in_a_short_text_counts_beside_a_long_one() -> None:
     profile = b"Exif\0\0II*\0\x08\0\0\0\1\0\x12\1\3\0\1\0\0\0\6\0\0\0\0\0\0\0"
     told = f"\nexif\n{len(profile):8}\n{profile.hex()}\n".encode()

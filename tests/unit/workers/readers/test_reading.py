@@ -204,6 +204,11 @@ def test_a_camera_file_is_shown_by_the_largest_picture_that_it_refers_to(orienta
     assert image.pixels.tobytes() == shown.pixels.tobytes()
 
 
+def test_a_portable_map_of_colours_in_floats_is_unsupported_and_not_called_broken() -> None:
+    with pytest.raises(UnsupportedImage, match="floats"):
+        decode(b"PF\n2 1\n-1.0\n" + struct.pack("<6f", *range(6)), MANY)
+
+
 def test_a_camera_file_without_a_picture_is_unsupported() -> None:
     kinds: list[Tags] = [{262: 32803}, {262: 34892}, {262: 32803, 50706: b"\1\4\0\0"}]
     for tags in kinds:

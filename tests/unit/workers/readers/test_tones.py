@@ -2,7 +2,9 @@
 
 import struct
 import zlib
+from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -12,6 +14,7 @@ from schema.words import ReadAs
 from tests.formats import grey, packed, tiff
 from tests.samples import written
 from workers.decode import decode
+from workers.readers.claims import jpeg_2000_depth, jpeg_xl_depth
 from workers.readers.tones import by_own_range
 
 MANY = 10_000_000
@@ -66,6 +69,48 @@ def test_wide_grey_is_scaled_by_its_own_range_and_marked(name: str) -> None:
     shown = np.asarray(image.pixels)
     assert (shown == shown[..., :1]).all()
     assert np.abs(shown[..., 0].astype(int) - TONES.astype(int)).max() <= 1
+
+
+SLOPE = np.tile(np.linspace(0, 1, 64), (64, 1))
+COLOURS = np.stack([SLOPE, SLOPE.T, 1 - SLOPE], axis=-1)
+
+
+def _coded(samples: NDArray[np.float64], bits: int) -> NDArray[Any]:
+    kind: type[np.unsignedinteger[Any]] = np.uint8 if bits <= 8 else np.uint16
+    return (samples * (2**bits - 1)).round().astype(kind)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 7, 8, 9, 10, 12, 14, 16])
+@pytest.mark.parametrize("in_boxes", [False, True])
+def test_a_jpeg_xl_of_any_depth_has_all_its_tones(bits: int, in_boxes: bool) -> None:
+    samples = _coded(COLOURS, bits)
+    content = bytes(
+        imagecodecs.jpegxl_encode(samples, bitspersample=bits, lossless=True, usecontainer=in_boxes)
+    )
+    assert jpeg_xl_depth(content) == bits
+    found = np.asarray(decode(content, MANY).pixels).astype(int)
+    assert abs(found - samples.astype(int) * 255 // (2**bits - 1)).max() <= 1
+
+
+def test_an_animated_jpeg_xl_says_its_depth_behind_what_moves_it() -> None:
+    frames = np.stack([_coded(COLOURS, 10)] * 3)
+    content = bytes(
+        imagecodecs.jpegxl_encode(frames, bitspersample=10, photometric="rgb", lossless=True)
+    )
+    assert jpeg_xl_depth(content) == 10
+    assert np.asarray(decode(content, MANY).pixels).max() == 255
+
+
+@pytest.mark.parametrize("bits", [4, 8, 10, 12, 16])
+@pytest.mark.parametrize("codec", ["JP2", "J2K"])
+def test_a_jpeg_2000_of_components_that_pillow_has_no_mode_for_has_all_its_tones(
+    bits: int, codec: str
+) -> None:
+    samples = _coded(np.dstack([COLOURS, COLOURS]), bits)
+    content = bytes(imagecodecs.jpeg2k_encode(samples, bitspersample=bits, codecformat=codec))
+    assert jpeg_2000_depth(content) == bits
+    found = np.asarray(decode(content, MANY).pixels).astype(int)
+    assert abs(found - samples[..., :3].astype(int) * 255 // (2**bits - 1)).max() <= 1
 
 
 def test_eight_bits_stay_as_they_are_and_so_do_colours_of_sixteen() -> None:
