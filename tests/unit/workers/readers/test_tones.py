@@ -77,7 +77,8 @@ COLOURS = np.stack([SLOPE, SLOPE.T, 1 - SLOPE], axis=-1)
 
 def _coded(samples: NDArray[np.float64], bits: int) -> NDArray[Any]:
     kind: type[np.unsignedinteger[Any]] = np.uint8 if bits <= 8 else np.uint16
-    return (samples * (2**bits - 1)).round().astype(kind)
+    coded: NDArray[Any] = (samples * (2**bits - 1)).round().astype(kind)
+    return coded
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 7, 8, 9, 10, 12, 14, 16])
