@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from uuid import UUID
 
 import structlog
@@ -224,12 +225,15 @@ class Roster:
         return model_id, model
 
     def _entry(self, key: str) -> ModelEntry:
-        """Return what the catalogue says of a key; a folder that is not there may come back."""
+        """Return what the catalogue says of a key.
+
+        A folder that is missing where others lie may come back: somebody replaces it.
+        """
         try:
             return self._catalogue.model(key)
         except CatalogueError as error:
             where = f"the worker on {socket.gethostname()}: {error}"
-            if key.startswith("/"):
+            if key.startswith("/") and Path(key).parent.is_dir():
                 raise ModelAway(where) from error
             raise CatalogueError(f"{where}; {self._catalogue_name}") from error
 

@@ -1,4 +1,4 @@
-"""Which batches may wait for a model that is being loaded: never so many that no slot is left."""
+"""Which batches may wait for a model that is being loaded: never all of the live ones."""
 
 import threading
 from collections.abc import Iterator
@@ -9,24 +9,27 @@ from schema.words import Lane
 
 
 class Waiters:
-    """Counts batches that wait for models, live ones and others, and keeps a slot of each free."""
+    """Counts live batches that wait for models, so that a slot is left for those that need not.
 
-    def __init__(self, batches_in_flight: int) -> None:
+    Bulk ones may all wait, in slots of their own. One from quarantine may not: nothing else would
+    be worked on meanwhile.
+    """
+
+    def __init__(self, live_slots: int = LIVE_SLOTS) -> None:
         self._lock = threading.Lock()
-        self._free = {True: LIVE_SLOTS - 1, False: batches_in_flight - 1}
+        self._free = live_slots - 1
 
     @contextmanager
     def place(self, lane: Lane) -> Iterator[bool]:
-        """Say whether a batch may wait for as long as the context lasts.
-
-        One from quarantine may not: nothing else would be worked on meanwhile.
-        """
-        is_live = lane is Lane.LIVE
+        """Say whether a batch may wait for as long as the context lasts."""
+        if lane is not Lane.LIVE:
+            yield lane is Lane.BULK
+            return
         with self._lock:
-            may_wait = self._free[is_live] > 0 and lane is not Lane.QUARANTINE
-            self._free[is_live] -= may_wait
+            may_wait = self._free > 0
+            self._free -= may_wait
         try:
             yield may_wait
         finally:
             with self._lock:
-                self._free[is_live] += may_wait
+                self._free += may_wait

@@ -178,7 +178,7 @@ def open_work(
             stages=stages,
             patience=patience,
             turns=Turns(),
-            waiters=Waiters(settings.batches_in_flight),
+            waiters=Waiters(),
             only_scan_id=only_scan_id,
         )
         log.info(

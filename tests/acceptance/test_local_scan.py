@@ -178,6 +178,11 @@ def test_a_worker_that_cannot_load_its_model_ends_the_scan_with_the_reason(
     broken.mkdir()
     (broken / "config.json").write_text('{"model_type": "vit", "architectures": ["X"]}')
     line = refusal(local("scan", str(photographs(1)), "--model", str(broken)))
+    assert "has no preprocessor_config.json" in line
+    assert "resume" not in line, "nothing is recorded that could not be done"
+    (broken / "preprocessor_config.json").write_text("{}")
+    (broken / "model.safetensors").write_bytes(b"no weights")
+    line = refusal(local("scan", str(photographs(1)), "--model", str(broken)))
     assert str(broken) in line
     assert "fakesweep resume" in line
 

@@ -1,6 +1,7 @@
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 from uuid import uuid4
@@ -161,6 +162,7 @@ def test_a_key_that_is_not_known_names_the_machine_and_the_setting() -> None:
     assert isinstance(ready.refused["our-own"], CatalogueError)
 
 
-def test_a_folder_that_is_not_there_may_come_back() -> None:
+def test_a_folder_that_is_missing_beside_others_may_come_back(tmp_path: Path) -> None:
     with pytest.raises(ModelAway, match="does not exist"):
-        opened(loaded).models(["/no/such/folder"])
+        opened(loaded).models([str(tmp_path / "model")])
+    assert opened(loaded).models(["/no/such/folder"]).refused, "nothing of it is on this machine"
