@@ -1,6 +1,6 @@
 """What each command writes: for `--json` an object (or several, a line each), else lines."""
 
-from fakesweep.contract.results import CHECK, CODE, RESULT
+from fakesweep.contract.results import CHECK, CODE, RESULT, SCAN_LANE
 from fakesweep.contract.types import (
     BOOLEAN,
     COUNT,
@@ -30,11 +30,17 @@ from schema.schedule_reports import RunReport, ScheduleReport
 from schema.stages import StageReport
 from schema.tokens import TokenReport
 from schema.webhooks import DeadDelivery, WebhookReport
-from schema.words import LeftOutReason
+from schema.words import LeftOutReason, ScanState
 
 PROGRESS = extended(
     shape_of(Progress),
-    {"images_per_second_overall": NUMBER, "listed": COUNT, "listed_per_second": NUMBER},
+    {
+        "state": words(ScanState),
+        "lane": SCAN_LANE,
+        "images_per_second_overall": NUMBER,
+        "listed": COUNT,
+        "listed_per_second": NUMBER,
+    },
 )
 
 _STAGES = shape_of(StageReport)["properties"]

@@ -16,7 +16,7 @@ from fakesweep.contract.commands import COMMANDS
 from fakesweep.contract.documents import documents
 from producer.webhooks.bodies import body_of
 from schema.database import open_engine
-from schema.deliveries import take_due, tell_events
+from schema.deliveries import Failed, record_failed, take_due, tell_events
 from tests.acceptance.command import Command
 from tests.acceptance.conftest import Photographs
 from tests.api_server import ApiProcess, make_token, running_api
@@ -82,7 +82,7 @@ def test_scans_and_their_results(write: Write, folder: Path, photographs: Photog
             [checked] = write("check", "--json", row["uri"])
             shared = row.keys() & checked.keys() - {"status"}
             assert {name: row[name] for name in shared} == {name: checked[name] for name in shared}
-            assert len(shared) > 15
+            assert len(shared) >= 15
     write("check", "--json", "no-such.jpg", status=1)
     photographs(3, folder.name)
     [again] = write("scan", "--json", "--audit", str(folder), "--include", "*.jpg")
@@ -152,10 +152,8 @@ def test_webhooks(write: Write, cluster: Command, folder: Path, tmp_path: Path) 
         while tell_events(connection):
             pass
         due = [one for one in take_due(connection, uuid4(), 60, 100, {}) if one.webhook == name]
-        connection.exec_driver_sql(
-            "UPDATE ledger.webhook_deliveries SET state = 'dead', dead_at = now(),"
-            " last_error = 'no answer' WHERE webhook_id = (SELECT webhook_id FROM ledger.webhooks"
-            f" WHERE name = '{name}')"
+        record_failed(
+            connection, [Failed(one, 500, "500 Internal Server Error", None) for one in due]
         )
     engine.dispose()
     told = [_valid("webhook", json.loads(body_of(one))) for one in due]
