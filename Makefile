@@ -8,7 +8,7 @@ PRODUCER := api,parquet
 DEMO := worker,local,demo
 DEV := worker,local,api,parquet,demo,dev
 
-.PHONY: help demo down test clocks check audit lock chaos fuzz bench bench-gpu format clean
+.PHONY: help demo down test clocks man check audit lock chaos fuzz bench bench-gpu format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo "make test    run the whole test suite against real servers"
 	@echo "make clocks  the suite under other hours, a leap day, changes of daylight saving (CLOCKS='tests/unit')"
 	@echo "make check   lint, types, the direction of imports, known vulnerabilities (INSIST=yes: never unchecked)"
+	@echo "make man     write the manual page, build/fakesweep.1, from the help of every command"
 	@echo "make lock    write the hashes of everything constraints.txt names, but for torch's builds"
 	@echo "make chaos   a scan under random faults (CHAOS='--seed 7 --faults 100' for a long one)"
 	@echo "make fuzz    break image files for minutes (FUZZ='--minutes 10 --seed 1')"
@@ -36,6 +37,10 @@ test: .venv/dev
 
 clocks: .venv/dev
 	$(BIN)/python -m tests.clocks $(or $(CLOCKS),-n 3 --dist loadfile)
+
+man: .venv/dev
+	@mkdir -p build
+	$(BIN)/fakesweep manual > build/fakesweep.1
 
 check: .venv/dev
 	$(BIN)/ruff check

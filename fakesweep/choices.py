@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 import click
 
+from fakesweep import completing
 from fakesweep.ages import UNITS_HELP, MomentOption
 from fakesweep.written import Written
 from schema.catalogue import BUNDLED, DEFAULT_MODEL, DEFAULT_POLICY, Catalogue
@@ -20,6 +21,7 @@ _JUDGING = (
         "models",
         metavar="KEY|FOLDER",
         multiple=True,
+        shell_complete=completing.models,
         help="Model to judge by: a key, a Hub id or a folder. Repeat it to ask several.",
     ),
     click.option(
@@ -33,6 +35,7 @@ _JUDGING = (
         "--policy",
         metavar="NAME",
         default=DEFAULT_POLICY,
+        shell_complete=completing.policies,
         show_default=True,
         help="Cut points that turn scores into verdicts.",
     ),
@@ -87,7 +90,7 @@ _SELECTION = (
 
 def scan_argument(command: Command) -> Command:
     """Add the argument SCAN (as `scan`), text that `find_scan` understands."""
-    return click.argument("scan", metavar="SCAN")(command)
+    return click.argument("scan", metavar="SCAN", shell_complete=completing.scans)(command)
 
 
 def judging_options(command: Command) -> Command:

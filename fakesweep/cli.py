@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 import click
 
+from fakesweep.examples import section
 from fakesweep.exits import Exit
 from fakesweep.streams import drop_output, open_streams
 from fakesweep.text import printable
@@ -76,6 +77,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "fakesweep.commands.db:db",
         "Migrate the database, make its logins, or show its address.",
     ),
+    "completion": (
+        "fakesweep.commands.completion:completion",
+        "Have the shell complete commands, scans, models and more.",
+    ),
+    "manual": ("fakesweep.commands.manual:manual", "Print the manual page, as man reads it."),
     "up": ("fakesweep.commands.local:up", "Start the local stack."),
     "down": ("fakesweep.commands.local:down", "Stop the local stack."),
 }
@@ -102,12 +108,20 @@ class LazyGroup(click.Group):
             return None
         module, _, name = COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(importlib.import_module(module), name)
+        _add_examples(command, cmd_name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
         """Write the list of commands without importing any."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items()])
+
+
+def _add_examples(command: click.Command, path: str) -> None:
+    command.epilog = section(path)
+    if isinstance(command, click.Group):
+        for name, below in command.commands.items():
+            _add_examples(below, f"{path} {name}")
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -117,6 +131,9 @@ class LazyGroup(click.Group):
 def cli(invocation: Invocation, debug: bool) -> None:
     """Sweep very large image collections for AI-generated and deepfake pictures."""
     invocation.debug = debug
+
+
+cli.help = f"{cli.help}\n\n{section('')}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -142,8 +159,8 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         drop_output()
         return Exit.BROKEN_PIPE
-    except SystemExit:  # click's own answer to a broken pipe
-        return Exit.BROKEN_PIPE
+    except SystemExit as left:  # click's own: what the shell's completion asked for is answered
+        return Exit.DONE if not left.code else Exit.BROKEN_PIPE
     except Exception as error:  # noqa: BLE001 - the last place that can turn an error into a line
         if isinstance(error, StreamError):
             drop_output()

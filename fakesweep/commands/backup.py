@@ -26,7 +26,7 @@ def backup(file: Path, *, in_json: bool) -> None:
     """Write every row of the local stack into a file.
 
     As of one moment; scans may go on meanwhile. The file holds the secrets of webhooks, too, and is
-    for your eyes alone. As `fakesweep backup /backups/2026-01-31.fakesweep`.
+    for your eyes alone.
     """
     settings = read_settings()
     size = archive.back_up(settings, ledger_url(settings), file)
@@ -44,7 +44,7 @@ def restore(file: Path, *, yes: bool, in_json: bool) -> None:
     """Put a backup's rows in the place of the local stack's.
 
     All or none of them: where anything fails, what was there stays. Rows that are there already are
-    lost, so it asks first. Nobody may be at work on the stack. As `fakesweep restore FILE`.
+    lost, so it asks first. Nobody may be at work on the stack.
     """
     settings = read_settings()
     archive.check_backup(settings, file)

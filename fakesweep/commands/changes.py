@@ -39,8 +39,7 @@ def changes(scan: str, *, words: tuple[str, ...], form: str, in_json: bool) -> N
     SCAN is its number, its name (of several the newest), or `last`.
 
     A row for each image that is new, changed, renamed (the same bytes vanished from another
-    address) or looked at again, in the order they were listed; then those that vanished. As
-    `fakesweep changes last --change new --format csv`.
+    address) or looked at again, in the order they were listed; then those that vanished.
     """
     with reading(read_settings()) as connection:
         scan_id = find_scan(connection, scan)

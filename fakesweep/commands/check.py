@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fakesweep import completing
 from fakesweep.choices import chosen_models
 from fakesweep.exits import Exit
 from fakesweep.extras import require_worker_extra
@@ -22,32 +23,32 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
+@click.argument(
+    "images", metavar="IMAGE...", nargs=-1, required=True, shell_complete=completing.files
+)
 @click.option(
     "--model",
     "models",
     metavar="KEY|FOLDER",
     multiple=True,
+    shell_complete=completing.models,
     help="Model to judge by: a key, a Hub id or a folder. Repeat it to ask several.",
 )
 @click.option(
     "--policy",
     metavar="NAME",
     default=DEFAULT_POLICY,
+    shell_complete=completing.policies,
     show_default=True,
     help="Cut points that turn scores into verdicts.",
 )
 @click.option("--json", "in_json", is_flag=True, help="Print a line of JSON for each answer.")
 def check(*, images: tuple[str, ...], models: tuple[str, ...], policy: str, in_json: bool) -> Exit:
-    r"""Judge single pictures here and now, with nothing stored.
+    """Judge single pictures here and now, with nothing stored.
 
     No server takes part. IMAGE is a file, s3://bucket/key or https://host/path. Each is decoded in
     a process of its own, as a worker does it. The exit status is 1 where a picture could not be
     judged.
-
-    \b
-    fakesweep check photo.jpg
-    fakesweep check --model deepguard --model ai-guard-vision photo.jpg
     """
     require_worker_extra()
     settings = read_settings()

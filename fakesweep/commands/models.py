@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from fakesweep import completing
 from fakesweep.extras import require_worker_extra
 from fakesweep.output import json_option, write_json, write_table
 from fakesweep.quiet import log_troubles
@@ -42,7 +43,7 @@ def list_models(*, in_json: bool) -> None:
 
 
 @models.command()
-@click.argument("key")
+@click.argument("key", shell_complete=completing.models)
 @json_option
 def show(*, key: str, in_json: bool) -> None:
     """Show one model, and the revisions of it that workers have loaded."""
@@ -65,7 +66,7 @@ def show(*, key: str, in_json: bool) -> None:
 
 
 @models.command()
-@click.argument("key")
+@click.argument("key", shell_complete=completing.models)
 @json_option
 def pull(*, key: str, in_json: bool) -> None:
     """Fetch a model into the local cache, for machines that cannot reach the Hub."""

@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 import click
 
+from fakesweep import completing
 from fakesweep.output import json_option, write_json, write_table
 from fakesweep.reading import connected, made_ledger_url, reading
 from fakesweep.summary import cuts_in_words, moment
@@ -36,7 +37,7 @@ def list_all(*, in_json: bool) -> None:
 
 
 @policy.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.policies)
 @click.option("--json", "in_json", is_flag=True, help="Print one JSON object instead of a table.")
 def show(name: str, *, in_json: bool) -> None:
     """Show one policy: its cut points, and those it had before."""
@@ -51,7 +52,7 @@ def show(name: str, *, in_json: bool) -> None:
 
 
 @policy.command("set")
-@click.argument("name")
+@click.argument("name", shell_complete=completing.policies)
 @click.option(
     "--real-below", type=click.FloatRange(0, 1), required=True, help="Below it the verdict is real."
 )
@@ -60,13 +61,10 @@ def show(name: str, *, in_json: bool) -> None:
 )
 @json_option
 def set_cuts(name: str, *, real_below: float, fake_above: float, in_json: bool) -> None:
-    r"""Set a policy's cut points; what lies between them is uncertain.
+    """Set a policy's cut points; what lies between them is uncertain.
 
     Scans that are asked for from now on are judged by them. Earlier verdicts stay as they are until
     `fakesweep rejudge` judges their scores again.
-
-    \b
-    fakesweep policy set strict --real-below 0.1 --fake-above 0.95
     """
     try:
         wanted = Policy(name, real_below, fake_above)

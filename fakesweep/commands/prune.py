@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import click
 
+from fakesweep import completing
 from fakesweep.ages import UNITS_HELP, MomentOption
 from fakesweep.exits import Exit
 from fakesweep.forgetting import Forgotten, Plan, forget, plan_forgetting
@@ -26,7 +27,7 @@ COLUMNS = ("scan", "name", "ended", "images", "to forget")
 
 
 @click.command()
-@click.argument("scans", metavar="[SCAN]...", nargs=-1)
+@click.argument("scans", metavar="[SCAN]...", nargs=-1, shell_complete=completing.scans)
 @click.option(
     "--older-than",
     metavar="AGE|DATE",

@@ -2,6 +2,7 @@
 
 import click
 
+from fakesweep import completing
 from fakesweep.choices import scan_argument
 from fakesweep.output import json_option, write_json
 from fakesweep.reading import reading
@@ -14,7 +15,13 @@ from schema.settings import read_settings
 
 @click.command()
 @scan_argument
-@click.option("--policy", metavar="NAME", required=True, help="Policy to judge by from now on.")
+@click.option(
+    "--policy",
+    metavar="NAME",
+    required=True,
+    shell_complete=completing.policies,
+    help="Policy to judge by from now on.",
+)
 @json_option
 def rejudge(scan: str, policy: str, *, in_json: bool) -> None:
     """Judge stored scores by another policy.

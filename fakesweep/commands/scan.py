@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from fakesweep import completing
 from fakesweep.choices import (
     check_models,
     chosen_models,
@@ -32,7 +33,9 @@ from schema.words import Lane
 
 
 @click.command()
-@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
+@click.argument(
+    "sources", metavar="SOURCE...", nargs=-1, required=True, shell_complete=completing.files
+)
 @judging_options
 @selection_options
 @click.option(
@@ -41,6 +44,7 @@ from schema.words import Lane
 @click.option(
     "--output",
     metavar="FOLDER|S3-PREFIX",
+    shell_complete=completing.files,
     type=Written("destination", resolve_destination),
     help="Write the results there, as JSON Lines, while the scan runs.",
 )

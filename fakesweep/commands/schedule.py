@@ -8,6 +8,7 @@ from typing import Any
 import click
 from sqlalchemy import Connection
 
+from fakesweep import completing
 from fakesweep.choices import chosen_models, judging_options, selection_from, selection_options
 from fakesweep.ending import leave_to_others
 from fakesweep.exits import Exit
@@ -28,7 +29,7 @@ from schema.words import Lane
 
 SHOWN_RUNS = 20
 
-_named = click.argument("name", metavar="NAME")
+_named = click.argument("name", metavar="NAME", shell_complete=completing.schedules)
 _json = click.option(
     "--json", "in_json", is_flag=True, help="Print one JSON object instead of text."
 )
@@ -40,8 +41,10 @@ def schedule() -> None:
 
 
 @schedule.command()
-@_named
-@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
+@click.argument("name", metavar="NAME")
+@click.argument(
+    "sources", metavar="SOURCE...", nargs=-1, required=True, shell_complete=completing.files
+)
 @click.option(
     "--cron",
     metavar="EXPRESSION",

@@ -11,6 +11,7 @@ from uuid import UUID
 import click
 from sqlalchemy import Connection
 
+from fakesweep import completing
 from fakesweep.costs import Cost, cost_of
 from fakesweep.output import write_json, write_table
 from fakesweep.presence import gone_here
@@ -64,7 +65,7 @@ class Look:
 
 
 @click.command()
-@click.argument("scan", metavar="[SCAN]", required=False)
+@click.argument("scan", metavar="[SCAN]", required=False, shell_complete=completing.scans)
 @click.option(
     "--json", "in_json", is_flag=True, help="Print one JSON object instead of a table or page."
 )

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import click
 
+from fakesweep import completing
 from fakesweep.ages import UNITS_HELP, AgeOption
 from fakesweep.output import write_json, write_table
 from fakesweep.reading import connected, made_ledger_url, reading
@@ -32,7 +33,7 @@ def token() -> None:
     "scopes",
     type=click.Choice([scope.value for scope in Scope]),
     multiple=True,
-    help="submit (hand images in) or read (what came of them); both by itself.",
+    help="submit (hand images in) or read (what came of them); both where none is named.",
 )
 @click.option(
     "--rate",
@@ -95,7 +96,7 @@ def list_all(*, in_json: bool) -> None:
 
 
 @token.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.tokens)
 @click.option("--json", "in_json", is_flag=True, help="Print one JSON object instead of a page.")
 def revoke(*, name: str, in_json: bool) -> None:
     """Make a token worthless, from the next request on."""

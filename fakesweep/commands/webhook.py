@@ -9,6 +9,7 @@ from uuid import uuid4
 import click
 from sqlalchemy import Connection
 
+from fakesweep import completing
 from fakesweep.exits import Exit
 from fakesweep.output import json_option, write_json, write_table
 from fakesweep.quiet import log_troubles
@@ -38,7 +39,7 @@ from schema.webhooks import (
 )
 from schema.words import SCAN_LANES, Event, Lane, VerdictWord
 
-TOLD_BY_ITSELF = (VerdictWord.FAKE, VerdictWord.UNCERTAIN)
+TOLD_WITHOUT_A_CHOICE = (VerdictWord.FAKE, VerdictWord.UNCERTAIN)
 URI_WIDTH = 60
 
 COLUMNS = ("name", "state", "verdicts", "events", "models", "lanes", "waiting", "dead",
@@ -63,7 +64,7 @@ def webhook() -> None:
     "words",
     type=click.Choice([word.value for word in VerdictWord]),
     multiple=True,
-    help="Verdict to tell of; fake and uncertain by itself. Repeat it for several.",
+    help="Verdict to tell of; fake and uncertain where none is named. Repeat it for several.",
 )
 @click.option(
     "--event",
@@ -77,6 +78,7 @@ def webhook() -> None:
     "models",
     metavar="KEY",
     multiple=True,
+    shell_complete=completing.models,
     help="Only verdicts of this model. Repeat it for several.",
 )
 @click.option(
@@ -84,12 +86,12 @@ def webhook() -> None:
     "lanes",
     type=click.Choice([lane.value for lane in SCAN_LANES]),
     multiple=True,
-    help="Only scans of this lane; both by itself.",
+    help="Only scans of this lane; both where none is named.",
 )
 @click.option(
     "--secret-file",
     type=click.File(),
-    help="File with a secret of your own, whsec_…; - is standard input. One is made by itself.",
+    help="File with a secret of your own, whsec_…; - is standard input. Without it one is made.",
 )
 @in_json_option
 def add(
@@ -113,7 +115,7 @@ def add(
     happenings = tuple(dict.fromkeys(map(Event, events)))
     chosen = tuple(dict.fromkeys(map(VerdictWord, words)))
     if not (chosen or happenings):
-        chosen = TOLD_BY_ITSELF
+        chosen = TOLD_WITHOUT_A_CHOICE
     settings = read_settings()
     catalogue = read_catalogue(settings.catalogue)
     keys = tuple(dict.fromkeys(catalogue.model(reference).key for reference in models))
@@ -169,7 +171,7 @@ def list_all(*, in_json: bool) -> None:
 
 
 @webhook.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.webhooks)
 @json_option
 def pause(*, name: str, in_json: bool) -> None:
     """Send nothing until it is resumed; what it asks for is kept for it."""
@@ -184,7 +186,7 @@ def pause(*, name: str, in_json: bool) -> None:
 
 
 @webhook.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.webhooks)
 @json_option
 def resume(*, name: str, in_json: bool) -> None:
     """Send again, what waits at once."""
@@ -198,7 +200,7 @@ def resume(*, name: str, in_json: bool) -> None:
 
 
 @webhook.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.webhooks)
 @json_option
 def remove(*, name: str, in_json: bool) -> None:
     """Tell it nothing more, not what waits either, and forget its secret."""
@@ -212,7 +214,7 @@ def remove(*, name: str, in_json: bool) -> None:
 
 
 @webhook.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.webhooks)
 @in_json_option
 def test(*, name: str, in_json: bool) -> Exit:
     """Send a signed example now, from here, and say what came back.
@@ -242,7 +244,9 @@ def test(*, name: str, in_json: bool) -> Exit:
 
 
 @webhook.command()
-@click.option("--name", metavar="NAME", help="Only those of this webhook.")
+@click.option(
+    "--name", metavar="NAME", shell_complete=completing.webhooks, help="Only those of this webhook."
+)
 @click.option(
     "--limit", type=click.IntRange(1), default=100, show_default=True, help="The newest so many."
 )
@@ -269,7 +273,7 @@ def dead(*, name: str | None, limit: int, in_json: bool) -> None:
 
 
 @webhook.command()
-@click.argument("which", metavar="NAME|DELIVERY")
+@click.argument("which", metavar="NAME|DELIVERY", shell_complete=completing.webhooks)
 @json_option
 def retry(*, which: str, in_json: bool) -> None:
     """Try again what is dead: all of a webhook, or one delivery."""

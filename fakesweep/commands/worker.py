@@ -6,6 +6,7 @@ from typing import Any, get_args
 
 import click
 
+from fakesweep import completing
 from fakesweep.extras import require_worker_extra
 from fakesweep.processes import end_with_stdin
 from fakesweep.stack.keeping import kept_stack
@@ -47,6 +48,7 @@ def _words_of(setting: str) -> tuple[str, ...]:
     "models",
     metavar="KEY|FOLDER",
     multiple=True,
+    shell_complete=completing.models,
     help="Model to load before taking work; others are loaded when a scan asks for them.",
 )
 @click.option(
