@@ -146,6 +146,8 @@ class Failure:
 class Outcome:
     """How one image ended: judgements by every model, or a failure.
 
+    Beside the failure of one model stand the judgements of the others.
+
     `content` is None where the bytes could not be had.
     """
 

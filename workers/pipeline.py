@@ -157,10 +157,12 @@ def judge_images(message: BatchMessage, claim: Claim, work: Work) -> Iterator[Ou
             may_wait=may_wait,
         )
     models = ready.models
+    missing = None
     if ready.refused:
-        failure = ModelUnavailable("; ".join(map(str, ready.refused.values())))
-        yield from (_failed(image, None, failure) for image in message.images)
-        return
+        missing = ModelUnavailable("; ".join(map(str, ready.refused.values())))
+        if not models:
+            yield from (_failed(image, None, missing) for image in message.images)
+            return
     known = work.patience.run(partial(known_contents, claim=claim)) if claim.is_audit else {}
     chunks = [
         work.lanes.submit(
@@ -181,7 +183,8 @@ def judge_images(message: BatchMessage, claim: Claim, work: Work) -> Iterator[Ou
         asked = chunk.result()
         collect(asked, work)
         for image, found in asked.loaded.contents.items():
-            yield judge(image, found, asked, models, claim.policy)
+            outcome = judge(image, found, asked, models, claim.policy)
+            yield outcome if missing is None else _without(missing, outcome)
 
 
 def load_and_ask(
@@ -242,7 +245,8 @@ def judge(
 ) -> Outcome:
     """Turn what is known of one image into its outcome.
 
-    The first image of a content takes its new scores; they become known to the ones after it.
+    The first image of a content takes its new scores; they become known to the ones after it. Where
+    one of several models fails, what the others say stands beside the failure.
     """
     if isinstance(found, ImageFailure):
         return _failed(image, None, found)
@@ -252,14 +256,17 @@ def judge(
             return _failed(image, content, failure)
         case Prepared() as one:
             content = one.content
-    judgements = []
+    judgements: list[Judgement] = []
+    failed: Failure | None = None
     for row, model in models.items():
         key = (content.sha256, row)
         repeated = loaded.repeated.pop(key, None)
         said = asked.scores.pop(key, repeated)
         if isinstance(said, ImageFailure):
             asked.scores[key] = said
-            return _failed(image, content, said)
+            by = f"model {model.identity.key!r}: " if len(models) > 1 else ""
+            failed = failed or Failure(said.code, f"{by}{said}")
+            continue
         if said is not None:
             labels = model.identity.labels
             loaded.known[key] = KnownScore(labels.p_fake(said), labels.kind(said))
@@ -267,7 +274,14 @@ def judge(
         judgements.append(
             Judgement(row, p_fake, kind, policy.judge(p_fake), said, is_repeated=bool(repeated))
         )
-    return Outcome(image.image_id, content, tuple(judgements))
+    return Outcome(image.image_id, content, tuple(judgements), failed)
+
+
+def _without(missing: ModelUnavailable, outcome: Outcome) -> Outcome:
+    """Let an image fail for want of a model, with what the others say of it."""
+    if outcome.failure is not None:
+        return outcome
+    return replace(outcome, failure=Failure(missing.code, str(missing)))
 
 
 def _failed(image: BatchImage, content: Content | None, failure: ImageFailure) -> Outcome:

@@ -182,7 +182,7 @@ class Roster:
         except FakesweepError as refused:
             error = refused
         except Exception as broken:  # noqa: BLE001 - whoever waits must hear of it
-            error = FakesweepError(f"model {key!r} cannot be loaded: {broken!r:.200}")
+            error = ModelAway(f"model {key!r} cannot be loaded now: {broken!r:.200}")
         pause_seconds: float | None = None
         lasted = time.monotonic() - place.since
         gave_up = isinstance(error, ModelAway) and lasted > self._patience_seconds

@@ -56,6 +56,12 @@ def published_again(engine: Engine, message: BatchMessage) -> BatchMessage:
     return again
 
 
+def _retry(engine: Engine, scan_id: int) -> None:
+    with engine.begin() as connection:
+        asked_at = begin_retry(connection, scan_id)
+        retry_failures(connection, scan_id, [FailureCode.MODEL_UNAVAILABLE], 256, asked_at)
+
+
 def test_a_batch_whose_model_is_away_for_a_moment_is_handed_back_and_classified_later(
     settings: Settings, engine: Engine, tmp_path: Path, checkpoint: Path
 ) -> None:
@@ -98,13 +104,39 @@ def test_failures_of_a_refused_model_run_again_by_a_fresh_try(
         codes = [row["failure_code"] for row in result_rows(engine, message.scan_id)]
         assert codes == ["model_unavailable"] * 3
         config.write_text(sound)
-        with engine.begin() as connection:
-            asked_at = begin_retry(connection, message.scan_id)
-            retry_failures(
-                connection, message.scan_id, [FailureCode.MODEL_UNAVAILABLE], 256, asked_at
-            )
+        _retry(engine, message.scan_id)
         run_batch(published_again(engine, message), work)
     assert {row["status"] for row in result_rows(engine, message.scan_id)} == {"classified"}
+
+
+def test_of_two_models_one_that_is_missing_costs_no_verdict_of_the_other(
+    settings: Settings, engine: Engine, tmp_path: Path, checkpoint: Path
+) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(BUNDLED, broken)
+    (broken / "model.safetensors").write_bytes(b"no weights at all")
+    folder = folder_of_photographs(tmp_path / "in", 3)
+    (folder / "not a picture.jpg").write_bytes(b"text")
+    [message] = publish_scan(engine, uris_of(folder), (str(checkpoint), str(broken)))
+    with open_work(settings) as work:
+        run_batch(message, work)
+        rows = result_rows(engine, message.scan_id)
+        [bad] = [row for row in rows if row["failure_code"] != "model_unavailable"]
+        assert (bad["failure_code"], bad["model"]) == ("not_an_image", None)
+        rows.remove(bad)
+        assert [row["model"] for row in rows] == [str(checkpoint)] * 3
+        assert all(row["verdict"] for row in rows)
+        assert all(str(broken) in row["failure_message"] for row in rows)
+        first = {row["uri"]: row["p_fake"] for row in rows}
+        shutil.copy(BUNDLED / "model.safetensors", broken)
+        _retry(engine, message.scan_id)
+        assert [row["uri"] for row in result_rows(engine, message.scan_id)] == [bad["uri"]]
+        run_batch(published_again(engine, message), work)
+    rows = result_rows(engine, message.scan_id)
+    judged = [row for row in rows if row["model"] is not None]
+    assert sorted(row["model"] for row in judged) == sorted([str(checkpoint), str(broken)] * 3)
+    assert {row["failure_code"] for row in judged} == {None}
+    assert {row["uri"]: row["p_fake"] for row in judged if row["model"] == str(checkpoint)} == first
 
 
 def test_a_batch_from_quarantine_waits_for_no_load_while_nothing_else_is_worked_on(

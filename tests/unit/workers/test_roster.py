@@ -147,6 +147,16 @@ def test_of_two_models_the_one_that_can_be_loaded_is() -> None:
     assert (len(ready.models), list(ready.refused)) == (1, ["slow"])
 
 
+@pytest.mark.usefixtures("_no_pause")
+def test_whatever_a_load_trips_over_is_trouble_that_may_pass() -> None:
+    trouble = Trouble(PermissionError(13, "denied"), RuntimeError("odd"), ZeroDivisionError())
+    many = opened(trouble)
+    for _ in range(3):
+        with pytest.raises(ModelAway, match="cannot be loaded now"):
+            many.models(["quick"])
+    assert len(many.models(["quick"]).models) == 1
+
+
 def test_a_broken_device_is_neither() -> None:
     with pytest.raises(DeviceError, match="illegal access"):
         opened(Trouble(DeviceError("illegal access"))).models(["quick"])

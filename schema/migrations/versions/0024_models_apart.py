@@ -1,0 +1,29 @@
+"""A failed image may have verdicts by other models: a retry forgets them with the failure."""
+
+from pathlib import Path
+
+from schema.migrations.statements import run, run_file
+
+revision = "0024"
+down_revision = "0023"
+branch_labels = None
+depends_on = None
+
+_FORGETS_VERDICTS = """, unsaid AS (
+        DELETE FROM ledger.verdicts v USING forgotten f WHERE v.image_id = f.image_id
+    )"""
+
+
+def upgrade() -> None:
+    """Have a retry forget what some models said of an image that failed by another one."""
+    run_file("0024_models_apart.sql")
+
+
+def downgrade() -> None:
+    """Forget failures alone; verdicts of failed images go, which older versions know nothing of."""
+    written = (Path(__file__).parent / "0024_models_apart.sql").read_text("utf-8")
+    run(written.replace(_FORGETS_VERDICTS, ""))
+    run("""
+        DELETE FROM ledger.verdicts v USING ledger.outcomes o
+        WHERE o.image_id = v.image_id AND o.status = 'failed'
+    """)
