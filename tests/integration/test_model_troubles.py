@@ -126,7 +126,7 @@ def test_of_two_models_one_that_is_missing_costs_no_verdict_of_the_other(
         rows.remove(bad)
         assert [row["model"] for row in rows] == [str(checkpoint)] * 3
         assert all(row["verdict"] for row in rows)
-        assert all(str(broken) in row["failure_message"] for row in rows)
+        assert all(str(broken) in str(row["failure_message"]) for row in rows)
         first = {row["uri"]: row["p_fake"] for row in rows}
         shutil.copy(BUNDLED / "model.safetensors", broken)
         _retry(engine, message.scan_id)
@@ -134,7 +134,7 @@ def test_of_two_models_one_that_is_missing_costs_no_verdict_of_the_other(
         run_batch(published_again(engine, message), work)
     rows = result_rows(engine, message.scan_id)
     judged = [row for row in rows if row["model"] is not None]
-    assert sorted(row["model"] for row in judged) == sorted([str(checkpoint), str(broken)] * 3)
+    assert sorted(str(row["model"]) for row in judged) == sorted([str(checkpoint), str(broken)] * 3)
     assert {row["failure_code"] for row in judged} == {None}
     assert {row["uri"]: row["p_fake"] for row in judged if row["model"] == str(checkpoint)} == first
 
