@@ -18,6 +18,10 @@ _LENGTH = re.compile(rb"[0-9]{1,18}")
 _CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}\r\n")
 _LONGEST_CHUNK_LINE = 17
 
+MOST_CHUNKS = 1_024
+BYTES_A_CHUNK = 16
+"""A body may come in the former, and in another chunk for each so many bytes of it."""
+
 
 class Malformed(Exception):  # noqa: N818 - says what it is
     """The bytes are no request that can be read in one way alone."""
@@ -85,9 +89,9 @@ class Framing:
 
     def _of_body(self, data: bytes) -> bytes:
         assert self._body is not None  # noqa: S101 - for the type checker
-        taken = self._body.feed(data)
+        taken, ready = self._body.feed(data)
         self.has_surplus = self.has_surplus or taken < len(data)
-        return data[:taken]
+        return ready
 
 
 class _Sized:
@@ -100,11 +104,11 @@ class _Sized:
     def is_whole(self) -> bool:
         return not self._left
 
-    def feed(self, data: bytes) -> int:
-        """Return how many of the bytes belong to the body."""
+    def feed(self, data: bytes) -> tuple[int, bytes]:
+        """Return how many of the bytes belong to the body, and these."""
         taken = min(self._left, len(data))
         self._left -= taken
-        return taken
+        return taken, data[:taken]
 
 
 class _Line(Enum):
@@ -114,20 +118,27 @@ class _Line(Enum):
 
 
 class _Chunked:
-    """A body in chunks, with neither extensions nor trailers."""
+    """A body in chunks, with neither extensions nor trailers.
+
+    What came at one time is handed on as one chunk: each costs the parser behind as much as many
+    bytes do.
+    """
 
     def __init__(self) -> None:
         self._left = 0
         self._line = b""
         self._awaited = _Line.SIZE
+        self._chunks = 0
+        self._size_bytes = 0
         self.is_whole = False
 
-    def feed(self, data: bytes) -> int:
-        """Return how many of the bytes belong to the body."""
-        at = 0
+    def feed(self, data: bytes) -> tuple[int, bytes]:
+        """Return how many of the bytes belong to the body, and them as at most one chunk."""
+        at, came, was_whole = 0, bytearray(), self.is_whole
         while at < len(data) and not self.is_whole:
             if self._left:
                 taken = min(self._left, len(data) - at)
+                came += data[at : at + taken]
                 self._left -= taken
                 at += taken
                 continue
@@ -137,7 +148,8 @@ class _Chunked:
             at = stop
             if end or len(self._line) >= _LONGEST_CHUNK_LINE:
                 self._take_line()
-        return at
+        ready = b"%x\r\n%b\r\n" % (len(came), came) if came else b""
+        return at, ready + b"0\r\n\r\n" if self.is_whole and not was_whole else ready
 
     def _take_line(self) -> None:
         line, self._line = self._line, b""
@@ -145,8 +157,7 @@ class _Chunked:
             case _Line.SIZE:
                 if not _CHUNK_SIZE.fullmatch(line):
                     raise Malformed("a chunk of the body does not begin with its size alone")
-                self._left = int(line, 16)
-                self._awaited = _Line.AFTER_CHUNK if self._left else _Line.LAST
+                self._begin(int(line, 16))
             case _Line.AFTER_CHUNK:
                 if line != b"\r\n":
                     raise Malformed("a chunk of the body does not end where its size says")
@@ -155,6 +166,17 @@ class _Chunked:
                 if line != b"\r\n":
                     raise Malformed("headers stand behind the body")
                 self.is_whole = True
+
+    def _begin(self, size_bytes: int) -> None:
+        self._left = size_bytes
+        self._awaited = _Line.AFTER_CHUNK if size_bytes else _Line.LAST
+        self._chunks += 1
+        self._size_bytes += size_bytes
+        if self._chunks > MOST_CHUNKS + self._size_bytes // BYTES_A_CHUNK:
+            raise Malformed(
+                f"the body comes in {self._chunks} chunks of fewer than {BYTES_A_CHUNK} bytes; "
+                f"send more at a time"
+            )
 
 
 def _body_of(head: bytes) -> _Sized | _Chunked:

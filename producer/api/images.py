@@ -1,6 +1,7 @@
 """Handing images in, and asking what came of them."""
 
 from collections.abc import Sequence
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -210,13 +211,21 @@ async def _after(
 ) -> list[ImageAnswer]:
     """Return how images stand once they have ended, or after so many seconds."""
     async with request.state.place.left():
-        await opened.waiting.ended(caller.token_id, image_ids, seconds)
+        await opened.waiting.ended(
+            caller.token_id, image_ids, seconds, partial(_disconnected, request)
+        )
 
     def look() -> list[ImageAnswer]:
         with opened.producer.engine.connect() as connection:
             return image_answers(connection, image_ids)
 
     return await run_sync(look)
+
+
+async def _disconnected(request: Request) -> None:
+    """Return when the caller has left; whatever else of the request is to come is dropped."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def _found(opened: Resources, image_id: int) -> ImageAnswer:

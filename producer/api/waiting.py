@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 import structlog
 from anyio.to_thread import run_sync
@@ -31,8 +32,17 @@ class Waiting:
         self._asking: asyncio.Task[None] | None = None
         self._is_over = False
 
-    async def ended(self, token_id: int, image_ids: Sequence[int], seconds: float) -> None:
-        """Return once all of these images have ended, after so many seconds, or at once."""
+    async def ended(
+        self,
+        token_id: int,
+        image_ids: Sequence[int],
+        seconds: float,
+        left: Callable[[], Awaitable[None]],
+    ) -> None:
+        """Return once all of these images have ended, after so many seconds, or at once.
+
+        So it does when `left` returns: then nobody is there any more who could be answered.
+        """
         images = sum(map(len, self._left.values())) + len(image_ids)
         if (
             self._is_over
@@ -46,14 +56,17 @@ class Waiting:
         self._tokens[token_id] += 1
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask())
+        leaving = asyncio.create_task(_set_after(left, event))
         try:
-            async with asyncio.timeout(seconds):
-                await event.wait()
-        except TimeoutError:
-            pass
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await event.wait()
         finally:
+            leaving.cancel()
             del self._left[event]
             self._tokens[token_id] -= 1
+            if not self._tokens[token_id]:
+                del self._tokens[token_id]
 
     def end(self) -> None:
         """Let nobody wait any longer."""
@@ -78,3 +91,8 @@ class Waiting:
     def _ended(self, image_ids: set[int]) -> set[int]:
         with self._engine.connect() as connection:
             return ended_images(connection, image_ids)
+
+
+async def _set_after(left: Callable[[], Awaitable[None]], event: asyncio.Event) -> None:
+    await left()
+    event.set()

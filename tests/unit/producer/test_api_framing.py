@@ -2,9 +2,10 @@
 
 import time
 
+import h11
 import pytest
 
-from producer.api.framing import MOST_HEAD_BYTES, Framing, Malformed
+from producer.api.framing import BYTES_A_CHUNK, MOST_CHUNKS, MOST_HEAD_BYTES, Framing, Malformed
 
 GET = b"GET /v1/health HTTP/1.1\r\nHost: api\r\n\r\n"
 SIZED = b"POST / HTTP/1.1\r\nHost: api\r\nContent-Length: 4\r\n\r\nab\ncd"[:-1]
@@ -18,15 +19,34 @@ def head(*lines: bytes, first: bytes = b"POST / HTTP/1.1") -> bytes:
     return b"\r\n".join([first, b"Host: api", *lines]) + b"\r\n\r\n"
 
 
+def pieces_of(handed_on: bytes) -> list[bytes]:
+    """Return the pieces of the body of one whole request, as the parser behind reads them."""
+    parser = h11.Connection(h11.SERVER)
+    parser.receive_data(handed_on)
+    assert isinstance(parser.next_event(), h11.Request)
+    pieces = []
+    while isinstance(event := parser.next_event(), h11.Data):
+        pieces.append(bytes(event.data))
+    assert isinstance(event, h11.EndOfMessage)
+    assert parser.trailing_data == (b"", False)
+    return pieces
+
+
+def body_of(handed_on: bytes) -> bytes:
+    return b"".join(pieces_of(handed_on))
+
+
 @pytest.mark.parametrize("request_", [GET, SIZED, CHUNKED], ids=["none", "sized", "chunked"])
 def test_a_request_is_the_same_however_it_is_cut(request_: bytes) -> None:
     for cut in range(len(request_) + 1):
         framing = Framing()
-        assert framing.feed(request_[:cut]) + framing.feed(request_[cut:]) == request_
+        handed_on = framing.feed(request_[:cut]) + framing.feed(request_[cut:])
+        assert body_of(handed_on) == body_of(request_)
         assert framing.is_whole
         assert not framing.has_surplus
     framing = Framing()
-    assert b"".join(framing.feed(bytes([one])) for one in request_) == request_
+    handed_on = b"".join(framing.feed(bytes([one])) for one in request_)
+    assert body_of(handed_on) == body_of(request_)
     assert framing.is_whole
 
 
@@ -34,7 +54,8 @@ def test_a_request_is_the_same_however_it_is_cut(request_: bytes) -> None:
 def test_what_comes_behind_a_request_is_no_part_of_it(request_: bytes) -> None:
     for cut in range(len(request_), len(request_ + GET)):
         framing, both = Framing(), request_ + GET
-        assert framing.feed(both[:cut]) + framing.feed(both[cut:]) == request_
+        handed_on = framing.feed(both[:cut]) + framing.feed(both[cut:])
+        assert body_of(handed_on) == body_of(request_)
         assert framing.has_surplus
 
 
@@ -42,9 +63,27 @@ def test_requests_follow_each_other_once_each_is_answered() -> None:
     framing = Framing()
     for request_ in (GET, CHUNKED, SIZED, GET):
         assert not framing.is_begun
-        assert framing.feed(request_) == request_
+        assert body_of(framing.feed(request_)) == body_of(request_)
         assert framing.is_whole
         framing.next()
+
+
+def test_chunks_that_come_together_are_handed_on_as_one() -> None:
+    body = b"".join(b"%x\r\n%b\r\n" % (size, b"a" * size) for size in range(1, 60))
+    sent = head(b"Transfer-Encoding: chunked") + body + b"0\r\n\r\n"
+    assert pieces_of(Framing().feed(sent)) == [b"a" * sum(range(1, 60))]
+
+
+@pytest.mark.parametrize("size", [1, BYTES_A_CHUNK - 1, BYTES_A_CHUNK])
+def test_a_body_of_chunks_that_are_too_small_is_refused(size: int) -> None:
+    framing, chunk = Framing(), b"%x\r\n%b\r\n" % (size, b"a" * size)
+    framing.feed(head(b"Transfer-Encoding: chunked") + chunk * MOST_CHUNKS)
+    more = chunk * (MOST_CHUNKS * BYTES_A_CHUNK)
+    if size >= BYTES_A_CHUNK:
+        assert body_of(head(b"Transfer-Encoding: chunked") + framing.feed(more + b"0\r\n\r\n"))
+        return
+    with pytest.raises(Malformed, match="send more at a time"):
+        framing.feed(more)
 
 
 AMBIGUOUS = {
@@ -134,7 +173,7 @@ def test_headers_have_an_end() -> None:
 @pytest.mark.parametrize("piece", [1, 1_000, 100_000])
 def test_work_is_in_proportion_to_what_came(piece: int) -> None:
     framing = Framing()
-    sent = head(b"Transfer-Encoding: chunked") + b"1\r\na\r\n" * 20_000
+    sent = head(b"Transfer-Encoding: chunked") + b"10\r\n0123456789abcdef\r\n" * 20_000
     began = time.process_time()
     for at in range(0, len(sent), piece):
         framing.feed(sent[at : at + piece])
