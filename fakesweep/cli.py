@@ -161,11 +161,28 @@ def run(arguments: Sequence[str]) -> int:
         return Exit.BROKEN_PIPE
     except SystemExit as left:  # click's own: what the shell's completion asked for is answered
         return Exit.DONE if not left.code else Exit.BROKEN_PIPE
+    except UnicodeEncodeError as error:
+        return _complain_of_bytes(error, arguments, invocation)
     except Exception as error:  # noqa: BLE001 - the last place that can turn an error into a line
         if isinstance(error, StreamError):
             drop_output()
         return _complain(error, invocation)
     return status if isinstance(status, int) else Exit.DONE
+
+
+def _complain_of_bytes(
+    error: UnicodeEncodeError, arguments: Sequence[str], invocation: Invocation
+) -> int:
+    """Say which argument is no text, where one is none; only paths may be any bytes."""
+    odd = next((one for one in arguments if not _is_text(one)), None)
+    if odd is None or invocation.debug:
+        return _complain(error, invocation)
+    _say(f"{odd!r} is no text in UTF-8; only paths may hold other bytes")
+    return Exit.USAGE
+
+
+def _is_text(argument: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in argument)
 
 
 def _complain(error: Exception, invocation: Invocation) -> int:

@@ -23,6 +23,7 @@ from schema.migrations import check_migration
 from schema.outputs import add_output
 from schema.registry import policy_id
 from schema.repeats import set_token
+from schema.scan_names import check_name
 from schema.selection import Selection
 from schema.settings import Settings
 from schema.words import Lane
@@ -111,6 +112,8 @@ def ask_for_scan(producer: Producer, request: ScanRequest) -> Asked:
     Raises:
         FakesweepError: as `add_scan` says.
     """
+    if request.name is not None:
+        check_name(request.name)
     sources = _resolved(request)
     with producer.engine.begin() as connection:
         scan_id = _scan_of_token(connection, producer, request, sources)

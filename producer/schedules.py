@@ -24,6 +24,7 @@ from schema.catalogue import Catalogue
 from schema.database import first_line, may_pass
 from schema.errors import FakesweepError, ScheduleError
 from schema.registry import policy_id
+from schema.scan_names import MOST_NAME_CHARACTERS, is_name
 from schema.schedules import HeldSchedule, Schedule, ScheduleOutcome
 from schema.settings import Settings
 
@@ -31,7 +32,6 @@ LOOK_SECONDS = 1.0
 MOST_TIMES = 1_000
 """Times that one transaction answers for; of a schedule that missed more, the oldest go first."""
 
-MOST_NAME_CHARACTERS = 100
 
 log = structlog.get_logger(__name__)
 
@@ -234,7 +234,7 @@ def _resolved(
 
 
 def _checked_name(name: str) -> str:
-    if not name.strip() or not name.isprintable() or len(name) > MOST_NAME_CHARACTERS:
+    if not is_name(name):
         raise ScheduleError(
             f"{name[:MOST_NAME_CHARACTERS]!r} is no name of a schedule; write 1 to "
             f"{MOST_NAME_CHARACTERS} characters that can be seen"

@@ -5,12 +5,33 @@ from sqlalchemy import Connection, text
 from schema.errors import ScanError
 
 LAST = "last"
+MOST_NAME_CHARACTERS = 100
 
 _NUMBERED = text("SELECT scan_id FROM ledger.scans WHERE scan_id = :number")
 _NAMED = text("SELECT max(scan_id) FROM ledger.scans WHERE name = :name")
 _LAST = text("SELECT max(scan_id) FROM ledger.scans")
 
 _LARGEST = 2**63 - 1
+_MOST_DIGITS = 4_000
+"""Far more than any scan's number has, and fewer than Python reads of one."""
+
+
+def is_name(said: str) -> bool:
+    """Return whether people can see and write it, as the name of a scan or a schedule."""
+    return bool(said.strip()) and said.isprintable() and len(said) <= MOST_NAME_CHARACTERS
+
+
+def check_name(said: str) -> None:
+    """Refuse what names no scan.
+
+    Raises:
+        ScanError: it is empty, cannot be seen, or is too long.
+    """
+    if not is_name(said):
+        raise ScanError(
+            f"{said[:MOST_NAME_CHARACTERS]!r} is no name of a scan; write 1 to "
+            f"{MOST_NAME_CHARACTERS} characters that can be seen"
+        )
 
 
 def find_scan(connection: Connection, said: str | int) -> int:
@@ -28,7 +49,9 @@ def find_scan(connection: Connection, said: str | int) -> int:
 
 
 def _numbered(connection: Connection, said: str | int) -> int | None:
-    number = int(said) if str(said).isascii() and str(said).isdigit() else 0
+    digits = str(said)
+    is_number = digits.isascii() and digits.isdigit() and len(digits) <= _MOST_DIGITS
+    number = int(digits) if is_number else 0
     if not 0 < number <= _LARGEST:
         return None
     return connection.execute(_NUMBERED, {"number": number}).scalar_one_or_none()

@@ -28,6 +28,7 @@ from producer.outputs.places import resolve_destination
 from producer.scans import Producer, ScanRequest, ask_for_scan, open_producer
 from schema.catalogue import read_catalogue
 from schema.ledger import sources_left
+from schema.scan_names import check_name
 from schema.settings import read_settings
 from schema.words import Lane
 
@@ -53,7 +54,12 @@ from schema.words import Lane
     metavar="TEXT",
     help="Asked again with the same token, the command finds the scan there is.",
 )
-@click.option("--name", metavar="TEXT", help="A name to know the scan by.")
+@click.option(
+    "--name",
+    metavar="TEXT",
+    type=Written("name", check_name),
+    help="A name to know the scan by.",
+)
 @click.option("--detach", is_flag=True, help="Record the scan and leave; do not wait for its end.")
 @click.option("--json", "in_json", is_flag=True, help="Print one JSON object instead of a page.")
 @click.option(

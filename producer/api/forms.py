@@ -8,6 +8,9 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 MEDIA_TYPE = "multipart/form-data"
 PICTURE, LANE = "picture", "lane"
 LANES = ("live", "bulk")
+AS_IT_IS = (b"7bit", b"8bit", b"binary")
+"""The transfer encodings that change no byte; forms have known no others since RFC 7578."""
+
 MOST_LANE_BYTES = 16
 FORM_BYTES = 16 * 1024
 """What a form may hold beside its picture."""
@@ -99,6 +102,10 @@ class Form:
         if name.lower() == b"content-disposition":
             _, options = parse_options_header(value)
             self._name = options.get(b"name", b"").decode("utf-8", "replace")
+        elif name.lower() == b"content-transfer-encoding" and not _is_as_it_is(value):
+            raise FormError(
+                "", "a part has a Content-Transfer-Encoding; send its bytes as they are"
+            )
         self._header = (b"", b"")
 
     def _begin_field(self) -> None:
@@ -118,3 +125,7 @@ class Form:
 
     def _end(self) -> None:
         self._is_ended = True
+
+
+def _is_as_it_is(encoding: bytes) -> bool:
+    return encoding.strip().lower() in AS_IT_IS

@@ -3,6 +3,7 @@
 import hashlib
 import threading
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -88,6 +89,10 @@ FORMS: dict[str, bytes] = {
         b'--b\r\nContent-Disposition: form-data; name="picture"\r\n\r\na\r\n'
         b'--b\r\nContent-Disposition: form-data; name="lane"\r\n\r\nquarantine\r\n--b--\r\n'
     ),
+    "an encoding": (
+        b'--b\r\nContent-Disposition: form-data; name="picture"\r\n'
+        b"Content-Transfer-Encoding: BASE64\r\n\r\nYQ==\r\n--b--\r\n"
+    ),
     "long lane": (
         b'--b\r\nContent-Disposition: form-data; name="picture"\r\n\r\na\r\n'
         b'--b\r\nContent-Disposition: form-data; name="lane"\r\n\r\n' + b"l" * 99 + b"\r\n--b--\r\n"
@@ -153,6 +158,21 @@ def test_a_bucket_keeps_pictures_of_a_bounded_size(
     assert len(kept_below(s3.root / bucket)) == 1
 
 
+def test_an_api_without_a_place_for_pictures_takes_addresses_alone(
+    serving: Serving, tmp_path: Path
+) -> None:
+    settings = {name: said for name, said in serving.settings.items() if name != "API_PICTURES"}
+    before = images(serving)
+    token = make_token(serving.engine, "no place")
+    with running_api(settings, tmp_path) as api, api.client(token) as client:
+        answer = client.post("/v1/images", files={"picture": PICTURE})
+        assert (answer.status_code, code_of(answer)) == (415, "no_place_for_pictures")
+        assert answer.headers["accept-post"] == "application/json"
+        assert "FAKESWEEP_API_PICTURES" in answer.json()["detail"]
+        assert images(serving) == before
+        assert client.post("/v1/images", json={"uri": "s3://uploads/a.jpg"}).status_code == 202
+
+
 def judge(serving: Serving, image_id: int) -> None:
     """Do a worker's work for an image."""
     model = add_model(serving.engine)
@@ -199,6 +219,21 @@ def test_who_waits_for_what_was_handed_in_gets_its_verdict(serving: Serving) -> 
     [told] = answer.json()["images"]
     assert (answer.status_code, answer.headers["idempotent-replayed"]) == (200, "true")
     assert (told["status"], told["verdicts"]["tiny"]["p_fake"]) == ("classified", 0.9)
+
+
+def test_who_leaves_while_waiting_is_waited_for_no_longer(serving: Serving) -> None:
+    token = make_token(serving.engine, "leaves")
+    with serving.ask(token) as client:
+        [image] = client.post("/v1/images", json={"uri": "s3://uploads/left.jpg"}).json()["images"]
+        with pytest.raises(httpx.ReadTimeout):
+            client.get(f"{image['href']}?wait=30", timeout=httpx.Timeout(30, read=1))
+
+    def ended() -> list[Any]:
+        said = serving.api.events("request_answered")
+        return [one["milliseconds"] for one in said if one["path"] == image["href"]]
+
+    wait_until(ended, "the request ends")
+    assert ended()[0] < 25_000
 
 
 @pytest.mark.parametrize("wait", ["-1", "31", "x", "1.5"])

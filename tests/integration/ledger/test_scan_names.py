@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import Engine
 
 from schema.errors import ScanError
-from schema.scan_names import find_scan
+from schema.scan_names import MOST_NAME_CHARACTERS, check_name, find_scan
 from tests.integration.ledger.rows import run
 
 
@@ -41,7 +41,9 @@ def test_the_last_scan_is_the_newest_where_none_is_called_so(named: Engine) -> N
     assert found(named, "last") == 5
 
 
-@pytest.mark.parametrize("said", ["6", "99999999999999999999", "weekly", "", "\x00", "٣", "-1"])
+@pytest.mark.parametrize(
+    "said", ["6", "99999999999999999999", "weekly", "", "\x00", "9" * 5_000, "٣", "-1"]
+)
 def test_a_scan_that_is_not_there_is_refused_in_one_line(named: Engine, said: str) -> None:
     with pytest.raises(ScanError, match=r"^there is no scan .*`fakesweep status` lists"):
         found(named, said)
@@ -50,3 +52,16 @@ def test_a_scan_that_is_not_there_is_refused_in_one_line(named: Engine, said: st
 def test_where_there_is_no_scan_at_all_it_is_said_how_to_ask_for_one(engine: Engine) -> None:
     with pytest.raises(ScanError, match="there is no scan yet; `fakesweep scan` asks for one"):
         found(engine, "last")
+
+
+@pytest.mark.parametrize(
+    "said", ["", "  ", "a\nb", "\x1b[31m", "\udcff", "\u202e", "a" * (MOST_NAME_CHARACTERS + 1)]
+)
+def test_what_nobody_can_see_or_write_names_no_scan(said: str) -> None:
+    with pytest.raises(ScanError, match="is no name of a scan"):
+        check_name(said)
+
+
+@pytest.mark.parametrize("said", ["nightly", "12", "last", "-x", "Jänner", "a" * 100])
+def test_what_people_can_see_names_a_scan(said: str) -> None:
+    check_name(said)
