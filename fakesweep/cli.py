@@ -161,37 +161,28 @@ def run(arguments: Sequence[str]) -> int:
         return Exit.BROKEN_PIPE
     except SystemExit as left:  # click's own: what the shell's completion asked for is answered
         return Exit.DONE if not left.code else Exit.BROKEN_PIPE
-    except UnicodeEncodeError as error:
-        return _complain_of_bytes(error, arguments, invocation)
     except Exception as error:  # noqa: BLE001 - the last place that can turn an error into a line
         if isinstance(error, StreamError):
             drop_output()
-        return _complain(error, invocation)
+        return _complain(error, invocation, arguments)
     return status if isinstance(status, int) else Exit.DONE
-
-
-def _complain_of_bytes(
-    error: UnicodeEncodeError, arguments: Sequence[str], invocation: Invocation
-) -> int:
-    """Say which argument is no text, where one is none; only paths may be any bytes."""
-    odd = next((one for one in arguments if not _is_text(one)), None)
-    if odd is None or invocation.debug:
-        return _complain(error, invocation)
-    _say(f"{odd!r} is no text in UTF-8; only paths may hold other bytes")
-    return Exit.USAGE
 
 
 def _is_text(argument: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in argument)
 
 
-def _complain(error: Exception, invocation: Invocation) -> int:
+def _complain(error: Exception, invocation: Invocation, arguments: Sequence[str]) -> int:
+    odd = next((one for one in arguments if not _is_text(one)), None)
     if invocation.debug:
         from schema.logs import cleared  # noqa: PLC0415
 
         click.echo(cleared("".join(traceback.format_exception(error))), nl=False, err=True)
     elif isinstance(error, FakesweepError):
         _say(str(error))
+    elif isinstance(error, UnicodeEncodeError) and odd is not None:
+        _say(f"{odd!r} is no text in UTF-8; only paths may hold other bytes")
+        return Exit.USAGE
     else:
         _say(f"unexpected {type(error).__name__}: {error}; run again with `fakesweep --debug …`")
     return Exit.FAILED

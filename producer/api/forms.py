@@ -103,9 +103,7 @@ class Form:
             _, options = parse_options_header(value)
             self._name = options.get(b"name", b"").decode("utf-8", "replace")
         elif name.lower() == b"content-transfer-encoding" and not _is_as_it_is(value):
-            raise FormError(
-                "", "a part has a Content-Transfer-Encoding; send its bytes as they are"
-            )
+            raise FormError("", "send each part as it is, with no Content-Transfer-Encoding")
         self._header = (b"", b"")
 
     def _begin_field(self) -> None:

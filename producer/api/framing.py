@@ -148,7 +148,7 @@ class _Chunked:
             at = stop
             if end or len(self._line) >= _LONGEST_CHUNK_LINE:
                 self._take_line()
-        ready = b"%x\r\n%b\r\n" % (len(came), came) if came else b""
+        ready = b"%x\r\n%b\r\n" % (len(came), bytes(came)) if came else b""
         return at, ready + b"0\r\n\r\n" if self.is_whole and not was_whole else ready
 
     def _take_line(self) -> None:

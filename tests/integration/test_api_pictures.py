@@ -232,7 +232,7 @@ def test_who_leaves_while_waiting_is_waited_for_no_longer(serving: Serving) -> N
         said = serving.api.events("request_answered")
         return [one["milliseconds"] for one in said if one["path"] == image["href"]]
 
-    wait_until(ended, "the request ends")
+    wait_until(lambda: bool(ended()), "the request ends")
     assert ended()[0] < 25_000
 
 

@@ -65,19 +65,18 @@ def test_a_missing_argument_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -
     assert "SOURCE" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", ["status", "policy show", "models show", "sql", "cancel"])
 def test_an_argument_that_is_no_text_is_wrong_usage(
-    words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def asked(*_words: object, **_options: object) -> None:
         "\udcff".encode()
 
     monkeypatch.setattr(cli.cli, "main", asked)
-    assert cli.run([*words.split(), "a\udcffb"]) == Exit.USAGE
+    assert cli.run(["policy", "show", "a\udcffb"]) == Exit.USAGE
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "is no text in UTF-8" in said
-    assert cli.run(words.split()) == Exit.FAILED
+    assert cli.run(["policy", "show", "a"]) == Exit.FAILED
 
 
 def test_a_text_that_is_no_uri_cannot_be_run_again(capsys: pytest.CaptureFixture[str]) -> None:
