@@ -58,7 +58,7 @@ def _numbered(connection: Connection, said: str | int) -> int | None:
 
 
 def _named(connection: Connection, name: str) -> int | None:
-    if "\x00" in name:
+    if "\x00" in name or any("\ud800" <= character <= "\udfff" for character in name):
         return None
     named: int | None = connection.execute(_NAMED, {"name": name}).scalar_one()
     if named is None and name == LAST:

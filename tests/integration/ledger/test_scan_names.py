@@ -42,7 +42,7 @@ def test_the_last_scan_is_the_newest_where_none_is_called_so(named: Engine) -> N
 
 
 @pytest.mark.parametrize(
-    "said", ["6", "99999999999999999999", "weekly", "", "\x00", "9" * 5_000, "٣", "-1"]
+    "said", ["6", "99999999999999999999", "weekly", "", "\x00", "\udcff", "9" * 5_000, "٣", "-1"]
 )
 def test_a_scan_that_is_not_there_is_refused_in_one_line(named: Engine, said: str) -> None:
     with pytest.raises(ScanError, match=r"^there is no scan .*`fakesweep status` lists"):
