@@ -18,6 +18,7 @@ from sqlalchemy import Engine, make_url
 from schema.database import open_engine
 from schema.tokens import Scope, add_token
 from tests.servers import wait_until
+from tests.users import drop_users
 from tests.worker import WorkerProcess
 
 _numbers = itertools.count(1)
@@ -106,7 +107,7 @@ def serving_api(postgres: str, broker_url: str, folder: Path) -> Iterator[Servin
     engine.dispose()
     with server.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
-        connection.exec_driver_sql(f"DROP USER {name}")
+    drop_users(server, name)
     server.dispose()
 
 

@@ -29,6 +29,7 @@ from tests.integration.ledger.rows import (
     value,
 )
 from tests.servers import wait_until
+from tests.users import drop_users
 
 OLDER = ("--older-than", "365d")
 
@@ -189,7 +190,7 @@ def producer_url(database_url: str, engine: Engine) -> Iterator[str]:
     run(engine, "CREATE USER prune_user PASSWORD 'x' IN ROLE fakesweep_producer")
     url = make_url(database_url).set(username="prune_user")
     yield url.render_as_string(hide_password=False)
-    run(engine, "DROP USER prune_user")
+    drop_users(engine, "prune_user")
 
 
 def test_who_may_not_forget_is_told_who_may(

@@ -56,7 +56,7 @@ from tests.integration.ledger.rows import (
 )
 from tests.integration.ledger.test_sql_docs import EXAMPLES, WRITES
 from tests.photographs import folder_of_photographs
-from tests.servers import wait_until
+from tests.users import drop_users
 from workers.pipeline import run_batch
 from workers.work import open_work
 
@@ -76,18 +76,7 @@ def urls(database_url: str, engine: Engine) -> Iterator[Mapping[str, str]]:
         .render_as_string(hide_password=False)
         for role in ROLES
     }
-    # A session that ends takes its temporary tables, which are its user's, along a little later.
-    wait_until(lambda: _are_dropped(engine), "the users are dropped")
-
-
-def _are_dropped(engine: Engine) -> bool:
-    try:
-        with engine.begin() as connection:
-            for role in ROLES:
-                connection.exec_driver_sql(f"DROP USER {role}_user")
-    except DBAPIError:
-        return False
-    return True
+    drop_users(engine, *(f"{role}_user" for role in ROLES))
 
 
 @pytest.fixture
@@ -350,5 +339,4 @@ def test_who_belongs_to_no_role_can_read_nothing_and_change_no_policy(
         assert [_refusal(stranger, one) for one in statements] == ["42501"] * len(statements)
     finally:
         stranger.dispose()
-        with engine.begin() as connection:
-            connection.exec_driver_sql("DROP USER fakesweep_test_stranger")
+        drop_users(engine, "fakesweep_test_stranger")

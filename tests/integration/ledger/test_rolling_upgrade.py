@@ -341,6 +341,7 @@ def test_what_a_database_of_the_version_before_holds_is_finished_after_the_upgra
         upgrade(connection)
     assert _old_renews(at_0002, in_work.batch_id) == 1
     assert _old_stores(at_0002, held, _outcomes(in_work, model))
+    at_0002.dispose()  # the new version's processes have sessions of their own
     with at_0002.begin() as connection:
         assert return_expired(connection).batches == 1
     for message in (*take(at_0002), _as_ours(waiting)):

@@ -26,6 +26,7 @@ from tests.integration.ledger.rows import (
     tuples,
     value,
 )
+from tests.users import drop_users
 
 _TOLD = "webhook_id, image_id, model_id, scan_id, content_id, policy_id, p_fake, verdict"
 
@@ -47,9 +48,7 @@ def users(engine: Engine, database_url: str) -> Iterator[dict[str, Engine]]:
     yield found
     for one in found.values():
         one.dispose()
-    with engine.begin() as connection:
-        for word in words:
-            connection.exec_driver_sql(f"DROP USER told_{word}")
+    drop_users(engine, *(f"told_{word}" for word in words))
 
 
 def test_each_side_does_its_part_by_the_rights_of_its_role(

@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from schema.copying import copy_rows
-from schema.results import _CREATE_STAGES, Outcome, _image_row, _verdict_rows
+from schema.results import Outcome, _image_row, _verdict_rows
 
 CLAIM = text("""
     UPDATE ledger.batches b
@@ -46,6 +46,18 @@ FENCE = text("""
       AND state = 'running'
     RETURNING batch_id
 """)
+
+CREATE_STAGES = """
+    CREATE TEMPORARY TABLE IF NOT EXISTS stage_images (
+        image_id bigint, status ledger.image_status, sha256 bytea, size_bytes bigint,
+        width integer, height integer, format text, frame_count integer,
+        failure_code ledger.failure_code, failure_message text
+    ) ON COMMIT DELETE ROWS;
+    CREATE TEMPORARY TABLE IF NOT EXISTS stage_verdicts (
+        image_id bigint, sha256 bytea, model_id integer, scores real[],
+        p_fake double precision, kind ledger.kind, verdict ledger.verdict
+    ) ON COMMIT DELETE ROWS;
+"""
 
 ADD_CONTENTS = text("""
     INSERT INTO ledger.contents (sha256, size_bytes, width, height, format, frame_count)
@@ -219,8 +231,8 @@ def store(connection: Connection, held: Any, worker_id: UUID, outcomes: Sequence
     }
     if connection.execute(FENCE, fence).one_or_none() is None:
         return False
-    connection.exec_driver_sql(_CREATE_STAGES)
-    copy_rows(connection, "stage_images", map(_image_row, outcomes))
+    connection.exec_driver_sql(CREATE_STAGES)
+    copy_rows(connection, "stage_images", map(_row_of_image, outcomes))
     copy_rows(connection, "stage_verdicts", _verdict_rows(outcomes))
     connection.execute(ADD_CONTENTS)
     connection.execute(ADD_PREDICTIONS)
@@ -233,6 +245,12 @@ def store(connection: Connection, held: Any, worker_id: UUID, outcomes: Sequence
     connection.execute(ADD_VERDICTS, judged_by)
     connection.execute(ADD_OUTCOMES, {"scan_id": held.scan_id})
     return True
+
+
+def _row_of_image(outcome: Outcome) -> tuple[Any, ...]:
+    """Return a row without `read_as`, which came later."""
+    *until_frames, _, code, message = _image_row(outcome)
+    return (*until_frames, code, message)
 
 
 def _row(value: object) -> int:
