@@ -13,7 +13,7 @@ from PIL import Image
 from schema.failures import CorruptImage, DecodeFailure, TooManyPixels, UnsupportedImage
 from workers.readers.claims import jpeg_2000_depth, jpeg_xl_depth
 from workers.readers.jpeg import Frame
-from workers.readers.tiff import Directory
+from workers.readers.tiff import Directory, palette_bytes
 from workers.readers.tones import Bytes, Samples, by_bits, by_own_range
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
@@ -157,10 +157,10 @@ def _without_alpha(samples: Samples) -> Samples:
 
 def _by_palette(indices: Samples, directory: Directory, bits: int) -> Bytes:
     """Look colours up: a colour map has all reds, then all greens, then all blues, of 16 bits."""
-    colours = np.array(directory.numbers(_COLOURS), np.uint32)
+    colours = np.frombuffer(palette_bytes(directory.numbers(_COLOURS)), np.uint8)
     if indices.dtype.kind != "u" or not 1 <= bits <= 16 or len(colours) != 3 * 2**bits:  # noqa: PLR2004
         raise CorruptImage("TIFF whose palette does not fit its pixels")
-    table = (colours.reshape(3, -1).T >> 8).astype(np.uint8)
+    table = np.ascontiguousarray(colours.reshape(3, -1).T)
     plane = indices if indices.ndim == 2 else indices[..., 0]  # noqa: PLR2004
     return table[np.minimum(plane, len(table) - 1)]
 

@@ -15,6 +15,7 @@ from workers.frames import count_frames
 from workers.readers import tones
 from workers.readers.claims import icon_sizes, jpeg_2000_size
 from workers.readers.reasons import is_not_built_in, is_out_of_memory, reason
+from workers.readers.tiff import palette_bytes
 
 # AVIF stands before HEIF, because both claim the generic container brands and only Pillow's AVIF
 # reader turns a file of the other kind away while opening it. TGA has no signature: see `targa`.
@@ -25,7 +26,7 @@ _SCALED_WHILE_DECODED = ("JPEG", "MPO")
 _LARGEST_JPEG_SIDE = 65_500
 _TURNED = (5, 6, 7, 8)
 _PILLOW_MODULES = r"(PIL|pillow_heif)\b"
-_PHOTOMETRIC, _MIN_IS_WHITE = 262, 0
+_PHOTOMETRIC, _MIN_IS_WHITE, _COLOUR_MAP = 262, 0, 320
 
 pillow_heif.register_heif_opener()
 Image.init()  # every reader is registered before threads could race for it
@@ -184,10 +185,22 @@ def _upright_rgb(image: Image.Image) -> tuple[Image.Image, ReadAs]:
         tags = getattr(image, "tag_v2", {})
         is_inverted = tags.get(_PHOTOMETRIC) == _MIN_IS_WHITE
         return tones.grey_of(image, is_inverted=is_inverted).convert("RGB"), ReadAs.SCALED
+    if image.mode == "P" and image.format == "TIFF":
+        _widen_palette(image)
     pixels = image.convert("RGB")
     colour = pixels.info.get("transparency")
     pixels.info = {} if colour is None else {"transparency": colour}
     return pixels, ReadAs.IMAGE
+
+
+def _widen_palette(image: Image.Image) -> None:
+    """Take a TIFF's colour map of bytes for one: Pillow takes each for half a number."""
+    numbers = getattr(image, "tag_v2", {}).get(_COLOUR_MAP, ())
+    if numbers and max(numbers) <= 255:  # noqa: PLR2004
+        count = len(numbers) // 3
+        planes = palette_bytes(numbers)
+        places = (at + of for at in range(count) for of in (0, count, 2 * count))
+        image.putpalette(bytes(planes[place] for place in places))
 
 
 def silence() -> None:

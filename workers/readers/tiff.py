@@ -2,7 +2,7 @@
 
 import math
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 MAX_DIRECTORIES = 64
@@ -107,6 +107,15 @@ def _directory(
 def _bytes_of(kind: int) -> int:
     code = _CODES.get(kind)
     return 8 if kind in _RATIONALS else struct.calcsize("=" + code) if code else 1
+
+
+def palette_bytes(numbers: Sequence[int]) -> bytes:
+    """Return a colour map as bytes: all reds, then all greens, then all blues.
+
+    Its numbers have 16 bits; where none is above 255, somebody wrote bytes, as libtiff takes them.
+    """
+    shift = 8 if max(numbers, default=0) > 255 else 0  # noqa: PLR2004
+    return bytes(number >> shift & 0xFF for number in numbers)
 
 
 def orientation(directory: Directory) -> int:

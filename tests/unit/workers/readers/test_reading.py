@@ -132,6 +132,19 @@ def test_a_palette_of_16_bits_is_looked_up() -> None:
     assert np.array_equal(shown, (colours.T[places] >> 8).astype(np.uint8))
 
 
+@pytest.mark.parametrize("bits", [4, 8, 16])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_palette_that_was_written_as_bytes_is_taken_for_that(bits: int, order: str) -> None:
+    colours = np.random.default_rng(4).integers(0, 256, (3, 2**bits), dtype=np.uint16)
+    places = np.random.default_rng(5).integers(0, 2**bits, (64, 90), dtype=np.uint16)
+    pixels = places.astype(f"{order}u2" if bits == 16 else np.uint8)
+    if bits == 4:
+        pixels = pixels[:, 0::2] << 4 | pixels[:, 1::2]
+    content = tiff(pixels.tobytes(), 90, 64,
+                   {258: bits, 262: 3, 320: colours.reshape(-1).tolist()}, order=order)  # fmt: skip
+    assert np.array_equal(np.asarray(decode(content, MANY).pixels), colours.T[places])
+
+
 def test_an_orientation_turns_what_the_second_decoder_reads_too() -> None:
     tones = (np.asarray(picture(6)).astype(np.uint16) << 2).astype(np.uint16)
     content = tiff(packed(tones, 10), 90, 64, {258: [10] * 3, 262: 2, 274: 6, 277: 3})
