@@ -9,7 +9,7 @@ from fakesweep import completing
 from fakesweep.ages import UNITS_HELP, MomentOption
 from fakesweep.written import Written
 from schema.catalogue import BUNDLED, DEFAULT_MODEL, DEFAULT_POLICY, Catalogue
-from schema.selection import Selection, bytes_of, suffixes_of
+from schema.selection import Selection, bytes_of, check_pattern, suffixes_of
 from schema.settings import Settings
 from schema.words import SCAN_LANES, Lane
 
@@ -45,12 +45,14 @@ _SELECTION = (
     click.option(
         "--include",
         metavar="PATTERN",
+        type=Written("pattern", check_pattern),
         multiple=True,
         help="Take only images whose path or URI matches, as '*.jpg'. Repeat it to take more.",
     ),
     click.option(
         "--exclude",
         metavar="PATTERN",
+        type=Written("pattern", check_pattern),
         multiple=True,
         help="Leave out images whose path or URI matches, as '*/thumbs/*'. Repeat it for more.",
     ),

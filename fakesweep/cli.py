@@ -20,6 +20,7 @@ from fakesweep.streams import drop_output, open_streams
 from fakesweep.text import printable
 from schema import __version__
 from schema.errors import FakesweepError, StreamError
+from schema.texts import is_text
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "scan": ("fakesweep.commands.scan:scan", "Sweep images for AI-generated and deepfake ones."),
@@ -168,12 +169,8 @@ def run(arguments: Sequence[str]) -> int:
     return status if isinstance(status, int) else Exit.DONE
 
 
-def _is_text(argument: str) -> bool:
-    return not any("\ud800" <= character <= "\udfff" for character in argument)
-
-
 def _complain(error: Exception, invocation: Invocation, arguments: Sequence[str]) -> int:
-    odd = next((one for one in arguments if not _is_text(one)), None)
+    odd = next((one for one in arguments if not is_text(one)), None)
     if invocation.debug:
         from schema.logs import cleared  # noqa: PLC0415
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from fakesweep.extras import require_worker_extra
 from schema.catalogue import DEFAULT_MODEL, DEFAULT_POLICY, read_catalogue
+from schema.failures import InvalidUri
 from schema.settings import Settings, read_settings
 from schema.uris import from_path
 
@@ -69,6 +70,8 @@ def check_by(
 def _readable(picture: str | Path | bytes | Picture) -> tuple[bytes | str, str | None]:
     """Return bytes, or the URI of what is to be fetched; and what the picture is called."""
     match picture:
+        case "":
+            raise InvalidUri("it is empty; name a file, s3://bucket/key or https://host/path")
         case str() if "://" in picture:
             return picture, picture
         case str() | Path():

@@ -11,7 +11,8 @@ from schema.ages import moment_of, recorded_moment
 from schema.errors import SourceError
 from schema.ledger import Entry, LeftOut, ListedImage
 from schema.listing_counts import EXCLUDE, INCLUDE, LEFT_OUT, Counted
-from schema.selection import Selection, patterns_of
+from schema.selection import Selection, check_pattern, patterns_of
+from schema.texts import is_text
 from schema.uris import from_s3, path_of, to_s3
 from schema.words import LeftOutReason
 
@@ -28,11 +29,7 @@ def check_selection(selection: Selection) -> None:
     if low is not None and high is not None and low > high:
         raise SourceError(f"no image has at least {low} and at most {high} bytes")
     for pattern in (*selection.include, *selection.exclude):
-        if not pattern or "\0" in pattern or (not pattern.isascii() and not _is_unicode(pattern)):
-            raise SourceError(
-                f"pattern {pattern!r} is empty or no valid Unicode; write a ? for each byte of a "
-                f"name that is none"
-            )
+        check_pattern(pattern)
 
 
 def names_of(uri: str) -> list[str]:
@@ -45,7 +42,7 @@ def names_of(uri: str) -> list[str]:
     names = [uri]
     if (path := path_of(uri)) is not None:
         names += [path, f"file://{path}"]
-        if not _is_unicode(by_bytes := os.fsdecode(unquote_to_bytes(uri[len("file://") :]))):
+        if not is_text(by_bytes := os.fsdecode(unquote_to_bytes(uri[len("file://") :]))):
             names.append(by_bytes)
     elif uri.startswith("s3://"):
         if ";versionId=" in uri:
@@ -136,7 +133,3 @@ class _Patterns:
 
 def _composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
-
-
-def _is_unicode(text: str) -> bool:
-    return text.encode("utf-8", "replace").decode() == text

@@ -3,6 +3,7 @@
 from sqlalchemy import Connection, text
 
 from schema.errors import ScanError
+from schema.texts import is_text
 
 LAST = "last"
 MOST_NAME_CHARACTERS = 100
@@ -58,7 +59,7 @@ def _numbered(connection: Connection, said: str | int) -> int | None:
 
 
 def _named(connection: Connection, name: str) -> int | None:
-    if "\x00" in name or any("\ud800" <= character <= "\udfff" for character in name):
+    if "\x00" in name or not is_text(name):
         return None
     named: int | None = connection.execute(_NAMED, {"name": name}).scalar_one()
     if named is None and name == LAST:

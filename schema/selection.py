@@ -6,6 +6,7 @@ from fnmatch import translate
 from typing import Any
 
 from schema.errors import SourceError
+from schema.texts import is_text
 
 _SIZE = re.compile(r"(\d{1,15})([KMGT]?)(I?B)?", re.IGNORECASE)
 _SUFFIX = re.compile(r"[^\s./,]+")
@@ -87,3 +88,16 @@ def patterns_of(patterns: tuple[str, ...]) -> re.Pattern[str] | None:
     if not patterns:
         return None
     return re.compile("|".join(translate(pattern) for pattern in patterns))
+
+
+def check_pattern(pattern: str) -> None:
+    """Refuse a pattern that no name can match.
+
+    Raises:
+        SourceError: it is empty, or no text.
+    """
+    if not pattern or "\0" in pattern or not is_text(pattern):
+        raise SourceError(
+            f"pattern {pattern!r} is empty or no valid Unicode; write a ? for each byte of a "
+            f"name that is none"
+        )

@@ -23,6 +23,7 @@ from schema.failures import (
     ImageEmpty,
     ImageNotFound,
     ImageTooLarge,
+    InvalidUri,
     NotAnImage,
     TooManyPixels,
 )
@@ -119,6 +120,7 @@ def test_a_model_is_loaded_once_in_a_process(path: Path, monkeypatch: pytest.Mon
         (b"no picture at all", NotAnImage),
         (photograph(2)[:200], CorruptImage),
         ("/no/such/picture.jpg", ImageNotFound),
+        ("", InvalidUri),
     ],
 )
 def test_what_cannot_be_judged_raises_its_failure(

@@ -65,6 +65,23 @@ def test_a_missing_argument_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -
     assert "SOURCE" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--include", "--exclude"])
+@pytest.mark.parametrize("pattern", ["", "a\udcff*"])
+def test_a_pattern_that_no_name_can_match_is_wrong_usage(
+    option: str, pattern: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["scan", ".", option, pattern]) == Exit.USAGE
+    assert option in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\nb", "a" * 101])
+def test_a_name_that_nobody_can_see_is_wrong_usage(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["scan", ".", "--name", name]) == Exit.USAGE
+    assert "is no name of a scan" in " ".join(capsys.readouterr().err.split())
+
+
 def test_an_argument_that_is_no_text_is_wrong_usage(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
