@@ -27,7 +27,7 @@ class AgeOption(click.ParamType[Age]):
         except SourceError as error:
             self.fail(str(error), param, ctx)
         if age == Age():
-            self.fail(f"{value!r} is no time at all", param, ctx)
+            self.fail(f"{value!r} is no length of time: it is over at once", param, ctx)
         return age
 
 
