@@ -246,7 +246,7 @@ def test_the_examples_are_found_and_answer_with_what_they_promise(filled: Engine
     assert (worker["decode_busy"], worker["device_busy"]) == (0.1, 0.9)
     (other_word,) = answer("FROM model_disagreements")
     assert (other_word["uri"], other_word["verdict_b"]) == ("s3://photos/2024/05/b.jpg", "real")
-    assert {row["code"]: row["images"] for row in answer("min(message)")} == {
+    assert {row["failure_code"]: row["images"] for row in answer("min(failure_message)")} == {
         "not_found": 1,
         "corrupt": 1,
         "not_an_image": 1,
