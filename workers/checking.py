@@ -61,7 +61,7 @@ class Check:
     @property
     def why(self) -> str:
         """How the verdict follows from the score."""
-        cuts, score = self.policy, f"p_fake {self.p_fake:.4f}"
+        cuts, score = self.policy, f"p_fake {self.p_fake:.{SCORE_DECIMALS}f}"
         match self.verdict:
             case VerdictWord.FAKE:
                 reason = f"{score} is above {cuts.fake_above:g}"

@@ -12,6 +12,7 @@ import pytest
 from tests.acceptance.command import Command, refusal
 from tests.acceptance.conftest import Photographs
 from tests.acceptance.test_dying_servers import running_producer
+from tests.contract import by_contract
 from tests.servers import wait_until
 
 ROWS = "SELECT uri, status, verdict, p_fake, model, sha256, classified_at FROM verdicts ORDER BY 1"
@@ -40,14 +41,17 @@ def test_rows_come_back_from_a_backup(
     rows, grants = local.ask(ROWS), local.ask(GRANTS)
     assert len(rows) >= 5
     file = tmp_path / "all.fakesweep"
-    size = json.loads(local.ok("backup", "--json", str(file)))["bytes"]
+    size = by_contract("command-backup", json.loads(local.ok("backup", "--json", str(file))))[
+        "bytes"
+    ]
     assert size == file.stat().st_size
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert "exists" in refusal(local("backup", str(file)))
 
-    other.ok("restore", str(file))
+    by_contract("command-restore", json.loads(other.ok("restore", "--json", str(file))))
     assert other.ask(ROWS) == rows
     assert other.ask(GRANTS) == grants
+    by_contract("command-up", json.loads(other.ok("up", "--json")))
     assert len(other.results(scan["scan_id"])) == 5
 
     asked = other("restore", str(file))
@@ -60,6 +64,7 @@ def test_rows_come_back_from_a_backup(
     assert other.ask("SELECT count(*) AS n FROM pg_database WHERE datname LIKE 'fakesweep_%'") == [
         {"n": 0}
     ]
+    by_contract("command-down", json.loads(other.ok("down", "--json", "--yes")))
 
 
 def test_what_is_no_backup_changes_nothing(local: Command, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import producer.handing_in
 from fakesweep import pictures
 from fakesweep.cli import run
 from schema.catalogue import read_catalogue
+from schema.database import open_engine
 from tests.acceptance.command import Command
 from tests.api_server import running_api
 from tests.contract import by_contract, validator
@@ -164,14 +165,18 @@ def test_every_line_of_a_document_runs(
 
 
 def _numbers(command: Command) -> set[int]:
-    return {row["scan_id"] for row in command.ask("SELECT scan_id FROM scan_progress")}
+    engine = open_engine(command.settings["DATABASE_URL"], "tests")
+    with engine.connect() as connection:
+        found = set(connection.exec_driver_sql("SELECT scan_id FROM scan_progress").scalars())
+    engine.dispose()
+    return found
 
 
 def _undo(before: set[int], command: Command) -> None:
     for number in _numbers(command) - before:
-        command("cancel", str(number))
-    command("webhook", "remove", "moderation")
-    command("schedule", "remove", "weekly")
+        run(["cancel", str(number)])
+    run(["webhook", "remove", "moderation"])
+    run(["schedule", "remove", "weekly"])
 
 
 def test_every_line_for_curl_is_answered_as_its_document_says(

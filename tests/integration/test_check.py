@@ -152,7 +152,7 @@ def test_the_next_picture_is_judged_after_the_loader_was_killed(path: Path) -> N
 def test_the_cuts_and_the_reason_are_told(path: Path, tmp_path: Path) -> None:
     found = fakesweep.check(path, policy="card")
     assert (found.policy.real_below, found.policy.fake_above) == (0.5, 0.5)
-    assert f"p_fake {found.p_fake:.4f} is " in found.why
+    assert f"p_fake {found.p_fake:.7f} is " in found.why
     assert "'card'" in found.why
     assert any("not for judging pictures" in caveat for caveat in found.caveats)
     with pytest.raises(CatalogueError, match="policy 'crad' is not known"):
