@@ -41,9 +41,8 @@ def test_rows_come_back_from_a_backup(
     rows, grants = local.ask(ROWS), local.ask(GRANTS)
     assert len(rows) >= 5
     file = tmp_path / "all.fakesweep"
-    size = by_contract("command-backup", json.loads(local.ok("backup", "--json", str(file))))[
-        "bytes"
-    ]
+    said = json.loads(local.ok("backup", "--json", str(file)))
+    size = by_contract("command-backup", said)["bytes"]
     assert size == file.stat().st_size
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert "exists" in refusal(local("backup", str(file)))

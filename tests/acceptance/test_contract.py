@@ -242,6 +242,6 @@ def _answer(
 
 
 def test_every_document_was_met_by_something_real() -> None:
-    """It stands last; a message is met where messages are tested, the local stack in test_backup."""
+    """It stands last; messages are met in their own tests, the local stack in test_backup."""
     elsewhere = {"message", *(f"command-{word}" for word in ("up", "down", "backup", "restore"))}
     assert set(documents()) - validated == elsewhere
