@@ -20,8 +20,8 @@ from tests.unit.test_documents import commands_below
 
 OPEN = {"manifest-line"}
 SERVE = {("worker",), ("producer",), ("api",), ("celery",)}
-FREE = {("sql",), ("db", "url")}
-"""What these write is what they are asked for: the columns of a query, an address alone."""
+FREE = {("sql",), ("db", "url"), ("manual",), ("completion", "install"), ("completion", "show")}
+"""What these write is what they are asked for: columns of a query, an address, a page, a script."""
 
 
 def _command(path: tuple[str, ...]) -> click.Command:
