@@ -35,7 +35,7 @@ class Process:
     """What this worker process runs by and works with; there is one, as Celery has one app."""
 
     settings: Settings
-    worker_id: UUID = uuid4()
+    worker_id: UUID
     only_scan_id: int | None = None
     pulse: Pulse
     leaving: Leaving
@@ -95,7 +95,8 @@ def run_worker(settings: Settings, only_scan_id: int | None = None) -> int:
 
 @signals.celeryd_init.connect
 def _name_node(instance: Any, **_: Any) -> None:
-    """Tell this worker apart from others of its host, unless somebody named it."""
+    """Give this worker its id, and tell it apart from others of its host, unless it has a name."""
+    process.worker_id = uuid4()  # here, since a supervisor may fork workers
     usual = default_nodename("")
     if instance.hostname == usual:
         instance.hostname = f"{usual}-{process.worker_id.hex[:8]}"
