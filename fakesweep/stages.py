@@ -11,7 +11,9 @@ AWAITED = {Stage.FETCH: "a loader", Stage.DEVICE: "the device"}
 def past_wall(report: StageReport) -> str:
     """Say which stage was the wall of a scan that has ended, and why."""
     stages = _in_words(report.stages, report.images_per_second)
-    return f"{_named(report.wall)} was the wall: {stages}"
+    if report.wall == Wall.QUEUE:
+        return f"no stage was the wall: the workers waited for work, {stages}"
+    return f"{report.wall} was the wall: {stages}"
 
 
 def worker_line(worker: WorkerReport) -> str:

@@ -114,7 +114,9 @@ def as_json(summary: Summary, stages: StageReport | None = None) -> dict[str, An
 
 def progress_as_json(now: Progress) -> dict[str, Any]:
     """Return how far a scan is as one JSON object, with the rates that follow from it."""
-    return asdict(now) | {
+    said = asdict(now)
+    del said["first_finished_at"]
+    return said | {
         "images_per_second_overall": round(now.images_per_second_overall, 2),
         "listed": now.listed,
         "listed_per_second": round(now.listed_per_second, 2),
@@ -205,7 +207,8 @@ def write_scan_end(connection: Connection, summary: Summary, stages: StageReport
     for name, said in (*audit_lines(now), *_counts(summary), *cuts, *_ends(summary)):
         click.echo(page_line(name, said))
     if stages is not None:
-        click.echo(past_wall(stages))
+        rate = now.images_per_second_overall  # one for the same images, wherever it is told
+        click.echo(past_wall(replace(stages, images_per_second=rate)))
     if now.state == ScanState.FINISHED:
         fake_above = 0.5 if summary.cuts is None else summary.cuts.fake_above
         commands = next_commands(now.scan_id, fake_above, failed=now.failed > 0)

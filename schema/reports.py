@@ -13,7 +13,6 @@ from sqlalchemy.exc import DBAPIError
 from schema.database import first_line
 from schema.errors import DatabaseError, ScanError
 from schema.stages import Counts, Stage, StageShare, added_up, counts_of, shares_of
-from schema.words import ScanState
 
 _COUNTS = (
     "submitted", "classified", "reused", "failed", "pending", "unchanged", "new", "changed",
@@ -106,7 +105,8 @@ class Progress:
     """How far a scan is: `submitted = classified + reused + failed + pending`, always.
 
     `images_per_second` is the rate of the last minute, or of its whole life where it is finished.
-    `seconds_left_so_far` is what is pending at that rate while more is being listed. An audit
+    `seconds_left_so_far` is what is pending at that rate while more is being listed. Neither is
+    told before results have come for ten seconds, or work has gone on for a minute. An audit
     passes over what is `unchanged`; `new`, `changed` and `again` are what it submitted, `vanished`
     what it no longer found, None where that is not known. `at` is the database's clock.
     """
@@ -138,6 +138,7 @@ class Progress:
     vanished: int | None
     pruned_at: datetime | None
     at: datetime
+    first_finished_at: datetime | None = None
 
     @property
     def ended(self) -> int:
@@ -151,8 +152,11 @@ class Progress:
 
     @property
     def images_per_second_overall(self) -> float:
-        """Images ended a second since it was asked for, pauses and waits included."""
-        return self.ended / self._seconds_until(self.finished_at)
+        """Images ended a second since it was asked for, pauses and waits included.
+
+        Of a finished scan until it first was so, whatever was run again later.
+        """
+        return self.ended / self._seconds_until(self.first_finished_at or self.finished_at)
 
     @property
     def listed_per_second(self) -> float:
@@ -339,12 +343,11 @@ def _rows(connection: Connection, rows: Sequence[Row[Any]]) -> Iterator[Sequence
 def _progress(row: Mapping[Any, Any]) -> Progress:
     shown: dict[str, Any] = {field.name: row.get(field.name) for field in fields(Progress)}
     shown |= {name: int(row[name]) for name in _COUNTS}
-    rate, left = float(row["images_per_second"]), row["seconds_left"]
-    is_moving = row["state"] == ScanState.LISTING and rate > 0
+    left, so_far = row["seconds_left"], row["seconds_left_so_far"]
     shown |= {
-        "images_per_second": rate,
+        "images_per_second": float(row["images_per_second"]),
         "seconds_left": None if left is None else float(left),
-        "seconds_left_so_far": int(row["pending"]) / rate if is_moving else None,
+        "seconds_left_so_far": None if so_far is None else float(so_far),
         "models": tuple(row["models"]),
     }
     return Progress(**shown)

@@ -236,8 +236,8 @@ def _look_as_page(look: Look) -> str:
     if not _has_ended(look):
         lines += (page_line("waiting", wait.said) for wait in look.waits)
         if look.quarantined:
-            lines.append(page_line("quarantine", f"{look.quarantined} images run alone"))
-        lines += _unreadable_lines(look.unreadable)
+            what = "1 image runs" if look.quarantined == 1 else f"{look.quarantined} images run"
+            lines.append(page_line("quarantine", f"{what} alone"))
         lines += _worker_lines(look.workers)
     return "\n".join(lines)
 
@@ -272,5 +272,6 @@ def _trouble_lines(found: Troubles) -> Iterator[str]:
 def _unreadable_lines(messages: int) -> Iterator[str]:
     if messages:
         query = "SELECT * FROM unreadable_messages"
-        said = f'{messages} messages were put aside; look at them: {program()} sql "{query}"'
+        what = "1 message was" if messages == 1 else f"{messages} messages were"
+        said = f'{what} put aside as unreadable; look: {program()} sql "{query}"'
         yield page_line("unreadable", said)

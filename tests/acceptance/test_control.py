@@ -211,8 +211,8 @@ def test_status_says_what_a_scan_waits_for(
     assert "does not answer" in page
     assert "hush" not in page
     assert "6 images run alone" in page
-    assert "1 messages were put aside" in page
-    assert "1 messages were put aside" in alone.ok("status")
+    assert "put aside" not in page, "it is no matter of this scan"
+    assert "1 message was put aside" in alone.ok("status")
     assert _status(alone.where(BROKER_URL=broker), scan_id)["waiting"] == ["no_broker"]
 
 

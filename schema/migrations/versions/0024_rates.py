@@ -1,0 +1,27 @@
+"""Rates that a retry does not change, and no time left before it can be known."""
+
+from pathlib import Path
+
+from schema.migrations.statements import run, run_file
+
+revision = "0024"
+down_revision = "0023"
+branch_labels = None
+depends_on = None
+
+_BEGIN = "CREATE OR REPLACE VIEW public.scan_progress AS"
+_END = ") AS rated;"
+
+
+def upgrade() -> None:
+    """Have the view tell rates and times left by one definition."""
+    run_file("0024_rates.sql")
+
+
+def downgrade() -> None:
+    """Show the view as `0010_scale.sql` made it."""
+    made = Path(__file__).with_name("0010_scale.sql").read_text("utf-8")
+    view = made[made.index(_BEGIN) :]
+    run("DROP VIEW public.scan_progress")
+    run(view[: view.index(_END) + len(_END)])
+    run("SELECT ledger.grant_roles()")
