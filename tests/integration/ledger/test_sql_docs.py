@@ -240,7 +240,7 @@ def test_the_examples_are_found_and_answer_with_what_they_promise(filled: Engine
     assert {(row["uri"], row["scan_id"]) for row in answer("ANY (ARRAY(")} == seen
     (left,) = answer("FROM scan_progress")
     assert (left["submitted"], left["failed"], left["pending"]) == (40, 10, 30)
-    assert left["images_per_second"] > 0
+    assert left["images_per_second"] not in (None, 0)
     (worker,) = answer("FROM workers")
     assert (worker["images_per_second"], worker["wall"]) == (64.0, "device")
     assert (worker["decode_busy"], worker["device_busy"]) == (0.1, 0.9)
