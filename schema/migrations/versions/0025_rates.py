@@ -4,8 +4,8 @@ from pathlib import Path
 
 from schema.migrations.statements import run, run_file
 
-revision = "0024"
-down_revision = "0023"
+revision = "0025"
+down_revision = "0024"
 branch_labels = None
 depends_on = None
 
@@ -15,7 +15,7 @@ _END = ") AS rated;"
 
 def upgrade() -> None:
     """Have the view tell rates and times left by one definition."""
-    run_file("0024_rates.sql")
+    run_file("0025_rates.sql")
 
 
 def downgrade() -> None:
