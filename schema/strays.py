@@ -13,7 +13,11 @@ _RECORD = text("""
     INSERT INTO ledger.unreadable_messages (queue, reason, body) VALUES (:queue, :reason, :body)
 """)
 
-_COUNT = text("SELECT count(*) FROM public.unreadable_messages")
+_COUNT = text("SELECT count(*) FROM public.unreadable_messages WHERE acknowledged_at IS NULL")
+
+_ACKNOWLEDGE = text("""
+    UPDATE ledger.unreadable_messages SET acknowledged_at = now() WHERE acknowledged_at IS NULL
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,5 +37,10 @@ def record_unreadable(connection: Connection, stray: Stray) -> None:
 
 
 def unreadable_count(connection: Connection) -> int:
-    """Return how many messages were ever put aside."""
+    """Return how many messages were put aside and not acknowledged since."""
     return int(connection.execute(_COUNT).scalar_one())
+
+
+def acknowledge_unreadable(connection: Connection) -> int:
+    """Note that somebody knows of every message that was put aside; return of how many anew."""
+    return connection.execute(_ACKNOWLEDGE).rowcount

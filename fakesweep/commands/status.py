@@ -37,7 +37,7 @@ from schema.registry import LIVE_SECONDS
 from schema.reports import Progress, WorkerReport, live_workers, movement, recent_scans
 from schema.scan_names import LAST, find_scan
 from schema.settings import Settings, read_settings
-from schema.strays import unreadable_count
+from schema.strays import acknowledge_unreadable, unreadable_count
 from schema.troubles import Troubles, troubles
 from schema.words import ScanState
 
@@ -72,7 +72,12 @@ class Look:
 @click.option(
     "--watch", is_flag=True, help="Refresh until the scan, or else the newest, has ended."
 )
-def status(scan: str | None, in_json: bool, watch: bool) -> None:
+@click.option(
+    "--acknowledge",
+    is_flag=True,
+    help="Messages put aside as unreadable are known: show them no more.",
+)
+def status(*, scan: str | None, in_json: bool, watch: bool, acknowledge: bool) -> None:
     """Show how far a scan is, or every recent scan.
 
     SCAN is its number, its name (of several the newest), or `last`.
@@ -84,6 +89,9 @@ def status(scan: str | None, in_json: bool, watch: bool) -> None:
     """
     settings = read_settings()
     with reading(settings) as connection:
+        if acknowledge:
+            acknowledge_unreadable(connection)
+            connection.commit()
         if watch:
             chosen = find_scan(connection, scan or LAST)
             _watch(_until_it_ends(connection, chosen, settings), in_json=in_json)
@@ -271,7 +279,10 @@ def _trouble_lines(found: Troubles) -> Iterator[str]:
 
 def _unreadable_lines(messages: int) -> Iterator[str]:
     if messages:
-        query = "SELECT * FROM unreadable_messages"
+        query = "SELECT * FROM unreadable_messages WHERE acknowledged_at IS NULL"
         what = "1 message was" if messages == 1 else f"{messages} messages were"
-        said = f'{what} put aside as unreadable; look: {program()} sql "{query}"'
+        said = (
+            f'{what} put aside as unreadable; look: {program()} sql "{query}", '
+            f"then: {program()} status --acknowledge"
+        )
         yield page_line("unreadable", said)

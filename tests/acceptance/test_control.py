@@ -213,6 +213,8 @@ def test_status_says_what_a_scan_waits_for(
     assert "6 images run alone" in page
     assert "put aside" not in page, "it is no matter of this scan"
     assert "1 message was put aside" in alone.ok("status")
+    assert "put aside" not in alone.ok("status", "--acknowledge")
+    assert _status(alone, scan_id)["unreadable_messages"] == 0
     assert _status(alone.where(BROKER_URL=broker), scan_id)["waiting"] == ["no_broker"]
 
 
