@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from fakesweep.choices import selection_from
 from fakesweep.extras import library, require_worker_extra
-from fakesweep.quiet import log_troubles
 from fakesweep.reading import reading
 from fakesweep.scanning import brought_to_end
 from fakesweep.stack import start_stack
@@ -49,7 +48,6 @@ def scan(
         KeyboardInterrupt: the person stopped it; `fakesweep resume` goes on.
     """
     settings = read_settings()
-    log_troubles(settings)
     models = (model,) if isinstance(model, str) else tuple(model)
     request = ScanRequest(
         sources,

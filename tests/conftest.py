@@ -9,6 +9,7 @@ import pytest
 import redis
 from sqlalchemy import Engine, make_url, text
 
+from producer import waiting
 from schema import database as schema_database
 from schema.migrations import upgrade
 from tests.servers import (
@@ -30,6 +31,12 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         if name.startswith(("FAKESWEEP_", "AWS_")):
             monkeypatch.delenv(name)
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _no_outage_from_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test before waited for hides nothing that this one waits for."""
+    monkeypatch.setattr(waiting, "_outages", waiting.Outages())
 
 
 @pytest.fixture(scope="session")

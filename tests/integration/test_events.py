@@ -16,6 +16,7 @@ from botocore.stub import Stubber
 from moto.server import ThreadedMotoServer
 from sqlalchemy import Engine, text
 
+from fakesweep.exits import Exit
 from producer import waiting
 from producer.scans import Producer, open_producer
 from producer.uploads import sqs as sqs_module
@@ -355,5 +356,5 @@ def test_a_producer_told_to_listen_to_nonsense_says_so_before_it_opens_anything(
     log = tmp_path / "producer.log"
     nowhere = Settings(database_url="postgresql://none:1/none", broker_url="redis://none:1")
     with producer_process(nowhere, log, "uploads") as process:
-        assert process.wait(60) == 1
+        assert process.wait(60) == Exit.USAGE
     assert "'uploads' names no queue; write sqs://NAME" in log.read_text()
