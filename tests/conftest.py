@@ -1,12 +1,15 @@
 """Fixtures every test may ask for: one real server each a session, a fresh database a test."""
 
 import itertools
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
+import structlog
 from sqlalchemy import Engine, make_url, text
 
 from producer import waiting
@@ -31,6 +34,27 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         if name.startswith(("FAKESWEEP_", "AWS_")):
             monkeypatch.delenv(name)
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _own_logging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a test sets up of logging ends with it; loggers keep nothing of it for the next."""
+    configure, root = structlog.configure, logging.getLogger()
+
+    def configured(**how: Any) -> None:
+        configure(**(how | {"cache_logger_on_first_use": False}))
+
+    monkeypatch.setattr(structlog, "configure", configured)
+    before, level = [one for one in root.handlers if not _is_pytests(one)], root.level
+    yield
+    if structlog.is_configured():
+        structlog.reset_defaults()
+        root.handlers = before + [one for one in root.handlers if _is_pytests(one)]
+        root.setLevel(level)
+
+
+def _is_pytests(handler: logging.Handler) -> bool:
+    return type(handler).__module__.startswith("_pytest.")
 
 
 @pytest.fixture(autouse=True)

@@ -55,7 +55,7 @@ def test_a_manifest_goes_in_and_a_manifest_with_every_verdict_comes_out(
         "--output",
         "s3://manifest-out/june",
         "--token",
-        "june-2026",
+        "manifests of june 2026",
         "--name",
         "june",
     )
@@ -78,7 +78,7 @@ def test_a_manifest_goes_in_and_a_manifest_with_every_verdict_comes_out(
             assert metadata["models"] == {MODEL: row["model_revision"]}
     summary = json.loads((folder / "manifest-summary.json").read_text())
     assert summary["state"] == "finished"
-    assert summary["token"] == "june-2026"
+    assert summary["token"] == "manifests of june 2026"
     statistics = summary["statistics"]
     assert (statistics["submitted"], statistics["classified"], statistics["failed"]) == (8, 5, 3)
     assert statistics["failures"] == {"invalid_uri": 1, "not_an_image": 1, "not_found": 1}
@@ -88,7 +88,7 @@ def test_a_manifest_goes_in_and_a_manifest_with_every_verdict_comes_out(
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout)["scan_id"] == said["scan_id"]
     assert "token" in again.stderr
-    assert "the token 'june-2026' and policy" in refusal(
+    assert "the token 'manifests of june 2026' and policy" in refusal(
         cluster("scan", *words, "--policy", "card")
     )
 

@@ -51,6 +51,7 @@ class Use(NamedTuple):
 
 
 USES: dict[str, Use | str] = {
+    "fakesweep/manual_page.py:_paragraphs": "reads the help of our own commands",
     "producer/api/bodies.py:_LENGTH": Use("fullmatch", ("1",)),
     "producer/api/framing.py:_UNCLEAR": Use("search", ("a", "\r\n", "\t")),
     "producer/api/framing.py:_REQUEST_LINE": Use("fullmatch", ("a", "a ", "a |b", "a b|/")),
