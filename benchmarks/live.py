@@ -31,7 +31,7 @@ from schema.settings import Settings
 from schema.uris import from_path
 
 GOAL = 3.0
-"""The 95th percentile beside a bulk scan, at most so many times that of an idle system."""
+"""The 95th percentile beside a bulk scan, at most this many times that of an idle system."""
 
 PER_SECOND = 8.0
 READY_SECONDS = 300.0
@@ -39,10 +39,10 @@ LOOK_SECONDS = 0.005
 LONGEST_SECONDS = 120.0
 WARM_UP = 10
 FIRST_IMAGES = 300
-"""The bulk scan has ended so many images when the uploads beside it begin."""
+"""Images that the bulk scan has ended when the uploads beside it begin."""
 
 SLACK = 1.5
-"""A bulk scan that was too short is made so much longer than its rate says it has to be."""
+"""A bulk scan that was too short is made longer by this factor than its rate asks for."""
 
 MOST_IMAGES = 60_000
 

@@ -15,7 +15,7 @@ from schema.database import first_line, may_pass
 PAUSE_SECONDS = 0.2
 LONGEST_WAIT_SECONDS = 10.0
 FIRST_LINE_SECONDS = 10.0
-"""The log says again that something is awaited after so long, then after twice as long, and on."""
+"""An outage is logged again after this time, then after twice as long, and on."""
 
 LEDGER, BROKER = "ledger", "broker"
 SERVERS = (LEDGER, BROKER)

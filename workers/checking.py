@@ -73,7 +73,7 @@ class Check:
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        """What whoever acts on the verdict has to know."""
+        """What a person who acts on the verdict has to know."""
         found = [SCORE_IS_NO_CHANCE]
         if self.is_bundled:
             found.insert(0, f"{self.model} is for trying the system out, not for judging pictures")

@@ -179,6 +179,25 @@ class Image(BaseModel):
     finished_at: datetime | None = None
 
 
+_SCAN = {
+    "scan_id": 12,
+    "name": "uploads 2026-07-31",
+    "state": "listing",
+    "lane": "live",
+    "models": ["deepguard"],
+    "policy": "default",
+    "submitted": 3,
+    "classified": 1,
+    "reused": 1,
+    "failed": 0,
+    "pending": 1,
+    "images_per_second": 2.0,
+    "created_at": "2026-07-31T12:00:00Z",
+    "progressed_at": "2026-07-31T12:00:01.5Z",
+}
+"""A scan as examples show it."""
+
+
 class Scan(BaseModel):
     """How far a scan is: submitted = classified + reused + failed + pending, always.
 
@@ -186,24 +205,7 @@ class Scan(BaseModel):
     `vanished` are what an audit found; other scans have nothing there.
     """
 
-    model_config = _shown_by(
-        {
-            "scan_id": 12,
-            "name": "uploads 2026-07-31",
-            "state": "listing",
-            "lane": "live",
-            "models": ["deepguard"],
-            "policy": "default",
-            "submitted": 3,
-            "classified": 1,
-            "reused": 1,
-            "failed": 0,
-            "pending": 1,
-            "images_per_second": 2.0,
-            "created_at": "2026-07-31T12:00:00Z",
-            "progressed_at": "2026-07-31T12:00:01.5Z",
-        }
-    )
+    model_config = _shown_by(_SCAN)
 
     scan_id: int
     name: str | None
@@ -260,24 +262,7 @@ class ScanPage(BaseModel):
 
     model_config = _shown_by(
         {
-            "scans": [
-                {
-                    "scan_id": 12,
-                    "name": "uploads 2026-07-31",
-                    "state": "listing",
-                    "lane": "live",
-                    "models": ["deepguard"],
-                    "policy": "default",
-                    "submitted": 3,
-                    "classified": 1,
-                    "reused": 1,
-                    "failed": 0,
-                    "pending": 1,
-                    "images_per_second": 2.0,
-                    "created_at": "2026-07-31T12:00:00Z",
-                    "progressed_at": "2026-07-31T12:00:01.5Z",
-                }
-            ],
+            "scans": [_SCAN],
             "next": "/v1/scans?limit=1&after=12",
         }
     )
