@@ -114,9 +114,7 @@ def as_json(summary: Summary, stages: StageReport | None = None) -> dict[str, An
 
 def progress_as_json(now: Progress) -> dict[str, Any]:
     """Return how far a scan is as one JSON object, with the rates that follow from it."""
-    said = asdict(now)
-    del said["first_finished_at"]
-    return said | {
+    return asdict(now) | {
         "images_per_second_overall": round(now.images_per_second_overall, 2),
         "listed": now.listed,
         "listed_per_second": round(now.listed_per_second, 2),

@@ -138,7 +138,7 @@ class Progress:
     vanished: int | None
     pruned_at: datetime | None
     at: datetime
-    first_finished_at: datetime | None = None
+    first_finished_at: datetime | None
 
     @property
     def ended(self) -> int:

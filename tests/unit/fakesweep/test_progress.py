@@ -16,7 +16,7 @@ RUNNING = Progress(
     seconds_left_so_far=None, models=("vit-tiny-cifake",), policy="default", created_at=BEGUN,
     listed_at=BEGUN, finished_at=None, paused_at=None, progressed_at=BEGUN, is_audit=False,
     unchanged=0, new=0, changed=0, again=0, vanished=None, pruned_at=None,
-    at=BEGUN + timedelta(seconds=10),
+    at=BEGUN + timedelta(seconds=10), first_finished_at=None,
 )  # fmt: skip
 AUDIT = replace(
     RUNNING, is_audit=True, unchanged=9_600, new=300, changed=60, again=40, vanished=7,
