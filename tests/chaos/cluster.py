@@ -5,6 +5,7 @@ import os
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -56,7 +57,12 @@ _STORAGE_ACCESS = {
     "AWS_EC2_METADATA_DISABLED": "true",
 }
 _COMMAND_SECONDS = 60.0
+_ASK_SECONDS = 90.0
 _READY_SECONDS = 120
+
+
+class NoScan(Exception):  # noqa: N818 -- what is missing
+    """A scan was asked for again and again, and refused each time."""
 
 
 @dataclass(frozen=True)
@@ -122,15 +128,20 @@ class Cluster:
             timeout=seconds,
         )
 
-    def ask_for_scan(self, prefix: str, **changes: str) -> int | None:
-        """Hand a scan of a prefix to the cluster; None where the command says that it cannot."""
-        done = self.run("scan", prefix, "--model", MODEL, "--detach", "--json", **changes)  # type: ignore[arg-type] # settings alone
-        if done.returncode:
-            return None
+    def ask_for_scan(self, prefix: str, **changes: str) -> int:
+        """Hand a scan of a prefix to the cluster, asking again while another fault prevents it.
+
+        Raises `NoScan` where the command still says that it cannot.
+        """
+        words = ("scan", prefix, "--model", MODEL, "--detach", "--json")
+        give_up = time.monotonic() + _ASK_SECONDS
+        while (done := self.run(*words, **changes)).returncode:  # type: ignore[arg-type] # settings alone
+            if time.monotonic() > give_up:
+                raise NoScan(done.stderr.strip())
         self.scanned.add(prefix)
         return int(json.loads(done.stdout)["scan_id"])
 
-    def scan_next(self) -> int | None:
+    def scan_next(self) -> int:
         """Ask for a scan of photographs that nobody has asked for yet."""
         with self._asking:
             left = [prefix for prefix in self.storage.prefixes if prefix not in self.scanned]

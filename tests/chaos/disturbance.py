@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import psycopg2
 import redis
 
-from tests.chaos.cluster import Cluster
+from tests.chaos.cluster import Cluster, NoScan
 from tests.chaos.faults import KINDS, Fault, Injected
 from tests.chaos.probes import moves
 
@@ -137,7 +137,7 @@ def _work_enough(cluster: Cluster) -> Iterator[None]:
             try:
                 if cluster.ledger.pending() < cluster.size.prefix_images:
                     cluster.scan_next()
-            except psycopg2.Error:
+            except (psycopg2.Error, NoScan):
                 continue  # the ledger is away for longer than the question waits
 
     thread = threading.Thread(target=ask, name="asking")

@@ -167,7 +167,7 @@ def _niceness(pid: int) -> int:
         return 0
 
 
-def _listed(cluster: Cluster, scan_id: int | None) -> int:
+def _listed(cluster: Cluster, scan_id: int) -> int:
     query = "SELECT count(*) FROM ledger.images WHERE scan_id = %s"
     try:
         [(count,)] = cluster.ledger.ask(query, scan_id)

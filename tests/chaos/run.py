@@ -81,7 +81,7 @@ def _poisoned(cluster: Cluster, say: Say) -> Iterator[Check]:
     """Bring the scan with the images that kill their workers to its end, before all else."""
     say("scanning photographs of which some kill every worker they come to")
     began = time.monotonic()
-    wait_for(lambda: cluster.scan_next() is not None, SETTLE_SECONDS)
+    cluster.scan_next()
     in_time = cluster.ledger.finishes(FINISH_SECONDS)
     deaths = sum(len(worker.deaths) for worker in cluster.workers)
     yield Check(

@@ -50,5 +50,5 @@ def listing_makes_no_sense(cluster: Cluster, draw: Random) -> Injected:
     )
 
 
-def _listed(cluster: Cluster, scan_id: int | None) -> Callable[[], bool]:
-    return asked(lambda: scan_id is None or bool(cluster.ledger.ask(_LISTED, scan_id)))
+def _listed(cluster: Cluster, scan_id: int) -> Callable[[], bool]:
+    return asked(lambda: bool(cluster.ledger.ask(_LISTED, scan_id)))
