@@ -8,7 +8,7 @@ PRODUCER := api,parquet
 DEMO := worker,local,demo
 DEV := worker,local,api,parquet,demo,dev
 
-.PHONY: help demo down test clocks man check audit lock chaos fuzz bench bench-gpu format clean
+.PHONY: help demo down test clocks man current-sql check audit lock chaos fuzz bench bench-gpu format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo "make clocks  the suite under other hours, a leap day, changes of daylight saving (CLOCKS='tests/unit')"
 	@echo "make check   lint, types, the direction of imports, known vulnerabilities (INSIST=yes: never unchecked)"
 	@echo "make man     write the manual page, build/fakesweep.1, from the help of every command"
+	@echo "make current-sql  write schema/current.sql, the tables, views and functions after every migration"
 	@echo "make lock    write the hashes of everything constraints.txt names, but for torch's builds"
 	@echo "make chaos   a scan under random faults (CHAOS='--seed 7 --faults 100' for a long one)"
 	@echo "make fuzz    break image files for minutes (FUZZ='--minutes 10 --seed 1')"
@@ -41,6 +42,9 @@ clocks: .venv/dev
 man: .venv/dev
 	@mkdir -p build
 	$(BIN)/fakesweep manual > build/fakesweep.1
+
+current-sql: .venv/dev
+	$(BIN)/python -m tests.current_sql
 
 check: .venv/dev
 	$(BIN)/ruff check
