@@ -3,10 +3,9 @@
 import os
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from stat import S_ISREG
 
 from producer.sources.folder import list_file
-from producer.sources.names import is_unread_list, manifest_format
+from producer.sources.names import is_list
 from schema.ledger import ListedImage, NamedSource
 from schema.uris import scheme_of, to_path, to_s3
 
@@ -16,7 +15,7 @@ _LOCAL = (None, "file")
 def gathered(sources: Sequence[NamedSource]) -> list[NamedSource]:
     """Return sources with those that follow each other and are one image each put together.
 
-    Which local paths are folders is looked up.
+    Which local paths are regular files is looked up.
     """
     found: list[NamedSource] = []
     for (is_one, _), some in groupby(sources, key=lambda one: (_is_one_image(one), one.hostname)):
@@ -43,21 +42,19 @@ def list_members(members: Sequence[str], cursor: str | None) -> Iterator[ListedI
 
 
 def is_readable_file(member: str) -> bool:
-    """Say whether a member is a regular file that may be read here."""
-    path = _path_text(member)
-    try:
-        return S_ISREG(os.stat(path).st_mode) and os.access(path, os.R_OK)  # noqa: PTH116 - quick
-    except (OSError, ValueError):
-        return False
+    """Say whether a member is a file that may be read here."""
+    return scheme_of(member) in _LOCAL and os.access(_path_text(member), os.R_OK)
 
 
 def _is_one_image(source: NamedSource) -> bool:
     said = source.source
-    if said == "-" or manifest_format(said) is not None or is_unread_list(said):
+    if said == "-" or is_list(said):
         return False
     match scheme_of(said):
-        case None | "file":
-            return not os.path.isdir(_path_text(said))  # noqa: PTH112 - says False, never raises
+        case None:
+            return os.path.isfile(said)  # noqa: PTH113 - says False, never raises
+        case "file":
+            return os.path.isfile(to_path(said))  # noqa: PTH113 - says False, never raises
         case "s3":
             return to_s3(said).version is not None
         case _:
@@ -72,5 +69,6 @@ def _said(members: Sequence[str]) -> str:
     """Return what people are shown instead of each member."""
     if any(scheme_of(member) not in _LOCAL for member in members):
         return f"{len(members)} addresses"
-    folders = {os.path.dirname(os.fsencode(_path_text(member))) for member in members}  # noqa: PTH120
-    return f"{len(members)} files below {os.path.commonpath(folders).decode('utf-8', 'replace')}"
+    folders = {_path_text(member).rpartition("/")[0] or "/" for member in members}
+    common = os.fsencode(os.path.commonpath(folders)).decode("utf-8", "replace")
+    return f"{len(members)} files below {common}"

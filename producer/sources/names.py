@@ -119,6 +119,12 @@ def manifest_format(source: str) -> ManifestFormat | None:
     return _MANIFESTS.get(extension_of(name[: -len(".gz")]) if extension == "gz" else extension)
 
 
+def is_list(source: str) -> bool:
+    """Say whether a source is by its name a list, a table or an archive, read here or not."""
+    extension = extension_of(_name_of(source))
+    return extension in _MANIFESTS or extension in _UNREAD
+
+
 def is_unread_list(source: str) -> bool:
     """Say whether a source is by its name a list, a table or an archive of a kind not read here."""
     return manifest_format(source) is None and extension_of(_name_of(source)) in _UNREAD
@@ -139,4 +145,4 @@ def _name_of(source: str) -> str:
 
 
 def _is_url(source: str) -> bool:
-    return source.lower().startswith(("http://", "https://"))
+    return source[:8].lower().startswith(("http://", "https://"))

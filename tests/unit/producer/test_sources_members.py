@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from producer.sources import check_named, resolve_source
+from producer.sources import check_named, members, resolve_source
 from producer.sources.members import gathered, list_members
 from schema.errors import SourceError
 from schema.ledger import NamedSource
@@ -71,7 +71,20 @@ def test_a_name_that_is_no_text_is_a_member_like_others(tmp_path: Path) -> None:
     one.source.encode()
 
 
-def test_a_member_that_is_not_there_is_refused_by_its_name(files: list[Path]) -> None:
-    (one,) = named(str(files[0]), str(files[0].parent / "gone.jpg"))
-    with pytest.raises(SourceError, match=r"gone\.jpg does not exist"):
-        check_named(one, read_settings())
+@pytest.mark.parametrize(
+    ("other", "says"),
+    [("gone.jpg", r"gone\.jpg does not exist"), ("pipe.jpg", r"pipe\.jpg is neither a folder")],
+)
+def test_what_is_no_regular_file_is_refused_by_its_name(
+    files: list[Path], other: str, says: str
+) -> None:
+    os.mkfifo(files[0].parent / "pipe.jpg")
+    said = named(str(files[0]), str(files[0].parent / other), str(files[1]))
+    assert len(said) == 3
+    with pytest.raises(SourceError, match=says):
+        check_named(said[1], read_settings())
+
+
+def test_files_of_the_root_folder_are_below_it() -> None:
+    assert members._said(("/a.jpg", "/b/c.jpg")) == "2 files below /"
+    assert members._said(("/a/b.jpg", "/a/c/d.jpg")) == "2 files below /a"
