@@ -31,10 +31,10 @@ from producer.waiting import BROKER, PAUSE_SECONDS, Waiting
 from producer.webhooks import deliver_webhooks
 from schema.database import explained, may_pass
 from schema.errors import BrokerError, FakesweepError, ScanError
-from schema.pulse import Pulse, Role, beating
+from schema.pulse import Pulse, beating
 from schema.registry import policy_id, producer_seen, retire_producer
 from schema.reports import progress
-from schema.words import ScanState
+from schema.words import Role, ScanState
 
 RECONCILE_SECONDS = 5.0
 

@@ -6,12 +6,10 @@ from sqlalchemy import Connection, RowMapping, text
 
 from schema.errors import ScanError
 from schema.reports import FETCH_ROWS, progress
+from schema.words import CHANGE_WORDS
 
 CHANGE_COLUMNS = ("change", "uri", "path", "former_uri", "former_path", "size_bytes", "etag",
                   "modified_at", "image_id")  # fmt: skip
-
-CHANGE_WORDS = ("new", "changed", "renamed", "again", "vanished")
-"""In the order they are told; the view `audit_changes` has no others."""
 
 _CHANGES = text(f"""
     SELECT {", ".join(CHANGE_COLUMNS)} FROM audit_changes

@@ -1,13 +1,13 @@
 """Statements that make logins of processes and people: users of PostgreSQL, each of one role."""
 
 import re
-from enum import StrEnum
 from typing import Any
 
 from psycopg2.extensions import encrypt_password
 from sqlalchemy import Connection, text
 
 from schema.errors import DatabaseError
+from schema.words import LoginRole
 
 LONGEST_NAME_BYTES = 63
 
@@ -20,20 +20,6 @@ _FIND = text("""
                AS roles
     FROM pg_roles r WHERE rolname = :name
 """)
-
-
-class LoginRole(StrEnum):
-    """What a login is for; each is a member of the role `fakesweep_…` and of no other."""
-
-    PRODUCER = "producer"
-    API = "api"
-    WORKER = "worker"
-    ANALYST = "analyst"
-
-    @property
-    def group(self) -> str:
-        """Return the name of the role in PostgreSQL."""
-        return f"fakesweep_{self}"
 
 
 _LIMITS = {LoginRole.ANALYST: ("statement_timeout = '5min'", "default_transaction_read_only = on")}

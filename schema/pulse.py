@@ -16,6 +16,7 @@ from pathlib import Path
 import structlog
 
 from schema.private import runtime_folder, runtime_folders
+from schema.words import Role
 
 BEAT_SECONDS = 3.0
 SILENT_SECONDS = 30.0
@@ -32,13 +33,6 @@ LEAVE_SECONDS = 30.0
 """How long a process may take to end when its grace is over."""
 
 log = structlog.get_logger(__name__)
-
-
-class Role(StrEnum):
-    """Which processes have a pulse."""
-
-    WORKER = "worker"
-    PRODUCER = "producer"
 
 
 class Phase(StrEnum):

@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from schema import broker
 from schema.errors import SettingsError
+from schema.words import DecodeWord, PrecisionWord, PresetWord
 
 PREFIX = "FAKESWEEP_"
 
@@ -112,13 +113,13 @@ class Settings(BaseSettings):
     models: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_words)] = Field(
         (), description="Models a worker loads first and a scan uses by itself, separated by commas"
     )
-    preset: Literal["224", "512"] | None = Field(
+    preset: PresetWord | None = Field(
         None, description="224 or 512: sizes for a GPU with models of so many pixels a side"
     )
     device: str = Field(
         "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N"
     )
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
+    precision: PrecisionWord = Field(
         "auto", description="auto (bfloat16 where the hardware has it), float32 or bfloat16"
     )
     device_batch_images: int = Field(
@@ -150,7 +151,7 @@ class Settings(BaseSettings):
     loader_memory_bytes: int = Field(
         4 * 1024**3, ge=512 * 1024**2, description="Memory of each process that decodes images"
     )
-    decode: Literal["exact", "fast"] = Field(
+    decode: DecodeWord = Field(
         "exact",
         description="exact (the model's own pixels) or fast (JPEGs scaled while decoded)",
     )
@@ -241,7 +242,7 @@ class Settings(BaseSettings):
         return self.database_url is not None and self.broker_url is not None
 
 
-PRESETS: dict[str, dict[str, int]] = {
+PRESETS: dict[PresetWord, dict[str, int]] = {
     "224": {"device_batch_images": 256, "batches_in_flight": 16},
     "512": {"device_batch_images": 64, "batches_in_flight": 8},
 }

@@ -6,11 +6,11 @@ import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 
 from sqlalchemy import Connection, text
 
 from schema.errors import TokenError
+from schema.words import Scope
 
 PREFIX = "fsw_"
 """What every token begins with, so that people and scanners for secrets know one by sight."""
@@ -61,13 +61,6 @@ _SAY_USED = text("""
         FOR NO KEY UPDATE SKIP LOCKED
     )
 """)
-
-
-class Scope(StrEnum):
-    """What a token is for: handing images in, or reading what came of them."""
-
-    SUBMIT = "submit"
-    READ = "read"
 
 
 @dataclass(frozen=True, slots=True)

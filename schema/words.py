@@ -1,6 +1,7 @@
 """The closed sets of words that code, tables, logs and documents share."""
 
 from enum import StrEnum
+from typing import Literal
 
 
 class Lane(StrEnum):
@@ -126,3 +127,41 @@ class ScanState(StrEnum):
     def is_last(self) -> bool:
         """Whether nothing more comes of the scan by itself."""
         return self in (ScanState.FINISHED, ScanState.CANCELLED)
+
+
+class LoginRole(StrEnum):
+    """What a login is for; each is a member of the role `fakesweep_…` and of no other."""
+
+    PRODUCER = "producer"
+    API = "api"
+    WORKER = "worker"
+    ANALYST = "analyst"
+
+    @property
+    def group(self) -> str:
+        """Return the name of the role in PostgreSQL."""
+        return f"fakesweep_{self}"
+
+
+class Scope(StrEnum):
+    """What a token is for: handing images in, or reading what came of them."""
+
+    SUBMIT = "submit"
+    READ = "read"
+
+
+class Role(StrEnum):
+    """Which processes have a pulse."""
+
+    WORKER = "worker"
+    PRODUCER = "producer"
+
+
+CHANGE_WORDS = ("new", "changed", "renamed", "again", "vanished")
+"""In the order they are told; the view `audit_changes` has no others."""
+
+PresetWord = Literal["224", "512"]
+"""Sizes for a GPU, by the pixels a side of its models."""
+
+PrecisionWord = Literal["auto", "float32", "bfloat16"]
+DecodeWord = Literal["exact", "fast"]

@@ -4,9 +4,10 @@ import math
 import time
 from collections.abc import Callable
 
-from schema.pulse import Pulse, Role
+from schema.pulse import Pulse
 from schema.settings import Settings
 from schema.stages import Stage
+from schema.words import Role
 from workers.chunk import CHUNK_IMAGES
 from workers.work import Work
 

@@ -1,1 +1,1 @@
-"""The commands, one file each; a file is imported when its command is run."""
+"""The commands as click declares them, one file each; `fakesweep.actions` has what they do."""

@@ -1,16 +1,8 @@
 """`fakesweep api`: the HTTP API that uploads are handed to."""
 
-import json
+from typing import Any
 
 import click
-
-from fakesweep.extras import require_api_extra
-from fakesweep.signals import told_to_stop
-from fakesweep.stack.keeping import kept_stack
-from producer.scans import open_producer
-from schema.catalogue import read_catalogue
-from schema.logs import set_up_logging
-from schema.settings import read_settings
 
 
 @click.command()
@@ -23,26 +15,12 @@ from schema.settings import read_settings
     help="Port to listen at; 0 takes one that is free and logs it.",
 )
 @click.option("--openapi", "only_document", is_flag=True, help="Print the OpenAPI document alone.")
-def api(*, host: str, port: int, only_document: bool) -> None:
+def api(**asked: Any) -> None:
     """Run the HTTP API that uploads are handed to.
 
     It speaks plain HTTP: whoever calls it from elsewhere comes through a proxy that speaks TLS.
     SIGTERM and Ctrl-C stop it when the requests under way are answered.
     """
-    require_api_extra()
-    if only_document:
-        from producer.api.app import make_app  # noqa: PLC0415 - needs the api extra
+    from fakesweep.actions.api import api as run
 
-        click.echo(json.dumps(make_app().openapi(), indent=2))
-        return
-    from producer.api.server import serve_api  # noqa: PLC0415 - needs the api extra
-
-    settings = read_settings()
-    set_up_logging(settings)
-    catalogue = read_catalogue(settings.catalogue)
-    with (
-        kept_stack(settings, "api") as settings,
-        open_producer(settings, catalogue) as producer,
-        told_to_stop(),
-    ):
-        serve_api(producer, host, port)
+    run(**asked)

@@ -1,17 +1,10 @@
 """`fakesweep completion`: commands, scans, models and other names completed by the shell."""
 
-import os
-import shlex
-from pathlib import Path
+from typing import Any
 
 import click
-from click.shell_completion import get_completion_class
-
-from fakesweep.output import write_json
-from schema.errors import FakesweepError
 
 SHELLS = ("bash", "zsh", "fish")
-VARIABLE = "_FAKESWEEP_COMPLETE"
 
 _shell = click.argument("shell", required=False, type=click.Choice(SHELLS))
 
@@ -23,90 +16,26 @@ def completion() -> None:
 
 @completion.command()
 @_shell
-def show(shell: str | None) -> None:
+def show(**asked: Any) -> None:
     """Print the script that a shell completes by.
 
     Without SHELL it is the one of $SHELL.
     """
-    click.echo(_script(shell or _own_shell()))
+    from fakesweep.actions.completion import show as run
+
+    run(**asked)
 
 
 @completion.command()
 @_shell
 @click.option("--json", "in_json", is_flag=True, help="Print one JSON object instead of a line.")
-def install(shell: str | None, *, in_json: bool) -> None:
+def install(**asked: Any) -> None:
     """Have a shell complete from its next start on; safe to repeat.
 
     Without SHELL it is the one of $SHELL. For fish, the script is put into its folder of
     completions. For bash and zsh, it is put below ~/.local/share/fakesweep, and a line that reads
     it is added to ~/.bashrc or ~/.zshrc.
     """
-    chosen = shell or _own_shell()
-    try:
-        script = _put(chosen, _script(chosen))
-    except OSError as error:
-        raise FakesweepError(
-            f"the script cannot be written ({error}); print it with `fakesweep completion show`"
-        ) from error
-    if in_json:
-        write_json({"shell": chosen, "script": str(script)})
-        return
-    click.echo(f"{chosen} completes fakesweep from its next start on, by {script}")
+    from fakesweep.actions.completion import install as run
 
-
-def _own_shell() -> str:
-    """Return the name of the person's shell.
-
-    Raises:
-        UsageError: it is not known, or none that can complete.
-    """
-    name = Path(os.environ.get("SHELL", "")).name
-    if name not in SHELLS:
-        raise click.UsageError(f"name the shell: one of {', '.join(SHELLS)}")
-    return name
-
-
-def _script(shell: str) -> str:
-    from fakesweep.cli import cli  # noqa: PLC0415 - it loads this module
-
-    kind = get_completion_class(shell)
-    if kind is None:  # pragma: no cover - click has all three
-        raise FakesweepError(f"click completes nothing for {shell}")
-    made = kind(cli, {}, "fakesweep", VARIABLE)
-    return made.source_template % made.source_vars()
-
-
-def _put(shell: str, script: str) -> Path:
-    """Write the script where the shell finds it, and return where that is."""
-    if shell == "fish":
-        folder = _folder("XDG_CONFIG_HOME", ".config") / "fish" / "completions"
-    else:
-        folder = _folder("XDG_DATA_HOME", ".local/share") / "fakesweep"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / (f"fakesweep.{shell}" if shell == "fish" else f"completion.{shell}")
-    path.write_text(f"{script}\n", "utf-8")
-    if shell != "fish":
-        home = Path(os.environ.get("ZDOTDIR", "") if shell == "zsh" else "") or Path()
-        _add_line(Path.home() / home / f".{shell}rc", _reading(shell, path))
-    return path
-
-
-def _reading(shell: str, script: Path) -> str:
-    quoted = shlex.quote(str(script))
-    before = "(( $+functions[compdef] )) || { autoload -Uz compinit && compinit; }; "
-    return f"{before if shell == 'zsh' else ''}[ -f {quoted} ] && . {quoted}"
-
-
-def _add_line(file: Path, line: str) -> None:
-    """Add a line to what a shell reads at its start, unless it is there."""
-    before = file.read_text("utf-8", "surrogateescape") if file.exists() else ""
-    if line in before.splitlines():
-        return
-    gap = "" if not before or before.endswith("\n") else "\n"
-    with file.open("a", encoding="utf-8") as opened:
-        opened.write(f"{gap}{line}\n")
-
-
-def _folder(variable: str, otherwise: str) -> Path:
-    said = Path(os.environ.get(variable, ""))
-    return said if said.is_absolute() else Path.home() / otherwise
+    run(**asked)

@@ -1,20 +1,11 @@
 """`fakesweep db`: the database's migration, its logins and its address."""
 
-import os
-import sys
-from collections.abc import Sequence
+from typing import Any
 
 import click
 
-from fakesweep.output import json_option, write_json
-from fakesweep.reading import connected, ledger_url, made_ledger_url
-from fakesweep.text import is_terminal
-from schema.database import display_url, driver_url, explained, open_engine, plain_url
-from schema.errors import DatabaseError
-from schema.logins import LoginRole, set_login
-from schema.migrations import HEAD
-from schema.migrations import upgrade as upgrade_database
-from schema.settings import read_settings
+from fakesweep.output import json_option
+from schema.words import LoginRole
 
 
 @click.group()
@@ -24,20 +15,11 @@ def db() -> None:
 
 @db.command()
 @json_option
-def upgrade(*, in_json: bool) -> None:
+def upgrade(**asked: Any) -> None:
     """Bring the database to this version's migration; safe to repeat."""
-    settings = read_settings()
-    address = made_ledger_url(settings)
-    engine = open_engine(address, "migration", pool_size=1)
-    try:
-        with explained(address), engine.begin() as connection:
-            upgrade_database(connection)
-    finally:
-        engine.dispose()
-    if in_json:
-        write_json({"database": display_url(address), "migration": HEAD})
-        return
-    click.echo(f"{display_url(address)} is at migration {HEAD}")
+    from fakesweep.actions.db import upgrade as run
+
+    run(**asked)
 
 
 @db.command()
@@ -50,7 +32,7 @@ def upgrade(*, in_json: bool) -> None:
 )
 @click.option("--name", help="What the login of a single role is called, in place of the role.")
 @json_option
-def login(*, roles: Sequence[str], name: str | None, in_json: bool) -> None:
+def login(**asked: Any) -> None:
     """Make a login for each role, or give the one there is another password.
 
     \b
@@ -62,32 +44,9 @@ def login(*, roles: Sequence[str], name: str | None, in_json: bool) -> None:
     The password is read from the variable ROLE_PASSWORD, as WORKER_PASSWORD, and asked for on a
     terminal where that is not set. Only who may make users can do this, as the database's owner.
     """  # noqa: D301 - click's word for lines that stay
-    if name is not None and len(roles) > 1:
-        raise click.UsageError("--name names the login of one role; make one at a time")
-    wanted = [(role, name or role.value, _password(role)) for role in map(LoginRole, roles)]
-    with connected(made_ledger_url(read_settings()), "login") as connection:
-        made = [set_login(connection, *one) for one in wanted]
-        connection.commit()
-    if in_json:
-        logins = [
-            {"name": called, "role": role.value, "group": role.group, "is_new": is_new}
-            for (role, called, _), is_new in zip(wanted, made, strict=True)
-        ]
-        write_json({"logins": logins})
-        return
-    for (role, called, _), is_new in zip(wanted, made, strict=True):
-        said = "may now log in, as a member of" if is_new else "has this password, as a member of"
-        click.echo(f"{called} {said} {role.group}")
+    from fakesweep.actions.db import login as run
 
-
-def _password(role: LoginRole) -> str:
-    variable = f"{role.name}_PASSWORD"
-    password = os.environ.get(variable, "")
-    if not password and is_terminal(sys.stdin):
-        password = str(click.prompt(f"Password of {role}", hide_input=True, err=True))
-    if not password:
-        raise DatabaseError(f"{variable} holds no password for the login {role}; set it")
-    return password
+    run(**asked)
 
 
 @db.command()
@@ -99,7 +58,8 @@ def _password(role: LoginRole) -> str:
     show_default=True,
     help="Who reads it: psql and all of libpq, or SQLAlchemy and what is built on it, as pandas.",
 )
-def url(tool: str) -> None:
+def url(**asked: Any) -> None:
     """Print the database's URL, password included, for psql and other tools."""
-    address = ledger_url(read_settings())
-    click.echo(driver_url(address) if tool == "sqlalchemy" else plain_url(address))
+    from fakesweep.actions.db import url as run
+
+    run(**asked)

@@ -1,16 +1,10 @@
 """`fakesweep up` and `fakesweep down`: the local stack's life."""
 
-import shlex
-import sys
+from typing import Any
 
 import click
 
-from fakesweep.output import json_option, write_json
-from fakesweep.stack import stack_uses, start_stack, stop_stack
-from fakesweep.text import is_terminal, program
-from schema.broker import shown
-from schema.database import display_url
-from schema.settings import PREFIX, read_settings
+from fakesweep.output import json_option
 
 
 @click.command()
@@ -21,7 +15,7 @@ from schema.settings import PREFIX, read_settings
     help="Print lines for a shell that name both servers, with their passwords, as for a cluster.",
 )
 @json_option
-def up(*, for_shell: bool, in_json: bool) -> None:
+def up(**asked: Any) -> None:
     r"""Start the local stack.
 
     PostgreSQL and a Redis-protocol server under FAKESWEEP_HOME; safe to start twice.
@@ -29,44 +23,20 @@ def up(*, for_shell: bool, in_json: bool) -> None:
     \b
     eval "$(fakesweep up --export)"   # scans then use the worker that you keep
     """
-    settings = read_settings()
-    stack = start_stack(settings)
-    if for_shell:
-        for name, url in (("DATABASE", stack.database_url), ("BROKER", stack.broker_url)):
-            click.echo(f"export {PREFIX}{name}_URL={shlex.quote(url or '')}")
-        click.echo(f"export {PREFIX}FILE_ROOTS=/")  # as the local stack's own workers have it
-        return
-    database = settings.database_url and display_url(settings.database_url)
-    broker = settings.broker_url and shown(settings.broker_url)
-    if in_json:
-        said = {"database": database or stack.database_url, "broker": broker or stack.broker_url}
-        write_json(said | {"home": str(stack.home)})
-        return
-    click.echo(f"PostgreSQL  {database or stack.database_url}")
-    click.echo(f"broker      {broker or stack.broker_url}")
-    click.echo(f"home        {stack.home}")
+    from fakesweep.actions.local import up as run
+
+    run(**asked)
 
 
 @click.command()
 @click.option("--yes", is_flag=True, help="Do not ask, whatever is at work on it.")
 @json_option
-def down(*, yes: bool, in_json: bool) -> None:
+def down(**asked: Any) -> None:
     """Stop the local stack.
 
     Its rows stay under FAKESWEEP_HOME. Scans, workers, producers and APIs that are at work on it
     are named, and on a terminal it asks first. They wait, and go on after `fakesweep up`.
     """
-    settings = read_settings()
-    if uses := stack_uses(settings):
-        at_work = ", ".join(map(str, uses))
-        click.echo(
-            f"fakesweep: at work on the local stack: {at_work}; they wait until {program()} up",
-            err=True,
-        )
-        if not yes and is_terminal(sys.stdin):
-            click.confirm("Stop it under them?", abort=True, err=True)
-    stopped = stop_stack(settings)
-    if in_json:
-        write_json({"stopped": stopped, "at_work": [str(use) for use in uses]})
-        return
-    click.echo(f"stopped {', '.join(stopped)}" if stopped else "nothing was running")
+    from fakesweep.actions.local import down as run
+
+    run(**asked)

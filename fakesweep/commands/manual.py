@@ -11,6 +11,6 @@ def manual() -> None:
 
     It tells what --help tells, of all commands at once.
     """
-    from fakesweep.cli import cli  # noqa: PLC0415 - it loads this module
+    from fakesweep.cli import cli
 
     click.echo(manual_page(cli), nl=False)

@@ -1,35 +1,23 @@
 """`fakesweep pause`: hold a scan until it is resumed."""
 
+from typing import Any
+
 import click
 
 from fakesweep.choices import scan_argument
-from fakesweep.output import json_option, write_json
-from fakesweep.reading import reading
-from fakesweep.summary import identity, progress_as_json
-from fakesweep.text import program
-from schema.control import pause_scan
-from schema.reports import progress
-from schema.scan_names import find_scan
-from schema.settings import read_settings
+from fakesweep.output import json_option
 
 
 @click.command()
 @scan_argument
 @json_option
-def pause(scan: str, *, in_json: bool) -> None:
+def pause(**asked: Any) -> None:
     """Hold a scan until it is resumed.
 
     SCAN is its number, its name (of several the newest), or `last`.
 
     Nothing more of it is listed or taken up by a worker. Batches in work are finished and stored.
     """
-    with reading(read_settings()) as connection:
-        scan_id = find_scan(connection, scan)
-        is_new = pause_scan(connection, scan_id)
-        connection.commit()
-        now = progress(connection, scan_id)
-    if in_json:
-        write_json(progress_as_json(now))
-        return
-    click.echo(f"scan {scan_id} {'is' if is_new else 'was already'} paused: {identity(now)}")
-    click.echo(f"go on with it: {program()} resume {scan_id}")
+    from fakesweep.actions.pause import pause as run
+
+    run(**asked)

@@ -1,22 +1,11 @@
 """`fakesweep policy`: the cut points that turn scores into verdicts."""
 
-from collections.abc import Iterable
-from dataclasses import asdict
+from typing import Any
 
 import click
 
 from fakesweep import completing
-from fakesweep.output import json_option, write_json, write_table
-from fakesweep.reading import connected, made_ledger_url, reading
-from fakesweep.summary import cuts_in_words, moment
-from fakesweep.text import printable, program
-from schema.errors import CatalogueError
-from schema.policies import PolicyReport, list_policies, policy_history
-from schema.policy import Policy
-from schema.registry import policy_id
-from schema.settings import read_settings
-
-COLUMNS = ("policy", "real below", "fake above", "scans", "since")
+from fakesweep.output import json_option
 
 
 @click.group()
@@ -26,29 +15,21 @@ def policy() -> None:
 
 @policy.command("list")
 @click.option("--json", "in_json", is_flag=True, help="Print one JSON object instead of a table.")
-def list_all(*, in_json: bool) -> None:
+def list_all(**asked: Any) -> None:
     """List every policy as it stands."""
-    with reading(read_settings()) as connection:
-        found = list_policies(connection)
-    if in_json:
-        write_json({"policies": [asdict(one) for one in found]})
-        return
-    _write(found)
+    from fakesweep.actions.policy import list_all as run
+
+    run(**asked)
 
 
 @policy.command()
 @click.argument("name", shell_complete=completing.policies)
 @click.option("--json", "in_json", is_flag=True, help="Print one JSON object instead of a table.")
-def show(name: str, *, in_json: bool) -> None:
+def show(**asked: Any) -> None:
     """Show one policy: its cut points, and those it had before."""
-    with reading(read_settings()) as connection:
-        found = policy_history(connection, name)
-    if in_json:
-        write_json({"policy": name, "history": [asdict(one) for one in found]})
-        return
-    newest = found[0]
-    click.echo(cuts_in_words(Policy(newest.name, newest.real_below, newest.fake_above)) + "\n")
-    _write(found)
+    from fakesweep.actions.policy import show as run
+
+    run(**asked)
 
 
 @policy.command("set")
@@ -60,30 +41,12 @@ def show(name: str, *, in_json: bool) -> None:
     "--fake-above", type=click.FloatRange(0, 1), required=True, help="Above it the verdict is fake."
 )
 @json_option
-def set_cuts(name: str, *, real_below: float, fake_above: float, in_json: bool) -> None:
+def set_cuts(**asked: Any) -> None:
     """Set a policy's cut points; what lies between them is uncertain.
 
     Scans that are asked for from now on are judged by them. Earlier verdicts stay as they are until
     `fakesweep rejudge` judges their scores again.
     """
-    try:
-        wanted = Policy(name, real_below, fake_above)
-    except CatalogueError as error:
-        raise click.UsageError(str(error)) from error
-    with connected(made_ledger_url(read_settings()), "command") as connection:
-        policy_id(connection, name, wanted)
-        connection.commit()
-        newest = policy_history(connection, name)[0]
-    if in_json:
-        write_json(asdict(newest))
-        return
-    click.echo(cuts_in_words(wanted))
-    click.echo(f"judge a scan by it: {program()} rejudge SCAN --policy {printable(name)}")
+    from fakesweep.actions.policy import set_cuts as run
 
-
-def _write(found: Iterable[PolicyReport]) -> None:
-    rows = (
-        (one.name, f"{one.real_below:g}", f"{one.fake_above:g}", one.scans, moment(one.created_at))
-        for one in found
-    )
-    write_table(COLUMNS, rows)
+    run(**asked)

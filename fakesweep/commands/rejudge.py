@@ -1,16 +1,12 @@
 """`fakesweep rejudge`: other verdicts from the same scores."""
 
+from typing import Any
+
 import click
 
 from fakesweep import completing
 from fakesweep.choices import scan_argument
-from fakesweep.output import json_option, write_json
-from fakesweep.reading import reading
-from schema.catalogue import read_catalogue
-from schema.registry import policy_id
-from schema.registry import rejudge as judge_again
-from schema.scan_names import find_scan
-from schema.settings import read_settings
+from fakesweep.output import json_option
 
 
 @click.command()
@@ -23,19 +19,11 @@ from schema.settings import read_settings
     help="Policy to judge by from now on.",
 )
 @json_option
-def rejudge(scan: str, policy: str, *, in_json: bool) -> None:
+def rejudge(**asked: Any) -> None:
     """Judge stored scores by another policy.
 
     No image is fetched and no model runs: only the words are judged again.
     """
-    settings = read_settings()
-    own = read_catalogue(settings.catalogue).policies.get(policy)
-    with reading(settings) as connection:
-        scan_id = find_scan(connection, scan)
-        policy_id(connection, policy, own)
-        changed = judge_again(connection, scan_id, policy)
-        connection.commit()
-    if in_json:
-        write_json({"scan_id": scan_id, "policy": policy, "verdicts_changed": changed})
-        return
-    click.echo(f"scan {scan_id} is judged by policy {policy}: {changed} verdicts changed")
+    from fakesweep.actions.rejudge import rejudge as run
+
+    run(**asked)

@@ -1,19 +1,11 @@
 """`fakesweep resume`: go on with a scan where its ledger says it stands."""
 
+from typing import Any
+
 import click
 
 from fakesweep.choices import scan_argument
-from fakesweep.ending import conclude, leave_to_others
 from fakesweep.exits import Exit
-from fakesweep.quiet import log_troubles
-from fakesweep.reading import connected, stack_to_go_on
-from producer.scans import Producer, open_producer
-from producer.sources.manifest import STDIN
-from schema.catalogue import read_catalogue
-from schema.control import resume_scan
-from schema.ledger import sources_left
-from schema.scan_names import find_scan
-from schema.settings import read_settings
 
 
 @click.command()
@@ -23,7 +15,7 @@ from schema.settings import read_settings
 @click.option(
     "--fail-on-failures", is_flag=True, help=f"Exit with {Exit.IMAGES_FAILED} when images failed."
 )
-def resume(scan: str, *, detach: bool, in_json: bool, fail_on_failures: bool) -> Exit:
+def resume(**asked: Any) -> Exit:
     """Go on with a scan that was interrupted or paused.
 
     SCAN is its number, its name (of several the newest), or `last`.
@@ -31,36 +23,6 @@ def resume(scan: str, *, detach: bool, in_json: bool, fail_on_failures: bool) ->
     Lists what is left of its sources and waits for its end, on the local stack with a worker.
     Images that have a row already are not looked at again.
     """
-    settings = read_settings()
-    log_troubles(settings)
-    with_worker = not settings.names_cluster
-    catalogue = read_catalogue(settings.catalogue)
-    with stack_to_go_on(settings, f"scan {scan}", detach=detach) as settings:
-        with connected(settings.database_url or "", "command") as connection:
-            scan_id = find_scan(connection, scan)
-            resume_scan(connection, scan_id)
-            connection.commit()
-            if detach:
-                return leave_to_others(
-                    connection, scan_id, in_json=in_json, on_cluster=not with_worker
-                )
-        with open_producer(settings, catalogue) as producer:
-            _say_if_input_is_awaited(producer, scan_id)
-            return conclude(
-                producer,
-                scan_id,
-                with_worker=with_worker,
-                in_json=in_json,
-                fail_on_failures=fail_on_failures,
-            )
+    from fakesweep.actions.resume import resume as run
 
-
-def _say_if_input_is_awaited(producer: Producer, scan_id: int) -> None:
-    with producer.engine.connect() as connection:
-        awaited = any(left.source == STDIN for left in sources_left(connection, scan_id))
-    if awaited:
-        click.echo(
-            f"scan {scan_id} reads its URIs from standard input: give it the same list again, "
-            f"it goes on where it stood",
-            err=True,
-        )
+    return run(**asked)

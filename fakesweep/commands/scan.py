@@ -1,36 +1,28 @@
 """`fakesweep scan`: ask for a scan and bring it to its end, or hand it to the cluster."""
 
-import sys
 from typing import Any
 
 import click
 
 from fakesweep import completing
 from fakesweep.choices import (
-    check_models,
-    chosen_models,
     judging_options,
-    selection_from,
     selection_options,
 )
-from fakesweep.ending import conclude, hint_at_resume, leave_to_others
 from fakesweep.exits import Exit
-from fakesweep.extras import require_worker_extra
-from fakesweep.quiet import log_troubles
-from fakesweep.reading import connected
-from fakesweep.signals import told_to_stop
-from fakesweep.stack.keeping import kept_stack
-from fakesweep.streams import check_input
-from fakesweep.text import is_terminal
 from fakesweep.written import Written
-from producer.listing import list_scan
-from producer.outputs.places import resolve_destination
-from producer.scans import Producer, ScanRequest, ask_for_scan, open_producer
-from schema.catalogue import read_catalogue
-from schema.ledger import sources_left
-from schema.scan_names import check_name
-from schema.settings import read_settings
-from schema.words import Lane
+
+
+def _check_destination(text: str) -> None:
+    from producer.outputs.places import resolve_destination
+
+    resolve_destination(text)
+
+
+def _check_name(text: str) -> None:
+    from schema.scan_names import check_name
+
+    check_name(text)
 
 
 @click.command()
@@ -46,7 +38,7 @@ from schema.words import Lane
     "--output",
     metavar="FOLDER|S3-PREFIX",
     shell_complete=completing.files,
-    type=Written("destination", resolve_destination),
+    type=Written("destination", _check_destination),
     help="Write the results there, as JSON Lines, while the scan runs.",
 )
 @click.option(
@@ -57,7 +49,7 @@ from schema.words import Lane
 @click.option(
     "--name",
     metavar="TEXT",
-    type=Written("name", check_name),
+    type=Written("name", _check_name),
     help="A name to know the scan by.",
 )
 @click.option("--detach", is_flag=True, help="Record the scan and leave; do not wait for its end.")
@@ -65,21 +57,7 @@ from schema.words import Lane
 @click.option(
     "--fail-on-failures", is_flag=True, help=f"Exit with {Exit.IMAGES_FAILED} when images failed."
 )
-def scan(
-    *,
-    sources: tuple[str, ...],
-    models: tuple[str, ...],
-    lane: str,
-    policy: str,
-    is_audit: bool,
-    output: str | None,
-    token: str | None,
-    name: str | None,
-    detach: bool,
-    in_json: bool,
-    fail_on_failures: bool,
-    **selection: Any,
-) -> Exit:
+def scan(**asked: Any) -> Exit:
     """Sweep images for AI-generated and deepfake ones.
 
     SOURCE is a folder (with all below it), a file, s3://bucket/prefix, a list (.txt, .csv or .tsv
@@ -89,55 +67,6 @@ def scan(
     Without FAKESWEEP_DATABASE_URL and FAKESWEEP_BROKER_URL the local stack does the work, with a
     worker for as long as the scan runs.
     """
-    if "-" in sources:
-        check_input()
-    settings = read_settings()
-    log_troubles(settings)
-    request = ScanRequest(
-        sources,
-        chosen_models(models, settings),
-        Lane(lane),
-        policy,
-        name,
-        is_audit=is_audit,
-        selection=selection_from(**selection),
-        output=output,
-        token=token,
-    )
-    with_worker = not settings.names_cluster
-    catalogue = read_catalogue(settings.catalogue)
-    if with_worker and not detach:
-        require_worker_extra()
-        check_models(request.models, catalogue)
-    if "-" in sources and is_terminal(sys.stdin):
-        click.echo("reading image URIs from standard input, one a line; Ctrl-D ends it", err=True)
-    with (
-        kept_stack(settings, "scan") as settings,
-        open_producer(settings, catalogue) as producer,
-    ):
-        asked = ask_for_scan(producer, request)
-        scan_id = asked.scan_id
-        if not asked.is_new:
-            click.echo(f"fakesweep: scan {scan_id} was asked for with this token", err=True)
-        if detach:
-            return _hand_over(producer, scan_id, in_json=in_json, on_cluster=not with_worker)
-        return conclude(
-            producer,
-            scan_id,
-            with_worker=with_worker,
-            in_json=in_json,
-            fail_on_failures=fail_on_failures,
-        )
+    from fakesweep.actions.scan import scan as run
 
-
-def _hand_over(producer: Producer, scan_id: int, *, in_json: bool, on_cluster: bool) -> Exit:
-    """List here what only this machine can list, and say how to watch the rest."""
-    with producer.engine.connect() as connection:
-        only_here = any(left.hostname for left in sources_left(connection, scan_id))
-    if only_here:
-        with told_to_stop() as told:
-            list_scan(producer, scan_id, told)
-            if told.is_set():
-                return hint_at_resume(scan_id)
-    with connected(producer.settings.database_url or "", "command") as connection:
-        return leave_to_others(connection, scan_id, in_json=in_json, on_cluster=on_cluster)
+    return run(**asked)

@@ -20,17 +20,15 @@ from fakesweep.contract.types import (
 )
 from fakesweep.costs import Cost
 from fakesweep.waiting import Reason
-from schema.audit_reports import CHANGE_WORDS
 from schema.outputs import OutputReport
 from schema.policies import PolicyReport
-from schema.pulse import Role
 from schema.registry import LoadedRevision
 from schema.reports import Progress, WorkerReport
 from schema.schedule_reports import RunReport, ScheduleReport
 from schema.stages import StageReport
 from schema.tokens import TokenReport
 from schema.webhooks import DeadDelivery, WebhookReport
-from schema.words import LeftOutReason, ScanState
+from schema.words import CHANGE_WORDS, LeftOutReason, Role, ScanState
 
 PROGRESS = extended(
     shape_of(Progress),

@@ -8,7 +8,8 @@ from fastapi import Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from producer.api.problems import Problem, ProblemCode
-from schema.tokens import Caller, Scope
+from schema.tokens import Caller
+from schema.words import Scope
 
 _REALM = 'Bearer realm="fakesweep"'
 

@@ -38,8 +38,8 @@ from producer.uploads import Submitted, Upload
 from schema.answers import ImageAnswer, image_answer, image_answers, image_page
 from schema.errors import SubmissionConflict
 from schema.failures import InvalidUri
-from schema.tokens import Caller, Scope
-from schema.words import VerdictWord
+from schema.tokens import Caller
+from schema.words import Scope, VerdictWord
 
 REPLAYED = "Idempotent-Replayed"
 

@@ -14,7 +14,8 @@ from producer.api.problems import Problem, ProblemCode
 from producer.api.resources import Opened
 from schema.errors import ScanError
 from schema.reports import progress, recent_scans
-from schema.tokens import Caller, Scope
+from schema.tokens import Caller
+from schema.words import Scope
 
 router = APIRouter(prefix="/v1/scans", tags=["scans"])
 

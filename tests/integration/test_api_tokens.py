@@ -9,7 +9,8 @@ import pytest
 import redis
 
 from producer.api.limits import KEY_PREFIX
-from schema.tokens import Scope, revoke_token
+from schema.tokens import revoke_token
+from schema.words import Scope
 from tests.api_server import ApiProcess, Serving, make_token, running_api
 from tests.integration.api_answers import ONE, code_of, images
 from tests.servers import broker_server, wait_until

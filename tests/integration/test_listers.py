@@ -16,10 +16,10 @@ from producer.service import serve
 from producer.sources import list_entries
 from schema.catalogue import read_catalogue
 from schema.ledger import Entry
-from schema.pulse import Pulse, Role, complaint
+from schema.pulse import Pulse, complaint
 from schema.reports import movement, progress
 from schema.settings import Settings
-from schema.words import Lane
+from schema.words import Lane, Role
 from tests.dripping_server import dripping_server
 from tests.photographs import folder_of_photographs
 from tests.servers import wait_until

@@ -13,11 +13,11 @@ from sqlalchemy import Engine, text
 
 from schema.ledger import take_recorded
 from schema.message import BatchMessage
-from schema.pulse import Pulse, Role, complaint
+from schema.pulse import Pulse, complaint
 from schema.results import store_outcomes
 from schema.settings import Settings
 from schema.troubles import try_again
-from schema.words import Lane
+from schema.words import Lane, Role
 from tests.batches import publish_scan, result_rows, uris_of
 from tests.photographs import folder_of_photographs
 from tests.servers import wait_until

@@ -5,7 +5,8 @@ import pytest
 from sqlalchemy import Engine, event, make_url
 
 from schema.errors import DatabaseError
-from schema.logins import LoginRole, set_login
+from schema.logins import set_login
+from schema.words import LoginRole
 from tests.acceptance.command import Command, refusal
 from tests.integration.ledger.rows import run, value
 

@@ -13,13 +13,13 @@ from schema.errors import TokenError
 from schema.tokens import (
     PREFIX,
     Caller,
-    Scope,
     TokenReport,
     add_token,
     find_caller,
     list_tokens,
     revoke_token,
 )
+from schema.words import Scope
 from tests.integration.ledger.rows import rows, run, value
 
 

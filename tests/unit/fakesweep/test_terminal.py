@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from fakesweep import terminal
-from fakesweep.commands.status import COLUMNS
+from fakesweep.actions.status import COLUMNS
 from tests.terminals import STYLE, lines_left, run_on_terminal
 
 Table = Callable[[int, Sequence[str], Sequence[Sequence[str]]], list[str]]

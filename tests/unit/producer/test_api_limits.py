@@ -8,7 +8,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from producer.api.limits import WINDOW_SECONDS, RateLimits, Window, seconds_until
-from schema.tokens import Caller, Scope
+from schema.tokens import Caller
+from schema.words import Scope
 from tests.servers import free_port
 
 _COUNTS = st.integers(0, 1_000)

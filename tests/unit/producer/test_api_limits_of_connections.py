@@ -16,7 +16,7 @@ from producer.api.connections import Connections, group_of
 from producer.api.places import Places
 from producer.api.problems import Problem
 from schema.tokens import Caller
-from schema.tokens import Scope as TokenScope
+from schema.words import Scope as TokenScope
 
 TOKEN = "fsw_" + "A" * 43
 

@@ -19,7 +19,8 @@ from producer.api.app import make_app
 from producer.api.problems import MEDIA_TYPE, Problem
 from schema.errors import LedgerAway
 from schema.settings import Settings
-from schema.tokens import Caller, Scope
+from schema.tokens import Caller
+from schema.words import Scope
 
 TOKEN = "fsw_" + "s" * 43
 

@@ -15,12 +15,12 @@ from schema.pulse import (
     START_SECONDS,
     Phase,
     Pulse,
-    Role,
     activity,
     beating,
     complaint,
     read_pulses,
 )
+from schema.words import Role
 from tests.servers import wait_until
 
 NOW = 100_000.0

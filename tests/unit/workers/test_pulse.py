@@ -1,9 +1,10 @@
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from schema.pulse import Pulse, Role
+from schema.pulse import Pulse
 from schema.settings import Settings
 from schema.stages import Counts, Stage, StageCounts
+from schema.words import Role
 from workers.pulse import look_at, worker_pulse
 from workers.work import Work
 

@@ -1,0 +1,34 @@
+"""`fakesweep api`: the HTTP API that uploads are handed to."""
+
+import json
+
+import click
+
+from fakesweep.extras import require_api_extra
+from fakesweep.signals import told_to_stop
+from fakesweep.stack.keeping import kept_stack
+from producer.scans import open_producer
+from schema.catalogue import read_catalogue
+from schema.logs import set_up_logging
+from schema.settings import read_settings
+
+
+def api(*, host: str, port: int, only_document: bool) -> None:
+    """Run the HTTP API that uploads are handed to."""
+    require_api_extra()
+    if only_document:
+        from producer.api.app import make_app  # noqa: PLC0415 - needs the api extra
+
+        click.echo(json.dumps(make_app().openapi(), indent=2))
+        return
+    from producer.api.server import serve_api  # noqa: PLC0415 - needs the api extra
+
+    settings = read_settings()
+    set_up_logging(settings)
+    catalogue = read_catalogue(settings.catalogue)
+    with (
+        kept_stack(settings, "api") as settings,
+        open_producer(settings, catalogue) as producer,
+        told_to_stop(),
+    ):
+        serve_api(producer, host, port)

@@ -1,0 +1,24 @@
+"""`fakesweep cancel`: end a scan before its end."""
+
+import click
+
+from fakesweep.output import write_json
+from fakesweep.reading import reading
+from fakesweep.summary import identity, progress_as_json
+from schema.control import cancel_scan
+from schema.reports import progress
+from schema.scan_names import find_scan
+from schema.settings import read_settings
+
+
+def cancel(scan: str, *, in_json: bool) -> None:
+    """End a scan before its end."""
+    with reading(read_settings()) as connection:
+        scan_id = find_scan(connection, scan)
+        is_new = cancel_scan(connection, scan_id)
+        connection.commit()
+        now = progress(connection, scan_id)
+    if in_json:
+        write_json(progress_as_json(now))
+        return
+    click.echo(f"scan {scan_id} {'is' if is_new else 'was already'} cancelled: {identity(now)}")

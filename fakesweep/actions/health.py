@@ -1,0 +1,36 @@
+"""`fakesweep health`: whether the worker or producer of this machine makes progress."""
+
+import time
+
+import click
+
+from fakesweep.exits import Exit
+from fakesweep.output import write_json
+from schema.pulse import activity, complaint, read_pulses
+from schema.words import Role
+
+
+def health(*, role: str, in_json: bool) -> int:
+    """Say whether a worker or producer here makes progress."""
+    try:
+        pulses = read_pulses(Role(role))
+    except OSError as error:
+        click.echo(f"the health of a {role} cannot be read: {error}", err=True)
+        return Exit.FAILED
+    now = time.monotonic()
+    complaints = [f"{role} {one.pid} {why}" for one in pulses if (why := complaint(one, now))]
+    if not pulses:
+        complaints = [f"no {role} runs here"]
+    if in_json:
+        said = [
+            {"pid": one.pid, "complaint": why, "activity": None if why else activity(one, now)}
+            for one in pulses
+            for why in [complaint(one, now)]
+        ]
+        write_json({"role": role, "is_healthy": not complaints, "processes": said})
+        return Exit.FAILED if complaints else Exit.DONE
+    if complaints:
+        click.echo("; ".join(complaints), err=True)
+        return Exit.FAILED
+    click.echo("; ".join(f"{role} {one.pid} is {activity(one, now)}" for one in pulses))
+    return Exit.DONE

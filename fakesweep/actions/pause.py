@@ -1,0 +1,26 @@
+"""`fakesweep pause`: hold a scan until it is resumed."""
+
+import click
+
+from fakesweep.output import write_json
+from fakesweep.reading import reading
+from fakesweep.summary import identity, progress_as_json
+from fakesweep.text import program
+from schema.control import pause_scan
+from schema.reports import progress
+from schema.scan_names import find_scan
+from schema.settings import read_settings
+
+
+def pause(scan: str, *, in_json: bool) -> None:
+    """Hold a scan until it is resumed."""
+    with reading(read_settings()) as connection:
+        scan_id = find_scan(connection, scan)
+        is_new = pause_scan(connection, scan_id)
+        connection.commit()
+        now = progress(connection, scan_id)
+    if in_json:
+        write_json(progress_as_json(now))
+        return
+    click.echo(f"scan {scan_id} {'is' if is_new else 'was already'} paused: {identity(now)}")
+    click.echo(f"go on with it: {program()} resume {scan_id}")

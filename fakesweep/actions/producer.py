@@ -1,0 +1,57 @@
+"""`fakesweep producer`: run the producer's service until it is told to stop."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import click
+
+from fakesweep.signals import told_to_stop
+from fakesweep.stack.keeping import kept_stack
+from producer.scans import Producer, open_producer
+from producer.service import serve
+from producer.uploads.events import listen, read_queue
+from schema.catalogue import read_catalogue
+from schema.errors import SourceError
+from schema.logs import set_up_logging
+from schema.settings import read_settings
+
+
+def producer(queues: tuple[str, ...]) -> None:
+    """Run the producer: it lists and queues."""
+    settings = read_settings()
+    set_up_logging(settings)
+    catalogue = read_catalogue(settings.catalogue)
+    for queue in queues:
+        try:
+            read_queue(queue, settings)
+        except SourceError as error:
+            raise click.BadParameter(str(error), param_hint="'--listen'") from error
+    with (
+        kept_stack(settings, "producer") as settings,
+        open_producer(settings, catalogue) as opened,
+        told_to_stop() as told,
+        _listening(opened, queues, told),
+    ):
+        serve(opened, told)
+
+
+@contextmanager
+def _listening(producer: Producer, queues: Sequence[str], told: threading.Event) -> Iterator[None]:
+    """Listen to queues meanwhile; when one cannot be listened to any more, everything ends."""
+    with ThreadPoolExecutor(max(1, len(queues)), thread_name_prefix="listening") as threads:
+        listeners = [threads.submit(_listen, producer, queue, told) for queue in queues]
+        try:
+            yield
+        finally:
+            told.set()
+    for listener in listeners:
+        listener.result()
+
+
+def _listen(producer: Producer, queue: str, told: threading.Event) -> None:
+    try:
+        listen(producer, queue, told)
+    finally:
+        told.set()

@@ -1,0 +1,141 @@
+"""`fakesweep prune`: forget scans that ended long ago."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import click
+
+from fakesweep.exits import Exit
+from fakesweep.forgetting import Forgotten, Plan, forget, plan_forgetting
+from fakesweep.output import write_json, write_table
+from fakesweep.progress import LINE_SECONDS
+from fakesweep.reading import reading
+from fakesweep.signals import told_to_stop
+from fakesweep.summary import moment
+from fakesweep.text import is_terminal
+from schema.ages import moment_of
+from schema.errors import RetentionError
+from schema.retention import clock
+from schema.scan_names import find_scan
+from schema.settings import read_settings
+
+COLUMNS = ("scan", "name", "ended", "images", "to forget")
+
+
+def prune(
+    *, scans: tuple[str, ...], older_than: str, dry_run: bool, yes: bool, in_json: bool
+) -> Exit:
+    """Forget scans that ended long ago."""
+    if not (yes or dry_run or is_terminal(sys.stdin)):
+        raise RetentionError(
+            "there is no terminal to ask on: look with --dry-run at what would be forgotten, then "
+            "say --yes"
+        )
+    with reading(read_settings()) as connection:
+        before = moment_of(older_than, clock(connection))
+        chosen = tuple(find_scan(connection, scan) for scan in scans)
+        plan = plan_forgetting(connection, before, chosen)
+        if dry_run or not in_json:
+            _show(plan, in_json=in_json)
+        if dry_run:
+            return Exit.DONE
+        if not yes:
+            click.confirm(
+                f"Forget {plan.images} images of scans that ended before {moment(before)}, for "
+                f"good?",
+                abort=True,
+                err=True,
+            )
+        told = Forgotten()
+        with told_to_stop() as stop, _shown(plan.images) as show:
+            for told in forget(connection, plan, stop):
+                show(told.images)
+    if in_json:
+        write_json(_as_json(plan) | _told_as_json(told, is_whole=not stop.is_set()))
+    else:
+        click.echo(_said(told, is_whole=not stop.is_set()))
+    return Exit.INTERRUPTED if stop.is_set() else Exit.DONE
+
+
+def _show(plan: Plan, *, in_json: bool) -> None:
+    if in_json:
+        write_json(_as_json(plan))
+        return
+    if plan.scans:
+        rows = (
+            (scan.scan_id, scan.name, moment(scan.ended_at), scan.images, images)
+            for scan, images in plan.scans
+        )
+        write_table(COLUMNS, rows)
+        click.echo()
+    click.echo(
+        f"ended before {moment(plan.before)}: scans {len(plan.scans)}, "
+        f"images to forget {plan.images}"
+    )
+    if plan.kept_whole:
+        click.echo(f"later audits refer to all images of: scans {plan.kept_whole}, which stay")
+
+
+@contextmanager
+def _shown(images: int) -> Iterator[Callable[[int], None]]:
+    """Yield what shows how many images went: a bar on a terminal, a line now and then elsewhere."""
+    if sys.stderr.isatty():
+        from fakesweep import terminal  # noqa: PLC0415 - rich is loaded for terminals only
+
+        with terminal.progress_bar("prune") as move:
+            yield lambda gone: move(gone, images, f"{gone} of {images} images")
+        return
+    next_line = time.monotonic() + LINE_SECONDS
+
+    def show(gone: int) -> None:
+        nonlocal next_line
+        if time.monotonic() >= next_line:
+            next_line = time.monotonic() + LINE_SECONDS
+            click.echo(f"prune: {gone} of {images} images forgotten", err=True)
+
+    yield show
+
+
+def _as_json(plan: Plan) -> dict[str, object]:
+    return {
+        "before": plan.before,
+        "scans": [
+            {
+                "scan_id": scan.scan_id,
+                "name": scan.name,
+                "ended_at": scan.ended_at,
+                "images": scan.images,
+                "to_forget": images,
+            }
+            for scan, images in plan.scans
+        ],
+        "images_to_forget": plan.images,
+        "kept_whole": plan.kept_whole,
+    }
+
+
+def _told_as_json(told: Forgotten, *, is_whole: bool) -> dict[str, object]:
+    return {
+        "forgotten": {
+            "scans": told.scans,
+            "images": told.images,
+            "verdicts": told.verdicts,
+            "contents": told.contents,
+        },
+        "contents_stay": told.contents_stay,
+        "is_whole": is_whole,
+    }
+
+
+def _said(told: Forgotten, *, is_whole: bool) -> str:
+    said = (
+        f"forgotten: images {told.images}, verdicts {told.verdicts}, scans {told.scans}, "
+        f"contents {told.contents}"
+    )
+    if told.contents_stay:
+        said += "; workers were busy, so contents that no image has stay until it is run again"
+    if not is_whole:
+        said += "; stopped before the end: run it again to go on"
+    return said

@@ -1,0 +1,26 @@
+"""`fakesweep rejudge`: other verdicts from the same scores."""
+
+import click
+
+from fakesweep.output import write_json
+from fakesweep.reading import reading
+from schema.catalogue import read_catalogue
+from schema.registry import policy_id
+from schema.registry import rejudge as judge_again
+from schema.scan_names import find_scan
+from schema.settings import read_settings
+
+
+def rejudge(scan: str, policy: str, *, in_json: bool) -> None:
+    """Judge stored scores by another policy."""
+    settings = read_settings()
+    own = read_catalogue(settings.catalogue).policies.get(policy)
+    with reading(settings) as connection:
+        scan_id = find_scan(connection, scan)
+        policy_id(connection, policy, own)
+        changed = judge_again(connection, scan_id, policy)
+        connection.commit()
+    if in_json:
+        write_json({"scan_id": scan_id, "policy": policy, "verdicts_changed": changed})
+        return
+    click.echo(f"scan {scan_id} is judged by policy {policy}: {changed} verdicts changed")

@@ -1,0 +1,16 @@
+"""`fakesweep sql`: a person's own query over the views."""
+
+import sys
+
+from fakesweep.output import Format, write_rows
+from fakesweep.reading import reading
+from schema.reports import query as run_query
+from schema.settings import read_settings
+
+
+def sql(query: str, form: str | None) -> None:
+    """Run a query of your own, read-only."""
+    chosen = Format(form or (Format.TABLE if sys.stdout.isatty() else Format.TABS))
+    with reading(read_settings()) as connection:
+        columns, rows = run_query(connection, query)
+        write_rows(columns, rows, chosen)

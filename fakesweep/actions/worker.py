@@ -1,0 +1,49 @@
+"""`fakesweep worker`: run one worker process until it is told to stop."""
+
+from pathlib import Path
+from typing import Any
+
+from fakesweep.extras import require_worker_extra
+from fakesweep.processes import end_with_stdin
+from fakesweep.stack.keeping import kept_stack
+from schema.catalogue import read_catalogue
+from schema.settings import read_settings
+
+
+def worker(
+    *,
+    device: str | None,
+    preset: str | None,
+    precision: str | None,
+    decoding: str | None,
+    models: tuple[str, ...],
+    batches_in_flight: int | None,
+    until_stdin_ends: bool,
+    only_scan: int | None,
+) -> int:
+    """Run a worker: it classifies batches."""
+    settings = read_settings()
+    if until_stdin_ends:
+        end_with_stdin(settings.grace_seconds)
+    catalogue = read_catalogue(settings.catalogue)
+    require_worker_extra()
+    wanted: dict[str, Any] = {
+        "device": device,
+        "preset": preset,
+        "precision": precision,
+        "decode": decoding,
+        "models": tuple(catalogue.model(model).key for model in models) or None,
+        "batches_in_flight": batches_in_flight,
+    }
+    if not settings.names_cluster:
+        # Whoever starts a stack of their own may read what their account may read.
+        wanted["file_roots"] = settings.file_roots or (Path("/"),)
+    with kept_stack(settings, "worker") as found:
+        from workers.app import run_worker  # noqa: PLC0415 - only where torch is known to be there
+
+        return run_worker(
+            found.model_copy(
+                update={name: value for name, value in wanted.items() if value is not None}
+            ),
+            only_scan,
+        )
