@@ -8,9 +8,9 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from fakesweep.outages import away_in_words, back_in_words
 from fakesweep.text import printable
-from producer.waiting import SERVERS
 from schema.logs import cleared, set_up_logging
 from schema.settings import Settings
+from schema.words import SERVERS
 
 
 def log_troubles(settings: Settings) -> None:

@@ -6,10 +6,8 @@ from contextlib import contextmanager
 import click
 from sqlalchemy import Connection
 
-from fakesweep.extras import require_worker_extra
 from fakesweep.stack import find_database, find_stack, start_database, start_stack
 from fakesweep.stack.cluster import cluster_folder
-from fakesweep.stack.keeping import kept_stack
 from fakesweep.text import program
 from schema.database import explained, open_engine
 from schema.errors import StackError
@@ -25,7 +23,7 @@ def ledger_url(settings: Settings) -> str:
     """
     if (url := find_database(settings)) is not None:
         return url
-    _check_it_exists(settings)
+    check_it_exists(settings)
     return made_ledger_url(settings)
 
 
@@ -44,22 +42,6 @@ def made_ledger_url(settings: Settings) -> str:
     return url
 
 
-@contextmanager
-def stack_to_go_on(settings: Settings, about: str, *, detach: bool) -> Iterator[Settings]:
-    """Yield the settings by which a command goes on with a scan: the cluster's, or the stack's.
-
-    Raises:
-        FakesweepError: on the local stack there is nothing yet, or no worker could be run.
-    """
-    if not settings.names_cluster:
-        if not detach:
-            require_worker_extra()
-        if settings.database_url is None:
-            _check_it_exists(settings)
-    with kept_stack(settings, about) as found:
-        yield found
-
-
 def existing_stack(settings: Settings) -> Settings:
     """Return the settings of the local stack, started where it was stopped, never made anew.
 
@@ -71,7 +53,7 @@ def existing_stack(settings: Settings) -> Settings:
     if (found := find_stack(settings)) is not None:
         return found
     if settings.database_url is None:
-        _check_it_exists(settings)
+        check_it_exists(settings)
     started = start_stack(settings)
     _say_started("a server")
     return started
@@ -85,7 +67,12 @@ def _say_started(what: str) -> None:
     )
 
 
-def _check_it_exists(settings: Settings) -> None:
+def check_it_exists(settings: Settings) -> None:
+    """Refuse to read what was never made.
+
+    Raises:
+        StackError: there is no local stack yet.
+    """
     if not cluster_folder(settings.home).is_dir():
         raise StackError(
             f"there is nothing yet: no FAKESWEEP_DATABASE_URL, and no local stack in "

@@ -5,21 +5,16 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 
-import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
-
 from fakesweep.outages import away_in_words
 from fakesweep.stack import find_stack
 from fakesweep.summary import moment
 from fakesweep.text import program
-from producer.waiting import BROKER
 from schema import broker
 from schema.model_troubles import ModelTrouble
 from schema.registry import LIVE_SECONDS
 from schema.reports import Movement, Progress
 from schema.settings import Settings
-from schema.words import ScanState
+from schema.words import BROKER, ScanState
 
 STILL_AFTER = timedelta(seconds=10)
 BROKER_ANSWER_SECONDS = 2.0
@@ -160,19 +155,27 @@ def _broker_missing(settings: Settings) -> Iterator[Wait]:
         if settings.database_url is None and find_stack(settings) is None:
             yield Wait(Reason.NO_BROKER, f"the broker does not answer; start it: {program()} up")
         return
+    if (reason := _why_silent(broker_url)) is not None:
+        yield Wait(Reason.NO_BROKER, away_in_words(BROKER, reason, settings))
+
+
+def _why_silent(broker_url: str) -> str | None:
+    """Return why the broker does not answer, None where it does."""
+    from redis import Redis, RedisError  # noqa: PLC0415 - loaded where nothing moves, and then alone
+    from redis.backoff import NoBackoff  # noqa: PLC0415
+    from redis.retry import Retry  # noqa: PLC0415
+
     try:
-        with redis.Redis.from_url(
+        with Redis.from_url(
             broker.client_url(broker_url),
             socket_timeout=BROKER_ANSWER_SECONDS,
             socket_connect_timeout=BROKER_ANSWER_SECONDS,
             retry=Retry(NoBackoff(), 0),
         ) as client:
             client.ping()
-    except (redis.RedisError, OSError) as error:
-        yield Wait(
-            Reason.NO_BROKER,
-            away_in_words(BROKER, str(error), settings),
-        )
+    except (RedisError, OSError) as error:
+        return str(error)
+    return None
 
 
 def _slow(now: Progress, found: Movement) -> Wait:

@@ -27,14 +27,14 @@ from producer.progress import Beats
 from producer.scans import Producer
 from producer.schedules import keep_schedules
 from producer.uploads.gathering import close_past_scans
-from producer.waiting import BROKER, PAUSE_SECONDS, Waiting
+from producer.waiting import PAUSE_SECONDS, Waiting
 from producer.webhooks import deliver_webhooks
 from schema.database import explained, may_pass
 from schema.errors import BrokerError, FakesweepError, ScanError
 from schema.pulse import Pulse, beating
 from schema.registry import policy_id, producer_seen, retire_producer
 from schema.reports import progress
-from schema.words import Role, ScanState
+from schema.words import BROKER, Role, ScanState
 
 RECONCILE_SECONDS = 5.0
 

@@ -11,15 +11,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from producer.progress import progressed
 from schema.database import first_line, may_pass
+from schema.words import LEDGER, SERVERS
 
 PAUSE_SECONDS = 0.2
 LONGEST_WAIT_SECONDS = 10.0
 FIRST_LINE_SECONDS = 10.0
 """An outage is logged again after this time, then after twice as long, and on."""
-
-LEDGER, BROKER = "ledger", "broker"
-SERVERS = (LEDGER, BROKER)
-"""What all threads of a process wait for together."""
 
 log = structlog.get_logger(__name__)
 

@@ -157,6 +157,10 @@ class Role(StrEnum):
     PRODUCER = "producer"
 
 
+LEDGER, BROKER = "ledger", "broker"
+SERVERS = (LEDGER, BROKER)
+"""The servers that all threads of a process wait for together."""
+
 CHANGE_WORDS = ("new", "changed", "renamed", "again", "vanished")
 """In the order they are told; the view `audit_changes` has no others."""
 

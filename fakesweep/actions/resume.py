@@ -5,7 +5,8 @@ import click
 from fakesweep.ending import conclude, leave_to_others
 from fakesweep.exits import Exit
 from fakesweep.quiet import log_troubles
-from fakesweep.reading import connected, stack_to_go_on
+from fakesweep.reading import connected
+from fakesweep.stack.keeping import stack_to_go_on
 from producer.scans import Producer, open_producer
 from producer.sources.manifest import STDIN
 from schema.catalogue import read_catalogue

@@ -8,7 +8,8 @@ from sqlalchemy import Connection
 from fakesweep.ending import conclude, leave_to_others
 from fakesweep.exits import Exit
 from fakesweep.quiet import log_troubles
-from fakesweep.reading import connected, stack_to_go_on
+from fakesweep.reading import connected
+from fakesweep.stack.keeping import stack_to_go_on
 from producer.scans import open_producer
 from schema.catalogue import read_catalogue
 from schema.control import RETRYABLE, begin_retry, retry_failures

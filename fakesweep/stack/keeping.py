@@ -6,6 +6,8 @@ from contextlib import contextmanager
 
 import structlog
 
+from fakesweep.extras import require_worker_extra
+from fakesweep.reading import check_it_exists
 from fakesweep.stack import revive_stack, start_stack, used_stack
 from schema.errors import FakesweepError
 from schema.settings import Settings
@@ -39,6 +41,22 @@ def kept_stack(settings: Settings, what: str) -> Iterator[Settings]:
             yield started
         finally:
             stop.set()
+
+
+@contextmanager
+def stack_to_go_on(settings: Settings, about: str, *, detach: bool) -> Iterator[Settings]:
+    """Yield the settings by which a command goes on with a scan: the cluster's, or the stack's.
+
+    Raises:
+        FakesweepError: on the local stack there is nothing yet, or no worker could be run.
+    """
+    if not settings.names_cluster:
+        if not detach:
+            require_worker_extra()
+        if settings.database_url is None:
+            check_it_exists(settings)
+    with kept_stack(settings, about) as found:
+        yield found
 
 
 def _keep(settings: Settings, stop: threading.Event) -> None:

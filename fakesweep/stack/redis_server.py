@@ -12,15 +12,15 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-
-import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
+from typing import TYPE_CHECKING
 
 from fakesweep.stack import accounts, addresses, processes
 from fakesweep.stack.accounts import Account
 from fakesweep.stack.uses import Use
 from schema.errors import StackError
+
+if TYPE_CHECKING:
+    from redis import Redis
 
 NAME = "Redis"
 
@@ -93,8 +93,7 @@ def stop(home: Path) -> bool:
         return False
     answered, lived = _answers(server), _lives(server)
     if answered:
-        with suppress(redis.RedisError), _client(server) as client:
-            client.shutdown(nosave=True)
+        _shut_down(server)
     elif lived and server.pid is not None:
         processes.push(server.pid, signal.SIGKILL)
     if not processes.wait_for(lambda: not (_answers(server) or _lives(server)), _STOP_SECONDS):
@@ -181,15 +180,28 @@ def _answers(server: _Server) -> bool:
     """Ask for a sign of life; one that has ended is not asked, lest another hears its password."""
     if server.pid is not None and not _lives(server):
         return False
+    from redis import RedisError  # noqa: PLC0415 - most commands ask PostgreSQL alone
+
     try:
         with _client(server) as client:
             return bool(client.ping())
-    except redis.RedisError:
+    except RedisError:
         return False
 
 
-def _client(server: _Server) -> redis.Redis:
-    return redis.Redis(
+def _shut_down(server: _Server) -> None:
+    from redis import RedisError  # noqa: PLC0415
+
+    with suppress(RedisError), _client(server) as client:
+        client.shutdown(nosave=True)
+
+
+def _client(server: _Server) -> "Redis":
+    from redis import Redis  # noqa: PLC0415
+    from redis.backoff import NoBackoff  # noqa: PLC0415
+    from redis.retry import Retry  # noqa: PLC0415
+
+    return Redis(
         host=_HOST,
         port=server.port,
         password=server.password,

@@ -19,13 +19,13 @@ from producer.uploads.submissions import (
     settle_policy,
     stream_of,
 )
-from producer.waiting import BROKER, Waiting
+from producer.waiting import Waiting
 from schema.catalogue import DEFAULT_POLICY
 from schema.database import explained, first_line, is_conflict, is_read_only, may_pass
 from schema.errors import BrokerError, DatabaseError, FakesweepError, LedgerAway
 from schema.ledger import take_recorded
 from schema.uploads import Stream, Upload, close_past_days
-from schema.words import Lane
+from schema.words import BROKER, Lane
 
 PATIENCE_SECONDS = 5.0
 """How long a submission waits for the ledger."""

@@ -8,8 +8,9 @@ import structlog
 
 from fakesweep.quiet import log_troubles
 from producer import waiting as producer_waiting
-from producer.waiting import BROKER, LEDGER, Waiting
+from producer.waiting import Waiting
 from schema.settings import Settings
+from schema.words import BROKER, LEDGER
 
 CLUSTER = Settings(
     database_url="postgresql://me:hunter2@db:5432/x", broker_url="redis://:hunter2@q:6379/0"

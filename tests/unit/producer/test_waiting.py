@@ -6,7 +6,8 @@ import structlog
 from structlog.testing import capture_logs
 
 from producer import waiting as producer_waiting
-from producer.waiting import BROKER, FIRST_LINE_SECONDS, LEDGER, Waiting
+from producer.waiting import FIRST_LINE_SECONDS, Waiting
+from schema.words import BROKER, LEDGER
 
 
 @pytest.fixture(autouse=True)
