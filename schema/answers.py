@@ -13,16 +13,13 @@ WALKED_IMAGES = 5_000
 """A page looks at so many images at most, however few of them it is about."""
 
 _IMAGES = text("""
-    SELECT i.image_id, i.scan_id, i.uri, coalesce(o.status::text, 'pending') AS status,
-           o.failure_code::text AS failure_code, o.failure_message, o.finished_at
-    FROM ledger.images i LEFT JOIN ledger.outcomes o USING (image_id)
-    WHERE i.image_id = ANY(:image_ids)
+    SELECT image_id, scan_id, uri, status, failure_code, failure_message, finished_at FROM images
+    WHERE image_id = ANY(:image_ids)
 """)
 
 _VERDICTS = text("""
-    SELECT v.image_id, m.key AS model, v.p_fake, v.verdict::text AS verdict, v.kind::text AS kind
-    FROM ledger.verdicts v JOIN ledger.models m USING (model_id)
-    WHERE v.image_id = ANY(:image_ids) ORDER BY v.image_id, m.key, v.model_id
+    SELECT image_id, model, p_fake, verdict, kind FROM verdicts
+    WHERE image_id = ANY(:image_ids) ORDER BY image_id, model, model_id
 """)
 
 _ENDED = text("SELECT image_id FROM ledger.outcomes WHERE image_id = ANY(:image_ids)")
@@ -30,19 +27,11 @@ _ENDED = text("SELECT image_id FROM ledger.outcomes WHERE image_id = ANY(:image_
 # By batch, as an index leads from a scan to its batches, and from a batch to its images.
 _PAGE = """
     WITH walked AS (
-        SELECT b.batch_id, i.image_id
-        FROM ledger.batches b JOIN ledger.images i USING (batch_id)
-        WHERE b.batch_id >= :batch_id AND (b.batch_id > :batch_id OR i.image_id > :image_id)
-              {of_scan}
-        ORDER BY b.batch_id, i.image_id LIMIT :walked
+        SELECT batch_id, image_id FROM images
+        WHERE batch_id >= :batch_id AND (batch_id > :batch_id OR image_id > :image_id) {of_scan}
+        ORDER BY batch_id, image_id LIMIT :walked
     ), found AS (
-        SELECT w.batch_id, w.image_id
-        FROM walked w LEFT JOIN ledger.outcomes o USING (image_id)
-        WHERE (CAST(:status AS text) IS NULL OR coalesce(o.status::text, 'pending') = :status)
-          AND (CAST(:verdict AS text) IS NULL OR EXISTS (
-              SELECT FROM ledger.verdicts v
-              WHERE v.image_id = w.image_id AND v.verdict::text = :verdict
-          ))
+        SELECT w.batch_id, w.image_id FROM walked w WHERE true {of_status} {of_verdict}
         ORDER BY w.batch_id, w.image_id LIMIT :limit
     )
     SELECT f.batch_id, f.image_id, true AS is_found FROM found f
@@ -51,7 +40,16 @@ _PAGE = """
         ORDER BY w.batch_id, w.image_id OFFSET :walked - 1
     )
 """
-_OF_SCAN = "AND b.scan_id = :scan_id"
+_OF_SCAN = "AND scan_id = :scan_id"
+_OF_STATUS = """
+    AND EXISTS (SELECT FROM images i WHERE i.image_id = w.image_id AND i.status = :status)
+"""
+_OF_VERDICT = """
+    AND EXISTS (
+        SELECT FROM verdicts v
+        WHERE v.image_id = w.image_id AND v.verdict = CAST(:verdict AS ledger.verdict)
+    )
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,18 +127,15 @@ def image_page(
     A page that has fewer than `limit`, even none, is the last only where its `end` is None: no more
     than `WALKED_IMAGES` are looked at for it.
     """
-    rows = connection.execute(
-        text(_PAGE.format(of_scan="" if scan_id is None else _OF_SCAN)),
-        {
-            "batch_id": after.batch_id,
-            "image_id": after.image_id,
-            "walked": WALKED_IMAGES,
-            "limit": limit,
-            "status": status,
-            "verdict": verdict and verdict.value,
-        }
-        | ({} if scan_id is None else {"scan_id": scan_id}),
-    ).all()
+    wanted = {"scan_id": scan_id, "status": status, "verdict": verdict and verdict.value}
+    page = _PAGE.format(
+        of_scan="" if scan_id is None else _OF_SCAN,
+        of_status="" if status is None else _OF_STATUS,
+        of_verdict="" if verdict is None else _OF_VERDICT,
+    )
+    walk = {"walked": WALKED_IMAGES, "limit": limit}
+    given = {name: value for name, value in wanted.items() if value is not None}
+    rows = connection.execute(text(page), after._asdict() | walk | given).all()
     found = [Position(row.batch_id, row.image_id) for row in rows if row.is_found]
     walked = [Position(row.batch_id, row.image_id) for row in rows if not row.is_found]
     end = found[-1] if len(found) == limit else next(iter(walked), None)

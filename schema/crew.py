@@ -6,17 +6,17 @@ from schema.reports import Progress
 from schema.words import ScanState
 
 _WORKED = text("""
-    SELECT count(DISTINCT worker_id) FROM ledger.batches WHERE scan_id = :scan_id
+    SELECT count(DISTINCT worker_id) FROM batches WHERE scan_id = :scan_id
 """)
 
 _AT_WORK = text("""
-    SELECT count(*) FROM ledger.workers
+    SELECT count(*) FROM workers
     WHERE stopped_at IS NULL AND seen_at > now() - make_interval(secs => :within_seconds)
       AND worker_id = ANY (ARRAY(
-          SELECT worker_id FROM ledger.batches
+          SELECT worker_id FROM batches
           WHERE scan_id = :scan_id AND finished_at > now() - interval '60 seconds'
           UNION
-          SELECT worker_id FROM ledger.batches WHERE scan_id = :scan_id AND state = 'running'
+          SELECT worker_id FROM batches WHERE scan_id = :scan_id AND state = 'running'
       ))
 """)
 

@@ -1,4 +1,4 @@
--- The database after every migration up to 0026: types, tables, views, functions and grants, each
+-- The database after every migration up to 0027: types, tables, views, functions and grants, each
 -- in the order of schema and name. `make current-sql` writes this file from PostgreSQL's catalogs;
 -- nothing runs it. The migrations say what each thing is for.
 
@@ -659,13 +659,36 @@ SELECT scan_id,
     batch_id,
     lane::text AS lane,
     state::text AS state,
-    image_count - classified_count - reused_count - failed_count AS pending,
+    pending,
     trouble AS reason,
     refusals,
     troubled_since,
     try_at
-   FROM ledger.batches b
+   FROM public.batches
   WHERE trouble IS NOT NULL AND state <> 'done'::ledger.batch_state;
+
+CREATE VIEW public.batches AS
+SELECT batch_id,
+    scan_id,
+    lane,
+    state,
+    image_count AS images,
+    classified_count AS classified,
+    reused_count AS reused,
+    failed_count AS failed,
+    image_count - classified_count - reused_count - failed_count AS pending,
+    attempt,
+    worker_id,
+    lease_until,
+    state = 'running'::ledger.batch_state AND lease_until < now() AS is_expired,
+    created_at,
+    published_at,
+    finished_at,
+    trouble,
+    refusals,
+    troubled_since,
+    try_at
+   FROM ledger.batches b;
 
 CREATE VIEW public.failures AS
 SELECT o.scan_id,
@@ -684,6 +707,24 @@ SELECT o.scan_id,
      LEFT JOIN ledger.images i USING (image_id)
      LEFT JOIN ledger.contents c ON c.content_id = o.content_id
   WHERE o.status = 'failed'::ledger.image_status;
+
+CREATE VIEW public.images AS
+SELECT i.image_id,
+    b.scan_id,
+    b.batch_id,
+    i.uri,
+    public.path_of(i.uri) AS path,
+    COALESCE(o.status::text, 'pending'::text) AS status,
+    o.failure_code,
+    o.failure_message,
+    o.content_id,
+    o.finished_at,
+    i.size_bytes,
+    i.etag,
+    i.modified_at
+   FROM ledger.batches b
+     JOIN ledger.images i USING (batch_id)
+     LEFT JOIN ledger.outcomes o USING (image_id);
 
 CREATE VIEW public.left_out AS
 SELECT scan_id,
@@ -777,14 +818,25 @@ SELECT o.scan_id,
            FROM ledger.output_parts x
           WHERE x.scan_id = o.scan_id AND x.written_at IS NOT NULL) p;
 
+CREATE VIEW public.pattern_matches AS
+SELECT scan_id,
+    sort AS option,
+    name::integer AS place,
+    files
+   FROM ledger.listing_counts
+  WHERE sort <> 'left_out'::text;
+
 CREATE VIEW public.policies AS
 SELECT policy_id,
     name,
     real_below,
     fake_above,
     created_at,
-    policy_id = max(policy_id) OVER (PARTITION BY name) AS is_current
-   FROM ledger.policies;
+    policy_id = max(policy_id) OVER (PARTITION BY name) AS is_current,
+    ( SELECT count(*) AS count
+           FROM ledger.scans s
+          WHERE s.policy_id = p.policy_id) AS scans
+   FROM ledger.policies p;
 
 CREATE VIEW public.producers AS
 SELECT producer_id,
@@ -795,6 +847,47 @@ SELECT producer_id,
     seen_at,
     stopped_at
    FROM ledger.producers;
+
+CREATE VIEW public.results AS
+SELECT i.uri,
+    public.path_of(i.uri) AS path,
+    o.status,
+    v.verdict,
+    v.kind,
+    v.p_fake,
+    m.key AS model,
+    m.revision AS model_revision,
+    ledger.named_scores(m.labels, s.scores) AS scores,
+    p.name AS policy,
+    encode(c.sha256, 'hex'::text) AS sha256,
+    c.width,
+    c.height,
+    c.format,
+    o.failure_code,
+    o.failure_message,
+    s.classified_at,
+    b.scan_id,
+    i.image_id,
+    c.size_bytes,
+    c.frame_count,
+    c.read_as,
+    v.judged_at,
+        CASE
+            WHEN v.model_id IS NOT NULL THEN m.superseded_at IS NULL
+            ELSE NULL::boolean
+        END AS revision_is_current,
+    o.content_id,
+    v.model_id,
+    b.batch_id,
+    o.finished_at
+   FROM ledger.batches b
+     JOIN ledger.images i USING (batch_id)
+     JOIN ledger.outcomes o USING (image_id)
+     LEFT JOIN ledger.contents c USING (content_id)
+     LEFT JOIN ledger.verdicts v USING (image_id)
+     LEFT JOIN ledger.models m USING (model_id)
+     LEFT JOIN ledger.policies p USING (policy_id)
+     LEFT JOIN ledger.predictions s ON s.content_id = v.content_id AND s.model_id = v.model_id;
 
 CREATE VIEW public.review_queue AS
 SELECT q.p_fake,
@@ -901,7 +994,9 @@ SELECT scan_id,
         CASE state
             WHEN 'finished'::text THEN first_ended_at
             ELSE NULL::timestamp with time zone
-        END AS first_finished_at
+        END AS first_finished_at,
+    policy_id,
+    selection
    FROM ( SELECT rated.scan_id,
             rated.name,
             rated.lane,
@@ -913,6 +1008,8 @@ SELECT scan_id,
             rated.is_audit,
             rated.vanished_count,
             rated.pruned_at,
+            rated.policy_id,
+            rated.selection,
             rated.policy,
             rated.submitted,
             rated.classified,
@@ -946,6 +1043,8 @@ SELECT scan_id,
                     counted.is_audit,
                     counted.vanished_count,
                     counted.pruned_at,
+                    counted.policy_id,
+                    counted.selection,
                     counted.policy,
                     counted.submitted,
                     counted.classified,
@@ -981,6 +1080,8 @@ SELECT scan_id,
                             s.is_audit,
                             s.vanished_count,
                             s.pruned_at,
+                            s.policy_id,
+                            s.selection,
                             p.name AS policy,
                             c.submitted,
                             c.classified,
@@ -1046,6 +1147,14 @@ SELECT scan_id,
                                     COALESCE(sum(x.again_count), 0::numeric) AS again
                                    FROM ledger.source_parts x
                                   WHERE x.scan_id = s.scan_id AND s.is_audit) a) counted) rated) known;
+
+CREATE VIEW public.scan_sources AS
+SELECT scan_id,
+    "position",
+    source,
+    hostname,
+    listed_at
+   FROM ledger.scan_sources;
 
 CREATE VIEW public.schedule_runs AS
 SELECT r.schedule_id,
@@ -1176,6 +1285,36 @@ SELECT d.delivery_id,
      LEFT JOIN ledger.images i USING (image_id)
      LEFT JOIN ledger.models m USING (model_id);
 
+CREATE VIEW public.webhooks AS
+SELECT w.webhook_id,
+    w.name,
+        CASE
+            WHEN has_column_privilege('ledger.webhooks'::regclass::oid, 'url'::text, 'SELECT'::text) THEN w.url
+            ELSE regexp_replace(w.url, '^([^/]*//[^/?#]*).*$'::text, '\1/…'::text)
+        END AS url,
+    w.verdicts,
+    w.events,
+    w.models,
+    w.lanes,
+    w.created_at,
+    w.paused_at,
+    w.paused_because,
+    w.removed_at,
+    open.waiting,
+    open.waiting_since,
+    gone.dead,
+    ( SELECT max(d.delivered_at) AS max
+           FROM ledger.webhook_deliveries d
+          WHERE d.webhook_id = w.webhook_id AND d.delivered_at IS NOT NULL) AS last_delivered_at
+   FROM ledger.webhooks w
+     CROSS JOIN LATERAL ( SELECT count(*) AS waiting,
+            min(d.created_at) AS waiting_since
+           FROM ledger.webhook_deliveries d
+          WHERE d.webhook_id = w.webhook_id AND d.delivered_at IS NULL AND d.dead_at IS NULL) open
+     CROSS JOIN LATERAL ( SELECT count(*) AS dead
+           FROM ledger.webhook_deliveries d
+          WHERE d.webhook_id = w.webhook_id AND d.dead_at IS NOT NULL) gone;
+
 CREATE VIEW public.workers AS
 SELECT worker_id,
     hostname,
@@ -1188,7 +1327,8 @@ SELECT worker_id,
     stages_at AS measured_at,
     started_at,
     GREATEST(seen_at, stages_at) AS seen_at,
-    stopped_at
+    stopped_at,
+    stages_total
    FROM ledger.workers;
 
 -- Functions
@@ -1827,7 +1967,9 @@ GRANT SELECT ON public.alembic_version TO fakesweep_analyst;
 GRANT SELECT ON public.audit_changes TO fakesweep_analyst;
 GRANT SELECT ON public.audit_images TO fakesweep_analyst;
 GRANT SELECT ON public.batch_troubles TO fakesweep_analyst;
+GRANT SELECT ON public.batches TO fakesweep_analyst;
 GRANT SELECT ON public.failures TO fakesweep_analyst;
+GRANT SELECT ON public.images TO fakesweep_analyst;
 GRANT SELECT ON public.left_out TO fakesweep_analyst;
 GRANT SELECT ON public.listing_troubles TO fakesweep_analyst;
 GRANT SELECT ON public.model_disagreements TO fakesweep_analyst;
@@ -1835,15 +1977,19 @@ GRANT SELECT ON public.model_troubles TO fakesweep_analyst;
 GRANT SELECT ON public.models TO fakesweep_analyst;
 GRANT SELECT ON public.output_parts TO fakesweep_analyst;
 GRANT SELECT ON public.outputs TO fakesweep_analyst;
+GRANT SELECT ON public.pattern_matches TO fakesweep_analyst;
 GRANT SELECT ON public.policies TO fakesweep_analyst;
 GRANT SELECT ON public.producers TO fakesweep_analyst;
+GRANT SELECT ON public.results TO fakesweep_analyst;
 GRANT SELECT ON public.review_queue TO fakesweep_analyst;
 GRANT SELECT ON public.scan_progress TO fakesweep_analyst;
+GRANT SELECT ON public.scan_sources TO fakesweep_analyst;
 GRANT SELECT ON public.schedule_runs TO fakesweep_analyst;
 GRANT SELECT ON public.schedules TO fakesweep_analyst;
 GRANT SELECT ON public.unreadable_messages TO fakesweep_analyst;
 GRANT SELECT ON public.verdicts TO fakesweep_analyst;
 GRANT SELECT ON public.webhook_deliveries TO fakesweep_analyst;
+GRANT SELECT ON public.webhooks TO fakesweep_analyst;
 GRANT SELECT ON public.workers TO fakesweep_analyst;
 
 GRANT EXECUTE ON FUNCTION ledger.add_uploads TO fakesweep_api;
@@ -1866,6 +2012,7 @@ GRANT INSERT, SELECT ON ledger.submissions TO fakesweep_api;
 GRANT SELECT ON ledger.verdicts TO fakesweep_api;
 GRANT SELECT ON public.alembic_version TO fakesweep_api;
 GRANT SELECT ON public.failures TO fakesweep_api;
+GRANT SELECT ON public.images TO fakesweep_api;
 GRANT SELECT ON public.scan_progress TO fakesweep_api;
 GRANT SELECT ON public.verdicts TO fakesweep_api;
 
@@ -1915,7 +2062,9 @@ GRANT SELECT ON public.alembic_version TO fakesweep_producer;
 GRANT SELECT ON public.audit_changes TO fakesweep_producer;
 GRANT SELECT ON public.audit_images TO fakesweep_producer;
 GRANT SELECT ON public.batch_troubles TO fakesweep_producer;
+GRANT SELECT ON public.batches TO fakesweep_producer;
 GRANT SELECT ON public.failures TO fakesweep_producer;
+GRANT SELECT ON public.images TO fakesweep_producer;
 GRANT SELECT ON public.left_out TO fakesweep_producer;
 GRANT SELECT ON public.listing_troubles TO fakesweep_producer;
 GRANT SELECT ON public.model_disagreements TO fakesweep_producer;
@@ -1923,15 +2072,19 @@ GRANT SELECT ON public.model_troubles TO fakesweep_producer;
 GRANT SELECT ON public.models TO fakesweep_producer;
 GRANT SELECT ON public.output_parts TO fakesweep_producer;
 GRANT SELECT ON public.outputs TO fakesweep_producer;
+GRANT SELECT ON public.pattern_matches TO fakesweep_producer;
 GRANT SELECT ON public.policies TO fakesweep_producer;
 GRANT SELECT ON public.producers TO fakesweep_producer;
+GRANT SELECT ON public.results TO fakesweep_producer;
 GRANT SELECT ON public.review_queue TO fakesweep_producer;
 GRANT SELECT ON public.scan_progress TO fakesweep_producer;
+GRANT SELECT ON public.scan_sources TO fakesweep_producer;
 GRANT SELECT ON public.schedule_runs TO fakesweep_producer;
 GRANT SELECT ON public.schedules TO fakesweep_producer;
 GRANT SELECT ON public.unreadable_messages TO fakesweep_producer;
 GRANT SELECT ON public.verdicts TO fakesweep_producer;
 GRANT SELECT ON public.webhook_deliveries TO fakesweep_producer;
+GRANT SELECT ON public.webhooks TO fakesweep_producer;
 GRANT SELECT ON public.workers TO fakesweep_producer;
 
 GRANT TEMPORARY ON DATABASE current TO fakesweep_worker;

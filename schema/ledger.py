@@ -34,12 +34,12 @@ _ADD_PARTS = text("""
 """)
 
 _SOURCES_LEFT = text("""
-    SELECT position, source, hostname FROM ledger.scan_sources
+    SELECT position, source, hostname FROM scan_sources
     WHERE scan_id = :scan_id AND listed_at IS NULL ORDER BY position
 """)
 
 _CHOSEN = text("""
-    SELECT selection, created_at, is_audit FROM ledger.scans WHERE scan_id = :scan_id
+    SELECT selection, created_at, is_audit FROM scan_progress WHERE scan_id = :scan_id
 """)
 
 _LISTINGS_DUE = text("""

@@ -24,7 +24,7 @@ _LEFT_OUT = text("""
 """)
 
 _MATCHED = text("""
-    SELECT sort, name FROM ledger.listing_counts WHERE scan_id = :scan_id AND sort <> 'left_out'
+    SELECT option, place FROM pattern_matches WHERE scan_id = :scan_id
 """)
 
 
@@ -69,5 +69,5 @@ def unmatched_patterns(connection: Connection, scan_id: int) -> list[Pattern]:
         Pattern(option, pattern)
         for option, patterns in ((INCLUDE, selection.include), (EXCLUDE, selection.exclude))
         for place, pattern in enumerate(patterns, start=1)
-        if (option, str(place)) not in matched
+        if (option, place) not in matched
     ]

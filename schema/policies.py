@@ -9,17 +9,15 @@ from schema.errors import CatalogueError
 from schema.policy import Policy
 
 _POLICIES = text("""
-    SELECT p.policy_id, p.name, p.real_below, p.fake_above, p.is_current, p.created_at,
-           (SELECT count(*) FROM ledger.scans s WHERE s.policy_id = p.policy_id) AS scans
-    FROM policies p
-    WHERE p.name = coalesce(CAST(:name AS text), p.name)
-      AND (p.is_current OR CAST(:name AS text) IS NOT NULL)
-    ORDER BY p.name, p.policy_id DESC
+    SELECT policy_id, name, real_below, fake_above, is_current, created_at, scans FROM policies
+    WHERE name = coalesce(CAST(:name AS text), name)
+      AND (is_current OR CAST(:name AS text) IS NOT NULL)
+    ORDER BY name, policy_id DESC
 """)
 
 _OF_SCAN = text("""
-    SELECT p.name, p.real_below, p.fake_above
-    FROM ledger.scans s JOIN ledger.policies p USING (policy_id) WHERE s.scan_id = :scan_id
+    SELECT name, real_below, fake_above FROM policies
+    WHERE policy_id = (SELECT policy_id FROM scan_progress WHERE scan_id = :scan_id)
 """)
 
 

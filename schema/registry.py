@@ -49,8 +49,8 @@ _SUPERSEDE_OTHERS = text("""
 """)
 
 _REVISIONS = text("""
-    SELECT revision, superseded_at IS NULL AS is_current, first_loaded_at
-    FROM ledger.models WHERE key = :key ORDER BY model_id
+    SELECT revision, is_current, first_loaded_at FROM models
+    WHERE model = :key ORDER BY model_id
 """)
 
 _REGISTER_WORKER = text("""
@@ -82,16 +82,16 @@ _RETIRE_PRODUCER = text("""
 """)
 
 _WORKERS_SEEN = text("""
-    SELECT count(*) FROM ledger.workers
+    SELECT count(*) FROM workers
     WHERE stopped_at IS NULL AND seen_at > now() - make_interval(secs => :within_seconds)
 """)
 
 _SEEN_ON = text("""
-    SELECT worker_id, pid FROM ledger.workers
+    SELECT worker_id, pid FROM workers
     WHERE stopped_at IS NULL AND seen_at > now() - make_interval(secs => :within_seconds)
       AND hostname = :hostname
     UNION ALL
-    SELECT producer_id, pid FROM ledger.producers
+    SELECT producer_id, pid FROM producers
     WHERE stopped_at IS NULL AND seen_at > now() - make_interval(secs => :within_seconds)
       AND hostname = :hostname
 """)

@@ -27,7 +27,7 @@ _RECENT = text("""
 """)
 
 _SOURCES = text("""
-    SELECT source FROM ledger.scan_sources WHERE scan_id = :scan_id ORDER BY position
+    SELECT source FROM scan_sources WHERE scan_id = :scan_id ORDER BY position
 """)
 
 _FAILURE_COUNTS = text("""
@@ -36,30 +36,31 @@ _FAILURE_COUNTS = text("""
 """)
 
 _VERDICT_COUNTS = text("""
-    SELECT m.key AS model, v.verdict, count(*) AS images
-    FROM ledger.verdicts v JOIN ledger.models m USING (model_id)
-    WHERE v.scan_id = :scan_id GROUP BY m.key, v.verdict ORDER BY m.key, v.verdict
+    SELECT model, verdict, count(*) AS images FROM verdicts
+    WHERE scan_id = :scan_id GROUP BY model, verdict ORDER BY model, verdict
 """)
 
 _LIVE_WORKERS = text("""
-    SELECT * FROM workers
+    SELECT worker_id, hostname, pid, device, version, images_per_second, wall, stages, measured_at,
+           started_at, seen_at
+    FROM workers
     WHERE stopped_at IS NULL AND seen_at > now() - make_interval(secs => :within_seconds)
       AND worker_id <> ALL (CAST(:gone AS uuid[]))
     ORDER BY hostname, started_at, worker_id
 """)
 
 _COUNTED = text("""
-    SELECT worker_id, stages_total FROM ledger.workers
+    SELECT worker_id, stages_total FROM workers
     WHERE stopped_at IS NULL AND stages_total IS NOT NULL
 """)
 
 _COUNTED_SINCE = text("""
-    SELECT w.worker_id, w.stages_total, extract(epoch FROM w.stages_at - :since) AS seconds,
-           w.stages_at >= b.stored_at OR w.stopped_at IS NOT NULL AS is_settled
+    SELECT w.worker_id, w.stages_total, extract(epoch FROM w.measured_at - :since) AS seconds,
+           w.measured_at >= b.stored_at OR w.stopped_at IS NOT NULL AS is_settled
     FROM (
-        SELECT worker_id, max(finished_at) AS stored_at FROM ledger.batches
+        SELECT worker_id, max(finished_at) AS stored_at FROM batches
         WHERE scan_id = :scan_id AND finished_at > :since GROUP BY worker_id
-    ) AS b JOIN ledger.workers w USING (worker_id)
+    ) AS b JOIN workers w USING (worker_id)
     WHERE w.stages_total IS NOT NULL
 """)
 
@@ -73,7 +74,7 @@ _MOVEMENT = text("""
         WHERE stopped_at IS NULL AND seen_at > now() - make_interval(secs => :within_seconds)
           AND producer_id <> ALL (CAST(:gone AS uuid[]))
     ) AS producers, ARRAY(
-        SELECT hostname FROM ledger.scan_sources
+        SELECT hostname FROM scan_sources
         WHERE scan_id = :scan_id AND listed_at IS NULL AND hostname IS NOT NULL
     ) AS listed_by, lt.reason AS listing_trouble,
         lt.since AS listing_troubled_since
@@ -81,15 +82,14 @@ _MOVEMENT = text("""
         SELECT count(*) FILTER (WHERE state = 'recorded') AS recorded,
                count(*) FILTER (WHERE state = 'published') AS published,
                count(*) FILTER (WHERE state = 'running') AS running,
-               count(*) FILTER (WHERE state = 'running' AND lease_until < now()) AS expired,
+               count(*) FILTER (WHERE is_expired) AS expired,
                min(published_at) FILTER (WHERE state = 'running') AS running_since,
-               coalesce(sum(image_count - classified_count - reused_count - failed_count)
-                   FILTER (WHERE lane = 'quarantine'), 0) AS quarantined,
+               coalesce(sum(pending) FILTER (WHERE lane = 'quarantine'), 0) AS quarantined,
                count(*) FILTER (WHERE trouble IS NOT NULL) AS troubled,
                (array_agg(trouble ORDER BY troubled_since DESC)
                    FILTER (WHERE trouble IS NOT NULL))[1] AS trouble
-        FROM ledger.batches WHERE scan_id = :scan_id AND state <> 'done'
-    ) AS b LEFT JOIN public.listing_troubles lt ON lt.scan_id = :scan_id
+        FROM batches WHERE scan_id = :scan_id AND state <> 'done'
+    ) AS b LEFT JOIN listing_troubles lt ON lt.scan_id = :scan_id
 """)
 
 _OPEN_QUERY = text("SELECT ledger.open_query(:query)")
@@ -266,9 +266,8 @@ def live_workers(
     found = []
     wanted = {"within_seconds": within_seconds, "gone": list(gone)}
     for row in connection.execute(_LIVE_WORKERS, wanted).mappings():
-        columns = {name: value for name, value in row.items() if name != "stopped_at"}
-        columns["stages"] = columns["stages"] and shares_of(columns["stages"])
-        found.append(WorkerReport(**columns))
+        stages = row["stages"] and shares_of(row["stages"])
+        found.append(WorkerReport(**{**row, "stages": stages}))
     return found
 
 

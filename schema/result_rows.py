@@ -1,4 +1,4 @@
-"""What came of each image of a scan, row by row, under the names of the view `verdicts`."""
+"""What came of each image of a scan, row by row, under the names of the view `results`."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,28 +15,12 @@ RESULT_COLUMNS = (
     "revision_is_current", "content_id", "model_id",
 )  # fmt: skip
 
-_RESULTS = """
-    SELECT i.uri, path_of(i.uri) AS path, o.status, v.verdict, v.kind, v.p_fake,
-           m.key AS model, m.revision AS model_revision,
-           ledger.named_scores(m.labels, s.scores) AS scores, p.name AS policy,
-           encode(c.sha256, 'hex') AS sha256, c.width, c.height, c.format,
-           o.failure_code, o.failure_message, s.classified_at, o.scan_id, i.image_id,
-           c.size_bytes, c.frame_count, c.read_as, v.judged_at,
-           CASE WHEN v.model_id IS NOT NULL THEN m.superseded_at IS NULL END
-               AS revision_is_current,
-           o.content_id, v.model_id
-    FROM ledger.batches b
-    JOIN ledger.images i USING (batch_id)
-    JOIN ledger.outcomes o USING (image_id)
-    LEFT JOIN ledger.contents c USING (content_id)
-    LEFT JOIN ledger.verdicts v USING (image_id)
-    LEFT JOIN ledger.models m USING (model_id)
-    LEFT JOIN ledger.policies p USING (policy_id)
-    LEFT JOIN ledger.predictions s ON (s.content_id, s.model_id) = (v.content_id, v.model_id)
-    WHERE b.scan_id = :scan_id {where}
-    ORDER BY b.batch_id, i.image_id, v.model_id
+_RESULTS = f"""
+    SELECT {", ".join(RESULT_COLUMNS)} FROM results
+    WHERE scan_id = :scan_id {{where}}
+    ORDER BY batch_id, image_id, model_id
     LIMIT :limit
-"""
+"""  # noqa: S608 - our own words
 
 
 def results(
@@ -51,10 +35,10 @@ def results(
     `limit` is the most rows. Each has `RESULT_COLUMNS`; they are read as they are asked for, not
     all at once.
     """
-    where = "AND o.status = 'failed'" if only_failed else ""
+    where = "AND status = 'failed'" if only_failed else ""
     parameters: dict[str, Any] = {"scan_id": scan_id, "limit": limit}
     if verdict is not None:
-        where += " AND v.verdict = CAST(:verdict AS ledger.verdict)"
+        where += " AND verdict = CAST(:verdict AS ledger.verdict)"
         parameters["verdict"] = verdict.value
     yield from connection.execute(
         text(_RESULTS.format(where=where)),

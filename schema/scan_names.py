@@ -8,9 +8,11 @@ from schema.texts import is_text
 LAST = "last"
 MOST_NAME_CHARACTERS = 100
 
-_NUMBERED = text("SELECT scan_id FROM ledger.scans WHERE scan_id = :number")
-_NAMED = text("SELECT max(scan_id) FROM ledger.scans WHERE name = :name")
-_LAST = text("SELECT max(scan_id) FROM ledger.scans")
+_NUMBERED = text("SELECT scan_id FROM scan_progress WHERE scan_id = :number")
+_NAMED = text("""
+    SELECT scan_id FROM scan_progress WHERE name = :name ORDER BY scan_id DESC LIMIT 1
+""")
+_LAST = text("SELECT scan_id FROM scan_progress ORDER BY scan_id DESC LIMIT 1")
 
 _LARGEST = 2**63 - 1
 _MOST_DIGITS = 4_000
@@ -61,9 +63,9 @@ def _numbered(connection: Connection, said: str | int) -> int | None:
 def _named(connection: Connection, name: str) -> int | None:
     if "\x00" in name or not is_text(name):
         return None
-    named: int | None = connection.execute(_NAMED, {"name": name}).scalar_one()
+    named: int | None = connection.execute(_NAMED, {"name": name}).scalar_one_or_none()
     if named is None and name == LAST:
-        named = connection.execute(_LAST).scalar_one()
+        named = connection.execute(_LAST).scalar_one_or_none()
     return named
 
 

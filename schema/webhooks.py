@@ -27,23 +27,12 @@ _FIND = text("""
 """)
 
 _LIST = text("""
-    SELECT w.name, w.url, w.verdicts::text[] AS verdicts, w.events, w.models,
-           w.lanes::text[] AS lanes,
-           w.created_at, w.paused_at, w.paused_because, open.waiting, open.waiting_since, gone.dead,
-           (SELECT max(d.delivered_at) FROM ledger.webhook_deliveries d
-            WHERE d.webhook_id = w.webhook_id AND d.delivered_at IS NOT NULL) AS last_delivered_at
-    FROM ledger.webhooks w
-    CROSS JOIN LATERAL (
-        SELECT count(*) AS waiting, min(d.created_at) AS waiting_since
-        FROM ledger.webhook_deliveries d
-        WHERE d.webhook_id = w.webhook_id AND d.delivered_at IS NULL AND d.dead_at IS NULL
-    ) AS open
-    CROSS JOIN LATERAL (
-        SELECT count(*) AS dead FROM ledger.webhook_deliveries d
-        WHERE d.webhook_id = w.webhook_id AND d.dead_at IS NOT NULL
-    ) AS gone
-    WHERE w.removed_at IS NULL ORDER BY w.name
+    SELECT name, url, verdicts::text[] AS verdicts, events, models, lanes::text[] AS lanes,
+           created_at, paused_at, paused_because, waiting, waiting_since, dead, last_delivered_at
+    FROM webhooks WHERE removed_at IS NULL ORDER BY name
 """)
+
+_IS_THERE = text("SELECT FROM webhooks WHERE name = :name AND removed_at IS NULL")
 
 _PAUSE = text("""
     UPDATE ledger.webhooks SET paused_at = now(), paused_because = :because
@@ -66,20 +55,20 @@ _REMOVE = text("""
 """)
 
 _DEAD = text("""
-    SELECT d.delivery_id, v.webhook, v.type, v.verdict, v.model, v.scan_id, v.image_id, v.uri,
-           v.attempts, v.last_status, v.last_error, v.created_at, v.dead_at
-    FROM (
-        SELECT d.delivery_id
-        FROM ledger.webhook_deliveries d JOIN ledger.webhooks w USING (webhook_id)
-        WHERE d.dead_at IS NOT NULL AND w.removed_at IS NULL AND w.name = coalesce(:name, w.name)
-        ORDER BY d.delivery_id DESC LIMIT :at_most
-    ) AS d JOIN webhook_deliveries v USING (delivery_id)
-    ORDER BY d.delivery_id DESC
+    SELECT delivery_id, webhook, type, verdict, model, scan_id, image_id, uri, attempts,
+           last_status, last_error, created_at, dead_at
+    FROM webhook_deliveries
+    WHERE delivery_id = ANY (ARRAY(
+        SELECT delivery_id FROM webhook_deliveries
+        WHERE dead_at IS NOT NULL AND state = 'dead' AND webhook = coalesce(:name, webhook)
+        ORDER BY delivery_id DESC LIMIT :at_most
+    ))
+    ORDER BY delivery_id DESC
 """)
 
 _DEAD_COUNT = text("""
-    SELECT count(*) FROM ledger.webhook_deliveries d JOIN ledger.webhooks w USING (webhook_id)
-    WHERE d.dead_at IS NOT NULL AND w.removed_at IS NULL AND w.name = coalesce(:name, w.name)
+    SELECT count(*) FROM webhook_deliveries
+    WHERE dead_at IS NOT NULL AND state = 'dead' AND webhook = coalesce(:name, webhook)
 """)
 
 _REVIVE = """
@@ -196,9 +185,7 @@ def find_webhook(connection: Connection, name: str) -> Webhook:
     """
     row = connection.execute(_FIND, {"name": name}).mappings().one_or_none()
     if row is None:
-        raise WebhookError(
-            f"there is no webhook {name!r}; `fakesweep webhook list` shows those there are"
-        )
+        raise _unknown(name)
     return Webhook(**row)
 
 
@@ -252,8 +239,8 @@ def dead_deliveries(
     Raises:
         WebhookError: there is no webhook of that name.
     """
-    if name is not None:
-        find_webhook(connection, name)
+    if name is not None and connection.execute(_IS_THERE, {"name": name}).one_or_none() is None:
+        raise _unknown(name)
     rows = connection.execute(_DEAD, {"name": name, "at_most": at_most}).mappings()
     found = [DeadDelivery(**row) for row in rows]
     return found, int(connection.execute(_DEAD_COUNT, {"name": name}).scalar_one())
@@ -283,6 +270,12 @@ def retry_delivery(connection: Connection, delivery_id: int) -> None:
             f"there is no delivery {delivery_id}; `fakesweep webhook dead` lists those that died"
         )
     raise WebhookError(f"delivery {delivery_id} is not dead but {state}; there is nothing to retry")
+
+
+def _unknown(name: str) -> WebhookError:
+    return WebhookError(
+        f"there is no webhook {name!r}; `fakesweep webhook list` shows those there are"
+    )
 
 
 def _report(row: Any) -> WebhookReport:

@@ -82,6 +82,10 @@ UPDATE ledger.batches SET expiries = 0
 INSERT INTO ledger.webhook_deliveries (webhook_id, image_id) VALUES (1, 1)
 SELECT webhook_id FROM ledger.webhooks
 SELECT * FROM public.batch_troubles
+SELECT * FROM public.batches
+SELECT * FROM public.images
+SELECT * FROM public.results
+SELECT * FROM public.webhooks
 SELECT uri FROM ledger.images
 SELECT * FROM ledger.verdicts
 SELECT * FROM ledger.outcomes
@@ -164,6 +168,10 @@ SELECT secret FROM ledger.webhooks
 SELECT url FROM ledger.webhooks
 SELECT * FROM ledger.webhook_deliveries
 SELECT * FROM public.webhook_deliveries
+SELECT * FROM public.webhooks
+SELECT * FROM public.scan_sources
+SELECT * FROM public.results
+SELECT * FROM public.batches
 SELECT source FROM ledger.scan_sources
 SELECT token FROM ledger.scans
 SELECT asked FROM ledger.scans

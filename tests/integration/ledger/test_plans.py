@@ -70,6 +70,16 @@ QUESTIONS = {
         "WHERE i.scan_id = 7 AND v.verdict <> 'real'"
     ),
     "a scan's output": "SELECT * FROM outputs WHERE scan_id = 7",
+    "what came of a scan's images": "SELECT * FROM results WHERE scan_id = 7",
+    "how images stand": "SELECT * FROM images WHERE image_id = ANY ('{1,2,3}')",
+    "a page of a scan's images": (
+        "SELECT image_id, status FROM images WHERE scan_id = 1 AND batch_id >= 3 "
+        "ORDER BY batch_id, image_id LIMIT 50"
+    ),
+    "what is unfinished of a scan": "SELECT * FROM batches WHERE scan_id = 7 AND state <> 'done'",
+    "the newest scan of a name": (
+        "SELECT scan_id FROM scan_progress WHERE name = 'x' ORDER BY scan_id DESC LIMIT 1"
+    ),
 }
 QUICK = {
     "the review queue's first page": {"verdicts_review"},

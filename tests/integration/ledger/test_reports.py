@@ -302,7 +302,7 @@ def test_a_query_gives_columns_and_rows_however_many(engine: Engine) -> None:
         ("SELECT 1 WHERE false", ["?column?"], []),
         ("SELECT 1 AS a, 2 AS a; -- twice", ["a", "a"], [(1, 2)]),
         ("TABLE policies LIMIT 0", ["policy_id", "name", "real_below", "fake_above", "created_at",
-                                    "is_current"], []),
+                                    "is_current", "scans"], []),
         ("  VALUES ('100%', '%s %(x)s', ':y', 'a;b');  ",
          ["column1", "column2", "column3", "column4"], [("100%", "%s %(x)s", ":y", "a;b")]),
         ("SHOW transaction_read_only", ["transaction_read_only"], [("on",)]),

@@ -1,0 +1,40 @@
+"""Views of everything that a person is shown."""
+
+from pathlib import Path
+
+from schema.migrations.statements import run, run_file
+
+revision = "0027"
+down_revision = "0026"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Add views, and columns at the end of others."""
+    run_file("0027_reading.sql")
+
+
+def downgrade() -> None:
+    """Drop what was added, and show the others as `0001`, `0002`, `0017` and `0025` made them."""
+    run("SELECT ledger.forget_rights('0027')")
+    run("""
+        DROP VIEW public.scan_sources, public.pattern_matches, public.images, public.results,
+            public.webhooks, public.batch_troubles, public.batches;
+        DROP VIEW public.scan_progress, public.policies, public.workers
+    """)
+    for name, view in (
+        ("0001_views.sql", "policies"),
+        ("0002_stages.sql", "workers"),
+        ("0017_faults.sql", "batch_troubles"),
+        ("0025_rates.sql", "scan_progress"),
+    ):
+        run(_statement(name, view))
+    run("SELECT ledger.grant_roles()")
+
+
+def _statement(name: str, view: str) -> str:
+    """Return the statement of a file that makes a view."""
+    made = Path(__file__).with_name(name).read_text("utf-8")
+    begun = made[made.index(f"VIEW public.{view} AS") :]
+    return "CREATE " + begun[: begun.index(";") + 1]
