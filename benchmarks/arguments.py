@@ -17,12 +17,12 @@ import structlog
 
 from benchmarks.machine import describe
 from benchmarks.servers import Stack, fresh_stack
-from producer.listing import list_scan
-from producer.scans import Producer, ScanRequest, add_scan, open_producer
-from schema.catalogue import read_catalogue
-from schema.reports import progress
-from schema.settings import Settings
-from schema.words import Lane
+from fakesweep.producer.listing import list_scan
+from fakesweep.producer.scans import Producer, ScanRequest, add_scan, open_producer
+from fakesweep.schema.catalogue import read_catalogue
+from fakesweep.schema.reports import progress
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.words import Lane
 
 FOLDERS = 100
 

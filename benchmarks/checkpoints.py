@@ -14,7 +14,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-import workers
+from fakesweep import workers
 
 Name = Literal["null", "tiny", "vit-b"]
 

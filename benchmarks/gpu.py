@@ -68,7 +68,7 @@ def _bring(wheels: Path, packages: Path) -> None:
 def measure(asked: argparse.Namespace, folder: Path) -> None:
     """Measure, now that everything can be imported."""
     from benchmarks.gpu_run import run  # noqa: PLC0415 - as above
-    from schema.errors import FakesweepError  # noqa: PLC0415 - as above
+    from fakesweep.schema.errors import FakesweepError  # noqa: PLC0415 - as above
 
     try:
         run(asked, folder)

@@ -18,8 +18,8 @@ from benchmarks.gpu_decode import SIDE, make_pictures
 from benchmarks.gpu_models import SHAPES, make_checkpoint
 from benchmarks.gpu_rows import Measured
 from benchmarks.machine import cores
-from schema.settings import Settings
-from workers.models.place import Place
+from fakesweep.schema.settings import Settings
+from fakesweep.workers.models.place import Place
 
 LARGE_MODEL_SIDE = 400
 """Models of more pixels than that sweep half as many images."""

@@ -15,10 +15,10 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.corpus import SIZES
-from schema.settings import Settings
-from workers.decode import decode
-from workers.memory import keep_freed_memory
-from workers.models.preprocess import Preprocessing
+from fakesweep.schema.settings import Settings
+from fakesweep.workers.decode import decode
+from fakesweep.workers.memory import keep_freed_memory
+from fakesweep.workers.models.preprocess import Preprocessing
 
 PICTURES = 1_024
 """So many pictures of 500 pixels are drawn at most, fewer of larger ones; further files hold one

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from schema.failures import ImageFailure
-from schema.words import Lane
-from workers.device import Device
-from workers.models.load import LoadedModel
-from workers.models.place import Place
+from fakesweep.schema.failures import ImageFailure
+from fakesweep.schema.words import Lane
+from fakesweep.workers.device import Device
+from fakesweep.workers.models.load import LoadedModel
+from fakesweep.workers.models.place import Place
 
 CHUNK_IMAGES = 64
 """Images handed to the device's queue at once: what a loader hands over."""

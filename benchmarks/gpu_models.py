@@ -20,7 +20,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-import workers
+from fakesweep import workers
 
 TINY = "vit-tiny"
 """The bundled `vit-tiny-cifake`, at 32 pixels: proves every part in seconds, on any machine."""

@@ -14,25 +14,25 @@ from typing import IO, Any
 
 from sqlalchemy import Engine, text
 
-from schema.catalogue import read_catalogue
-from schema.failures import ImageFailure
-from schema.ledger import ListedImage, add_scan, take_recorded
-from schema.listing import end_listing
-from schema.message import BatchMessage
-from schema.registry import policy_id
-from schema.reports import progress
-from schema.settings import Settings
-from schema.uris import from_path
-from schema.words import Lane
+from fakesweep.schema.catalogue import read_catalogue
+from fakesweep.schema.failures import ImageFailure
+from fakesweep.schema.ledger import ListedImage, add_scan, take_recorded
+from fakesweep.schema.listing import end_listing
+from fakesweep.schema.message import BatchMessage
+from fakesweep.schema.registry import policy_id
+from fakesweep.schema.reports import progress
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.uris import from_path
+from fakesweep.schema.words import Lane
+from fakesweep.workers.device import Device
+from fakesweep.workers.lanes import Lanes
+from fakesweep.workers.loaders import Loaders, open_loaders
+from fakesweep.workers.models.load import LoadedModel, load_model
+from fakesweep.workers.models.place import resolve_place
+from fakesweep.workers.pipeline import run_batch
+from fakesweep.workers.recent import Recent
+from fakesweep.workers.work import LOADERS_PER_CORE, Work, open_work
 from tests.batches import record_batch
-from workers.device import Device
-from workers.lanes import Lanes
-from workers.loaders import Loaders, open_loaders
-from workers.models.load import LoadedModel, load_model
-from workers.models.place import resolve_place
-from workers.pipeline import run_batch
-from workers.recent import Recent
-from workers.work import LOADERS_PER_CORE, Work, open_work
 
 CHUNK_IMAGES = 64
 UNUSED_BROKER = "redis://nobody-asks-it"

@@ -1,7 +1,8 @@
 """How many images' results a second PostgreSQL takes: all their rows, committed and durable.
 
 Every writer is a process of its own, as workers are, and stores whole batches through
-`schema.results.store_outcomes`, a transaction each, into tables that hold a million images.
+`fakesweep.schema.results.store_outcomes`, a transaction each, into tables that hold a million
+images.
 """
 
 import argparse
@@ -25,17 +26,17 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Engine, make_url, text
 
-from schema.claims import Claim, claim_batch
-from schema.contents import Content
-from schema.database import open_engine
-from schema.labels import Labels, Side, SidesOrigin
-from schema.ledger import ListedImage, add_scan
-from schema.listing import end_listing
-from schema.migrations import upgrade
-from schema.registry import ModelIdentity, policy_id, register_model
-from schema.reports import progress
-from schema.results import Judgement, Outcome, store_outcomes
-from schema.words import Kind, Lane
+from fakesweep.schema.claims import Claim, claim_batch
+from fakesweep.schema.contents import Content
+from fakesweep.schema.database import open_engine
+from fakesweep.schema.labels import Labels, Side, SidesOrigin
+from fakesweep.schema.ledger import ListedImage, add_scan
+from fakesweep.schema.listing import end_listing
+from fakesweep.schema.migrations import upgrade
+from fakesweep.schema.registry import ModelIdentity, policy_id, register_model
+from fakesweep.schema.reports import progress
+from fakesweep.schema.results import Judgement, Outcome, store_outcomes
+from fakesweep.schema.words import Kind, Lane
 from tests.batches import end_source, record_batch
 
 SHOWN_SETTINGS = (

@@ -1,7 +1,7 @@
 """How soon an upload has its row: on an idle system, and while a bulk scan takes all there is.
 
-Uploads come one by one, at random moments, by `producer.uploads`; the clock of each stops when its
-row can be read.
+Uploads come one by one, at random moments, by `fakesweep.producer.uploads`; the clock of each stops
+when its row can be read.
 """
 
 import argparse
@@ -23,12 +23,12 @@ from sqlalchemy import Connection, Engine, Row, text
 from benchmarks.checkpoints import Name, make_checkpoint
 from benchmarks.corpus import Corpus, make_corpus
 from benchmarks.servers import Stack, command, end, fresh_stack, wait_until
-from producer.scans import open_producer
-from producer.uploads import Upload, Uploads
-from schema.catalogue import read_catalogue
-from schema.database import open_engine
-from schema.settings import Settings
-from schema.uris import from_path
+from fakesweep.producer.scans import open_producer
+from fakesweep.producer.uploads import Upload, Uploads
+from fakesweep.schema.catalogue import read_catalogue
+from fakesweep.schema.database import open_engine
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.uris import from_path
 
 GOAL = 3.0
 """The 95th percentile beside a bulk scan, at most this many times that of an idle system."""

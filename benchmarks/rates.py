@@ -18,7 +18,7 @@ from benchmarks.machine import REPOSITORY, cores
 from benchmarks.runs import Job
 from benchmarks.s3 import credentials
 from benchmarks.servers import bare_environment, command
-from schema.settings import Settings
+from fakesweep.schema.settings import Settings
 
 MATRIX_SECONDS = 3.0
 
@@ -117,9 +117,9 @@ def _measure_together(
 
 def _decode(paths: Sequence[Path], checkpoint: Path, barrier: Barrier, times: Any) -> None:
     # Imported here, in the processes that need them.
-    from schema.failures import ImageFailure  # noqa: PLC0415
-    from workers.decode import decode  # noqa: PLC0415
-    from workers.models.processor import load_processor, plain_steps  # noqa: PLC0415
+    from fakesweep.schema.failures import ImageFailure  # noqa: PLC0415
+    from fakesweep.workers.decode import decode  # noqa: PLC0415
+    from fakesweep.workers.models.processor import load_processor, plain_steps  # noqa: PLC0415
 
     steps = plain_steps("bench", load_processor("bench", checkpoint))
     if steps is None:
@@ -136,7 +136,7 @@ def _decode(paths: Sequence[Path], checkpoint: Path, barrier: Barrier, times: An
 
 
 def _fetch(uris: Sequence[str], barrier: Barrier, times: Any) -> None:
-    from workers.fetch import open_fetcher  # noqa: PLC0415 - as above
+    from fakesweep.workers.fetch import open_fetcher  # noqa: PLC0415 - as above
 
     settings = Settings()
     with (

@@ -26,9 +26,9 @@ from benchmarks.machine import describe
 from benchmarks.scale_questions import Question, of_views, questions, samples
 from benchmarks.scale_rows import PHOTOGRAPHS, PlannedScan, load, plan
 from fakesweep.forgetting import Forgotten, forget, plan_forgetting
-from schema.database import open_engine
-from schema.migrations import upgrade
-from schema.retention import clock
+from fakesweep.schema.database import open_engine
+from fakesweep.schema.migrations import upgrade
+from fakesweep.schema.retention import clock
 
 SHOWN_SETTINGS = (
     "server_version",

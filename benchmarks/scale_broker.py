@@ -4,10 +4,10 @@ import redis
 
 from benchmarks.machine import describe
 from benchmarks.servers import fresh_stack
-from producer.publisher import Publisher
-from schema.message import BatchImage, BatchMessage
-from schema.settings import Settings
-from schema.words import Lane
+from fakesweep.producer.publisher import Publisher
+from fakesweep.schema.message import BatchImage, BatchMessage
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.words import Lane
 
 BATCHES = (64, 640, 2_560)
 BATCH_IMAGES = 256

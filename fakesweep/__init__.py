@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fakesweep.calls import results, scan
     from fakesweep.pictures import check
-    from producer import submit
+    from fakesweep.producer import submit
 
 __all__ = ["check", "results", "scan", "submit"]
 
@@ -17,7 +17,7 @@ _HOMES = {
     "check": "fakesweep.pictures",
     "results": "fakesweep.calls",
     "scan": "fakesweep.calls",
-    "submit": "producer",
+    "submit": "fakesweep.producer",
 }
 
 

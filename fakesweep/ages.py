@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import click
 
-from schema.ages import UNITS, Age, age_of, moment_of
-from schema.errors import SourceError
+from fakesweep.schema.ages import UNITS, Age, age_of, moment_of
+from fakesweep.schema.errors import SourceError
 
 UNITS_HELP = f"Units: {UNITS}."
 

@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 from fakesweep.choices import selection_from
 from fakesweep.extras import library, require_worker_extra
+from fakesweep.producer.scans import ScanRequest, ask_for_scan, open_producer
 from fakesweep.reading import reading
 from fakesweep.scanning import brought_to_end
+from fakesweep.schema.catalogue import DEFAULT_MODEL, DEFAULT_POLICY, read_catalogue
+from fakesweep.schema.errors import ScanError
+from fakesweep.schema.reports import Progress
+from fakesweep.schema.result_rows import RESULT_COLUMNS
+from fakesweep.schema.result_rows import results as read_results
+from fakesweep.schema.scan_names import find_scan
+from fakesweep.schema.settings import Settings, read_settings
+from fakesweep.schema.words import Lane, ScanState, VerdictWord
 from fakesweep.stack import start_stack
-from producer.scans import ScanRequest, ask_for_scan, open_producer
-from schema.catalogue import DEFAULT_MODEL, DEFAULT_POLICY, read_catalogue
-from schema.errors import ScanError
-from schema.reports import Progress
-from schema.result_rows import RESULT_COLUMNS
-from schema.result_rows import results as read_results
-from schema.scan_names import find_scan
-from schema.settings import Settings, read_settings
-from schema.words import Lane, ScanState, VerdictWord
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,10 +7,10 @@ import click
 
 from fakesweep import completing
 from fakesweep.ages import UNITS_HELP, MomentOption
+from fakesweep.schema.catalogue import DEFAULT_POLICY
+from fakesweep.schema.selection import Selection, bytes_of, check_pattern, suffixes_of
+from fakesweep.schema.words import SCAN_LANES, Lane
 from fakesweep.written import Written
-from schema.catalogue import DEFAULT_POLICY
-from schema.selection import Selection, bytes_of, check_pattern, suffixes_of
-from schema.words import SCAN_LANES, Lane
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

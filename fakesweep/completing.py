@@ -37,9 +37,9 @@ def _offered(known: Callable[[], Iterable[tuple[str, str]]]) -> Completer:
 
 def _asked(read: Callable[[Any], Iterable[tuple[str, str]]]) -> Iterator[tuple[str, str]]:
     """Yield what a ledger that answers says."""
+    from fakesweep.schema.database import open_engine  # noqa: PLC0415
+    from fakesweep.schema.settings import read_settings  # noqa: PLC0415
     from fakesweep.stack import find_database  # noqa: PLC0415 - help does without
-    from schema.database import open_engine  # noqa: PLC0415
-    from schema.settings import read_settings  # noqa: PLC0415
 
     address = find_database(read_settings())
     if address is None:
@@ -53,8 +53,8 @@ def _asked(read: Callable[[Any], Iterable[tuple[str, str]]]) -> Iterator[tuple[s
 
 
 def _scans() -> Iterator[tuple[str, str]]:
-    from schema.reports import recent_scans  # noqa: PLC0415
-    from schema.scan_names import LAST  # noqa: PLC0415
+    from fakesweep.schema.reports import recent_scans  # noqa: PLC0415
+    from fakesweep.schema.scan_names import LAST  # noqa: PLC0415
 
     def told(ledger: Any) -> Iterator[tuple[str, str]]:
         for position, scan in enumerate(recent_scans(ledger)):
@@ -69,17 +69,17 @@ def _scans() -> Iterator[tuple[str, str]]:
 
 
 def _models() -> Iterator[tuple[str, str]]:
-    from schema.catalogue import read_catalogue  # noqa: PLC0415
-    from schema.settings import read_settings  # noqa: PLC0415
+    from fakesweep.schema.catalogue import read_catalogue  # noqa: PLC0415
+    from fakesweep.schema.settings import read_settings  # noqa: PLC0415
 
     for entry in read_catalogue(read_settings().catalogue).models.values():
         yield entry.key, entry.about
 
 
 def _policies() -> Iterator[tuple[str, str]]:
-    from schema.catalogue import read_catalogue  # noqa: PLC0415
-    from schema.policies import list_policies  # noqa: PLC0415
-    from schema.settings import read_settings  # noqa: PLC0415
+    from fakesweep.schema.catalogue import read_catalogue  # noqa: PLC0415
+    from fakesweep.schema.policies import list_policies  # noqa: PLC0415
+    from fakesweep.schema.settings import read_settings  # noqa: PLC0415
 
     for policy in read_catalogue(read_settings().catalogue).policies.values():
         yield policy.name, f"fake above {policy.fake_above:g}"
@@ -91,13 +91,13 @@ def _policies() -> Iterator[tuple[str, str]]:
 
 
 def _schedules() -> Iterator[tuple[str, str]]:
-    from schema.schedule_reports import schedule_reports  # noqa: PLC0415
+    from fakesweep.schema.schedule_reports import schedule_reports  # noqa: PLC0415
 
     return _asked(lambda ledger: ((one.name, one.cron) for one in schedule_reports(ledger)))
 
 
 def _webhooks() -> Iterator[tuple[str, str]]:
-    from schema.webhooks import list_webhooks  # noqa: PLC0415
+    from fakesweep.schema.webhooks import list_webhooks  # noqa: PLC0415
 
     return _asked(
         lambda ledger: ((one.name, one.url.partition("?")[0]) for one in list_webhooks(ledger))
@@ -105,7 +105,7 @@ def _webhooks() -> Iterator[tuple[str, str]]:
 
 
 def _tokens() -> Iterator[tuple[str, str]]:
-    from schema.tokens import list_tokens  # noqa: PLC0415
+    from fakesweep.schema.tokens import list_tokens  # noqa: PLC0415
 
     return _asked(lambda ledger: ((one.name, str(one.state)) for one in list_tokens(ledger)))
 

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from schema.reports import Progress
-from schema.settings import Settings
-from schema.words import ScanState
+from fakesweep.schema.reports import Progress
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.words import ScanState
 
 SECONDS_AN_HOUR = 3_600
 MILLION = 1_000_000

@@ -9,17 +9,17 @@ from sqlalchemy import Connection
 
 from fakesweep.exits import Exit
 from fakesweep.output import write_json
+from fakesweep.producer.scans import Producer
 from fakesweep.progress import shown_progress
 from fakesweep.reading import connected
 from fakesweep.scanning import brought_to_end
+from fakesweep.schema.errors import ScanError
+from fakesweep.schema.reports import Counted, Progress, counted, counted_since, progress
+from fakesweep.schema.stages import StageReport, report
+from fakesweep.schema.words import ScanState
 from fakesweep.signals import told_to_stop
 from fakesweep.summary import Summary, as_json, identity, read_summary, write_scan_end
 from fakesweep.text import program
-from producer.scans import Producer
-from schema.errors import ScanError
-from schema.reports import Counted, Progress, counted, counted_since, progress
-from schema.stages import StageReport, report
-from schema.words import ScanState
 
 SETTLE_SECONDS = 1.5
 """How long workers get to count what they stored last."""

@@ -4,7 +4,7 @@ import importlib
 import importlib.util
 from typing import Any
 
-from schema.errors import ExtraError, ModelError
+from fakesweep.schema.errors import ExtraError, ModelError
 
 WORKER_PARTS = ("torch", "transformers", "PIL", "safetensors")
 API_PARTS = ("fastapi", "limits", "python_multipart", "uvicorn")

@@ -13,9 +13,9 @@ from typing import TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from schema import leftovers, retention
-from schema.database import is_conflict
-from schema.errors import RetentionError
+from fakesweep.schema import leftovers, retention
+from fakesweep.schema.database import is_conflict
+from fakesweep.schema.errors import RetentionError
 
 BUSY_PAUSE_SECONDS = 0.1
 BUSY_TRIES = 100

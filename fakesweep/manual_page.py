@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import click
 
 from fakesweep.examples import EXAMPLES
-from schema import __version__
+from fakesweep.schema import __version__
 
 
 def manual_page(group: click.Group) -> str:

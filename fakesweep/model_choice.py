@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import click
 
-from schema.catalogue import BUNDLED, DEFAULT_MODEL, Catalogue
-from schema.settings import Settings
+from fakesweep.schema.catalogue import BUNDLED, DEFAULT_MODEL, Catalogue
+from fakesweep.schema.settings import Settings
 
 
 def chosen_models(models: tuple[str, ...], settings: Settings) -> tuple[str, ...]:
@@ -30,6 +30,6 @@ def check_models(models: Sequence[str], catalogue: Catalogue) -> None:
     """
     for entry in map(catalogue.model, models):
         if not entry.source.startswith(BUNDLED):
-            from workers.models.hub import check  # noqa: PLC0415 - it loads the Hub's client
+            from fakesweep.workers.models.hub import check  # noqa: PLC0415 - it loads the Hub's client
 
             check(entry)

@@ -1,10 +1,10 @@
 """What a person is told of a server that does not answer: which, why, and what to do."""
 
+from fakesweep.schema.broker import shown
+from fakesweep.schema.database import display_url
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.words import BROKER
 from fakesweep.text import program
-from schema.broker import shown
-from schema.database import display_url
-from schema.settings import Settings
-from schema.words import BROKER
 
 
 def away_in_words(server: str, reason: str, settings: Settings) -> str:

@@ -15,8 +15,8 @@ from typing import Any
 
 import click
 
+from fakesweep.schema.errors import StreamError
 from fakesweep.text import printable
-from schema.errors import StreamError
 
 PAGE_ROWS = 1_000
 FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from fakesweep.producer.cron import zone_of
+from fakesweep.schema.errors import ScheduleError
+from fakesweep.schema.schedule_reports import RunReport, ScheduleReport
 from fakesweep.summary import moment, page_line
-from producer.cron import zone_of
-from schema.errors import ScheduleError
-from schema.schedule_reports import RunReport, ScheduleReport
 
 
 def page_of(found: ScheduleReport) -> str:

@@ -6,8 +6,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from schema.registry import LIVE_SECONDS, seen_on
-from schema.settings import Settings
+from fakesweep.schema.registry import LIVE_SECONDS, seen_on
+from fakesweep.schema.settings import Settings
 
 
 def gone_here(connection: Connection, settings: Settings) -> list[UUID]:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from schema.errors import ScanError, StackError
-from schema.private import new_file, own_folder
-from schema.settings import PREFIX, Settings
+from fakesweep.schema.errors import ScanError, StackError
+from fakesweep.schema.private import new_file, own_folder
+from fakesweep.schema.settings import PREFIX, Settings
 
 END_SECONDS = 10.0
 """How long a worker may take to hand back its batches and end, when its grace is over."""

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 import click
 
+from fakesweep.schema.reports import Progress
+from fakesweep.schema.words import ScanState
 from fakesweep.text import seconds_in_words
-from schema.reports import Progress
-from schema.words import ScanState
 
 LINE_SECONDS = 5.0
 

@@ -7,10 +7,10 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from fakesweep.outages import away_in_words, back_in_words
+from fakesweep.schema.logs import cleared, set_up_logging
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.words import SERVERS
 from fakesweep.text import printable
-from schema.logs import cleared, set_up_logging
-from schema.settings import Settings
-from schema.words import SERVERS
 
 
 def log_troubles(settings: Settings) -> None:

@@ -6,13 +6,13 @@ from contextlib import contextmanager
 import click
 from sqlalchemy import Connection
 
+from fakesweep.schema.database import explained, open_engine
+from fakesweep.schema.errors import StackError
+from fakesweep.schema.migrations import check_migration
+from fakesweep.schema.settings import Settings
 from fakesweep.stack import find_database, find_stack, start_database, start_stack
 from fakesweep.stack.cluster import cluster_folder
 from fakesweep.text import program
-from schema.database import explained, open_engine
-from schema.errors import StackError
-from schema.migrations import check_migration
-from schema.settings import Settings
 
 
 def ledger_url(settings: Settings) -> str:

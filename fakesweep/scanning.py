@@ -9,15 +9,15 @@ import click
 from sqlalchemy.exc import SQLAlchemyError
 
 from fakesweep.processes import Worker, running_worker
+from fakesweep.producer.outputs.writing import finish_output
+from fakesweep.producer.scans import Producer
+from fakesweep.producer.service import serve
 from fakesweep.progress import Show
-from producer.outputs.writing import finish_output
-from producer.scans import Producer
-from producer.service import serve
-from schema.database import may_pass
-from schema.errors import FakesweepError, OutputError, ScanError
-from schema.registry import LIVE_SECONDS, workers_seen
-from schema.reports import Progress, progress
-from schema.words import ScanState
+from fakesweep.schema.database import may_pass
+from fakesweep.schema.errors import FakesweepError, OutputError, ScanError
+from fakesweep.schema.registry import LIVE_SECONDS, workers_seen
+from fakesweep.schema.reports import Progress, progress
+from fakesweep.schema.words import ScanState
 
 POLL_SECONDS = 0.25
 LEAVE_SECONDS = 3.0

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from schema.reports import WorkerReport
-from schema.stages import Stage, StageReport, StageShare, Wall
+from fakesweep.schema.reports import WorkerReport
+from fakesweep.schema.stages import Stage, StageReport, StageShare, Wall
 
 AWAITED = {Stage.FETCH: "a loader", Stage.DEVICE: "the device"}
 

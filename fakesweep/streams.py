@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from schema.errors import StreamError
+from fakesweep.schema.errors import StreamError
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer

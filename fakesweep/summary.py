@@ -10,24 +10,18 @@ import click
 from sqlalchemy import Connection
 
 from fakesweep.output import write_table
+from fakesweep.schema.ledger import chosen
+from fakesweep.schema.listing_counts import INCLUDE, Pattern, left_out_counts, unmatched_patterns
+from fakesweep.schema.outputs import OutputReport, output_of
+from fakesweep.schema.policies import policy_of_scan
+from fakesweep.schema.policy import Policy
+from fakesweep.schema.reports import Progress, failure_counts, progress, sources_of, verdict_counts
+from fakesweep.schema.result_rows import results
+from fakesweep.schema.selection import Selection
+from fakesweep.schema.stages import StageReport
+from fakesweep.schema.words import ScanState, VerdictWord
 from fakesweep.stages import past_wall
 from fakesweep.text import printable, program, seconds_in_words, shortened
-from schema.ledger import chosen
-from schema.listing_counts import INCLUDE, Pattern, left_out_counts, unmatched_patterns
-from schema.outputs import OutputReport, output_of
-from schema.policies import policy_of_scan
-from schema.policy import Policy
-from schema.reports import (
-    Progress,
-    failure_counts,
-    progress,
-    sources_of,
-    verdict_counts,
-)
-from schema.result_rows import results
-from schema.selection import Selection
-from schema.stages import StageReport
-from schema.words import ScanState, VerdictWord
 
 SMALL_SCAN_ROWS = 40
 URI_WIDTH = 60

@@ -6,15 +6,15 @@ from datetime import timedelta
 from enum import StrEnum
 
 from fakesweep.outages import away_in_words
+from fakesweep.schema import broker
+from fakesweep.schema.model_troubles import ModelTrouble
+from fakesweep.schema.registry import LIVE_SECONDS
+from fakesweep.schema.reports import Movement, Progress
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.words import BROKER, ScanState
 from fakesweep.stack import find_stack
 from fakesweep.summary import moment
 from fakesweep.text import program
-from schema import broker
-from schema.model_troubles import ModelTrouble
-from schema.registry import LIVE_SECONDS
-from schema.reports import Movement, Progress
-from schema.settings import Settings
-from schema.words import BROKER, ScanState
 
 STILL_AFTER = timedelta(seconds=10)
 BROKER_ANSWER_SECONDS = 2.0

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import click
 
-from schema.errors import FakesweepError
+from fakesweep.schema.errors import FakesweepError
 
 
 class Written(click.ParamType[str]):

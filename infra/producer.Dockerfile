@@ -12,10 +12,10 @@ WORKDIR /source
 
 # What fakesweep needs is a layer of its own, which changes in its code do not build again.
 COPY pyproject.toml constraints.txt README.md infra/locks/producer.txt ./
-COPY schema/__init__.py schema/
-RUN mkdir fakesweep producer workers \
-    && pip install --no-cache-dir --no-deps --require-hashes --requirement producer.txt \
-    && pip install --no-cache-dir --no-build-isolation --constraint constraints.txt '.[api,parquet]'
+COPY schema/__init__.py fakesweep/schema/
+RUN pip install --no-cache-dir --no-deps --require-hashes --requirement producer.txt \
+    && pip install --no-cache-dir --no-build-isolation --constraint constraints.txt '.[api,parquet]' \
+    && rm -r fakesweep
 
 COPY schema schema
 COPY producer producer

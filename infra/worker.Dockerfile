@@ -16,10 +16,10 @@ WORKDIR /source
 
 # Torch is gigabytes: a layer of its own, which changes in fakesweep's code do not build again.
 COPY pyproject.toml constraints.txt README.md infra/locks/worker.txt ./
-COPY schema/__init__.py schema/
-RUN mkdir fakesweep producer workers \
-    && pip install --no-cache-dir --no-deps --require-hashes --requirement worker.txt \
-    && pip install --no-cache-dir --no-build-isolation --constraint constraints.txt '.[worker]'
+COPY schema/__init__.py fakesweep/schema/
+RUN pip install --no-cache-dir --no-deps --require-hashes --requirement worker.txt \
+    && pip install --no-cache-dir --no-build-isolation --constraint constraints.txt '.[worker]' \
+    && rm -r fakesweep
 
 COPY schema schema
 COPY producer producer

@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from producer.progress import Beat, progress_told_to, tell_progress_to
+from fakesweep.producer.progress import Beat, progress_told_to, tell_progress_to
 
 Step = TypeVar("Step")
 

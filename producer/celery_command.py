@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from schema.errors import BrokerError
-from schema.queues import celery_settings
-from schema.settings import Settings
+from fakesweep.schema.errors import BrokerError
+from fakesweep.schema.queues import celery_settings
+from fakesweep.schema.settings import Settings
 
 WORKER = "worker"
 """The one subcommand that would do the work, which our own workers do."""

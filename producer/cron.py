@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
-from schema.errors import ScheduleError
+from fakesweep.schema.errors import ScheduleError
 
 _FIELDS = 5
 _ANY_DAY = datetime(2000, 1, 1)  # noqa: DTZ001 - a wall clock has no zone

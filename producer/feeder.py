@@ -6,13 +6,13 @@ from functools import partial
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from producer.scans import Producer
-from schema.audits import let_follow
-from schema.database import first_line, may_pass
-from schema.ledger import take_recorded
-from schema.recovery import any_long_published, return_expired, return_lost
-from schema.troubles import try_again
-from schema.words import Lane
+from fakesweep.producer.scans import Producer
+from fakesweep.schema.audits import let_follow
+from fakesweep.schema.database import first_line, may_pass
+from fakesweep.schema.ledger import take_recorded
+from fakesweep.schema.recovery import any_long_published, return_expired, return_lost
+from fakesweep.schema.troubles import try_again
+from fakesweep.schema.words import Lane
 
 LOST_AFTER_SECONDS = 15.0
 """A published batch that is not in its queue, and not claimed for so long, is lost."""

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from producer.uploads import Uploads
+    from fakesweep.producer.uploads import Uploads
 
 _lock = threading.Lock()
 _opened: list[tuple["Uploads", ExitStack]] = []
@@ -27,8 +27,8 @@ def submit(uris: Sequence[str], *, lane: str = "live") -> list[int]:
         LedgerAway: the database does not answer; the images may be recorded all the same.
         FakesweepError: the settings, the database or the broker do not let anything begin.
     """
-    from schema.uploads import Upload  # noqa: PLC0415 - `import producer` stays light
-    from schema.words import Lane  # noqa: PLC0415
+    from fakesweep.schema.uploads import Upload  # noqa: PLC0415 - `import producer` stays light
+    from fakesweep.schema.words import Lane  # noqa: PLC0415
 
     submitted = _uploads().submit([Upload(uri) for uri in uris], lane=Lane(lane))
     return list(submitted.image_ids)
@@ -42,11 +42,11 @@ def _uploads() -> "Uploads":
 
 
 def _open() -> tuple["Uploads", ExitStack]:
-    from producer.scans import open_producer  # noqa: PLC0415
-    from producer.uploads import Uploads  # noqa: PLC0415
-    from schema.catalogue import read_catalogue  # noqa: PLC0415
-    from schema.errors import SettingsError  # noqa: PLC0415
-    from schema.settings import read_settings  # noqa: PLC0415
+    from fakesweep.producer.scans import open_producer  # noqa: PLC0415
+    from fakesweep.producer.uploads import Uploads  # noqa: PLC0415
+    from fakesweep.schema.catalogue import read_catalogue  # noqa: PLC0415
+    from fakesweep.schema.errors import SettingsError  # noqa: PLC0415
+    from fakesweep.schema.settings import read_settings  # noqa: PLC0415
 
     settings = read_settings()
     if not settings.names_cluster:

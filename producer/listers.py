@@ -9,18 +9,18 @@ from collections.abc import Sequence
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from producer.listing import list_scan
-from producer.progress import Beats, progressed
-from producer.scans import Producer
-from producer.waiting import PAUSE_SECONDS, Waiting
-from schema.database import first_line, may_pass
-from schema.errors import FakesweepError
-from schema.failures import ImageFailure
-from schema.ledger import ListingDue, listings_due
-from schema.listing_troubles import record_trouble
-from schema.pulse import LISTING
-from schema.storage import one_line
-from schema.words import Lane
+from fakesweep.producer.listing import list_scan
+from fakesweep.producer.progress import Beats, progressed
+from fakesweep.producer.scans import Producer
+from fakesweep.producer.waiting import PAUSE_SECONDS, Waiting
+from fakesweep.schema.database import first_line, may_pass
+from fakesweep.schema.errors import FakesweepError
+from fakesweep.schema.failures import ImageFailure
+from fakesweep.schema.ledger import ListingDue, listings_due
+from fakesweep.schema.listing_troubles import record_trouble
+from fakesweep.schema.pulse import LISTING
+from fakesweep.schema.storage import one_line
+from fakesweep.schema.words import Lane
 
 AGAIN_SECONDS = 1.0
 """When a scan is looked at again that another process lists, or whose ledger was away."""

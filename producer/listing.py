@@ -9,24 +9,18 @@ from itertools import groupby
 
 import structlog
 
-from producer.ahead import made_ahead
-from producer.progress import progressed, waits_for_ledger
-from producer.scans import Producer
-from producer.selecting import Chooser
-from producer.sources import is_prefix, list_entries
-from producer.sources.members import list_members
-from producer.sources.names import NameRule
-from producer.sources.s3 import opened_prefix
-from producer.stretches import Cut, Ended, Listed, Step, listed_side_by_side
-from schema.errors import FakesweepError, ScanError
-from schema.ledger import (
-    Entry,
-    ListedImage,
-    chosen,
-    lock_listing,
-    unlock_listing,
-)
-from schema.listing import (
+from fakesweep.producer.ahead import made_ahead
+from fakesweep.producer.progress import progressed, waits_for_ledger
+from fakesweep.producer.scans import Producer
+from fakesweep.producer.selecting import Chooser
+from fakesweep.producer.sources import is_prefix, list_entries
+from fakesweep.producer.sources.members import list_members
+from fakesweep.producer.sources.names import NameRule
+from fakesweep.producer.sources.s3 import opened_prefix
+from fakesweep.producer.stretches import Cut, Ended, Listed, Step, listed_side_by_side
+from fakesweep.schema.errors import FakesweepError, ScanError
+from fakesweep.schema.ledger import Entry, ListedImage, chosen, lock_listing, unlock_listing
+from fakesweep.schema.listing import (
     Page,
     Part,
     cut_part,
@@ -37,8 +31,8 @@ from schema.listing import (
     record_page,
     staged,
 )
-from schema.runs import one_run, runs_of, whole_runs
-from schema.selection import Selection
+from fakesweep.schema.runs import one_run, runs_of, whole_runs
+from fakesweep.schema.selection import Selection
 
 PAGE_IMAGES = 4_096
 """Images recorded in one transaction, where they come so quickly."""

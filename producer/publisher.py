@@ -8,12 +8,12 @@ import redis
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from schema import broker
-from schema.errors import BrokerError
-from schema.message import BatchMessage
-from schema.queues import CLASSIFY_BATCH, celery_settings
-from schema.settings import Settings
-from schema.words import Lane
+from fakesweep.schema import broker
+from fakesweep.schema.errors import BrokerError
+from fakesweep.schema.message import BatchMessage
+from fakesweep.schema.queues import CLASSIFY_BATCH, celery_settings
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.words import Lane
 
 BATCH_HEADER = "fakesweep-batch"
 """Names a message's batch outside its body, which is encoded."""

@@ -6,9 +6,9 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from schema.errors import ScanError
-from schema.repeats import take_token
-from schema.storage import one_line
+from fakesweep.schema.errors import ScanError
+from fakesweep.schema.repeats import take_token
+from fakesweep.schema.storage import one_line
 
 MAX_TOKEN_CHARACTERS = 64
 SHOWN_CHARACTERS = 60

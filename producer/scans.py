@@ -10,23 +10,23 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from producer.outputs.places import check_destination, resolve_destination
-from producer.publisher import Publisher
-from producer.repeats import asked_before
-from producer.selecting import check_selection
-from producer.sources import ResolvedSource, check_named, resolve_source
-from producer.sources.members import gathered
-from schema.catalogue import Catalogue
-from schema.database import explained, open_engine
-from schema.ledger import add_scan as record_scan
-from schema.migrations import check_migration
-from schema.outputs import add_output
-from schema.registry import policy_id
-from schema.repeats import set_token
-from schema.scan_names import check_name
-from schema.selection import Selection
-from schema.settings import Settings
-from schema.words import Lane
+from fakesweep.producer.outputs.places import check_destination, resolve_destination
+from fakesweep.producer.publisher import Publisher
+from fakesweep.producer.repeats import asked_before
+from fakesweep.producer.selecting import check_selection
+from fakesweep.producer.sources import ResolvedSource, check_named, resolve_source
+from fakesweep.producer.sources.members import gathered
+from fakesweep.schema.catalogue import Catalogue
+from fakesweep.schema.database import explained, open_engine
+from fakesweep.schema.ledger import add_scan as record_scan
+from fakesweep.schema.migrations import check_migration
+from fakesweep.schema.outputs import add_output
+from fakesweep.schema.registry import policy_id
+from fakesweep.schema.repeats import set_token
+from fakesweep.schema.scan_names import check_name
+from fakesweep.schema.selection import Selection
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.words import Lane
 
 MOST_TOLD_SOURCES = 100
 """Sources that are kept by name with a token."""

@@ -12,21 +12,21 @@ import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from producer.cron import check_cron, next_time, times_until, zone_of
-from producer.scans import Producer, ScanRequest, record_request
-from producer.selecting import check_selection
-from producer.sources import ResolvedSource, check_named, resolve_source
-from producer.sources.manifest import STDIN
-from producer.sources.members import gathered
-from producer.waiting import Waiting
-from schema import schedules as ledger
-from schema.catalogue import Catalogue
-from schema.database import first_line, may_pass
-from schema.errors import FakesweepError, ScheduleError
-from schema.registry import policy_id
-from schema.scan_names import MOST_NAME_CHARACTERS, is_name
-from schema.schedules import HeldSchedule, Schedule, ScheduleOutcome
-from schema.settings import Settings
+from fakesweep.producer.cron import check_cron, next_time, times_until, zone_of
+from fakesweep.producer.scans import Producer, ScanRequest, record_request
+from fakesweep.producer.selecting import check_selection
+from fakesweep.producer.sources import ResolvedSource, check_named, resolve_source
+from fakesweep.producer.sources.manifest import STDIN
+from fakesweep.producer.sources.members import gathered
+from fakesweep.producer.waiting import Waiting
+from fakesweep.schema import schedules as ledger
+from fakesweep.schema.catalogue import Catalogue
+from fakesweep.schema.database import first_line, may_pass
+from fakesweep.schema.errors import FakesweepError, ScheduleError
+from fakesweep.schema.registry import policy_id
+from fakesweep.schema.scan_names import MOST_NAME_CHARACTERS, is_name
+from fakesweep.schema.schedules import HeldSchedule, Schedule, ScheduleOutcome
+from fakesweep.schema.settings import Settings
 
 LOOK_SECONDS = 1.0
 MOST_TIMES = 1_000

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from urllib.parse import unquote, unquote_to_bytes
 
-from schema.ages import moment_of, recorded_moment
-from schema.errors import SourceError
-from schema.ledger import Entry, LeftOut, ListedImage
-from schema.listing_counts import EXCLUDE, INCLUDE, LEFT_OUT, Counted
-from schema.selection import Selection, check_pattern, patterns_of
-from schema.texts import is_text
-from schema.uris import from_s3, path_of, to_s3
-from schema.words import LeftOutReason
+from fakesweep.schema.ages import moment_of, recorded_moment
+from fakesweep.schema.errors import SourceError
+from fakesweep.schema.ledger import Entry, LeftOut, ListedImage
+from fakesweep.schema.listing_counts import EXCLUDE, INCLUDE, LEFT_OUT, Counted
+from fakesweep.schema.selection import Selection, check_pattern, patterns_of
+from fakesweep.schema.texts import is_text
+from fakesweep.schema.uris import from_s3, path_of, to_s3
+from fakesweep.schema.words import LeftOutReason
 
 
 def check_selection(selection: Selection) -> None:

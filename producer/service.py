@@ -18,23 +18,23 @@ from uuid import UUID, uuid4
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-import schema
-from producer.feeder import publish_recorded, reconcile
-from producer.listers import list_scans, reason_of, set_aside
-from producer.listing import list_scan
-from producer.outputs.writing import write_outputs
-from producer.progress import Beats
-from producer.scans import Producer
-from producer.schedules import keep_schedules
-from producer.uploads.gathering import close_past_scans
-from producer.waiting import PAUSE_SECONDS, Waiting
-from producer.webhooks import deliver_webhooks
-from schema.database import explained, may_pass
-from schema.errors import BrokerError, FakesweepError, ScanError
-from schema.pulse import Pulse, beating
-from schema.registry import policy_id, producer_seen, retire_producer
-from schema.reports import progress
-from schema.words import BROKER, Role, ScanState
+from fakesweep import schema
+from fakesweep.producer.feeder import publish_recorded, reconcile
+from fakesweep.producer.listers import list_scans, reason_of, set_aside
+from fakesweep.producer.listing import list_scan
+from fakesweep.producer.outputs.writing import write_outputs
+from fakesweep.producer.progress import Beats
+from fakesweep.producer.scans import Producer
+from fakesweep.producer.schedules import keep_schedules
+from fakesweep.producer.uploads.gathering import close_past_scans
+from fakesweep.producer.waiting import PAUSE_SECONDS, Waiting
+from fakesweep.producer.webhooks import deliver_webhooks
+from fakesweep.schema.database import explained, may_pass
+from fakesweep.schema.errors import BrokerError, FakesweepError, ScanError
+from fakesweep.schema.pulse import Pulse, beating
+from fakesweep.schema.registry import policy_id, producer_seen, retire_producer
+from fakesweep.schema.reports import progress
+from fakesweep.schema.words import BROKER, Role, ScanState
 
 RECONCILE_SECONDS = 5.0
 

@@ -6,10 +6,10 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from producer.sources.middles import middle
-from producer.sources.s3 import Prefix, cursor_of, key_of
-from schema.ledger import Entry
-from schema.listing import Part
+from fakesweep.producer.sources.middles import middle
+from fakesweep.producer.sources.s3 import Prefix, cursor_of, key_of
+from fakesweep.schema.ledger import Entry
+from fakesweep.schema.listing import Part
 
 CUT_AFTER_PAGES = 8
 """A stretch is cut once it went on for so long; after an attempt in vain, for twice as long."""

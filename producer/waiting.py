@@ -9,9 +9,9 @@ from weakref import WeakSet
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from producer.progress import progressed
-from schema.database import first_line, may_pass
-from schema.words import LEDGER, SERVERS
+from fakesweep.producer.progress import progressed
+from fakesweep.schema.database import first_line, may_pass
+from fakesweep.schema.words import LEDGER, SERVERS
 
 PAUSE_SECONDS = 0.2
 LONGEST_WAIT_SECONDS = 10.0

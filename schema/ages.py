@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from schema.errors import SourceError
+from fakesweep.schema.errors import SourceError
 
 UNITS = "min, h, d, w, mo (months) or y"
 """What stands behind the number; each is told apart from all others by every reader."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
-from schema.words import VerdictWord
+from fakesweep.schema.words import VerdictWord
 
 WALKED_IMAGES = 5_000
 """A page looks at so many images at most, however few of them it is about."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from schema.database import first_line, may_pass
+from fakesweep.schema.database import first_line, may_pass
 
 
 def apart(connection: Connection, work: Callable[[], object]) -> str | None:

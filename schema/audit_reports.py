@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection, RowMapping, text
 
-from schema.errors import ScanError
-from schema.reports import FETCH_ROWS, progress
-from schema.words import CHANGE_WORDS
+from fakesweep.schema.errors import ScanError
+from fakesweep.schema.reports import FETCH_ROWS, progress
+from fakesweep.schema.words import CHANGE_WORDS
 
 CHANGE_COLUMNS = ("change", "uri", "path", "former_uri", "former_path", "size_bytes", "etag",
                   "modified_at", "image_id")  # fmt: skip

@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, text
 
-from schema.failures import FailureCode
-from schema.ledger import ListedImage
-from schema.runs import Look
-from schema.words import Change
+from fakesweep.schema.failures import FailureCode
+from fakesweep.schema.ledger import ListedImage
+from fakesweep.schema.runs import Look
+from fakesweep.schema.words import Change
 
 # An image stands where its newest row tells the same of the object, and has a verdict by every
 # current model and this very policy, or failed not long ago for what its bytes are. The look at

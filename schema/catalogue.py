@@ -10,9 +10,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from schema.errors import CatalogueError
-from schema.labels import Side
-from schema.policy import BUILT_IN, Policy
+from fakesweep.schema.errors import CatalogueError
+from fakesweep.schema.labels import Side
+from fakesweep.schema.policy import BUILT_IN, Policy
 
 DEFAULT_MODEL = "vit-tiny-cifake"
 DEFAULT_POLICY = "default"
@@ -91,7 +91,7 @@ def read_catalogue(operator_file: Path | None) -> Catalogue:
     Raises:
         CatalogueError: the operator's file is missing, no TOML, or an entry makes no sense.
     """
-    built_in = resources.files("schema").joinpath("catalogue.toml").read_text("utf-8")
+    built_in = resources.files("fakesweep.schema").joinpath("catalogue.toml").read_text("utf-8")
     models, policies = _parse("the built-in catalogue", built_in, Path())
     if operator_file is not None:
         own_models, own_policies = _parse(

@@ -7,10 +7,10 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from schema.contents import Content
-from schema.policy import Policy
-from schema.states import idle_state
-from schema.words import Lane
+from fakesweep.schema.contents import Content
+from fakesweep.schema.policy import Policy
+from fakesweep.schema.states import idle_state
+from fakesweep.schema.words import Lane
 
 _CLAIM = text("""
     UPDATE ledger.batches b

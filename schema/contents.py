@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from schema.words import ReadAs
+from fakesweep.schema.words import ReadAs
 
 
 @dataclass(frozen=True, slots=True)

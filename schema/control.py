@@ -5,10 +5,10 @@ from datetime import datetime
 
 from sqlalchemy import Connection, text
 
-from schema.errors import ScanError
-from schema.failures import FailureCode
-from schema.reports import progress
-from schema.words import Lane, ScanState
+from fakesweep.schema.errors import ScanError
+from fakesweep.schema.failures import FailureCode
+from fakesweep.schema.reports import progress
+from fakesweep.schema.words import Lane, ScanState
 
 RETRYABLE = frozenset(FailureCode) - {FailureCode.INVALID_URI}
 """What may come out otherwise when it is run again: a text that is no URI stays none."""

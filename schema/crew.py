@@ -2,8 +2,8 @@
 
 from sqlalchemy import Connection, text
 
-from schema.reports import Progress
-from schema.words import ScanState
+from fakesweep.schema.reports import Progress
+from fakesweep.schema.words import ScanState
 
 _WORKED = text("""
     SELECT count(DISTINCT worker_id) FROM batches WHERE scan_id = :scan_id

@@ -14,7 +14,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from schema.errors import DatabaseError
+from fakesweep.schema.errors import DatabaseError
 
 CONNECT_TIMEOUT_SECONDS = 5
 _SILENCE = {

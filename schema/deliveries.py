@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from schema.reasons import reason
+from fakesweep.schema.reasons import reason
 
 # The moment until which nobody else takes a delivery is also when it is due again: a sender that
 # died is not told from one that failed. The array keeps the plan on the tables' keys: how many rows

@@ -24,7 +24,7 @@ ImageFailure
 from enum import StrEnum
 from typing import ClassVar
 
-from schema.reasons import reason
+from fakesweep.schema.reasons import reason
 
 
 class FailureCode(StrEnum):

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from schema.errors import ModelError
-from schema.words import Kind
+from fakesweep.schema.errors import ModelError
+from fakesweep.schema.words import Kind
 
 SCORE_DECIMALS = 7
 """As many as a float32 in [0, 1] has to say; what is shown, stored and judged has no more."""

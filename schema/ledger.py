@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
-from schema.failures import FailureCode
-from schema.message import BatchImage, BatchMessage
-from schema.reasons import storable
-from schema.selection import Selection, selection_of
-from schema.words import Lane, LeftOutReason
+from fakesweep.schema.failures import FailureCode
+from fakesweep.schema.message import BatchImage, BatchMessage
+from fakesweep.schema.reasons import storable
+from fakesweep.schema.selection import Selection, selection_of
+from fakesweep.schema.words import Lane, LeftOutReason
 
 _ADD_SCAN = text("""
     INSERT INTO ledger.scans

@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
-from schema.audits import Seen, compared, see, vanish
-from schema.copying import copy_lines, copy_rows, lines_of
-from schema.ledger import ListedImage
-from schema.listing_counts import Counted, count_listed
-from schema.listing_troubles import END_TROUBLE, end_trouble
-from schema.reasons import reason
-from schema.runs import Look, Run, note, one_run, runs_of, see_again
-from schema.words import LeftOutReason
+from fakesweep.schema.audits import Seen, compared, see, vanish
+from fakesweep.schema.copying import copy_lines, copy_rows, lines_of
+from fakesweep.schema.ledger import ListedImage
+from fakesweep.schema.listing_counts import Counted, count_listed
+from fakesweep.schema.listing_troubles import END_TROUBLE, end_trouble
+from fakesweep.schema.reasons import reason
+from fakesweep.schema.runs import Look, Run, note, one_run, runs_of, see_again
+from fakesweep.schema.words import LeftOutReason
 
 MAX_BATCH_URI_BYTES = 128 * 1024
 """A batch of long URIs, as JSON writes them, has fewer images: so a window fits into Redis."""

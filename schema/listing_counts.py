@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
-from schema.ledger import chosen
+from fakesweep.schema.ledger import chosen
 
 LEFT_OUT = "left_out"
 INCLUDE = "include"

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Connection, text
 
-from schema.reasons import reason as cut
+from fakesweep.schema.reasons import reason as cut
 
 # Each time it is tried again after as long as the trouble has lasted.
 _RECORD = text("""

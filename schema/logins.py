@@ -6,8 +6,8 @@ from typing import Any
 from psycopg2.extensions import encrypt_password
 from sqlalchemy import Connection, text
 
-from schema.errors import DatabaseError
-from schema.words import LoginRole
+from fakesweep.schema.errors import DatabaseError
+from fakesweep.schema.words import LoginRole
 
 LONGEST_NAME_BYTES = 63
 

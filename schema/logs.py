@@ -12,8 +12,8 @@ from typing import TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from schema.secrets import without_secrets
-from schema.settings import Settings
+from fakesweep.schema.secrets import without_secrets
+from fakesweep.schema.settings import Settings
 
 _NOISY = ("botocore", "boto3", "urllib3", "s3transfer", "PIL", "httpx", "alembic")
 

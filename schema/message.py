@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from schema.words import Lane
+from fakesweep.schema.words import Lane
 
 MESSAGE_VERSION = 1
 

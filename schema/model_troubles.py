@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from schema.reasons import reason as reason_of
+from fakesweep.schema.reasons import reason as reason_of
 
 _NOTE = text("""
     INSERT INTO ledger.model_troubles (worker_id, key, reason, tries, next_try_at)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, RowMapping, text
 
-from schema.outputs import Standing, standing
+from fakesweep.schema.outputs import Standing, standing
 
 SHOWN_ERRORS = 100
 

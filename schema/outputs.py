@@ -6,8 +6,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, RowMapping, text
 
-from schema.errors import OutputError
-from schema.reasons import reason as short
+from fakesweep.schema.errors import OutputError
+from fakesweep.schema.reasons import reason as short
 
 _ADD_OUTPUT = text("""
     INSERT INTO ledger.outputs (scan_id, destination, hostname)

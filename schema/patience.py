@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from schema.database import first_line, is_conflict, is_read_only, is_refusal, may_pass
+from fakesweep.schema.database import first_line, is_conflict, is_read_only, is_refusal, may_pass
 
 T = TypeVar("T")
 

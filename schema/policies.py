@@ -5,8 +5,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, text
 
-from schema.errors import CatalogueError
-from schema.policy import Policy
+from fakesweep.schema.errors import CatalogueError
+from fakesweep.schema.policy import Policy
 
 _POLICIES = text("""
     SELECT policy_id, name, real_below, fake_above, is_current, created_at, scans FROM policies

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from schema.errors import CatalogueError
-from schema.words import VerdictWord
+from fakesweep.schema.errors import CatalogueError
+from fakesweep.schema.words import VerdictWord
 
 
 @dataclass(frozen=True, slots=True)

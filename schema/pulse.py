@@ -15,8 +15,8 @@ from pathlib import Path
 
 import structlog
 
-from schema.private import runtime_folder, runtime_folders
-from schema.words import Role
+from fakesweep.schema.private import runtime_folder, runtime_folders
+from fakesweep.schema.words import Role
 
 BEAT_SECONDS = 3.0
 SILENT_SECONDS = 30.0

@@ -3,8 +3,8 @@
 import ssl
 from typing import Any
 
-from schema.settings import Settings
-from schema.words import Lane
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.words import Lane
 
 CLASSIFY_BATCH = "fakesweep.classify_batch"
 

@@ -17,10 +17,10 @@ from urllib3.exceptions import (
 )
 from urllib3.util.connection import allowed_gai_family
 
-from schema.failures import InvalidUri
-from schema.settings import Settings
-from schema.storage import one_line
-from schema.uris import normalise
+from fakesweep.schema.failures import InvalidUri
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.storage import one_line
+from fakesweep.schema.uris import normalise
 
 Networks = tuple[IPv4Network | IPv6Network, ...]
 

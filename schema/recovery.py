@@ -9,12 +9,12 @@ from functools import partial
 
 from sqlalchemy import Connection, Row, TextClause, text
 
-from schema.apart import apart
-from schema.failures import FailureCode
-from schema.settings import LONGEST_LEASE_SECONDS
-from schema.states import idle_state
-from schema.troubles import set_aside
-from schema.words import Lane
+from fakesweep.schema.apart import apart
+from fakesweep.schema.failures import FailureCode
+from fakesweep.schema.settings import LONGEST_LEASE_SECONDS
+from fakesweep.schema.states import idle_state
+from fakesweep.schema.troubles import set_aside
+from fakesweep.schema.words import Lane
 
 QUARANTINED_AFTER = 2
 """A batch whose lease ran out so often goes on in quarantine, alone in its worker."""

@@ -8,10 +8,10 @@ from uuid import UUID
 from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from schema.errors import CatalogueError
-from schema.labels import Labels
-from schema.policy import Policy
-from schema.stages import Counts, StageReport
+from fakesweep.schema.errors import CatalogueError
+from fakesweep.schema.labels import Labels
+from fakesweep.schema.policy import Policy
+from fakesweep.schema.stages import Counts, StageReport
 
 LIVE_SECONDS = 15.0
 """A worker or producer that gave no sign of life for so long is not counted on."""

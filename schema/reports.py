@@ -10,9 +10,9 @@ from psycopg2.errorcodes import INVALID_CURSOR_DEFINITION
 from sqlalchemy import Connection, Row, text
 from sqlalchemy.exc import DBAPIError
 
-from schema.database import first_line
-from schema.errors import DatabaseError, ScanError
-from schema.stages import Counts, Stage, StageShare, added_up, counts_of, shares_of
+from fakesweep.schema.database import first_line
+from fakesweep.schema.errors import DatabaseError, ScanError
+from fakesweep.schema.stages import Counts, Stage, StageShare, added_up, counts_of, shares_of
 
 _COUNTS = (
     "submitted", "classified", "reused", "failed", "pending", "unchanged", "new", "changed",

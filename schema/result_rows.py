@@ -5,8 +5,8 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, text
 
-from schema.reports import FETCH_ROWS
-from schema.words import VerdictWord
+from fakesweep.schema.reports import FETCH_ROWS
+from fakesweep.schema.words import VerdictWord
 
 RESULT_COLUMNS = (
     "uri", "path", "status", "verdict", "kind", "p_fake", "model", "model_revision", "scores",

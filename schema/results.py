@@ -7,13 +7,13 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from schema.claims import Claim
-from schema.contents import Content
-from schema.copying import copy_rows
-from schema.failures import FailureCode
-from schema.policy import Policy
-from schema.reasons import reason
-from schema.words import ImageStatus, Kind, VerdictWord
+from fakesweep.schema.claims import Claim
+from fakesweep.schema.contents import Content
+from fakesweep.schema.copying import copy_rows
+from fakesweep.schema.failures import FailureCode
+from fakesweep.schema.policy import Policy
+from fakesweep.schema.reasons import reason
+from fakesweep.schema.words import ImageStatus, Kind, VerdictWord
 
 _KNOWN = text("""
     SELECT c.sha256, p.model_id, p.p_fake, p.kind

@@ -12,8 +12,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, text
 
-from schema.reports import progress
-from schema.words import ScanState
+from fakesweep.schema.reports import progress
+from fakesweep.schema.words import ScanState
 
 STEP_IMAGES = 5_000
 """Images that one transaction forgets, at most a batch more."""

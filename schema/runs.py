@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
-from schema.ledger import Entry, ListedImage
+from fakesweep.schema.ledger import Entry, ListedImage
 
 RUN_IMAGES = 128
 """Images of a run, on average."""

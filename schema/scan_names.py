@@ -2,8 +2,8 @@
 
 from sqlalchemy import Connection, text
 
-from schema.errors import ScanError
-from schema.texts import is_text
+from fakesweep.schema.errors import ScanError
+from fakesweep.schema.texts import is_text
 
 LAST = "last"
 MOST_NAME_CHARACTERS = 100

@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from schema.reasons import storable
-from schema.schedules import unknown
+from fakesweep.schema.reasons import storable
+from fakesweep.schema.schedules import unknown
 
 _REPORTS = text("SELECT * FROM schedules WHERE state <> 'removed' ORDER BY name")
 

@@ -9,12 +9,12 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from schema.errors import ScheduleError
-from schema.ledger import NamedSource
-from schema.reasons import reason as short
-from schema.reasons import storable
-from schema.selection import Selection, selection_of
-from schema.words import Lane
+from fakesweep.schema.errors import ScheduleError
+from fakesweep.schema.ledger import NamedSource
+from fakesweep.schema.reasons import reason as short
+from fakesweep.schema.reasons import storable
+from fakesweep.schema.selection import Selection, selection_of
+from fakesweep.schema.words import Lane
 
 _NOW = text("SELECT now()")
 

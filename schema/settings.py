@@ -10,9 +10,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, IPvAnyNetwork, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from schema import broker
-from schema.errors import SettingsError
-from schema.words import DecodeWord, PrecisionWord, PresetWord
+from fakesweep.schema import broker
+from fakesweep.schema.errors import SettingsError
+from fakesweep.schema.words import DecodeWord, PrecisionWord, PresetWord
 
 PREFIX = "FAKESWEEP_"
 

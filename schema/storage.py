@@ -8,8 +8,8 @@ from email.utils import parsedate_to_datetime
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
-from schema import __version__
-from schema.settings import Settings
+from fakesweep.schema import __version__
+from fakesweep.schema.settings import Settings
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse

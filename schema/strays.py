@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 
 from sqlalchemy import Connection, text
 
-from schema.reasons import reason, storable
+from fakesweep.schema.reasons import reason, storable
 
 MAX_BODY_CHARACTERS = 4_000
 """How much of a message's text is kept."""

@@ -6,12 +6,12 @@ from uuid import UUID
 
 from sqlalchemy import Connection, TextClause, text
 
-from schema.claims import Claim, claim_batch
-from schema.logs import cleared
-from schema.message import BatchImage, BatchMessage
-from schema.recovery import recount
-from schema.states import idle_state
-from schema.strays import MAX_BODY_CHARACTERS, Stray, record_unreadable
+from fakesweep.schema.claims import Claim, claim_batch
+from fakesweep.schema.logs import cleared
+from fakesweep.schema.message import BatchImage, BatchMessage
+from fakesweep.schema.recovery import recount
+from fakesweep.schema.states import idle_state
+from fakesweep.schema.strays import MAX_BODY_CHARACTERS, Stray, record_unreadable
 
 # Whether an image has an outcome is looked up where that can be, not for each batch.
 _ALL = text("SELECT image_id, uri FROM ledger.batch_images(:batch_id, :attempt)")

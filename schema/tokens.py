@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
 
-from schema.errors import TokenError
-from schema.words import Scope
+from fakesweep.schema.errors import TokenError
+from fakesweep.schema.words import Scope
 
 PREFIX = "fsw_"
 """What every token begins with, so that people and scanners for secrets know one by sight."""

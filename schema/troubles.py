@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
-from schema.reasons import reason
-from schema.states import idle_state
+from fakesweep.schema.reasons import reason
+from fakesweep.schema.states import idle_state
 
 FIRST_PAUSE_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 1_800.0

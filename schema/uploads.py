@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
-from schema.reasons import storable
-from schema.words import Lane
+from fakesweep.schema.reasons import storable
+from fakesweep.schema.words import Lane
 
 _OPEN_SCAN = text("""
     SELECT ledger.open_stream(:stream, CAST(:lane AS ledger.lane), :policy, :model_keys)

@@ -21,7 +21,7 @@ from urllib.parse import (
     urlunsplit,
 )
 
-from schema.failures import InvalidUri
+from fakesweep.schema.failures import InvalidUri
 
 MAX_URI_BYTES = 8_192
 """Of the addresses of objects and of http(s), which may carry a signature and a session token."""

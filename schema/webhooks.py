@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from schema.errors import WebhookError
-from schema.words import Event, Lane, VerdictWord
+from fakesweep.schema.errors import WebhookError
+from fakesweep.schema.words import Event, Lane, VerdictWord
 
 _NAME = re.compile(r"[a-z][a-z0-9_.-]{0,62}")
 

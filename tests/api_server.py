@@ -15,9 +15,9 @@ import httpx
 import redis
 from sqlalchemy import Engine, make_url
 
-from schema.database import open_engine
-from schema.tokens import add_token
-from schema.words import Scope
+from fakesweep.schema.database import open_engine
+from fakesweep.schema.tokens import add_token
+from fakesweep.schema.words import Scope
 from tests.servers import wait_until
 from tests.users import drop_users
 from tests.worker import WorkerProcess

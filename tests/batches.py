@@ -5,13 +5,13 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine
 
-from schema.ledger import ListedImage, add_scan, take_recorded
-from schema.listing import Page, Part, end_listing, end_part, record_page
-from schema.message import BatchMessage
-from schema.registry import policy_id
-from schema.result_rows import results
-from schema.uris import from_path
-from schema.words import Lane
+from fakesweep.schema.ledger import ListedImage, add_scan, take_recorded
+from fakesweep.schema.listing import Page, Part, end_listing, end_part, record_page
+from fakesweep.schema.message import BatchMessage
+from fakesweep.schema.registry import policy_id
+from fakesweep.schema.result_rows import results
+from fakesweep.schema.uris import from_path
+from fakesweep.schema.words import Lane
 
 
 def record_batch(

@@ -12,9 +12,9 @@ import redis
 import structlog
 from sqlalchemy import Engine, make_url, text
 
-from producer import waiting
-from schema import database as schema_database
-from schema.migrations import upgrade
+from fakesweep.producer import waiting
+from fakesweep.schema import database as schema_database
+from fakesweep.schema.migrations import upgrade
 from tests.servers import (
     CLUSTER_BROKER_DATABASE,
     S3Server,

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine
 
-from schema.database import open_engine
-from schema.migrations import HEAD, upgrade
+from fakesweep.schema.database import open_engine
+from fakesweep.schema.migrations import HEAD, upgrade
 from tests.servers import postgres_server
 
 CURRENT_SQL = Path(__file__).resolve().parents[1] / "schema" / "current.sql"

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from fakesweep.schema.settings import Settings
 from fakesweep.stack import processes, stop_stack
-from schema.settings import Settings
 from tests.servers import missing, wait_until
 
 ROOM_BYTES = 512 * 1024 * 1024

@@ -12,10 +12,10 @@ from urllib.parse import quote_plus
 import pyarrow as pa
 from pyarrow import orc, parquet
 
-from producer.sources.inventory import list_inventory
-from schema.ledger import ListedImage
-from schema.settings import read_settings
-from schema.uris import to_s3
+from fakesweep.producer.sources.inventory import list_inventory
+from fakesweep.schema.ledger import ListedImage
+from fakesweep.schema.settings import read_settings
+from fakesweep.schema.uris import to_s3
 from tests.servers import S3Server
 
 LISTS, SOURCE = "lists", "s3://lists/photos/daily/2024-05-06T01-00Z/manifest.json"

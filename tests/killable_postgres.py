@@ -11,10 +11,10 @@ from signal import SIGKILL
 import psycopg2
 from sqlalchemy import make_url
 
+from fakesweep.schema.database import open_engine
+from fakesweep.schema.migrations import upgrade
 from fakesweep.stack import accounts, cluster, postgres
 from fakesweep.stack.processes import is_running, wheel_folder
-from schema.database import open_engine
-from schema.migrations import upgrade
 from tests.servers import missing, wait_until
 
 DATABASE = "fakesweep_test_killable"

@@ -5,8 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from fakesweep.producer.scans import Producer
 from fakesweep.stack.processes import wait_for
-from producer.scans import Producer
 from tests.integration.ledger.rows import value
 
 COUNT = "SELECT count(*) FROM ledger.images"

@@ -12,15 +12,15 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+from fakesweep.schema.message import BatchMessage
+from fakesweep.schema.results import Outcome
+from fakesweep.schema.settings import read_settings
+from fakesweep.schema.words import Lane
 from fakesweep.stack import processes
-from schema.message import BatchMessage
-from schema.results import Outcome
-from schema.settings import read_settings
-from schema.words import Lane
-from workers import pipeline
-from workers.app import run_worker
-from workers.models.load import LoadedModel
-from workers.work import Work
+from fakesweep.workers import pipeline
+from fakesweep.workers.app import run_worker
+from fakesweep.workers.models.load import LoadedModel
+from fakesweep.workers.work import Work
 
 POISON = "poison"
 STALL = "stall"

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageClassification, pipeline
 
-from workers.models.place import Place, Precision
+from fakesweep.workers.models.place import Place, Precision
 
 FLOAT32_ON_CPU = Place(torch.device("cpu"), Precision.FLOAT32)
 """Where a model computes what the reference computes."""

@@ -2,11 +2,11 @@
 
 import threading
 
-from producer import schedules
-from producer.scans import open_producer
-from schema.catalogue import read_catalogue
-from schema.logs import set_up_logging
-from schema.settings import read_settings
+from fakesweep.producer import schedules
+from fakesweep.producer.scans import open_producer
+from fakesweep.schema.catalogue import read_catalogue
+from fakesweep.schema.logs import set_up_logging
+from fakesweep.schema.settings import read_settings
 
 if __name__ == "__main__":
     schedules.LOOK_SECONDS = 0.05

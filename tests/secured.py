@@ -11,8 +11,8 @@ from urllib.parse import quote
 import redis
 from sqlalchemy import make_url, text
 
-from schema.database import open_engine
-from schema.migrations import upgrade
+from fakesweep.schema.database import open_engine
+from fakesweep.schema.migrations import upgrade
 from tests.acceptance.command import Command
 from tests.servers import broker_server, postgres_server, wait_until
 from tests.tls import Authority, authority, tls_before

@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from schema.message import BatchMessage
-from schema.queues import CLASSIFY_BATCH
+from fakesweep.schema.message import BatchMessage
+from fakesweep.schema.queues import CLASSIFY_BATCH
 
 Envelope = dict[str, Any]
 

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from producer.publisher import Publisher
-from producer.scans import Producer
-from producer.webhooks.duty import deliver_webhooks
-from producer.webhooks.pace import Pace
-from schema.catalogue import read_catalogue
-from schema.database import open_engine
-from schema.settings import Settings
+from fakesweep.producer.publisher import Publisher
+from fakesweep.producer.scans import Producer
+from fakesweep.producer.webhooks.duty import deliver_webhooks
+from fakesweep.producer.webhooks.pace import Pace
+from fakesweep.schema.catalogue import read_catalogue
+from fakesweep.schema.database import open_engine
+from fakesweep.schema.settings import Settings
 from tests.webhook_receiver import NETWORK
 
 HASTY = Pace(

@@ -12,9 +12,9 @@ from typing import Any
 
 from sqlalchemy import Engine, text
 
-from producer.publisher import Publisher
-from schema.message import BatchMessage
-from schema.settings import Settings
+from fakesweep.producer.publisher import Publisher
+from fakesweep.schema.message import BatchMessage
+from fakesweep.schema.settings import Settings
 from tests.servers import wait_until
 
 READY_SECONDS = 90

@@ -11,24 +11,24 @@ import structlog
 from celery import Celery, signals
 from celery.utils.nodenames import default_nodename
 
-from schema.errors import FakesweepError
-from schema.logs import set_up_logging
-from schema.pulse import Phase, Pulse, beating
-from schema.queues import QUEUES, celery_settings
-from schema.settings import Settings, read_settings, with_preset
-from workers.endings import EXIT_STATUS
-from workers.leaving import Leaving
-from workers.outages import without_tracebacks
-from workers.pulse import look_at, worker_pulse
-from workers.strays import Strays
-from workers.work import Work, open_work
+from fakesweep.schema.errors import FakesweepError
+from fakesweep.schema.logs import set_up_logging
+from fakesweep.schema.pulse import Phase, Pulse, beating
+from fakesweep.schema.queues import QUEUES, celery_settings
+from fakesweep.schema.settings import Settings, read_settings, with_preset
+from fakesweep.workers.endings import EXIT_STATUS
+from fakesweep.workers.leaving import Leaving
+from fakesweep.workers.outages import without_tracebacks
+from fakesweep.workers.pulse import look_at, worker_pulse
+from fakesweep.workers.strays import Strays
+from fakesweep.workers.work import Work, open_work
 
 _SAID_BETTER = ("celery.worker.strategy", "celery.app.trace", "celery.worker.consumer.connection")
 """What these say of a task or connection that is well, our own events say with a batch's id."""
 
 log = structlog.get_logger(__name__)
 
-app = Celery("fakesweep", include=["workers.tasks"])
+app = Celery("fakesweep", include=["fakesweep.workers.tasks"])
 
 
 class Process:
@@ -52,8 +52,8 @@ def configure(settings: Settings) -> None:
     """Let the app run by these settings, and by their preset."""
     process.settings = with_preset(settings)
     app.conf.update(celery_settings(process.settings))
-    app.conf.worker_consumer = "workers.consuming:Consumer"
-    app.steps["consumer"].add("workers.consuming:Gate")
+    app.conf.worker_consumer = "fakesweep.workers.consuming:Consumer"
+    app.steps["consumer"].add("fakesweep.workers.consuming:Gate")
 
 
 def current_work() -> Work:

@@ -7,22 +7,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from schema.catalogue import BUNDLED, Catalogue, ModelEntry
-from schema.contents import Content
-from schema.failures import ModelFailed, failure_of
-from schema.labels import SCORE_DECIMALS, Side
-from schema.message import BatchImage
-from schema.policy import Policy
-from schema.settings import Settings
-from schema.words import Kind, Lane, ReadAs, VerdictWord
-from workers.facts import with_facts
-from workers.fetch.bodies import check_size
-from workers.loaders import Loader, Loaders
-from workers.losses import LoaderLost, Trials
-from workers.models.preprocess import Pixels
+from fakesweep.schema.catalogue import BUNDLED, Catalogue, ModelEntry
+from fakesweep.schema.contents import Content
+from fakesweep.schema.failures import ModelFailed, failure_of
+from fakesweep.schema.labels import SCORE_DECIMALS, Side
+from fakesweep.schema.message import BatchImage
+from fakesweep.schema.policy import Policy
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.words import Kind, Lane, ReadAs, VerdictWord
+from fakesweep.workers.facts import with_facts
+from fakesweep.workers.fetch.bodies import check_size
+from fakesweep.workers.loaders import Loader, Loaders
+from fakesweep.workers.losses import LoaderLost, Trials
+from fakesweep.workers.models.preprocess import Pixels
 
 if TYPE_CHECKING:
-    from workers.models.load import LoadedModel
+    from fakesweep.workers.models.load import LoadedModel
 
 SCORE_IS_NO_CHANCE = (
     "p_fake is the model's own score, not the chance that the picture is fake: where nearly all "
@@ -158,8 +158,8 @@ class Checker:
         entry = self._catalogue.model(reference)
         if entry not in self._models:
             # Imported here: torch takes seconds, in which the loader starts.
-            from workers.models.load import load_model  # noqa: PLC0415
-            from workers.models.place import resolve_place  # noqa: PLC0415
+            from fakesweep.workers.models.load import load_model  # noqa: PLC0415
+            from fakesweep.workers.models.place import resolve_place  # noqa: PLC0415
 
             settings = self._settings
             self._models[entry] = load_model(

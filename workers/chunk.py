@@ -6,19 +6,19 @@ from dataclasses import asdict, dataclass, field, replace
 
 import structlog
 
-from schema.contents import Content
-from schema.failures import ImageFailure, failure_of
-from schema.message import BatchImage
-from schema.results import KnownScore, known_scores
-from schema.words import Lane
-from workers.facts import with_facts
-from workers.loaders import Loader
-from workers.losses import LoaderLost, Trials
-from workers.models.load import LoadedModel
-from workers.models.preprocess import Pixels
-from workers.recent import ScoreKey, Scores
-from workers.stages import Stage
-from workers.work import Work
+from fakesweep.schema.contents import Content
+from fakesweep.schema.failures import ImageFailure, failure_of
+from fakesweep.schema.message import BatchImage
+from fakesweep.schema.results import KnownScore, known_scores
+from fakesweep.schema.words import Lane
+from fakesweep.workers.facts import with_facts
+from fakesweep.workers.loaders import Loader
+from fakesweep.workers.losses import LoaderLost, Trials
+from fakesweep.workers.models.load import LoadedModel
+from fakesweep.workers.models.preprocess import Pixels
+from fakesweep.workers.recent import ScoreKey, Scores
+from fakesweep.workers.stages import Stage
+from fakesweep.workers.work import Work
 
 CHUNK_IMAGES = 64
 """Images that a loader works on at a time."""

@@ -15,9 +15,9 @@ from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.consumer.tasks import Tasks
 from redis.exceptions import ConnectionError  # noqa: A004 - what Celery reconnects after
 
-from schema.pulse import Phase
-from workers.app import process
-from workers.slots import Slots
+from fakesweep.schema.pulse import Phase
+from fakesweep.workers.app import process
+from fakesweep.workers.slots import Slots
 
 TICK_SECONDS = 1.0
 FORGOTTEN_TICKS = 3

@@ -3,17 +3,17 @@
 What Pillow reads is Pillow's, pixel for pixel. The other readers are asked about the rest alone.
 """
 
-from schema.failures import (
+from fakesweep.schema.failures import (
     CorruptImage,
     ImageEmpty,
     NotAnImage,
     TooManyPixels,
     UnsupportedImage,
 )
-from schema.formats import ImageFormat, Reader, format_of
-from workers.readers import camera, others, pillow, targa
-from workers.readers.pillow import DecodedImage
-from workers.readers.reasons import is_out_of_memory, reason
+from fakesweep.schema.formats import ImageFormat, Reader, format_of
+from fakesweep.workers.readers import camera, others, pillow, targa
+from fakesweep.workers.readers.pillow import DecodedImage
+from fakesweep.workers.readers.reasons import is_out_of_memory, reason
 
 __all__ = ["DecodedImage", "decode"]
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NoReturn
 
-from schema.failures import ImageFailure
-from schema.words import Lane
-from workers.endings import end_for_stuck_device, vital_thread
-from workers.lanes import ORDER
-from workers.models.load import LoadedModel
+from fakesweep.schema.failures import ImageFailure
+from fakesweep.schema.words import Lane
+from fakesweep.workers.endings import end_for_stuck_device, vital_thread
+from fakesweep.workers.lanes import ORDER
+from fakesweep.workers.models.load import LoadedModel
 
 Answer = tuple[float, ...] | ImageFailure
 

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 from kombu.utils.json import loads
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from schema.message import UnreadableMessage, read_message
-from schema.queues import CLASSIFY_BATCH
+from fakesweep.schema.message import UnreadableMessage, read_message
+from fakesweep.schema.queues import CLASSIFY_BATCH
 
 
 class _Part(BaseModel):

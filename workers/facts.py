@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from schema.contents import Content
-from schema.words import ReadAs
-from workers.losses import LoaderLost
+from fakesweep.schema.contents import Content
+from fakesweep.schema.words import ReadAs
+from fakesweep.workers.losses import LoaderLost
 
 _Positive = Annotated[int, Field(ge=1, lt=2**31)]
 

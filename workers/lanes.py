@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from schema.words import Lane
-from workers.endings import vital_thread
+from fakesweep.schema.words import Lane
+from fakesweep.workers.endings import vital_thread
 
 T = TypeVar("T")
 

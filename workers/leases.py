@@ -9,10 +9,10 @@ import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from schema.claims import Claim, renew_leases
-from schema.database import first_line, may_pass
-from schema.patience import Patience
-from workers.endings import vital_thread
+from fakesweep.schema.claims import Claim, renew_leases
+from fakesweep.schema.database import first_line, may_pass
+from fakesweep.schema.patience import Patience
+from fakesweep.workers.endings import vital_thread
 
 RENEWALS = 4
 """How often a lease is renewed while it would last."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import structlog
 
-from workers.endings import vital_thread
+from fakesweep.workers.endings import vital_thread
 
 log = structlog.get_logger(__name__)
 

@@ -25,17 +25,17 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from schema.failures import CorruptImage, ImageFailure, TooManyPixels
-from schema.settings import Settings
-from workers.decode import decode
-from workers.facts import Facts
-from workers.fetch import open_fetcher
-from workers.fetch.side_by_side import Found, SideBySide
-from workers.losses import PLACE
-from workers.memory import keep_freed_memory, write_whole
-from workers.models.preprocess import Preprocessing
-from workers.readers.reasons import reason
-from workers.wording import one_line
+from fakesweep.schema.failures import CorruptImage, ImageFailure, TooManyPixels
+from fakesweep.schema.settings import Settings
+from fakesweep.workers.decode import decode
+from fakesweep.workers.facts import Facts
+from fakesweep.workers.fetch import open_fetcher
+from fakesweep.workers.fetch.side_by_side import Found, SideBySide
+from fakesweep.workers.losses import PLACE
+from fakesweep.workers.memory import keep_freed_memory, write_whole
+from fakesweep.workers.models.preprocess import Preprocessing
+from fakesweep.workers.readers.reasons import reason
+from fakesweep.workers.wording import one_line
 
 Reply = dict[str, Any]
 

@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 import structlog
 
-from schema.errors import LoadersError
-from schema.settings import Settings
-from schema.uris import scheme_of
-from schema.words import Lane
-from workers.environment import first_environment, s3_environment
-from workers.losses import PLACE, Cause, LoaderLost, cause_of_end
-from workers.memory import write_whole
-from workers.models.preprocess import Pixels
+from fakesweep.schema.errors import LoadersError
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.uris import scheme_of
+from fakesweep.schema.words import Lane
+from fakesweep.workers.environment import first_environment, s3_environment
+from fakesweep.workers.losses import PLACE, Cause, LoaderLost, cause_of_end
+from fakesweep.workers.memory import write_whole
+from fakesweep.workers.models.preprocess import Pixels
 
 NICENESS = 10
 """The processor goes to the device's thread first, and to loaders of live images."""
@@ -340,7 +340,7 @@ def open_loaders(settings: Settings, count: int, live_count: int = 0) -> Iterato
 def _start(descriptors: Sequence[int], niceness: int) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(  # noqa: S603 - our own module, and numbers
         [
-            sys.executable, "-P", "-m", "workers.loader",
+            sys.executable, "-P", "-m", "fakesweep.workers.loader",
             *map(str, descriptors), str(os.getpid()), str(niceness),
         ],
         pass_fds=descriptors,

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from enum import Enum, auto
 
-from schema.failures import (
+from fakesweep.schema.failures import (
     CorruptImage,
     DecodeTimedOut,
     FetchTimedOut,
@@ -24,7 +24,7 @@ from schema.failures import (
     LoaderKilled,
     SourceUnavailable,
 )
-from schema.message import BatchImage
+from fakesweep.schema.message import BatchImage
 
 PLACE = struct.Struct("=q")
 """Which image of its chunk a loader decodes: it notes that where a worker can read it."""

@@ -14,22 +14,22 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 from structlog.contextvars import bound_contextvars
 
-from schema.claims import Claim, known_contents, put_back, release_batch
-from schema.contents import Content
-from schema.database import first_line
-from schema.errors import DeviceError, LoadersError, ModelAway
-from schema.failures import ImageFailure, ModelUnavailable
-from schema.message import BatchImage, BatchMessage
-from schema.policy import Policy
-from schema.results import Failure, Judgement, KnownScore, Outcome, store_outcomes
-from schema.taking import Refused, Taken, take_up
-from schema.troubles import set_aside
-from schema.words import Lane
-from workers.chunk import Loaded, Models, Prepared, chunked, load
-from workers.device import Answer
-from workers.recent import ScoreKey
-from workers.stages import Stage
-from workers.work import Work
+from fakesweep.schema.claims import Claim, known_contents, put_back, release_batch
+from fakesweep.schema.contents import Content
+from fakesweep.schema.database import first_line
+from fakesweep.schema.errors import DeviceError, LoadersError, ModelAway
+from fakesweep.schema.failures import ImageFailure, ModelUnavailable
+from fakesweep.schema.message import BatchImage, BatchMessage
+from fakesweep.schema.policy import Policy
+from fakesweep.schema.results import Failure, Judgement, KnownScore, Outcome, store_outcomes
+from fakesweep.schema.taking import Refused, Taken, take_up
+from fakesweep.schema.troubles import set_aside
+from fakesweep.schema.words import Lane
+from fakesweep.workers.chunk import Loaded, Models, Prepared, chunked, load
+from fakesweep.workers.device import Answer
+from fakesweep.workers.recent import ScoreKey
+from fakesweep.workers.stages import Stage
+from fakesweep.workers.work import Work
 
 REST_SECONDS = {Lane.LIVE: 0.2, Lane.QUARANTINE: 1.0, Lane.BULK: 1.0}
 """How long a slot rests that a batch was handed back from for want of a model."""

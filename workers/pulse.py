@@ -4,12 +4,12 @@ import math
 import time
 from collections.abc import Callable
 
-from schema.pulse import Pulse
-from schema.settings import Settings
-from schema.stages import Stage
-from schema.words import Role
-from workers.chunk import CHUNK_IMAGES
-from workers.work import Work
+from fakesweep.schema.pulse import Pulse
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.stages import Stage
+from fakesweep.schema.words import Role
+from fakesweep.workers.chunk import CHUNK_IMAGES
+from fakesweep.workers.work import Work
 
 SLACK_SECONDS = 60.0
 

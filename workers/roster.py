@@ -18,12 +18,12 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Connection
 
-from schema.catalogue import Catalogue, ModelEntry
-from schema.errors import CatalogueError, FakesweepError, ModelAway, ModelError
-from schema.model_troubles import end_trouble, note_trouble
-from schema.patience import Patience
-from schema.registry import record_load, register_model
-from workers.models.load import LoadedModel
+from fakesweep.schema.catalogue import Catalogue, ModelEntry
+from fakesweep.schema.errors import CatalogueError, FakesweepError, ModelAway, ModelError
+from fakesweep.schema.model_troubles import end_trouble, note_trouble
+from fakesweep.schema.patience import Patience
+from fakesweep.schema.registry import record_load, register_model
+from fakesweep.workers.models.load import LoadedModel
 
 FIRST_PAUSE_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 60.0

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from schema.words import Lane
+from fakesweep.schema.words import Lane
 
 SOON_SECONDS = 0.1
 """While others may not be asked, the broker is asked so often whether that has changed."""

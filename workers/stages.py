@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import structlog
 
-from schema.stages import Counts, Stage, StageCounts, StageReport, report
+from fakesweep.schema.stages import Counts, Stage, StageCounts, StageReport, report
 
 __all__ = ["Stage", "Stages"]
 

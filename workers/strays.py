@@ -10,12 +10,12 @@ from typing import Any
 
 import structlog
 
-from schema.logs import cleared
-from schema.message import UnreadableMessage
-from schema.patience import Patience
-from schema.strays import MAX_BODY_CHARACTERS, Stray, record_unreadable
-from workers.endings import vital_thread
-from workers.envelope import check_body, open_envelope
+from fakesweep.schema.logs import cleared
+from fakesweep.schema.message import UnreadableMessage
+from fakesweep.schema.patience import Patience
+from fakesweep.schema.strays import MAX_BODY_CHARACTERS, Stray, record_unreadable
+from fakesweep.workers.endings import vital_thread
+from fakesweep.workers.envelope import check_body, open_envelope
 
 KEPT_STRAYS = 1_000
 """Strays that wait at most for a ledger that is away; of more, only the log tells."""

@@ -6,11 +6,11 @@ import structlog
 from celery import signals
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
-from schema.errors import DeviceError, LoadersError
-from schema.message import read_message
-from schema.queues import CLASSIFY_BATCH
-from workers.app import app, current_work, end_as_broken
-from workers.pipeline import run_batch
+from fakesweep.schema.errors import DeviceError, LoadersError
+from fakesweep.schema.message import read_message
+from fakesweep.schema.queues import CLASSIFY_BATCH
+from fakesweep.workers.app import app, current_work, end_as_broken
+from fakesweep.workers.pipeline import run_batch
 
 log = structlog.get_logger(__name__)
 

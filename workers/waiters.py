@@ -4,8 +4,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from schema.queues import LIVE_SLOTS
-from schema.words import Lane
+from fakesweep.schema.queues import LIVE_SLOTS
+from fakesweep.schema.words import Lane
 
 
 class Waiters:

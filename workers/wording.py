@@ -1,6 +1,6 @@
 """Words for what went wrong, short enough for a row and a log line."""
 
-from schema.storage import one_line as _one_line
+from fakesweep.schema.storage import one_line as _one_line
 
 MAX_CHARACTERS = 200
 

@@ -13,29 +13,29 @@ import structlog
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-import schema
-from schema.catalogue import read_catalogue
-from schema.claims import release_all
-from schema.database import explained, first_line, open_engine
-from schema.errors import SettingsError
-from schema.migrations import check_migration
-from schema.patience import Patience
-from schema.queues import LIVE_SLOTS
-from schema.registry import record_stages, register_worker, retire_worker
-from schema.settings import Settings
-from schema.stages import Counts, StageReport
-from workers.device import Device
-from workers.lanes import Lanes
-from workers.leases import Leases
-from workers.loaders import Loaders, open_loaders
-from workers.memory import keep_freed_memory
-from workers.models.load import load_model
-from workers.models.place import resolve_place
-from workers.recent import Recent
-from workers.roster import Roster
-from workers.stages import Stage, Stages
-from workers.turns import Turns
-from workers.waiters import Waiters
+from fakesweep import schema
+from fakesweep.schema.catalogue import read_catalogue
+from fakesweep.schema.claims import release_all
+from fakesweep.schema.database import explained, first_line, open_engine
+from fakesweep.schema.errors import SettingsError
+from fakesweep.schema.migrations import check_migration
+from fakesweep.schema.patience import Patience
+from fakesweep.schema.queues import LIVE_SLOTS
+from fakesweep.schema.registry import record_stages, register_worker, retire_worker
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.stages import Counts, StageReport
+from fakesweep.workers.device import Device
+from fakesweep.workers.lanes import Lanes
+from fakesweep.workers.leases import Leases
+from fakesweep.workers.loaders import Loaders, open_loaders
+from fakesweep.workers.memory import keep_freed_memory
+from fakesweep.workers.models.load import load_model
+from fakesweep.workers.models.place import resolve_place
+from fakesweep.workers.recent import Recent
+from fakesweep.workers.roster import Roster
+from fakesweep.workers.stages import Stage, Stages
+from fakesweep.workers.turns import Turns
+from fakesweep.workers.waiters import Waiters
 
 LOADERS_PER_CORE = 2
 LIVE_LOADERS = 1

@@ -5,23 +5,23 @@ import json
 import click
 
 from fakesweep.extras import require_api_extra
+from fakesweep.producer.scans import open_producer
+from fakesweep.schema.catalogue import read_catalogue
+from fakesweep.schema.logs import set_up_logging
+from fakesweep.schema.settings import read_settings
 from fakesweep.signals import told_to_stop
 from fakesweep.stack.keeping import kept_stack
-from producer.scans import open_producer
-from schema.catalogue import read_catalogue
-from schema.logs import set_up_logging
-from schema.settings import read_settings
 
 
 def api(*, host: str, port: int, only_document: bool) -> None:
     """Run the HTTP API that uploads are handed to."""
     require_api_extra()
     if only_document:
-        from producer.api.app import make_app  # noqa: PLC0415 - needs the api extra
+        from fakesweep.producer.api.app import make_app  # noqa: PLC0415 - needs the api extra
 
         click.echo(json.dumps(make_app().openapi(), indent=2))
         return
-    from producer.api.server import serve_api  # noqa: PLC0415 - needs the api extra
+    from fakesweep.producer.api.server import serve_api  # noqa: PLC0415 - needs the api extra
 
     settings = read_settings()
     set_up_logging(settings)

@@ -7,11 +7,11 @@ import click
 
 from fakesweep.output import write_json
 from fakesweep.reading import connected, ledger_url
+from fakesweep.schema.errors import StackError
+from fakesweep.schema.reports import recent_scans
+from fakesweep.schema.settings import read_settings
 from fakesweep.stack import archive, stack_uses, start_database
 from fakesweep.text import is_terminal
-from schema.errors import StackError
-from schema.reports import recent_scans
-from schema.settings import read_settings
 
 
 def backup(file: Path, *, in_json: bool) -> None:

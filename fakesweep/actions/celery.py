@@ -3,14 +3,14 @@
 import click
 
 from fakesweep.reading import existing_stack
-from schema.settings import read_settings
+from fakesweep.schema.settings import read_settings
 
 
 def celery(words: tuple[str, ...]) -> int:
     """Run Celery's own command on our queues."""
     if not words:
         raise click.UsageError("say what of Celery's to run, as `status`")
-    from producer.celery_command import WORKER, run_celery  # noqa: PLC0415 - loads Celery
+    from fakesweep.producer.celery_command import WORKER, run_celery  # noqa: PLC0415 - loads Celery
 
     if words[0] == WORKER:
         raise click.UsageError("a worker of ours is run by `fakesweep worker`")

@@ -7,10 +7,10 @@ from sqlalchemy import RowMapping
 
 from fakesweep.output import Format, write_json, write_rows
 from fakesweep.reading import reading
-from schema.audit_reports import CHANGE_COLUMNS, change_counts, changes_of
-from schema.scan_names import find_scan
-from schema.settings import read_settings
-from schema.words import CHANGE_WORDS
+from fakesweep.schema.audit_reports import CHANGE_COLUMNS, change_counts, changes_of
+from fakesweep.schema.scan_names import find_scan
+from fakesweep.schema.settings import read_settings
+from fakesweep.schema.words import CHANGE_WORDS
 
 TABLE_COLUMNS = ("change", "image", "before")
 

@@ -11,13 +11,13 @@ from fakesweep.model_choice import chosen_models
 from fakesweep.output import write_json
 from fakesweep.pictures import check_by
 from fakesweep.quiet import log_troubles
+from fakesweep.schema.failures import ImageFailure
+from fakesweep.schema.settings import read_settings
 from fakesweep.summary import page_line
 from fakesweep.text import printable
-from schema.failures import ImageFailure
-from schema.settings import read_settings
 
 if TYPE_CHECKING:
-    from workers.checking import Check
+    from fakesweep.workers.checking import Check
 
 
 def check(*, images: tuple[str, ...], models: tuple[str, ...], policy: str, in_json: bool) -> Exit:

@@ -9,7 +9,7 @@ from click.shell_completion import get_completion_class
 
 from fakesweep.commands.completion import SHELLS
 from fakesweep.output import write_json
-from schema.errors import FakesweepError
+from fakesweep.schema.errors import FakesweepError
 
 VARIABLE = "_FAKESWEEP_COMPLETE"
 

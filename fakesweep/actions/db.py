@@ -8,14 +8,14 @@ import click
 
 from fakesweep.output import write_json
 from fakesweep.reading import connected, ledger_url, made_ledger_url
+from fakesweep.schema.database import display_url, driver_url, explained, open_engine, plain_url
+from fakesweep.schema.errors import DatabaseError
+from fakesweep.schema.logins import set_login
+from fakesweep.schema.migrations import HEAD
+from fakesweep.schema.migrations import upgrade as upgrade_database
+from fakesweep.schema.settings import read_settings
+from fakesweep.schema.words import LoginRole
 from fakesweep.text import is_terminal
-from schema.database import display_url, driver_url, explained, open_engine, plain_url
-from schema.errors import DatabaseError
-from schema.logins import set_login
-from schema.migrations import HEAD
-from schema.migrations import upgrade as upgrade_database
-from schema.settings import read_settings
-from schema.words import LoginRole
 
 
 def upgrade(*, in_json: bool) -> None:

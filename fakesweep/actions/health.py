@@ -6,8 +6,8 @@ import click
 
 from fakesweep.exits import Exit
 from fakesweep.output import write_json
-from schema.pulse import activity, complaint, read_pulses
-from schema.words import Role
+from fakesweep.schema.pulse import activity, complaint, read_pulses
+from fakesweep.schema.words import Role
 
 
 def health(*, role: str, in_json: bool) -> int:

@@ -6,11 +6,11 @@ import sys
 import click
 
 from fakesweep.output import write_json
+from fakesweep.schema.broker import shown
+from fakesweep.schema.database import display_url
+from fakesweep.schema.settings import PREFIX, read_settings
 from fakesweep.stack import stack_uses, start_stack, stop_stack
 from fakesweep.text import is_terminal, program
-from schema.broker import shown
-from schema.database import display_url
-from schema.settings import PREFIX, read_settings
 
 
 def up(*, for_shell: bool, in_json: bool) -> None:

@@ -11,12 +11,12 @@ from fakesweep.extras import require_worker_extra
 from fakesweep.output import write_json, write_table
 from fakesweep.quiet import log_troubles
 from fakesweep.reading import connected
+from fakesweep.schema.catalogue import BUNDLED, ModelEntry, read_catalogue
+from fakesweep.schema.errors import DatabaseError
+from fakesweep.schema.registry import LoadedRevision, revisions_of
+from fakesweep.schema.settings import Settings, read_settings
 from fakesweep.stack import find_database
 from fakesweep.text import printable
-from schema.catalogue import BUNDLED, ModelEntry, read_catalogue
-from schema.errors import DatabaseError
-from schema.registry import LoadedRevision, revisions_of
-from schema.settings import Settings, read_settings
 
 
 def list_models(*, in_json: bool) -> None:
@@ -60,7 +60,7 @@ def pull(*, key: str, in_json: bool) -> None:
     log_troubles(settings)
     entry = read_catalogue(settings.catalogue).model(key)
     require_worker_extra()
-    from workers.models.hub import pull as fetch  # noqa: PLC0415 - needs the worker extra
+    from fakesweep.workers.models.hub import pull as fetch  # noqa: PLC0415 - needs the worker extra
 
     folder, revision = fetch(entry)
     if in_json:
@@ -77,7 +77,7 @@ def _here(entry: ModelEntry) -> str:
         return "folder" if Path(entry.source).is_dir() else "missing"
     if find_spec("huggingface_hub") is None:
         return ""
-    from workers.models.hub import is_cached  # noqa: PLC0415 - needs the worker extra
+    from fakesweep.workers.models.hub import is_cached  # noqa: PLC0415 - needs the worker extra
 
     return "cached" if is_cached(entry) else "no"
 

@@ -4,12 +4,12 @@ import click
 
 from fakesweep.output import write_json
 from fakesweep.reading import reading
+from fakesweep.schema.control import pause_scan
+from fakesweep.schema.reports import progress
+from fakesweep.schema.scan_names import find_scan
+from fakesweep.schema.settings import read_settings
 from fakesweep.summary import identity, progress_as_json
 from fakesweep.text import program
-from schema.control import pause_scan
-from schema.reports import progress
-from schema.scan_names import find_scan
-from schema.settings import read_settings
 
 
 def pause(scan: str, *, in_json: bool) -> None:

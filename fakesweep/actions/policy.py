@@ -7,13 +7,13 @@ import click
 
 from fakesweep.output import write_json, write_table
 from fakesweep.reading import connected, made_ledger_url, reading
+from fakesweep.schema.errors import CatalogueError
+from fakesweep.schema.policies import PolicyReport, list_policies, policy_history
+from fakesweep.schema.policy import Policy
+from fakesweep.schema.registry import policy_id
+from fakesweep.schema.settings import read_settings
 from fakesweep.summary import cuts_in_words, moment
 from fakesweep.text import printable, program
-from schema.errors import CatalogueError
-from schema.policies import PolicyReport, list_policies, policy_history
-from schema.policy import Policy
-from schema.registry import policy_id
-from schema.settings import read_settings
 
 COLUMNS = ("policy", "real below", "fake above", "scans", "since")
 

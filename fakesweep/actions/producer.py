@@ -7,15 +7,15 @@ from contextlib import contextmanager
 
 import click
 
+from fakesweep.producer.scans import Producer, open_producer
+from fakesweep.producer.service import serve
+from fakesweep.producer.uploads.events import listen, read_queue
+from fakesweep.schema.catalogue import read_catalogue
+from fakesweep.schema.errors import SourceError
+from fakesweep.schema.logs import set_up_logging
+from fakesweep.schema.settings import read_settings
 from fakesweep.signals import told_to_stop
 from fakesweep.stack.keeping import kept_stack
-from producer.scans import Producer, open_producer
-from producer.service import serve
-from producer.uploads.events import listen, read_queue
-from schema.catalogue import read_catalogue
-from schema.errors import SourceError
-from schema.logs import set_up_logging
-from schema.settings import read_settings
 
 
 def producer(queues: tuple[str, ...]) -> None:

@@ -12,14 +12,14 @@ from fakesweep.forgetting import Forgotten, Plan, forget, plan_forgetting
 from fakesweep.output import write_json, write_table
 from fakesweep.progress import LINE_SECONDS
 from fakesweep.reading import reading
+from fakesweep.schema.ages import moment_of
+from fakesweep.schema.errors import RetentionError
+from fakesweep.schema.retention import clock
+from fakesweep.schema.scan_names import find_scan
+from fakesweep.schema.settings import read_settings
 from fakesweep.signals import told_to_stop
 from fakesweep.summary import moment
 from fakesweep.text import is_terminal
-from schema.ages import moment_of
-from schema.errors import RetentionError
-from schema.retention import clock
-from schema.scan_names import find_scan
-from schema.settings import read_settings
 
 COLUMNS = ("scan", "name", "ended", "images", "to forget")
 

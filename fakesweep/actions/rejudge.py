@@ -4,11 +4,11 @@ import click
 
 from fakesweep.output import write_json
 from fakesweep.reading import reading
-from schema.catalogue import read_catalogue
-from schema.registry import policy_id
-from schema.registry import rejudge as judge_again
-from schema.scan_names import find_scan
-from schema.settings import read_settings
+from fakesweep.schema.catalogue import read_catalogue
+from fakesweep.schema.registry import policy_id
+from fakesweep.schema.registry import rejudge as judge_again
+from fakesweep.schema.scan_names import find_scan
+from fakesweep.schema.settings import read_settings
 
 
 def rejudge(scan: str, policy: str, *, in_json: bool) -> None:

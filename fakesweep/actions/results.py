@@ -13,12 +13,12 @@ from fakesweep.commands.results import PARQUET
 from fakesweep.extras import library
 from fakesweep.output import Format, into_file, write_rows
 from fakesweep.reading import reading
+from fakesweep.schema.result_rows import RESULT_COLUMNS
+from fakesweep.schema.result_rows import results as read_results
+from fakesweep.schema.scan_names import find_scan
+from fakesweep.schema.settings import read_settings
+from fakesweep.schema.words import VerdictWord
 from fakesweep.text import is_terminal
-from schema.result_rows import RESULT_COLUMNS
-from schema.result_rows import results as read_results
-from schema.scan_names import find_scan
-from schema.settings import read_settings
-from schema.words import VerdictWord
 
 TABLE_COLUMNS = ("verdict", "p_fake", "kind", "model", "image", "failure")
 

@@ -4,16 +4,16 @@ import click
 
 from fakesweep.ending import conclude, leave_to_others
 from fakesweep.exits import Exit
+from fakesweep.producer.scans import Producer, open_producer
+from fakesweep.producer.sources.manifest import STDIN
 from fakesweep.quiet import log_troubles
 from fakesweep.reading import connected
+from fakesweep.schema.catalogue import read_catalogue
+from fakesweep.schema.control import resume_scan
+from fakesweep.schema.ledger import sources_left
+from fakesweep.schema.scan_names import find_scan
+from fakesweep.schema.settings import read_settings
 from fakesweep.stack.keeping import stack_to_go_on
-from producer.scans import Producer, open_producer
-from producer.sources.manifest import STDIN
-from schema.catalogue import read_catalogue
-from schema.control import resume_scan
-from schema.ledger import sources_left
-from schema.scan_names import find_scan
-from schema.settings import read_settings
 
 
 def resume(scan: str, *, detach: bool, in_json: bool, fail_on_failures: bool) -> Exit:

@@ -7,17 +7,17 @@ from sqlalchemy import Connection
 
 from fakesweep.ending import conclude, leave_to_others
 from fakesweep.exits import Exit
+from fakesweep.producer.scans import open_producer
 from fakesweep.quiet import log_troubles
 from fakesweep.reading import connected
+from fakesweep.schema.catalogue import read_catalogue
+from fakesweep.schema.control import RETRYABLE, begin_retry, retry_failures
+from fakesweep.schema.errors import ScanError
+from fakesweep.schema.failures import FailureCode
+from fakesweep.schema.reports import failure_counts
+from fakesweep.schema.scan_names import find_scan
+from fakesweep.schema.settings import read_settings
 from fakesweep.stack.keeping import stack_to_go_on
-from producer.scans import open_producer
-from schema.catalogue import read_catalogue
-from schema.control import RETRYABLE, begin_retry, retry_failures
-from schema.errors import ScanError
-from schema.failures import FailureCode
-from schema.reports import failure_counts
-from schema.scan_names import find_scan
-from schema.settings import read_settings
 
 
 def retry(

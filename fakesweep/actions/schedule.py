@@ -14,16 +14,21 @@ from fakesweep.exits import Exit
 from fakesweep.model_choice import chosen_models
 from fakesweep.output import write_json, write_table
 from fakesweep.planning import briefly, page_of, runs_as_rows, when
+from fakesweep.producer import schedules
+from fakesweep.producer.scans import ScanRequest, open_producer
 from fakesweep.quiet import log_troubles
 from fakesweep.reading import connected, existing_stack, made_ledger_url, reading
+from fakesweep.schema.catalogue import read_catalogue
+from fakesweep.schema.schedule_reports import (
+    ScheduleState,
+    runs_of,
+    schedule_report,
+    schedule_reports,
+)
+from fakesweep.schema.schedules import pause_schedule, remove_schedule
+from fakesweep.schema.settings import read_settings
+from fakesweep.schema.words import Lane
 from fakesweep.text import printable, program
-from producer import schedules
-from producer.scans import ScanRequest, open_producer
-from schema.catalogue import read_catalogue
-from schema.schedule_reports import ScheduleState, runs_of, schedule_report, schedule_reports
-from schema.schedules import pause_schedule, remove_schedule
-from schema.settings import read_settings
-from schema.words import Lane
 
 SHOWN_RUNS = 20
 

@@ -4,8 +4,8 @@ import sys
 
 from fakesweep.output import Format, write_rows
 from fakesweep.reading import reading
-from schema.reports import query as run_query
-from schema.settings import read_settings
+from fakesweep.schema.reports import query as run_query
+from fakesweep.schema.settings import read_settings
 
 
 def sql(query: str, form: str | None) -> None:

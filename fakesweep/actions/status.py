@@ -15,6 +15,15 @@ from fakesweep.costs import Cost, cost_of
 from fakesweep.output import write_json, write_table
 from fakesweep.presence import gone_here
 from fakesweep.reading import reading
+from fakesweep.schema.crew import crew_of
+from fakesweep.schema.model_troubles import model_troubles
+from fakesweep.schema.registry import LIVE_SECONDS
+from fakesweep.schema.reports import Progress, WorkerReport, live_workers, movement, recent_scans
+from fakesweep.schema.scan_names import LAST, find_scan
+from fakesweep.schema.settings import Settings, read_settings
+from fakesweep.schema.strays import acknowledge_unreadable, unreadable_count
+from fakesweep.schema.troubles import Troubles, troubles
+from fakesweep.schema.words import ScanState
 from fakesweep.stages import worker_line
 from fakesweep.summary import (
     Summary,
@@ -30,15 +39,6 @@ from fakesweep.summary import (
 )
 from fakesweep.text import printable, program, seconds_in_words
 from fakesweep.waiting import Wait, missing_of, troubles_in_words, waits_of
-from schema.crew import crew_of
-from schema.model_troubles import model_troubles
-from schema.registry import LIVE_SECONDS
-from schema.reports import Progress, WorkerReport, live_workers, movement, recent_scans
-from schema.scan_names import LAST, find_scan
-from schema.settings import Settings, read_settings
-from schema.strays import acknowledge_unreadable, unreadable_count
-from schema.troubles import Troubles, troubles
-from schema.words import ScanState
 
 REFRESH_SECONDS = 1.0
 

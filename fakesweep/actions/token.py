@@ -7,12 +7,12 @@ import click
 
 from fakesweep.output import write_json, write_table
 from fakesweep.reading import connected, made_ledger_url, reading
+from fakesweep.schema.ages import Age
+from fakesweep.schema.settings import read_settings
+from fakesweep.schema.tokens import add_token, list_tokens, revoke_token
+from fakesweep.schema.words import Scope
 from fakesweep.summary import moment
 from fakesweep.text import printable, program
-from schema.ages import Age
-from schema.settings import read_settings
-from schema.tokens import add_token, list_tokens, revoke_token
-from schema.words import Scope
 
 COLUMNS = ("name", "state", "scopes", "rate", "made", "expires", "last used")
 

@@ -11,18 +11,16 @@ from sqlalchemy import Connection
 
 from fakesweep.exits import Exit
 from fakesweep.output import write_json, write_table
+from fakesweep.producer.webhooks.bodies import example_body
+from fakesweep.producer.webhooks.pace import PACE
+from fakesweep.producer.webhooks.sending import Answer, check_url, open_receivers, send
+from fakesweep.producer.webhooks.signing import check_secret, new_secret
 from fakesweep.quiet import log_troubles
 from fakesweep.reading import connected, made_ledger_url, reading
-from fakesweep.summary import moment
-from fakesweep.text import printable, program, shortened
-from producer.webhooks.bodies import example_body
-from producer.webhooks.pace import PACE
-from producer.webhooks.sending import Answer, check_url, open_receivers, send
-from producer.webhooks.signing import check_secret, new_secret
-from schema.catalogue import read_catalogue
-from schema.errors import WebhookError
-from schema.settings import Settings, read_settings
-from schema.webhooks import (
+from fakesweep.schema.catalogue import read_catalogue
+from fakesweep.schema.errors import WebhookError
+from fakesweep.schema.settings import Settings, read_settings
+from fakesweep.schema.webhooks import (
     Webhook,
     WebhookReport,
     add_webhook,
@@ -35,7 +33,9 @@ from schema.webhooks import (
     retry_dead,
     retry_delivery,
 )
-from schema.words import Event, Lane, VerdictWord
+from fakesweep.schema.words import Event, Lane, VerdictWord
+from fakesweep.summary import moment
+from fakesweep.text import printable, program, shortened
 
 TOLD_WITHOUT_A_CHOICE = (VerdictWord.FAKE, VerdictWord.UNCERTAIN)
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from fakesweep.extras import require_worker_extra
 from fakesweep.processes import end_with_stdin
+from fakesweep.schema.catalogue import read_catalogue
+from fakesweep.schema.settings import read_settings
 from fakesweep.stack.keeping import kept_stack
-from schema.catalogue import read_catalogue
-from schema.settings import read_settings
 
 
 def worker(
@@ -39,7 +39,7 @@ def worker(
         # Whoever starts a stack of their own may read what their account may read.
         wanted["file_roots"] = settings.file_roots or (Path("/"),)
     with kept_stack(settings, "worker") as found:
-        from workers.app import run_worker  # noqa: PLC0415 - only where torch is known to be there
+        from fakesweep.workers.app import run_worker  # noqa: PLC0415 - only where torch is known to be there
 
         return run_worker(
             found.model_copy(

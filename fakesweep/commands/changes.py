@@ -6,7 +6,7 @@ import click
 
 from fakesweep.choices import scan_argument
 from fakesweep.output import Format
-from schema.words import CHANGE_WORDS
+from fakesweep.schema.words import CHANGE_WORDS
 
 
 @click.command()

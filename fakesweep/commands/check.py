@@ -6,7 +6,7 @@ import click
 
 from fakesweep import completing
 from fakesweep.exits import Exit
-from schema.catalogue import DEFAULT_POLICY
+from fakesweep.schema.catalogue import DEFAULT_POLICY
 
 if TYPE_CHECKING:
     pass

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from fakesweep.output import json_option
-from schema.words import LoginRole
+from fakesweep.schema.words import LoginRole
 
 
 @click.group()

@@ -7,7 +7,7 @@ import click
 
 from fakesweep.choices import scan_argument
 from fakesweep.output import Format
-from schema.words import VerdictWord
+from fakesweep.schema.words import VerdictWord
 
 PARQUET = "parquet"
 

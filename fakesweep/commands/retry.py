@@ -6,7 +6,7 @@ import click
 
 from fakesweep.choices import scan_argument
 from fakesweep.exits import Exit
-from schema.failures import FailureCode
+from fakesweep.schema.failures import FailureCode
 
 
 @click.command()

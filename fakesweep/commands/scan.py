@@ -14,13 +14,13 @@ from fakesweep.written import Written
 
 
 def _check_destination(text: str) -> None:
-    from producer.outputs.places import resolve_destination
+    from fakesweep.producer.outputs.places import resolve_destination
 
     resolve_destination(text)
 
 
 def _check_name(text: str) -> None:
-    from schema.scan_names import check_name
+    from fakesweep.schema.scan_names import check_name
 
     check_name(text)
 

@@ -17,13 +17,13 @@ _json = click.option(
 
 
 def _check_cron(text: str) -> None:
-    from producer.cron import check_cron
+    from fakesweep.producer.cron import check_cron
 
     check_cron(text)
 
 
 def _check_zone(text: str) -> None:
-    from producer.cron import zone_of
+    from fakesweep.producer.cron import zone_of
 
     zone_of(text)
 

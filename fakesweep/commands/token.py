@@ -6,7 +6,7 @@ import click
 
 from fakesweep import completing
 from fakesweep.ages import UNITS_HELP, AgeOption
-from schema.words import Scope
+from fakesweep.schema.words import Scope
 
 DEFAULT_RATE = 600
 

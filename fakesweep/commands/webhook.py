@@ -7,8 +7,8 @@ import click
 from fakesweep import completing
 from fakesweep.exits import Exit
 from fakesweep.output import json_option
+from fakesweep.schema.words import SCAN_LANES, Event, VerdictWord
 from fakesweep.written import Written
-from schema.words import SCAN_LANES, Event, VerdictWord
 
 in_json_option = click.option(
     "--json", "in_json", is_flag=True, help="Print one JSON object instead of a page."
@@ -16,7 +16,7 @@ in_json_option = click.option(
 
 
 def _check_url(text: str) -> None:
-    from producer.webhooks.sending import check_url
+    from fakesweep.producer.webhooks.sending import check_url
 
     check_url(text)
 

@@ -6,7 +6,7 @@ from typing import Any, get_args
 import click
 
 from fakesweep import completing
-from schema.words import DecodeWord, PrecisionWord, PresetWord
+from fakesweep.schema.words import DecodeWord, PrecisionWord, PresetWord
 
 DEVICE = re.compile(r"^(auto|cpu|cuda(:\d+)?)$")
 

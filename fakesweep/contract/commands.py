@@ -19,16 +19,16 @@ from fakesweep.contract.types import (
     words,
 )
 from fakesweep.costs import Cost
+from fakesweep.schema.outputs import OutputReport
+from fakesweep.schema.policies import PolicyReport
+from fakesweep.schema.registry import LoadedRevision
+from fakesweep.schema.reports import Progress, WorkerReport
+from fakesweep.schema.schedule_reports import RunReport, ScheduleReport
+from fakesweep.schema.stages import StageReport
+from fakesweep.schema.tokens import TokenReport
+from fakesweep.schema.webhooks import DeadDelivery, WebhookReport
+from fakesweep.schema.words import CHANGE_WORDS, LeftOutReason, Role, ScanState
 from fakesweep.waiting import Reason
-from schema.outputs import OutputReport
-from schema.policies import PolicyReport
-from schema.registry import LoadedRevision
-from schema.reports import Progress, WorkerReport
-from schema.schedule_reports import RunReport, ScheduleReport
-from schema.stages import StageReport
-from schema.tokens import TokenReport
-from schema.webhooks import DeadDelivery, WebhookReport
-from schema.words import CHANGE_WORDS, LeftOutReason, Role, ScanState
 
 PROGRESS = extended(
     shape_of(Progress),

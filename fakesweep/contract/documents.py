@@ -14,8 +14,8 @@ from fakesweep.contract.results import (
     WEBHOOK,
 )
 from fakesweep.contract.types import Schema
-from producer.api import models
-from producer.api.problems import ProblemDetails
+from fakesweep.producer.api import models
+from fakesweep.producer.api.problems import ProblemDetails
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

@@ -18,10 +18,10 @@ from fakesweep.contract.types import (
     record,
     words,
 )
-from schema.failures import FailureCode
-from schema.message import MESSAGE_VERSION
-from schema.schedules import ScheduleOutcome
-from schema.words import SCAN_LANES, Event, ImageStatus, Lane, ReadAs, ScanState
+from fakesweep.schema.failures import FailureCode
+from fakesweep.schema.message import MESSAGE_VERSION
+from fakesweep.schema.schedules import ScheduleOutcome
+from fakesweep.schema.words import SCAN_LANES, Event, ImageStatus, Lane, ReadAs, ScanState
 
 CODE = words(FailureCode)
 SCAN_LANE = words(SCAN_LANES)

@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from schema.labels import Side
-from schema.words import Kind, VerdictWord
+from fakesweep.schema.labels import Side
+from fakesweep.schema.words import Kind, VerdictWord
 
 Schema = dict[str, Any]
 

@@ -7,10 +7,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 
+from fakesweep.schema import database, migrations
+from fakesweep.schema.errors import StackError
+from fakesweep.schema.settings import Settings
 from fakesweep.stack import accounts, cluster, postgres, redis_server, uses
-from schema import database, migrations
-from schema.errors import StackError
-from schema.settings import Settings
 
 SERVERS = (postgres, redis_server)
 

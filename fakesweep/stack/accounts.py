@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from schema.errors import StackError
+from fakesweep.schema.errors import StackError
 
 NAME = "pgserver"
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from fakesweep.schema.errors import StackError
+from fakesweep.schema.settings import Settings
 from fakesweep.stack import cluster, explained_home, migrate, postgres
-from schema.errors import StackError
-from schema.settings import Settings
 
 _INCOMING = f"{postgres.DATABASE}_incoming"
 _REPLACED = f"{postgres.DATABASE}_replaced"

@@ -11,10 +11,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from fakesweep.schema.errors import StackError
 from fakesweep.stack import accounts, addresses, processes
 from fakesweep.stack.accounts import Account
 from fakesweep.stack.uses import Use
-from schema.errors import StackError
 
 PORT = 5432
 """Part of the socket's name only: the server listens on no network."""

@@ -8,9 +8,9 @@ import structlog
 
 from fakesweep.extras import require_worker_extra
 from fakesweep.reading import check_it_exists
+from fakesweep.schema.errors import FakesweepError
+from fakesweep.schema.settings import Settings
 from fakesweep.stack import revive_stack, start_stack, used_stack
-from schema.errors import FakesweepError
-from schema.settings import Settings
 
 LOOK_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 30.0

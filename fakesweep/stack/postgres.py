@@ -9,10 +9,10 @@ from pathlib import Path
 import psycopg2
 from sqlalchemy.engine import URL
 
+from fakesweep.schema.errors import StackError
 from fakesweep.stack import cluster, processes
 from fakesweep.stack.accounts import Account
 from fakesweep.stack.uses import Use
-from schema.errors import StackError
 
 NAME = "PostgreSQL"
 DATABASE = "fakesweep"

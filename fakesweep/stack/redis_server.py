@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fakesweep.schema.errors import StackError
 from fakesweep.stack import accounts, addresses, processes
 from fakesweep.stack.accounts import Account
 from fakesweep.stack.uses import Use
-from schema.errors import StackError
 
 if TYPE_CHECKING:
     from redis import Redis

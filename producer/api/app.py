@@ -4,12 +4,12 @@ from http import HTTPStatus
 
 from fastapi import APIRouter, FastAPI
 
-from producer.api import images, scans
-from producer.api.documents import add_document, problems
-from producer.api.models import Health
-from producer.api.problems import away, tell_problems
-from producer.api.requests import EveryRequest
-from producer.api.resources import Opened, Resources
+from fakesweep.producer.api import images, scans
+from fakesweep.producer.api.documents import add_document, problems
+from fakesweep.producer.api.models import Health
+from fakesweep.producer.api.problems import away, tell_problems
+from fakesweep.producer.api.requests import EveryRequest
+from fakesweep.producer.api.resources import Opened, Resources
 
 _health = APIRouter(prefix="/v1/health", tags=["health"])
 

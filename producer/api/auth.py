@@ -7,9 +7,9 @@ from typing import Annotated
 from fastapi import Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from producer.api.problems import Problem, ProblemCode
-from schema.tokens import Caller
-from schema.words import Scope
+from fakesweep.producer.api.problems import Problem, ProblemCode
+from fakesweep.schema.tokens import Caller
+from fakesweep.schema.words import Scope
 
 _REALM = 'Bearer realm="fakesweep"'
 

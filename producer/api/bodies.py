@@ -9,8 +9,8 @@ from anyio.to_thread import run_sync
 from fastapi import Request
 from pydantic import ValidationError
 
-from producer.api.models import Submission
-from producer.api.problems import Problem, ProblemCode, invalid
+from fakesweep.producer.api.models import Submission
+from fakesweep.producer.api.problems import Problem, ProblemCode, invalid
 
 MOST_BYTES = 1024 * 1024
 READ_SECONDS = 15.0

@@ -8,9 +8,9 @@ from fastapi import FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from starlette.responses import Response
 
-import schema
-from producer.api.models import Submission
-from producer.api.problems import MEDIA_TYPE, ProblemCode, ProblemDetails
+from fakesweep import schema
+from fakesweep.producer.api.models import Submission
+from fakesweep.producer.api.problems import MEDIA_TYPE, ProblemCode, ProblemDetails
 
 Responses = dict[int | str, dict[str, Any]]
 

@@ -8,17 +8,17 @@ import structlog
 from anyio.to_thread import run_sync
 from fastapi import Request
 
-from producer.api.bodies import media_type_of, read_submission, received
-from producer.api.forms import FORM_BYTES, MEDIA_TYPE, Form, FormError
-from producer.api.models import Submission
-from producer.api.pictures import SETTING
-from producer.api.problems import Problem, ProblemCode, ProblemPart, away, invalid
-from producer.api.resources import Resources
-from schema.errors import OutputError
-from schema.settings import Settings
-from schema.tokens import Caller
-from schema.uris import normalise, scheme_of, to_path
-from schema.words import Lane
+from fakesweep.producer.api.bodies import media_type_of, read_submission, received
+from fakesweep.producer.api.forms import FORM_BYTES, MEDIA_TYPE, Form, FormError
+from fakesweep.producer.api.models import Submission
+from fakesweep.producer.api.pictures import SETTING
+from fakesweep.producer.api.problems import Problem, ProblemCode, ProblemPart, away, invalid
+from fakesweep.producer.api.resources import Resources
+from fakesweep.schema.errors import OutputError
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.tokens import Caller
+from fakesweep.schema.uris import normalise, scheme_of, to_path
+from fakesweep.schema.words import Lane
 
 PICTURE_SECONDS = 300.0
 """How long a picture may take to come, all in all."""

@@ -10,9 +10,9 @@ from anyio.to_thread import run_sync
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from producer.publisher import Publisher
-from schema.database import first_line
-from schema.errors import BrokerError
+from fakesweep.producer.publisher import Publisher
+from fakesweep.schema.database import first_line
+from fakesweep.schema.errors import BrokerError
 
 GOOD_FOR_SECONDS = 1.0
 ANSWER_SECONDS = 5.0

@@ -11,16 +11,16 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
-from producer.api.auth import caller_with, check_scope
-from producer.api.documents import (
+from fakesweep.producer.api.auth import caller_with, check_scope
+from fakesweep.producer.api.documents import (
     ACCEPTED_LINKS,
     SUBMISSION_BODY,
     Responses,
     problems,
     problems_of_reading,
 )
-from producer.api.handing_in import HandedIn, read_handed_in
-from producer.api.models import (
+from fakesweep.producer.api.handing_in import HandedIn, read_handed_in
+from fakesweep.producer.api.models import (
     Accepted,
     AcceptedImage,
     Failure,
@@ -30,16 +30,16 @@ from producer.api.models import (
     ModelVerdict,
     RowId,
 )
-from producer.api.pages import Limit, OfScan, PageEnd, position_of, written
-from producer.api.problems import Problem, ProblemCode, ProblemPart, invalid
-from producer.api.resources import Opened, Resources
-from producer.api.waiting import MOST_SECONDS
-from producer.uploads import Submitted, Upload
-from schema.answers import ImageAnswer, image_answer, image_answers, image_page
-from schema.errors import SubmissionConflict
-from schema.failures import InvalidUri
-from schema.tokens import Caller
-from schema.words import Scope, VerdictWord
+from fakesweep.producer.api.pages import Limit, OfScan, PageEnd, position_of, written
+from fakesweep.producer.api.problems import Problem, ProblemCode, ProblemPart, invalid
+from fakesweep.producer.api.resources import Opened, Resources
+from fakesweep.producer.api.waiting import MOST_SECONDS
+from fakesweep.producer.uploads import Submitted, Upload
+from fakesweep.schema.answers import ImageAnswer, image_answer, image_answers, image_page
+from fakesweep.schema.errors import SubmissionConflict
+from fakesweep.schema.failures import InvalidUri
+from fakesweep.schema.tokens import Caller
+from fakesweep.schema.words import Scope, VerdictWord
 
 REPLAYED = "Idempotent-Replayed"
 

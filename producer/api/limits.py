@@ -13,8 +13,8 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from schema.broker import client_url
-from schema.tokens import Caller
+from fakesweep.schema.broker import client_url
+from fakesweep.schema.tokens import Caller
 
 KEY_PREFIX = "fakesweep-api"
 """Before every key, so that none is a queue or another key of Celery's."""

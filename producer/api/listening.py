@@ -10,8 +10,8 @@ from typing import Any
 
 import structlog
 
-from producer.api.connections import MOST_CONNECTIONS, Connections
-from schema.errors import SettingsError
+from fakesweep.producer.api.connections import MOST_CONNECTIONS, Connections
+from fakesweep.schema.errors import SettingsError
 
 BACKLOG = 2_048
 MOST_AT_A_TIME = 64

@@ -8,8 +8,8 @@ from anyio.to_thread import run_sync
 from fastapi.security.utils import get_authorization_scheme_param
 from starlette.datastructures import Headers
 
-from producer.api.resources import Resources
-from schema.tokens import Caller, find_caller, is_well_formed
+from fakesweep.producer.api.resources import Resources
+from fakesweep.schema.tokens import Caller, find_caller, is_well_formed
 
 THREADS_FOR_UNKNOWN = 4
 MOST_REMEMBERED = 10_000

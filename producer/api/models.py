@@ -14,9 +14,9 @@ from pydantic import (
     model_validator,
 )
 
-from schema.failures import FailureCode, InvalidUri
-from schema.uris import LONGEST_URI_BYTES, SCHEMES, normalise
-from schema.words import Kind, ScanState, VerdictWord
+from fakesweep.schema.failures import FailureCode, InvalidUri
+from fakesweep.schema.uris import LONGEST_URI_BYTES, SCHEMES, normalise
+from fakesweep.schema.words import Kind, ScanState, VerdictWord
 
 MOST_URIS = 1_000
 LARGEST_ID = 2**63 - 1

@@ -6,8 +6,8 @@ from fastapi import Query
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
-from producer.api.models import LARGEST_ID
-from schema.answers import Position
+from fakesweep.producer.api.models import LARGEST_ID
+from fakesweep.schema.answers import Position
 
 MOST_ROWS = 1_000
 

@@ -11,15 +11,15 @@ from uuid import uuid4
 import anyio
 from anyio.to_thread import run_sync
 
-from producer.api.forms import Form, FormError
-from producer.outputs.bucket import Bucket
-from producer.outputs.draft import Draft, Place
-from producer.outputs.folder import DRAFTS, Folder
-from producer.outputs.places import Destination, open_place, resolve_destination
-from schema.errors import OutputError, SettingsError
-from schema.reach import admits_bucket
-from schema.settings import Settings
-from schema.uris import from_path, from_s3, scheme_of, to_s3
+from fakesweep.producer.api.forms import Form, FormError
+from fakesweep.producer.outputs.bucket import Bucket
+from fakesweep.producer.outputs.draft import Draft, Place
+from fakesweep.producer.outputs.folder import DRAFTS, Folder
+from fakesweep.producer.outputs.places import Destination, open_place, resolve_destination
+from fakesweep.schema.errors import OutputError, SettingsError
+from fakesweep.schema.reach import admits_bucket
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.uris import from_path, from_s3, scheme_of, to_s3
 
 SETTING = "FAKESWEEP_API_PICTURES"
 THREADS = 8

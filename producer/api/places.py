@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
 from typing import TypeVar
 
-from producer.api.problems import Problem, ProblemCode, away
+from fakesweep.producer.api.problems import Problem, ProblemCode, away
 
 MOST_AT_ONCE = 256
 """Requests with a valid token; each may hold a body of 1 MiB."""

@@ -14,8 +14,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import compile_path
 
-from schema.database import first_line, may_pass
-from schema.errors import LedgerAway
+from fakesweep.schema.database import first_line, may_pass
+from fakesweep.schema.errors import LedgerAway
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 5

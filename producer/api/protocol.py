@@ -6,9 +6,9 @@ from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from producer.api.connections import Connections
-from producer.api.framing import Framing, Malformed
-from producer.api.problems import MEDIA_TYPE, Problem, ProblemCode
+from fakesweep.producer.api.connections import Connections
+from fakesweep.producer.api.framing import Framing, Malformed
+from fakesweep.producer.api.problems import MEDIA_TYPE, Problem, ProblemCode
 
 HEAD_SECONDS = 10.0
 """How long a request line and headers may take, from the connection or their first byte on."""

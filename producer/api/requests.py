@@ -9,12 +9,12 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from producer.api.connections import group_of
-from producer.api.lookup import Lookup, token_in
-from producer.api.places import Places
-from producer.api.problems import Problem, failed, ledger_problem
-from producer.api.protocol import GuardedProtocol
-from schema.tokens import PREFIX
+from fakesweep.producer.api.connections import group_of
+from fakesweep.producer.api.lookup import Lookup, token_in
+from fakesweep.producer.api.places import Places
+from fakesweep.producer.api.problems import Problem, failed, ledger_problem
+from fakesweep.producer.api.protocol import GuardedProtocol
+from fakesweep.schema.tokens import PREFIX
 
 LONGEST_PATH = 200
 OPEN_PATHS = frozenset({"/openapi.json", "/v1/health"})

@@ -5,12 +5,12 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from producer.api.health import HealthCheck
-from producer.api.limits import RateLimits
-from producer.api.pictures import Pictures
-from producer.api.waiting import Waiting
-from producer.scans import Producer
-from producer.uploads import Uploads
+from fakesweep.producer.api.health import HealthCheck
+from fakesweep.producer.api.limits import RateLimits
+from fakesweep.producer.api.pictures import Pictures
+from fakesweep.producer.api.waiting import Waiting
+from fakesweep.producer.scans import Producer
+from fakesweep.producer.uploads import Uploads
 
 
 @dataclass(frozen=True, slots=True)

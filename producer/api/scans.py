@@ -6,16 +6,16 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 
-from producer.api.auth import caller_with
-from producer.api.documents import problems_of_reading
-from producer.api.models import LARGEST_ID, RowId, Scan, ScanPage
-from producer.api.pages import AfterScan, Limit
-from producer.api.problems import Problem, ProblemCode
-from producer.api.resources import Opened
-from schema.errors import ScanError
-from schema.reports import progress, recent_scans
-from schema.tokens import Caller
-from schema.words import Scope
+from fakesweep.producer.api.auth import caller_with
+from fakesweep.producer.api.documents import problems_of_reading
+from fakesweep.producer.api.models import LARGEST_ID, RowId, Scan, ScanPage
+from fakesweep.producer.api.pages import AfterScan, Limit
+from fakesweep.producer.api.problems import Problem, ProblemCode
+from fakesweep.producer.api.resources import Opened
+from fakesweep.schema.errors import ScanError
+from fakesweep.schema.reports import progress, recent_scans
+from fakesweep.schema.tokens import Caller
+from fakesweep.schema.words import Scope
 
 router = APIRouter(prefix="/v1/scans", tags=["scans"])
 

@@ -11,21 +11,21 @@ from types import FrameType
 import structlog
 import uvicorn
 
-from producer.api.app import make_app
-from producer.api.connections import Connections
-from producer.api.health import HealthCheck
-from producer.api.limits import RateLimits
-from producer.api.listening import listen, most_connections
-from producer.api.pictures import open_pictures
-from producer.api.protocol import GuardedProtocol
-from producer.api.resources import Resources
-from producer.api.waiting import Waiting
-from producer.scans import Producer
-from producer.uploads import Uploads
-from schema.catalogue import DEFAULT_MODEL
-from schema.database import explained, open_engine
-from schema.errors import DatabaseError
-from schema.tokens import may_look_up
+from fakesweep.producer.api.app import make_app
+from fakesweep.producer.api.connections import Connections
+from fakesweep.producer.api.health import HealthCheck
+from fakesweep.producer.api.limits import RateLimits
+from fakesweep.producer.api.listening import listen, most_connections
+from fakesweep.producer.api.pictures import open_pictures
+from fakesweep.producer.api.protocol import GuardedProtocol
+from fakesweep.producer.api.resources import Resources
+from fakesweep.producer.api.waiting import Waiting
+from fakesweep.producer.scans import Producer
+from fakesweep.producer.uploads import Uploads
+from fakesweep.schema.catalogue import DEFAULT_MODEL
+from fakesweep.schema.database import explained, open_engine
+from fakesweep.schema.errors import DatabaseError
+from fakesweep.schema.tokens import may_look_up
 
 LEAVE_SECONDS = 10
 """How long requests that are under way may take when it is told to stop."""

@@ -10,8 +10,8 @@ from anyio.to_thread import run_sync
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from schema.answers import ended_images
-from schema.database import first_line
+from fakesweep.schema.answers import ended_images
+from fakesweep.schema.database import first_line
 
 MOST_SECONDS = 30
 MOST_WAITING = 256

@@ -15,13 +15,13 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as NoConnection
 from botocore.parsers import ResponseParserError
 
-from producer.outputs.draft import Draft
-from producer.sources.refusals import reason_of
-from schema.errors import OutputError
-from schema.reach import admits_bucket
-from schema.settings import Settings
-from schema.storage import Refusal, one_line, refusal_of, s3_options
-from schema.uris import S3Address
+from fakesweep.producer.outputs.draft import Draft
+from fakesweep.producer.sources.refusals import reason_of
+from fakesweep.schema.errors import OutputError
+from fakesweep.schema.reach import admits_bucket
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.storage import Refusal, one_line, refusal_of, s3_options
+from fakesweep.schema.uris import S3Address
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

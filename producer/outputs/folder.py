@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from producer.outputs.draft import Draft
-from schema.errors import OutputError
-from schema.storage import one_line
+from fakesweep.producer.outputs.draft import Draft
+from fakesweep.schema.errors import OutputError
+from fakesweep.schema.storage import one_line
 
 DRAFTS = ".writing"
 """The folder, beside the files, of those that are being written; it is gone in the end."""

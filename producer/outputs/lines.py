@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from schema import __version__
-from schema.output_summary import OutputSummary
-from schema.uris import path_of
+from fakesweep.schema import __version__
+from fakesweep.schema.output_summary import OutputSummary
+from fakesweep.schema.uris import path_of
 
 SUMMARY_FILE = "manifest-summary.json"
 FORMAT_VERSION = "1.0"

@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from producer.outputs.bucket import open_bucket
-from producer.outputs.draft import Place
-from producer.outputs.folder import Folder
-from schema.errors import OutputError
-from schema.failures import InvalidUri
-from schema.settings import Settings
-from schema.storage import one_line
-from schema.uris import normalise, scheme_of, to_path, to_s3
+from fakesweep.producer.outputs.bucket import open_bucket
+from fakesweep.producer.outputs.draft import Place
+from fakesweep.producer.outputs.folder import Folder
+from fakesweep.schema.errors import OutputError
+from fakesweep.schema.failures import InvalidUri
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.storage import one_line
+from fakesweep.schema.uris import normalise, scheme_of, to_path, to_s3
 
 MAX_PREFIX_BYTES = 900
 """S3's keys have up to 1,024 bytes, and the names of the files come behind the prefix."""

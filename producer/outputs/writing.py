@@ -9,16 +9,16 @@ import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from producer.outputs.draft import Place
-from producer.outputs.lines import SUMMARY_FILE, lines_of, part_file, summary_of
-from producer.outputs.places import Destination, open_place
-from producer.progress import progressed
-from producer.scans import Producer
-from producer.waiting import Waiting
-from schema.database import first_line, may_pass
-from schema.errors import OutputError
-from schema.output_summary import read_output_summary
-from schema.outputs import (
+from fakesweep.producer.outputs.draft import Place
+from fakesweep.producer.outputs.lines import SUMMARY_FILE, lines_of, part_file, summary_of
+from fakesweep.producer.outputs.places import Destination, open_place
+from fakesweep.producer.progress import progressed
+from fakesweep.producer.scans import Producer
+from fakesweep.producer.waiting import Waiting
+from fakesweep.schema.database import first_line, may_pass
+from fakesweep.schema.errors import OutputError
+from fakesweep.schema.output_summary import read_output_summary
+from fakesweep.schema.outputs import (
     Standing,
     cut_part,
     end_output,
@@ -33,7 +33,7 @@ from schema.outputs import (
     unlock_output,
     unwritten_part,
 )
-from schema.storage import one_line
+from fakesweep.schema.storage import one_line
 
 PART_LINES = 10_000
 PART_SECONDS = 30.0

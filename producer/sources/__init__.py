@@ -7,27 +7,33 @@ from collections.abc import Iterator
 from pathlib import Path
 from stat import S_ISREG
 
-from producer.sources.folder import list_file, list_folder
-from producer.sources.inventory import check_inventory, is_inventory, list_inventory
-from producer.sources.manifest import (
+from fakesweep.producer.sources.folder import list_file, list_folder
+from fakesweep.producer.sources.inventory import check_inventory, is_inventory, list_inventory
+from fakesweep.producer.sources.manifest import (
     STDIN,
     list_manifest,
     list_remote_head,
     list_remote_manifest,
     list_stdin,
 )
-from producer.sources.members import is_readable_file
-from producer.sources.names import LISTS_READ, NameRule, is_unread_list, manifest_format, shown
-from producer.sources.s3 import list_prefix
-from producer.sources.versions import list_version, list_versions
-from producer.sources.web import list_url
-from schema.errors import SourceError
-from schema.failures import InvalidUri
-from schema.ledger import Entry, LeftOut, ListedImage, NamedSource
-from schema.secrets import without_credentials
-from schema.selection import Selection
-from schema.settings import Settings
-from schema.uris import normalise, scheme_of, to_path, to_s3
+from fakesweep.producer.sources.members import is_readable_file
+from fakesweep.producer.sources.names import (
+    LISTS_READ,
+    NameRule,
+    is_unread_list,
+    manifest_format,
+    shown,
+)
+from fakesweep.producer.sources.s3 import list_prefix
+from fakesweep.producer.sources.versions import list_version, list_versions
+from fakesweep.producer.sources.web import list_url
+from fakesweep.schema.errors import SourceError
+from fakesweep.schema.failures import InvalidUri
+from fakesweep.schema.ledger import Entry, LeftOut, ListedImage, NamedSource
+from fakesweep.schema.secrets import without_credentials
+from fakesweep.schema.selection import Selection
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.uris import normalise, scheme_of, to_path, to_s3
 
 _LOCAL = (None, "file")
 _EXAMPLES = ".jpg, .png, .webp, .heic and the like"

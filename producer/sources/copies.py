@@ -7,12 +7,12 @@ from functools import partial
 from io import BufferedRandom
 from typing import IO
 
-from producer.progress import progressed
-from producer.sources.connections import Connections, cut_after
-from producer.sources.names import shown
-from producer.sources.refusals import BrokenOff
-from schema.errors import SourceError
-from schema.settings import Settings
+from fakesweep.producer.progress import progressed
+from fakesweep.producer.sources.connections import Connections, cut_after
+from fakesweep.producer.sources.names import shown
+from fakesweep.producer.sources.refusals import BrokenOff
+from fakesweep.schema.errors import SourceError
+from fakesweep.schema.settings import Settings
 
 
 @contextmanager

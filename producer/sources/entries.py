@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from producer.sources.lines import Line
-from producer.sources.names import ManifestFormat
-from schema.errors import SourceError
+from fakesweep.producer.sources.lines import Line
+from fakesweep.producer.sources.names import ManifestFormat
+from fakesweep.schema.errors import SourceError
 
 URI_COLUMN = "uri"
 JSON_FIELDS = ("uri", "source-ref")

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
-from producer.progress import progressed
-from producer.sources.names import ANY_NAME, NameRule, NameSays, shown
-from schema.errors import SourceError
-from schema.failures import FailureCode
-from schema.formats import SIGNATURE_BYTES, format_of
-from schema.ledger import Entry, LeftOut, ListedImage
-from schema.storage import one_line
-from schema.uris import MAX_PATH_BYTES
-from schema.words import LeftOutReason
+from fakesweep.producer.progress import progressed
+from fakesweep.producer.sources.names import ANY_NAME, NameRule, NameSays, shown
+from fakesweep.schema.errors import SourceError
+from fakesweep.schema.failures import FailureCode
+from fakesweep.schema.formats import SIGNATURE_BYTES, format_of
+from fakesweep.schema.ledger import Entry, LeftOut, ListedImage
+from fakesweep.schema.storage import one_line
+from fakesweep.schema.uris import MAX_PATH_BYTES
+from fakesweep.schema.words import LeftOutReason
 
 _SHUT = {
     errno.EACCES: FailureCode.ACCESS_DENIED,

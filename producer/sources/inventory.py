@@ -4,25 +4,25 @@ import re
 from collections.abc import Iterator
 from urllib.parse import unquote_plus
 
-from producer.progress import progressed
-from producer.sources.facts import etag_of, moment_of, size_of
-from producer.sources.inventory_manifest import (
+from fakesweep.producer.progress import progressed
+from fakesweep.producer.sources.facts import etag_of, moment_of, size_of
+from fakesweep.producer.sources.inventory_manifest import (
     MANIFEST,
     Inventory,
     InventoryFormat,
     opened_file,
     read_inventory,
 )
-from producer.sources.inventory_rows import BrokenRow, Row, read_rows
-from producer.sources.names import ANY_NAME, NameRule, shown
-from schema.errors import SourceError
-from schema.failures import InvalidUri
-from schema.ledger import Entry, LeftOut, ListedImage
-from schema.reach import admits_bucket
-from schema.settings import Settings
-from schema.storage import one_line
-from schema.uris import from_s3, scheme_of
-from schema.words import LeftOutReason
+from fakesweep.producer.sources.inventory_rows import BrokenRow, Row, read_rows
+from fakesweep.producer.sources.names import ANY_NAME, NameRule, shown
+from fakesweep.schema.errors import SourceError
+from fakesweep.schema.failures import InvalidUri
+from fakesweep.schema.ledger import Entry, LeftOut, ListedImage
+from fakesweep.schema.reach import admits_bucket
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.storage import one_line
+from fakesweep.schema.uris import from_s3, scheme_of
+from fakesweep.schema.words import LeftOutReason
 
 _ROWS_OF_PROGRESS = 10_000
 _NO_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")

@@ -8,8 +8,8 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 from pyarrow import orc, parquet
 
-from producer.sources.inventory_manifest import InventoryFormat
-from producer.sources.inventory_rows import FIELDS, Row, places_of
+from fakesweep.producer.sources.inventory_manifest import InventoryFormat
+from fakesweep.producer.sources.inventory_rows import FIELDS, Row, places_of
 
 PIECE_ROWS = 8_192
 BUFFER_BYTES = 1024 * 1024

@@ -9,13 +9,13 @@ from enum import StrEnum
 from io import BufferedRandom
 from typing import Any
 
-from producer.sources.copies import copied
-from producer.sources.names import shown
-from producer.sources.s3 import read_object
-from schema.errors import SourceError
-from schema.failures import InvalidUri
-from schema.settings import Settings
-from schema.uris import from_s3
+from fakesweep.producer.sources.copies import copied
+from fakesweep.producer.sources.names import shown
+from fakesweep.producer.sources.s3 import read_object
+from fakesweep.schema.errors import SourceError
+from fakesweep.schema.failures import InvalidUri
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.uris import from_s3
 
 MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 64 * 1024 * 1024

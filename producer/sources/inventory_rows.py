@@ -9,9 +9,9 @@ from datetime import datetime
 from operator import itemgetter
 from typing import BinaryIO, cast
 
-from producer.sources.inventory_manifest import InventoryFormat
-from schema.errors import SourceError
-from schema.storage import one_line
+from fakesweep.producer.sources.inventory_manifest import InventoryFormat
+from fakesweep.schema.errors import SourceError
+from fakesweep.schema.storage import one_line
 
 PIECE_BYTES = 1024 * 1024
 MAX_LINE_LETTERS = 64 * 1024
@@ -79,7 +79,7 @@ def _pieces(
     if written_as is InventoryFormat.CSV:
         return _csv_pieces(stream, columns, after)
     # Pyarrow comes with an extra.
-    from producer.sources.inventory_arrow import arrow_pieces  # noqa: PLC0415
+    from fakesweep.producer.sources.inventory_arrow import arrow_pieces  # noqa: PLC0415
 
     return arrow_pieces(stream, written_as, after)
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from schema.errors import SourceError
-from schema.secrets import without_credentials, without_secrets
-from schema.storage import one_line
+from fakesweep.schema.errors import SourceError
+from fakesweep.schema.secrets import without_credentials, without_secrets
+from fakesweep.schema.storage import one_line
 
 MAX_LINE_BYTES = 256 * 1024
 _REST_BYTES = 64 * 1024

@@ -7,19 +7,19 @@ from contextlib import closing
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from producer.sources import s3, web
-from producer.sources.copies import copied, late, limited
-from producer.sources.entries import Entry, read_entries, read_mixed_entries
-from producer.sources.lines import read_lines
-from producer.sources.names import ManifestFormat, shown
-from producer.sources.packed import opened_list
-from schema.errors import SourceError
-from schema.failures import InvalidUri
-from schema.ledger import Entry as ListedEntry
-from schema.ledger import LeftOut, ListedImage
-from schema.settings import Settings
-from schema.uris import from_path, normalise, scheme_of
-from schema.words import LeftOutReason
+from fakesweep.producer.sources import s3, web
+from fakesweep.producer.sources.copies import copied, late, limited
+from fakesweep.producer.sources.entries import Entry, read_entries, read_mixed_entries
+from fakesweep.producer.sources.lines import read_lines
+from fakesweep.producer.sources.names import ManifestFormat, shown
+from fakesweep.producer.sources.packed import opened_list
+from fakesweep.schema.errors import SourceError
+from fakesweep.schema.failures import InvalidUri
+from fakesweep.schema.ledger import Entry as ListedEntry
+from fakesweep.schema.ledger import LeftOut, ListedImage
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.uris import from_path, normalise, scheme_of
+from fakesweep.schema.words import LeftOutReason
 
 STDIN = "-"
 HEAD_BYTES = 1024 * 1024

@@ -4,10 +4,10 @@ import os
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from producer.sources.folder import list_file
-from producer.sources.names import is_list
-from schema.ledger import ListedImage, NamedSource
-from schema.uris import scheme_of, to_path, to_s3
+from fakesweep.producer.sources.folder import list_file
+from fakesweep.producer.sources.names import is_list
+from fakesweep.schema.ledger import ListedImage, NamedSource
+from fakesweep.schema.uris import scheme_of, to_path, to_s3
 
 _LOCAL = (None, "file")
 

@@ -5,9 +5,9 @@ import io
 import zlib
 from typing import Any, BinaryIO, cast
 
-from producer.sources.copies import check_size
-from schema.errors import SourceError
-from schema.settings import Settings
+from fakesweep.producer.sources.copies import check_size
+from fakesweep.schema.errors import SourceError
+from fakesweep.schema.settings import Settings
 
 _GZIP = b"\x1f\x8b"
 _PEEK_BYTES = 64 * 1024

@@ -15,10 +15,10 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 
-from producer.sources.names import shown
-from schema.errors import SourceError
-from schema.settings import Settings
-from schema.storage import (
+from fakesweep.producer.sources.names import shown
+from fakesweep.schema.errors import SourceError
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.storage import (
     HOW_TO_DO_WITHOUT_CREDENTIALS,
     HOW_TO_GIVE_CREDENTIALS,
     Refusal,
@@ -26,7 +26,7 @@ from schema.storage import (
     one_line,
     refusal_of,
 )
-from schema.uris import to_s3
+from fakesweep.schema.uris import to_s3
 
 _WITHOUT_CREDENTIALS = (
     CredentialRetrievalError,

@@ -13,17 +13,17 @@ from botocore.parsers import ResponseParserError
 from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
 
-from producer.sources.connections import Connections, connections_here, watch_client
-from producer.sources.names import ANY_NAME, NameRule, has_image_extension, shown
-from producer.sources.refusals import BrokenOff, explain_s3
-from producer.sources.s3_answers import Found, listing_session
-from schema.errors import SourceError
-from schema.failures import InvalidUri
-from schema.ledger import Entry, LeftOut, ListedImage
-from schema.reach import admits_bucket
-from schema.settings import Settings
-from schema.storage import begin_unpacking, one_line, s3_options
-from schema.uris import S3Address, from_s3, to_s3
+from fakesweep.producer.sources.connections import Connections, connections_here, watch_client
+from fakesweep.producer.sources.names import ANY_NAME, NameRule, has_image_extension, shown
+from fakesweep.producer.sources.refusals import BrokenOff, explain_s3
+from fakesweep.producer.sources.s3_answers import Found, listing_session
+from fakesweep.schema.errors import SourceError
+from fakesweep.schema.failures import InvalidUri
+from fakesweep.schema.ledger import Entry, LeftOut, ListedImage
+from fakesweep.schema.reach import admits_bucket
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.storage import begin_unpacking, one_line, s3_options
+from fakesweep.schema.uris import S3Address, from_s3, to_s3
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -11,7 +11,7 @@ from botocore import handlers, parsers
 from botocore.model import Shape
 from botocore.session import get_session
 
-from producer.sources.facts import etag_of, moment_of, size_of
+from fakesweep.producer.sources.facts import etag_of, moment_of, size_of
 
 _PARSERS: Any = parsers  # whose types leave out what is meant for subclasses
 _LOOK_FOR_ERROR: Any = handlers._handle_200_error  # type: ignore[attr-defined]  # noqa: SLF001

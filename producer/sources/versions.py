@@ -10,18 +10,18 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from producer.progress import progressed
-from producer.sources.connections import Connections, watch_client
-from producer.sources.facts import etag_of, moment_of, size_of
-from producer.sources.names import ANY_NAME, NameRule, has_image_extension, shown
-from producer.sources.refusals import explain_s3
-from producer.sources.s3 import admitted
-from schema.errors import SourceError
-from schema.failures import InvalidUri
-from schema.ledger import Entry, LeftOut, ListedImage
-from schema.settings import Settings
-from schema.storage import Refusal, one_line, refusal_of, s3_options
-from schema.uris import S3Address, from_s3
+from fakesweep.producer.progress import progressed
+from fakesweep.producer.sources.connections import Connections, watch_client
+from fakesweep.producer.sources.facts import etag_of, moment_of, size_of
+from fakesweep.producer.sources.names import ANY_NAME, NameRule, has_image_extension, shown
+from fakesweep.producer.sources.refusals import explain_s3
+from fakesweep.producer.sources.s3 import admitted
+from fakesweep.schema.errors import SourceError
+from fakesweep.schema.failures import InvalidUri
+from fakesweep.schema.ledger import Entry, LeftOut, ListedImage
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.storage import Refusal, one_line, refusal_of, s3_options
+from fakesweep.schema.uris import S3Address, from_s3
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -6,16 +6,16 @@ from contextlib import closing
 from urllib3 import BaseHTTPResponse, PoolManager, Retry, Timeout
 from urllib3.exceptions import HTTPError, MaxRetryError
 
-from producer.sources.connections import connections_here
-from producer.sources.names import shown
-from producer.sources.refusals import BrokenOff, reason_of
-from schema.errors import SourceError
-from schema.failures import InvalidUri
-from schema.ledger import ListedImage
-from schema.reach import AddressRefused, open_pools, redirected
-from schema.settings import Settings
-from schema.storage import USER_AGENT
-from schema.uris import scheme_of
+from fakesweep.producer.sources.connections import connections_here
+from fakesweep.producer.sources.names import shown
+from fakesweep.producer.sources.refusals import BrokenOff, reason_of
+from fakesweep.schema.errors import SourceError
+from fakesweep.schema.failures import InvalidUri
+from fakesweep.schema.ledger import ListedImage
+from fakesweep.schema.reach import AddressRefused, open_pools, redirected
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.storage import USER_AGENT
+from fakesweep.schema.uris import scheme_of
 
 MAX_REDIRECTS = 5
 LONGEST_PAUSE_SECONDS = 20

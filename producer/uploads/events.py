@@ -9,9 +9,9 @@ import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from producer.scans import Producer
-from producer.uploads.s3_events import Told, read_events
-from producer.uploads.sqs import (
+from fakesweep.producer.scans import Producer
+from fakesweep.producer.uploads.s3_events import Told, read_events
+from fakesweep.producer.uploads.sqs import (
     Message,
     Queue,
     SqsAway,
@@ -21,13 +21,18 @@ from producer.uploads.sqs import (
     read_queue,
     received,
 )
-from producer.uploads.submissions import read_submission, record_together, settle_policy, stream_of
-from producer.waiting import Waiting
-from schema.database import first_line, may_pass
-from schema.storage import one_line
-from schema.strays import MAX_BODY_CHARACTERS, Stray, record_unreadable
-from schema.uploads import Stream
-from schema.words import Lane
+from fakesweep.producer.uploads.submissions import (
+    read_submission,
+    record_together,
+    settle_policy,
+    stream_of,
+)
+from fakesweep.producer.waiting import Waiting
+from fakesweep.schema.database import first_line, may_pass
+from fakesweep.schema.storage import one_line
+from fakesweep.schema.strays import MAX_BODY_CHARACTERS, Stray, record_unreadable
+from fakesweep.schema.uploads import Stream
+from fakesweep.schema.words import Lane
 
 __all__ = ["listen", "read_queue"]
 

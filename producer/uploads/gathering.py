@@ -10,8 +10,8 @@ from typing import Self
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from producer.scans import Producer
-from producer.uploads.submissions import (
+from fakesweep.producer.scans import Producer
+from fakesweep.producer.uploads.submissions import (
     Handed,
     Submitted,
     read_submission,
@@ -19,13 +19,13 @@ from producer.uploads.submissions import (
     settle_policy,
     stream_of,
 )
-from producer.waiting import Waiting
-from schema.catalogue import DEFAULT_POLICY
-from schema.database import explained, first_line, is_conflict, is_read_only, may_pass
-from schema.errors import BrokerError, DatabaseError, FakesweepError, LedgerAway
-from schema.ledger import take_recorded
-from schema.uploads import Stream, Upload, close_past_days
-from schema.words import BROKER, Lane
+from fakesweep.producer.waiting import Waiting
+from fakesweep.schema.catalogue import DEFAULT_POLICY
+from fakesweep.schema.database import explained, first_line, is_conflict, is_read_only, may_pass
+from fakesweep.schema.errors import BrokerError, DatabaseError, FakesweepError, LedgerAway
+from fakesweep.schema.ledger import take_recorded
+from fakesweep.schema.uploads import Stream, Upload, close_past_days
+from fakesweep.schema.words import BROKER, Lane
 
 PATIENCE_SECONDS = 5.0
 """How long a submission waits for the ledger."""

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_plus
 
-from producer.sources.facts import etag_of, size_of
-from producer.sources.names import may_be_image
-from schema.failures import InvalidUri
-from schema.reach import admits_bucket
-from schema.settings import Settings
-from schema.storage import one_line
-from schema.uploads import Upload
-from schema.uris import from_s3
+from fakesweep.producer.sources.facts import etag_of, size_of
+from fakesweep.producer.sources.names import may_be_image
+from fakesweep.schema.failures import InvalidUri
+from fakesweep.schema.reach import admits_bucket
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.storage import one_line
+from fakesweep.schema.uploads import Upload
+from fakesweep.schema.uris import from_s3
 
 _CREATED = "ObjectCreated:"
 _CREATED_BY_BRIDGE = "Object Created"

@@ -10,15 +10,15 @@ from uuid import uuid4
 
 from sqlalchemy import Connection
 
-from producer.scans import Producer
-from schema.catalogue import DEFAULT_MODEL, DEFAULT_POLICY
-from schema.errors import SubmissionConflict
-from schema.failures import InvalidUri
-from schema.listing import MAX_BATCH_URI_BYTES
-from schema.reasons import storable
-from schema.registry import policy_id
-from schema.storage import one_line
-from schema.uploads import (
+from fakesweep.producer.scans import Producer
+from fakesweep.schema.catalogue import DEFAULT_MODEL, DEFAULT_POLICY
+from fakesweep.schema.errors import SubmissionConflict
+from fakesweep.schema.failures import InvalidUri
+from fakesweep.schema.listing import MAX_BATCH_URI_BYTES
+from fakesweep.schema.reasons import storable
+from fakesweep.schema.registry import policy_id
+from fakesweep.schema.storage import one_line
+from fakesweep.schema.uploads import (
     Sighting,
     Stream,
     Submission,
@@ -29,8 +29,8 @@ from schema.uploads import (
     open_scan,
     record_uploads,
 )
-from schema.uris import normalise
-from schema.words import Lane
+from fakesweep.schema.uris import normalise
+from fakesweep.schema.words import Lane
 
 MAX_NAME_BYTES = 128
 """A longer key or occurrence is kept as its digest: PostgreSQL's indexes hold short rows only."""

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from schema.deliveries import Delivery
-from schema.webhooks import Webhook
-from schema.words import Kind, VerdictWord
+from fakesweep.schema.deliveries import Delivery
+from fakesweep.schema.webhooks import Webhook
+from fakesweep.schema.words import Kind, VerdictWord
 
 GIVEN = "verdict.given"
 CHANGED = "verdict.changed"

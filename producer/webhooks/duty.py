@@ -11,15 +11,15 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 from urllib3 import PoolManager
 
-from producer.scans import Producer
-from producer.waiting import Waiting
-from producer.webhooks.bodies import body_of, message_id
-from producer.webhooks.pace import PACE, Pace
-from producer.webhooks.senders import Ending, Senders
-from producer.webhooks.sending import Answer, open_receivers, send
-from schema.apart import apart
-from schema.database import first_line
-from schema.deliveries import (
+from fakesweep.producer.scans import Producer
+from fakesweep.producer.waiting import Waiting
+from fakesweep.producer.webhooks.bodies import body_of, message_id
+from fakesweep.producer.webhooks.pace import PACE, Pace
+from fakesweep.producer.webhooks.senders import Ending, Senders
+from fakesweep.producer.webhooks.sending import Answer, open_receivers, send
+from fakesweep.schema.apart import apart
+from fakesweep.schema.database import first_line
+from fakesweep.schema.deliveries import (
     Delivery,
     Failed,
     forget_delivered,

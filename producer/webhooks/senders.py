@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import structlog
 
-from producer.webhooks.pace import Pace
-from producer.webhooks.sending import Answer
-from schema.deliveries import Delivery
+from fakesweep.producer.webhooks.pace import Pace
+from fakesweep.producer.webhooks.sending import Answer
+from fakesweep.schema.deliveries import Delivery
 
 log = structlog.get_logger(__name__)
 

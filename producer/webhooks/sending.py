@@ -15,13 +15,13 @@ from urllib3.exceptions import (
     TimeoutError,  # noqa: A004 - urllib3's own, caught beside its siblings
 )
 
-from producer.webhooks.signing import signature
-from schema.errors import WebhookError
-from schema.failures import InvalidUri
-from schema.reach import AddressRefused, open_pools
-from schema.settings import Settings
-from schema.storage import USER_AGENT, one_line, pause_asked_for
-from schema.uris import normalise
+from fakesweep.producer.webhooks.signing import signature
+from fakesweep.schema.errors import WebhookError
+from fakesweep.schema.failures import InvalidUri
+from fakesweep.schema.reach import AddressRefused, open_pools
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.storage import USER_AGENT, one_line, pause_asked_for
+from fakesweep.schema.uris import normalise
 
 MOST_HOSTS = 64
 MOST_REST_BYTES = 16 * 1024

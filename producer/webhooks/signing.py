@@ -5,7 +5,7 @@ import binascii
 import hmac
 import secrets
 
-from schema.errors import WebhookError
+from fakesweep.schema.errors import WebhookError
 
 PREFIX = "whsec_"
 SECRET_BYTES = 32

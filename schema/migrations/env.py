@@ -1,4 +1,4 @@
-"""Alembic's entry: runs migrations on the connection `schema.migrations` hands over."""
+"""Alembic's entry: runs migrations on the connection `fakesweep.schema.migrations` hands over."""
 
 from alembic import context
 

@@ -7,7 +7,7 @@ from alembic import op
 
 def run_file(name: str) -> None:
     """Run every statement of a file among the versions."""
-    versions = resources.files("schema.migrations.versions")
+    versions = resources.files("fakesweep.schema.migrations.versions")
     run(versions.joinpath(name).read_text("utf-8"))
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("fakesweep", "producer", "schema", "workers")
 
 
 def make_base_install(folder: Path) -> Path:
@@ -24,8 +23,7 @@ def make_base_install(folder: Path) -> Path:
             place = site / installed.name
             if not place.exists():
                 place.symlink_to(installed)
-    for name in PACKAGES:
-        (site / name).symlink_to(ROOT / name)
+    (site / "fakesweep").symlink_to(ROOT / "fakesweep")
     return folder / "bin" / "python"
 
 

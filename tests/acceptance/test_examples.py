@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
-import producer.handing_in
 from fakesweep import pictures
 from fakesweep.cli import run
-from schema.catalogue import read_catalogue
-from schema.database import open_engine
+from fakesweep.producer import handing_in
+from fakesweep.schema.catalogue import read_catalogue
+from fakesweep.schema.database import open_engine
 from tests.acceptance.command import Command
 from tests.api_server import running_api
 from tests.contract import by_contract, validator
@@ -115,7 +115,7 @@ def here(prepared: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
         Path(name).write_bytes(photograph(93_030))
     yield prepared
     pictures._close()
-    producer.handing_in._close()
+    handing_in._close()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

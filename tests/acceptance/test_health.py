@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from schema.settings import Settings
+from fakesweep.schema.settings import Settings
 from tests.acceptance.command import Command
 from tests.chaos.broker import Broker
 from tests.servers import wait_until

@@ -11,8 +11,8 @@ import pytest
 
 import fakesweep
 from fakesweep import pictures
-from schema.errors import ScanError
-from schema.result_rows import RESULT_COLUMNS
+from fakesweep.schema.errors import ScanError
+from fakesweep.schema.result_rows import RESULT_COLUMNS
 from tests.acceptance.command import Command
 from tests.acceptance.conftest import Photographs
 

@@ -12,8 +12,8 @@ import pytest
 import redis
 from celery import Celery
 
-from schema.queues import CLASSIFY_BATCH, celery_settings
-from schema.settings import Settings
+from fakesweep.schema.queues import CLASSIFY_BATCH, celery_settings
+from fakesweep.schema.settings import Settings
 from tests.acceptance.command import Command, counts
 from tests.photographs import photograph
 from tests.secured import (

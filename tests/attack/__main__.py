@@ -5,8 +5,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from schema.database import open_engine
-from schema.migrations import upgrade
+from fakesweep.schema.database import open_engine
+from fakesweep.schema.migrations import upgrade
 from tests.api_server import serving_api
 from tests.attack.run import CONNECTIONS, under_attack
 from tests.servers import broker_server, postgres_server

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from schema.queues import QUEUES
+from fakesweep.schema.queues import QUEUES
 from tests.chaos.broker import UNACKNOWLEDGED
 from tests.chaos.cluster import WINDOW_BATCHES, Cluster
 from tests.chaos.disturbance import Record

@@ -10,9 +10,9 @@ from uuid import uuid4
 
 import redis
 
-from schema.message import BatchImage, BatchMessage
-from schema.queues import CLASSIFY_BATCH, QUEUES
-from schema.words import Lane
+from fakesweep.schema.message import BatchImage, BatchMessage
+from fakesweep.schema.queues import CLASSIFY_BATCH, QUEUES
+from fakesweep.schema.words import Lane
 from tests.chaos.broker import UNACKNOWLEDGED
 from tests.chaos.cluster import Cluster
 from tests.chaos.faults import Injected, fault

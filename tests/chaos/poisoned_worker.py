@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from signal import SIGKILL
 
 from fakesweep.cli import main
-from schema.results import KnownScore
-from workers import chunk
-from workers.chunk import Models
-from workers.recent import ScoreKey
-from workers.work import Work
+from fakesweep.schema.results import KnownScore
+from fakesweep.workers import chunk
+from fakesweep.workers.chunk import Models
+from fakesweep.workers.recent import ScoreKey
+from fakesweep.workers.work import Work
 
 _MARKED = {bytes.fromhex(digest) for digest in os.environ["CHAOS_POISON"].split(",")}
 _look_up = chunk.look_up

@@ -9,11 +9,11 @@ from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
 import psycopg2
 
 from fakesweep.stack.processes import wait_for
+from fakesweep.workers.loaders import FETCH_SLACK_SECONDS
 from tests.chaos.cluster import FETCH_DEADLINE_SECONDS, GRACE_SECONDS, LEASE_SECONDS, Cluster
 from tests.chaos.faults import LIMIT_SECONDS, Injected, fault
 from tests.chaos.probes import both, finished, moves, published
 from tests.chaos.processes import Supervised, children_of, lives, push
-from workers.loaders import FETCH_SLACK_SECONDS
 
 LEAVE_SLACK_SECONDS = 5.0
 LOADER_SECONDS = FETCH_DEADLINE_SECONDS + FETCH_SLACK_SECONDS
@@ -157,7 +157,7 @@ def _ended(worker: Supervised, pid: int | None) -> str | None:
 
 
 def _loaders(pid: int | None) -> list[int]:
-    return [] if pid is None else children_of(pid, b"workers.loader")
+    return [] if pid is None else children_of(pid, b"fakesweep.workers.loader")
 
 
 def _niceness(pid: int) -> int:

@@ -12,14 +12,14 @@ from pathlib import Path
 import click
 from sqlalchemy import Engine
 
-from schema.database import open_engine
-from schema.migrations import upgrade
-from schema.settings import Settings
+from fakesweep.schema.database import open_engine
+from fakesweep.schema.migrations import upgrade
+from fakesweep.schema.settings import Settings
+from fakesweep.workers.work import Work, open_work
 from tests.fuzz.mutators import broken
 from tests.fuzz.seeds import seeds
 from tests.fuzz.sweep import Tally, sweep, time_each
 from tests.servers import postgres_server
-from workers.work import Work, open_work
 
 BATCH_FILES = 500
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import structlog
 from sqlalchemy import Engine
 
-from schema.failures import FailureCode
+from fakesweep.schema.failures import FailureCode
+from fakesweep.workers.losses import LoaderLost
+from fakesweep.workers.pipeline import run_batch
+from fakesweep.workers.work import Work
 from tests.batches import publish_scan, result_rows, uris_of
 from tests.photographs import photograph
-from workers.losses import LoaderLost
-from workers.pipeline import run_batch
-from workers.work import Work
 
 SOUND_EVERY = 16
 """Among the broken files stands a sound one here and there, which must be classified."""

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from schema.settings import Settings
+from fakesweep.schema.settings import Settings
+from fakesweep.workers.work import open_work
 from tests.fuzz.mutators import broken
 from tests.fuzz.pieces import pieces, with_checksums
 from tests.fuzz.seeds import seeds
 from tests.fuzz.sweep import sweep
-from workers.work import open_work
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,8 @@
 
 from sqlalchemy import Engine
 
-from schema import webhooks
-from schema.words import VerdictWord
+from fakesweep.schema import webhooks
+from fakesweep.schema.words import VerdictWord
 from tests.integration.ledger.rows import add_model, scan, tuples, value
 from tests.servers import wait_until
 from tests.webhook_receiver import SECRET

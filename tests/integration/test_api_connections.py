@@ -17,7 +17,7 @@ from tests.servers import wait_until
 
 HURRY = """
 import resource
-from producer.api import bodies, places, protocol
+from fakesweep.producer.api import bodies, places, protocol
 resource.setrlimit(resource.RLIMIT_NOFILE, (512, 4096))
 protocol.HEAD_SECONDS = protocol.SEND_SECONDS = protocol.LEAVE_SECONDS = 0.5
 bodies.GRACE_SECONDS = 0.5

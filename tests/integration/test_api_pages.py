@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from schema.words import Scope
+from fakesweep.schema.words import Scope
 from tests.api_server import Serving, make_token
 from tests.integration.api_answers import code_of
 

@@ -9,8 +9,8 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from schema.message import BatchImage
-from schema.uris import to_path
+from fakesweep.schema.message import BatchImage
+from fakesweep.schema.uris import to_path
 from tests.api_server import Serving, make_token, running_api
 from tests.integration.api_answers import code_of, images
 from tests.integration.ledger.rows import add_model, claimed, content_of, judged, store

@@ -12,22 +12,22 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from producer import listing, stretches
-from producer.feeder import publish_recorded, reconcile
-from producer.listing import list_scan
-from producer.scans import Producer, ScanRequest, add_scan, open_producer
-from producer.sources import s3 as s3_source
-from schema.catalogue import read_catalogue
-from schema.selection import Selection
-from schema.settings import Settings, read_settings
-from schema.words import Lane
+from fakesweep.producer import listing, stretches
+from fakesweep.producer.feeder import publish_recorded, reconcile
+from fakesweep.producer.listing import list_scan
+from fakesweep.producer.scans import Producer, ScanRequest, add_scan, open_producer
+from fakesweep.producer.sources import s3 as s3_source
+from fakesweep.schema.catalogue import read_catalogue
+from fakesweep.schema.selection import Selection
+from fakesweep.schema.settings import Settings, read_settings
+from fakesweep.schema.words import Lane
+from fakesweep.workers.pipeline import run_batch
+from fakesweep.workers.work import open_work
 from tests.batches import result_rows
 from tests.integration.ledger.rows import run, take, tuples, value
 from tests.killed_producers import kill_amid_listing
 from tests.photographs import photograph
 from tests.servers import S3Server
-from workers.pipeline import run_batch
-from workers.work import open_work
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 OBJECTS = 40_000

@@ -17,10 +17,10 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from sqlalchemy import Engine
 
-from schema.database import open_engine
-from schema.queues import LIVE_SLOTS
-from schema.settings import Settings
-from schema.words import Lane
+from fakesweep.schema.database import open_engine
+from fakesweep.schema.queues import LIVE_SLOTS
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.words import Lane
 from tests.batches import publish_scan, result_rows
 from tests.chaos.broker import Broker
 from tests.conftest import _execute, _named

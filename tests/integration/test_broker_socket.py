@@ -4,13 +4,13 @@ from pathlib import Path
 
 import redis
 
-from producer.api.limits import RateLimits
-from producer.publisher import Publisher
-from schema.broker import client_url
-from schema.message import BatchImage, BatchMessage
-from schema.settings import Settings
-from schema.tokens import Caller
-from schema.words import Lane
+from fakesweep.producer.api.limits import RateLimits
+from fakesweep.producer.publisher import Publisher
+from fakesweep.schema.broker import client_url
+from fakesweep.schema.message import BatchImage, BatchMessage
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.tokens import Caller
+from fakesweep.schema.words import Lane
 from tests.servers import broker_server
 
 PASSWORD = "hu/sh#?@:[%25"

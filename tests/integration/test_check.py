@@ -17,8 +17,8 @@ from PIL import Image
 
 import fakesweep
 from fakesweep import pictures
-from schema.errors import CatalogueError
-from schema.failures import (
+from fakesweep.schema.errors import CatalogueError
+from fakesweep.schema.failures import (
     CorruptImage,
     ImageEmpty,
     ImageNotFound,
@@ -27,12 +27,12 @@ from schema.failures import (
     NotAnImage,
     TooManyPixels,
 )
-from schema.labels import Side
-from schema.words import ReadAs
+from fakesweep.schema.labels import Side
+from fakesweep.schema.words import ReadAs
+from fakesweep.workers import checking
+from fakesweep.workers.checking import Check
+from fakesweep.workers.models import load
 from tests.photographs import photograph
-from workers import checking
-from workers.checking import Check
-from workers.models import load
 
 PIXELS = np.random.default_rng(3).integers(0, 256, (40, 56, 3), np.uint8)
 ORIENTATION = 0x0112
@@ -144,7 +144,7 @@ def test_the_next_picture_is_judged_after_the_loader_was_killed(path: Path) -> N
     before = fakesweep.check(path)
     ours = Path(f"/proc/{os.getpid()}/task/{threading.get_native_id()}/children")
     for child in ours.read_text().split():
-        if b"workers.loader" in Path(f"/proc/{child}/cmdline").read_bytes():
+        if b"fakesweep.workers.loader" in Path(f"/proc/{child}/cmdline").read_bytes():
             os.kill(int(child), signal.SIGKILL)
     assert said(fakesweep.check(path)) == said(before)
 

@@ -12,19 +12,19 @@ import pytest
 from PIL import Image
 from sqlalchemy import Connection, Engine, text
 
-from schema.message import BatchMessage
-from schema.settings import Settings
-from schema.words import Lane
+from fakesweep.schema.message import BatchMessage
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.words import Lane
+from fakesweep.workers.chunk import CHUNK_IMAGES, load
+from fakesweep.workers.loaders import open_loaders
+from fakesweep.workers.pipeline import run_batch
+from fakesweep.workers.recent import ScoreKey
+from fakesweep.workers.stages import Stage
+from fakesweep.workers.work import Work, open_work
 from tests.batches import publish_scan, result_rows, uris_of
 from tests.photographs import photograph
 from tests.servers import wait_until
 from tests.web_server import Answer, Request, WebServer, web_server
-from workers.chunk import CHUNK_IMAGES, load
-from workers.loaders import open_loaders
-from workers.pipeline import run_batch
-from workers.recent import ScoreKey
-from workers.stages import Stage
-from workers.work import Work, open_work
 
 MIB = 1024**2
 MODEL = "vit-tiny-cifake"

@@ -12,8 +12,8 @@ from sqlalchemy import Engine
 
 from fakesweep.cli import cli, run
 from fakesweep.exits import Exit
-from schema.policy import Policy
-from schema.registry import policy_id
+from fakesweep.schema.policy import Policy
+from fakesweep.schema.registry import policy_id
 from tests.integration.ledger.rows import ask, end
 from tests.integration.ledger.rows import run as execute
 

@@ -3,8 +3,8 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Engine
 
-from schema.database import open_engine
-from schema.migrations import upgrade
+from fakesweep.schema.database import open_engine
+from fakesweep.schema.migrations import upgrade
 from tests.current_sql import COMMAND, CURRENT_SQL, current_sql
 from tests.integration.ledger.rows import tuples
 

@@ -17,15 +17,15 @@ from moto.server import ThreadedMotoServer
 from sqlalchemy import Engine, text
 
 from fakesweep.exits import Exit
-from producer import waiting
-from producer.scans import Producer, open_producer
-from producer.uploads import sqs as sqs_module
-from producer.uploads.events import listen
-from producer.uploads.sqs import Queue, SqsAway, open_client, received
-from schema.catalogue import read_catalogue
-from schema.errors import SourceError
-from schema.settings import PREFIX, Settings
-from schema.words import Lane
+from fakesweep.producer import waiting
+from fakesweep.producer.scans import Producer, open_producer
+from fakesweep.producer.uploads import sqs as sqs_module
+from fakesweep.producer.uploads.events import listen
+from fakesweep.producer.uploads.sqs import Queue, SqsAway, open_client, received
+from fakesweep.schema.catalogue import read_catalogue
+from fakesweep.schema.errors import SourceError
+from fakesweep.schema.settings import PREFIX, Settings
+from fakesweep.schema.words import Lane
 from tests.queues_server import (
     REGION,
     TEST_EVENT,

@@ -14,18 +14,18 @@ import pytest
 from PIL import Image
 from sqlalchemy import Engine, text
 
-from schema.control import RETRYABLE
-from schema.failures import FailureCode
-from schema.recovery import QUARANTINED_AFTER, STRIKES, return_expired
-from schema.settings import Settings
+from fakesweep.schema.control import RETRYABLE
+from fakesweep.schema.failures import FailureCode
+from fakesweep.schema.recovery import QUARANTINED_AFTER, STRIKES, return_expired
+from fakesweep.schema.settings import Settings
+from fakesweep.workers import loaders, losses
+from fakesweep.workers.pipeline import run_batch
+from fakesweep.workers.work import Work, open_work
 from tests.batches import publish_scan, result_rows
 from tests.checkpoints import save_checkpoint
 from tests.hostile_files import claiming, scan_bomb
 from tests.photographs import photograph
 from tests.web_server import Answer, Request, WebServer, web_server
-from workers import loaders, losses
-from workers.pipeline import run_batch
-from workers.work import Work, open_work
 
 MODEL = "vit-tiny-cifake"
 MOST_BYTES = 20 * 1024**2

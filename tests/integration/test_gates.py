@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 import trustme
 
-from producer.sources import check_source, list_images
-from schema.errors import SourceError
-from schema.failures import AccessDenied, FetchFailure, SourceUnavailable
-from schema.settings import read_settings
+from fakesweep.producer.sources import check_source, list_images
+from fakesweep.schema.errors import SourceError
+from fakesweep.schema.failures import AccessDenied, FetchFailure, SourceUnavailable
+from fakesweep.schema.settings import read_settings
+from fakesweep.workers.fetch import attempts, open_fetcher
+from fakesweep.workers.loaders import open_loaders
 from tests.servers import S3Server, free_port
 from tests.web_server import Answer, WebServer, web_server
-from workers.fetch import attempts, open_fetcher
-from workers.loaders import open_loaders
 
 SECRET = "signature-that-nobody-may-see"
 REFUSED = "leads to an address that is not public, which is refused (FAKESWEEP_ALLOW_NETWORKS)"

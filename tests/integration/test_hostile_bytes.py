@@ -11,16 +11,16 @@ import pytest
 from PIL import Image
 from sqlalchemy import Engine, text
 
-from schema.settings import Settings
-from schema.uris import from_path
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.uris import from_path
+from fakesweep.workers.pipeline import run_batch
+from fakesweep.workers.work import Work, open_work
 from tests import hostile_files as hostile
 from tests.batches import publish_scan, result_rows
 from tests.formats import dng, grey, psd
 from tests.fuzz.pieces import pieces
 from tests.photographs import photograph
 from tests.samples import every_sample, picture, written
-from workers.pipeline import run_batch
-from workers.work import Work, open_work
 
 MIB = 1024**2
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF")
@@ -81,7 +81,7 @@ def loader_pids() -> list[int]:
     """The processes that this one started; the others of a test's servers are not its own."""
     children = Path(f"/proc/{os.getpid()}/task").glob("*/children")
     pids = [int(pid) for one in children for pid in one.read_text().split()]
-    return sorted(pid for pid in pids if b"workers.loader" in _command(pid))
+    return sorted(pid for pid in pids if b"fakesweep.workers.loader" in _command(pid))
 
 
 def _command(pid: int) -> bytes:

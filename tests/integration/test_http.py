@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from producer.sources import check_source, list_images
-from schema.errors import SourceError
-from schema.failures import (
+from fakesweep.producer.sources import check_source, list_images
+from fakesweep.schema.errors import SourceError
+from fakesweep.schema.failures import (
     AccessDenied,
     FetchFailure,
     FetchTimedOut,
@@ -24,10 +24,10 @@ from schema.failures import (
     ImageTooLarge,
     SourceUnavailable,
 )
-from schema.settings import read_settings
+from fakesweep.schema.settings import read_settings
+from fakesweep.workers.fetch import attempts, open_fetcher
 from tests.servers import free_port
 from tests.web_server import Answer, Request, WebServer, web_server
-from workers.fetch import attempts, open_fetcher
 
 SECRET = "signature-that-nobody-may-see"
 

@@ -11,10 +11,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from producer.sources.inventory import check_inventory
-from schema.errors import SourceError
-from schema.settings import read_settings
-from schema.uris import S3Address, to_s3
+from fakesweep.producer.sources.inventory import check_inventory
+from fakesweep.schema.errors import SourceError
+from fakesweep.schema.settings import read_settings
+from fakesweep.schema.uris import S3Address, to_s3
 from tests.inventories import FORMATS, LISTS, SOURCE, Object, a, listed, put, put_raw, uris
 from tests.servers import S3Server
 

@@ -4,12 +4,12 @@ import random
 import threading
 from pathlib import Path
 
-from producer.listing import list_scan
-from producer.scans import ScanRequest, add_scan, open_producer
-from schema.catalogue import read_catalogue
-from schema.settings import read_settings
-from schema.uris import to_s3
-from schema.words import Lane
+from fakesweep.producer.listing import list_scan
+from fakesweep.producer.scans import ScanRequest, add_scan, open_producer
+from fakesweep.schema.catalogue import read_catalogue
+from fakesweep.schema.settings import read_settings
+from fakesweep.schema.uris import to_s3
+from fakesweep.schema.words import Lane
 from tests.integration.ledger.rows import tuples, value
 from tests.inventories import SOURCE, a, put
 from tests.killed_producers import kill_amid_listing

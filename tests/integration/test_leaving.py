@@ -13,8 +13,8 @@ import pytest
 import redis
 from sqlalchemy import Engine, text
 
-from schema.message import BatchMessage
-from schema.settings import Settings
+from fakesweep.schema.message import BatchMessage
+from fakesweep.schema.settings import Settings
 from tests.batches import publish_scan, result_rows, uris_of
 from tests.photographs import folder_of_photographs, photograph
 from tests.servers import wait_until
@@ -23,15 +23,15 @@ from tests.worker import WorkerProcess, batch_states, publish, running_worker
 
 BROKEN_DEVICE = """
 import sys
-import workers.tasks
-from schema.errors import DeviceError
-from schema.settings import read_settings
-from workers.app import run_worker
+import fakesweep.workers.tasks
+from fakesweep.schema.errors import DeviceError
+from fakesweep.schema.settings import read_settings
+from fakesweep.workers.app import run_worker
 
 def run_batch(message, work):
     raise DeviceError("the device fell off the bus")
 
-workers.tasks.run_batch = run_batch
+fakesweep.workers.tasks.run_batch = run_batch
 sys.exit(run_worker(read_settings()))
 """
 

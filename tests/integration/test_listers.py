@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from fakesweep.producer import listers, listing, service
+from fakesweep.producer.progress import Beats, progressed, waits_for_ledger
+from fakesweep.producer.scans import Producer, ScanRequest, open_producer, record_request
+from fakesweep.producer.service import serve
+from fakesweep.producer.sources import list_entries
+from fakesweep.schema.catalogue import read_catalogue
+from fakesweep.schema.ledger import Entry
+from fakesweep.schema.pulse import Pulse, complaint
+from fakesweep.schema.reports import movement, progress
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.words import Lane, Role
 from fakesweep.waiting import Reason, waits_of
-from producer import listers, listing, service
-from producer.progress import Beats, progressed, waits_for_ledger
-from producer.scans import Producer, ScanRequest, open_producer, record_request
-from producer.service import serve
-from producer.sources import list_entries
-from schema.catalogue import read_catalogue
-from schema.ledger import Entry
-from schema.pulse import Pulse, complaint
-from schema.reports import movement, progress
-from schema.settings import Settings
-from schema.words import Lane, Role
 from tests.dripping_server import dripping_server
 from tests.photographs import folder_of_photographs
 from tests.servers import wait_until

@@ -9,17 +9,17 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from schema.reports import progress
-from schema.settings import Settings
-from schema.words import Lane, ScanState
+from fakesweep.schema.reports import progress
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.words import Lane, ScanState
+from fakesweep.workers.pipeline import run_batch
+from fakesweep.workers.work import open_work
 from tests.batches import publish_scan
 from tests.integration.ledger.rows import tuples
 from tests.photographs import photograph
 from tests.servers import wait_until
 from tests.web_server import Answer, Request, WebServer, web_server
 from tests.worker import publish, running_worker
-from workers.pipeline import run_batch
-from workers.work import open_work
 
 UNFINISHED = "SELECT state::text, attempt FROM ledger.batches WHERE lane = 'bulk' ORDER BY batch_id"
 

@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from schema.settings import Settings
+from fakesweep.schema.settings import Settings
+from fakesweep.workers import loaders
+from fakesweep.workers.losses import LoaderLost
+from fakesweep.workers.pipeline import run_batch
+from fakesweep.workers.work import open_work
 from tests.batches import publish_scan, result_rows, uris_of
 from tests.hostile_files import scan_bomb, tiff_with
 from tests.photographs import folder_of_photographs
 from tests.samples import picture, written
-from workers import loaders
-from workers.losses import LoaderLost
-from workers.pipeline import run_batch
-from workers.work import open_work
 
 
 @pytest.fixture

@@ -18,16 +18,16 @@ import pytest
 from PIL import Image
 from sqlalchemy import Engine
 
-from schema.errors import LoadersError
-from schema.settings import Settings
-from schema.words import Lane
+from fakesweep.schema.errors import LoadersError
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.words import Lane
+from fakesweep.workers import loaders, losses
+from fakesweep.workers.pipeline import run_batch
+from fakesweep.workers.work import LIVE_LOADERS, LOADERS_PER_CORE, Work, open_work
 from tests.batches import publish_scan, result_rows, uris_of
 from tests.photographs import folder_of_photographs, photograph
 from tests.servers import S3Server, wait_until
 from tests.web_server import Answer, Request, WebServer, web_server
-from workers import loaders, losses
-from workers.pipeline import run_batch
-from workers.work import LIVE_LOADERS, LOADERS_PER_CORE, Work, open_work
 
 MIB = 1024**2
 
@@ -75,7 +75,7 @@ def loader_pids(owner: int) -> list[int]:
             parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
         except OSError:
             continue
-        if parent == owner and b"workers.loader" in command:
+        if parent == owner and b"fakesweep.workers.loader" in command:
             found.append(int(folder.name))
     return found
 
@@ -206,8 +206,8 @@ def test_where_a_machine_has_no_memory_left_loaders_go_first(work: Work) -> None
 
 def test_loaders_end_with_the_process_that_owns_them() -> None:
     code = (
-        "import sys, time; from schema.settings import Settings; "
-        "from workers.loaders import open_loaders\n"
+        "import sys, time; from fakesweep.schema.settings import Settings; "
+        "from fakesweep.workers.loaders import open_loaders\n"
         "with open_loaders(Settings(), 2) as loaders:\n"
         "    with loaders.one() as loader: list(loader.fetch([]))\n"
         "    print('ready', flush=True); time.sleep(60)"

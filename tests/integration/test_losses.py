@@ -14,14 +14,14 @@ import pytest
 from sqlalchemy import Engine
 from structlog.testing import capture_logs
 
-from schema.settings import Settings
+from fakesweep.schema.settings import Settings
+from fakesweep.workers import loaders, losses
+from fakesweep.workers.pipeline import run_batch
+from fakesweep.workers.work import open_work
 from tests.batches import publish_scan, result_rows, uris_of
 from tests.hostile_files import scan_bomb
 from tests.integration.test_loaders import get_ready, loader_pids
 from tests.photographs import folder_of_photographs
-from workers import loaders, losses
-from workers.pipeline import run_batch
-from workers.work import open_work
 
 
 @pytest.fixture

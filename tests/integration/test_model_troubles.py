@@ -8,21 +8,21 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
+from fakesweep.schema.control import begin_retry, retry_failures
+from fakesweep.schema.failures import FailureCode
+from fakesweep.schema.ledger import take_recorded
+from fakesweep.schema.message import BatchMessage
+from fakesweep.schema.model_troubles import model_troubles
+from fakesweep.schema.reports import movement, progress
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.words import Lane
 from fakesweep.waiting import Reason, waits_of
-from schema.control import begin_retry, retry_failures
-from schema.failures import FailureCode
-from schema.ledger import take_recorded
-from schema.message import BatchMessage
-from schema.model_troubles import model_troubles
-from schema.reports import movement, progress
-from schema.settings import Settings
-from schema.words import Lane
+from fakesweep.workers import roster
+from fakesweep.workers.pipeline import run_batch
+from fakesweep.workers.work import open_work
 from tests.batches import publish_scan, result_rows, uris_of
 from tests.photographs import folder_of_photographs
 from tests.worker import batch_states
-from workers import roster
-from workers.pipeline import run_batch
-from workers.work import open_work
 
 BUNDLED = Path(__file__).parents[2] / "workers/checkpoints/vit-tiny-cifake"
 

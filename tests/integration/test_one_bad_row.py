@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from producer.outputs import writing
-from producer.outputs.writing import write_outputs
-from producer.scans import Producer, open_producer
-from producer.schedules import fire_due
-from producer.service import serve
-from schema.catalogue import read_catalogue
-from schema.settings import Settings
+from fakesweep.producer.outputs import writing
+from fakesweep.producer.outputs.writing import write_outputs
+from fakesweep.producer.scans import Producer, open_producer
+from fakesweep.producer.schedules import fire_due
+from fakesweep.producer.service import serve
+from fakesweep.schema.catalogue import read_catalogue
+from fakesweep.schema.settings import Settings
 from tests.integration.deliveries import add, judge, states, wait_for_states
 from tests.integration.ledger.rows import ask, claimed, record, run, take, tuples, value
 from tests.integration.ledger.schedule_rows import add as add_schedule

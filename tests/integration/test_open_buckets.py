@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from producer.sources import check_source, list_images
-from producer.sources.versions import list_versions
-from schema.errors import SourceError
-from schema.failures import AccessDenied, ImageTooLarge, SourceUnavailable
-from schema.settings import read_settings
+from fakesweep.producer.sources import check_source, list_images
+from fakesweep.producer.sources.versions import list_versions
+from fakesweep.schema.errors import SourceError
+from fakesweep.schema.failures import AccessDenied, ImageTooLarge, SourceUnavailable
+from fakesweep.schema.settings import read_settings
+from fakesweep.workers.fetch import attempts, open_fetcher
 from tests.servers import s3_server
 from tests.web_server import Answer, Request, WebServer, s3_error, web_server
-from workers.fetch import attempts, open_fetcher
 
 PAGE = b"""<ListBucketResult><IsTruncated>false</IsTruncated>
     <Contents><Key>a.jpg</Key><Size>1</Size></Contents></ListBucketResult>"""

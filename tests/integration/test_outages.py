@@ -14,28 +14,28 @@ import pytest
 import structlog
 from sqlalchemy import Connection, Engine, text
 
-from producer import waiting
-from producer.scans import ScanRequest, add_scan, open_producer
-from producer.service import serve
-from schema import patience, results
-from schema.catalogue import read_catalogue
-from schema.claims import claim_batch
-from schema.copying import copy_rows
-from schema.failures import FailureCode
-from schema.ledger import take_recorded
-from schema.message import BatchMessage
-from schema.recovery import return_expired
-from schema.reports import progress
-from schema.results import Failure, Outcome, store_outcomes
-from schema.settings import Settings
-from schema.words import Lane
+from fakesweep.producer import waiting
+from fakesweep.producer.scans import ScanRequest, add_scan, open_producer
+from fakesweep.producer.service import serve
+from fakesweep.schema import patience, results
+from fakesweep.schema.catalogue import read_catalogue
+from fakesweep.schema.claims import claim_batch
+from fakesweep.schema.copying import copy_rows
+from fakesweep.schema.failures import FailureCode
+from fakesweep.schema.ledger import take_recorded
+from fakesweep.schema.message import BatchMessage
+from fakesweep.schema.recovery import return_expired
+from fakesweep.schema.reports import progress
+from fakesweep.schema.results import Failure, Outcome, store_outcomes
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.words import Lane
+from fakesweep.workers.pipeline import run_batch
+from fakesweep.workers.work import Work, open_work
 from tests.batches import publish_scan, result_rows
 from tests.killable_postgres import Server, killable_postgres
 from tests.photographs import photograph
 from tests.servers import wait_until
 from tests.web_server import Answer, Request, WebServer, web_server
-from workers.pipeline import run_batch
-from workers.work import Work, open_work
 
 Lines = list[Any]
 LEASE_SECONDS = 1.0

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from producer.outputs.places import check_destination, resolve_destination
-from producer.scans import (
+from fakesweep.producer.outputs.places import check_destination, resolve_destination
+from fakesweep.producer.scans import (
     Asked,
     Producer,
     ScanRequest,
@@ -20,11 +20,11 @@ from producer.scans import (
     open_producer,
     record_request,
 )
-from schema.catalogue import read_catalogue
-from schema.errors import OutputError, ScanError
-from schema.selection import Selection
-from schema.settings import Settings, read_settings
-from schema.words import Lane
+from fakesweep.schema.catalogue import read_catalogue
+from fakesweep.schema.errors import OutputError, ScanError
+from fakesweep.schema.selection import Selection
+from fakesweep.schema.settings import Settings, read_settings
+from fakesweep.schema.words import Lane
 from tests.integration.ledger.rows import value
 from tests.photographs import folder_of_photographs
 from tests.servers import S3Server

@@ -19,15 +19,15 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from producer.outputs import writing
-from producer.outputs.places import resolve_destination
-from producer.outputs.writing import Pass, finish_output, write_output, write_outputs
-from producer.scans import Producer, open_producer
-from schema.catalogue import read_catalogue
-from schema.control import RETRYABLE, begin_retry, retry_failures
-from schema.errors import OutputError
-from schema.outputs import add_output, lock_output, output_of, unlock_output
-from schema.settings import Settings, read_settings
+from fakesweep.producer.outputs import writing
+from fakesweep.producer.outputs.places import resolve_destination
+from fakesweep.producer.outputs.writing import Pass, finish_output, write_output, write_outputs
+from fakesweep.producer.scans import Producer, open_producer
+from fakesweep.schema.catalogue import read_catalogue
+from fakesweep.schema.control import RETRYABLE, begin_retry, retry_failures
+from fakesweep.schema.errors import OutputError
+from fakesweep.schema.outputs import add_output, lock_output, output_of, unlock_output
+from fakesweep.schema.settings import Settings, read_settings
 from tests.integration.ledger.rows import (
     add_model,
     ask,

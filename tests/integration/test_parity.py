@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from schema.catalogue import ModelEntry, read_catalogue
-from schema.failures import ModelFailed
-from schema.labels import Side
+from fakesweep.schema.catalogue import ModelEntry, read_catalogue
+from fakesweep.schema.failures import ModelFailed
+from fakesweep.schema.labels import Side
+from fakesweep.workers.decode import decode
+from fakesweep.workers.models.load import LoadedModel, load_model
+from fakesweep.workers.models.preprocess import Preprocessing
 from tests.checkpoints import Architecture, save_checkpoint
 from tests.reference import FLOAT32_ON_CPU, reference_scores
 from tests.samples import every_sample, oriented, picture, written
-from workers.decode import decode
-from workers.models.load import LoadedModel, load_model
-from workers.models.preprocess import Preprocessing
 
 TOLERANCE = 1e-4
 BATCH = 64

@@ -7,14 +7,14 @@ import pytest
 from sqlalchemy import Engine
 from transformers import EfficientNetImageProcessorPil
 
-from schema.settings import Settings
-from schema.uris import from_path
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.uris import from_path
+from fakesweep.workers.pipeline import run_batch
+from fakesweep.workers.work import open_work
 from tests.batches import publish_scan, result_rows
 from tests.checkpoints import Architecture, save_checkpoint
 from tests.reference import reference_scores
 from tests.samples import every_sample
-from workers.pipeline import run_batch
-from workers.work import open_work
 
 TOLERANCE = 1e-4
 BFLOAT16_TOLERANCE = 0.05

@@ -9,11 +9,11 @@ from sqlalchemy import Engine
 
 from fakesweep import cli
 from fakesweep.exits import Exit
+from fakesweep.schema.catalogue import read_catalogue
+from fakesweep.schema.errors import CatalogueError
+from fakesweep.schema.policies import list_policies, policy_history
+from fakesweep.schema.policy import BUILT_IN, Policy
 from fakesweep.summary import as_json, as_page, next_commands, read_summary
-from schema.catalogue import read_catalogue
-from schema.errors import CatalogueError
-from schema.policies import list_policies, policy_history
-from schema.policy import BUILT_IN, Policy
 from tests.integration.ledger.rows import run
 
 Command = Callable[[str], tuple[int, str, str]]

@@ -11,10 +11,10 @@ import pytest
 from sqlalchemy import Engine
 
 from fakesweep.presence import gone_here
+from fakesweep.schema.registry import LIVE_SECONDS, producer_seen, register_worker
+from fakesweep.schema.reports import live_workers, movement, progress
+from fakesweep.schema.settings import Settings
 from fakesweep.waiting import missing_of
-from schema.registry import LIVE_SECONDS, producer_seen, register_worker
-from schema.reports import live_workers, movement, progress
-from schema.settings import Settings
 from tests.integration.ledger.rows import ask, record, run
 
 LOCAL = Settings(home=Path("/nowhere"))

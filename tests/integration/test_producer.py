@@ -8,16 +8,16 @@ import pytest
 import redis
 from sqlalchemy import text
 
-from producer import feeder, listing
-from producer.feeder import publish_recorded, reconcile
-from producer.listing import list_scan
-from producer.scans import Producer, ScanRequest, add_scan, open_producer
-from producer.service import serve
-from schema.catalogue import read_catalogue
-from schema.errors import BrokerError, CatalogueError, MigrationError, SourceError
-from schema.reports import progress
-from schema.settings import Settings
-from schema.words import SCAN_LANES, Lane
+from fakesweep.producer import feeder, listing
+from fakesweep.producer.feeder import publish_recorded, reconcile
+from fakesweep.producer.listing import list_scan
+from fakesweep.producer.scans import Producer, ScanRequest, add_scan, open_producer
+from fakesweep.producer.service import serve
+from fakesweep.schema.catalogue import read_catalogue
+from fakesweep.schema.errors import BrokerError, CatalogueError, MigrationError, SourceError
+from fakesweep.schema.reports import progress
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.words import SCAN_LANES, Lane
 from tests.photographs import folder_of_photographs
 from tests.servers import wait_until
 

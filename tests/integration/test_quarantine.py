@@ -13,22 +13,22 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
-from producer import feeder, service
-from producer.scans import Producer, ScanRequest, add_scan, open_producer
-from producer.service import serve
-from schema.catalogue import read_catalogue
-from schema.ledger import take_recorded
-from schema.message import BatchMessage
-from schema.reports import progress
-from schema.settings import PREFIX, Settings
-from schema.words import Lane
+from fakesweep.producer import feeder, service
+from fakesweep.producer.scans import Producer, ScanRequest, add_scan, open_producer
+from fakesweep.producer.service import serve
+from fakesweep.schema.catalogue import read_catalogue
+from fakesweep.schema.ledger import take_recorded
+from fakesweep.schema.message import BatchMessage
+from fakesweep.schema.reports import progress
+from fakesweep.schema.settings import PREFIX, Settings
+from fakesweep.schema.words import Lane
+from fakesweep.workers.endings import EXIT_STATUS
+from fakesweep.workers.pipeline import run_batch
+from fakesweep.workers.work import open_work
 from tests.batches import publish_scan, result_rows
 from tests.photographs import photograph
 from tests.servers import wait_until
 from tests.web_server import Answer, Request, web_server
-from workers.endings import EXIT_STATUS
-from workers.pipeline import run_batch
-from workers.work import open_work
 
 LEASE_SECONDS = 3.0
 DEVICE_TIMEOUT_SECONDS = 2.0

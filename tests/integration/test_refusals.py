@@ -11,20 +11,20 @@ import pytest
 import structlog
 from sqlalchemy import Engine, text
 
-from schema.ledger import take_recorded
-from schema.message import BatchMessage
-from schema.pulse import Pulse, complaint
-from schema.results import store_outcomes
-from schema.settings import Settings
-from schema.troubles import try_again
-from schema.words import Lane, Role
+from fakesweep.schema.ledger import take_recorded
+from fakesweep.schema.message import BatchMessage
+from fakesweep.schema.pulse import Pulse, complaint
+from fakesweep.schema.results import store_outcomes
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.troubles import try_again
+from fakesweep.schema.words import Lane, Role
+from fakesweep.workers import pipeline
+from fakesweep.workers.pipeline import run_batch
+from fakesweep.workers.pulse import look_at
+from fakesweep.workers.work import Work, open_work
 from tests.batches import publish_scan, result_rows, uris_of
 from tests.photographs import folder_of_photographs
 from tests.servers import wait_until
-from workers import pipeline
-from workers.pipeline import run_batch
-from workers.pulse import look_at
-from workers.work import Work, open_work
 
 REFUSAL_SECONDS = 1.0
 Lines = list[Any]

@@ -4,16 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from producer.sources import check_source, list_images
-from schema.errors import SourceError
-from schema.failures import (
-    AccessDenied,
-    SourceUnavailable,
-)
-from schema.ledger import ListedImage
-from schema.settings import read_settings
+from fakesweep.producer.sources import check_source, list_images
+from fakesweep.schema.errors import SourceError
+from fakesweep.schema.failures import AccessDenied, SourceUnavailable
+from fakesweep.schema.ledger import ListedImage
+from fakesweep.schema.settings import read_settings
+from fakesweep.workers.fetch import open_fetcher
 from tests.servers import S3Server, free_port
-from workers.fetch import open_fetcher
 
 
 def listed(source: str, cursor: str | None = None) -> list[ListedImage]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from schema.failures import (
+from fakesweep.schema.failures import (
     AccessDenied,
     FetchFailure,
     FetchTimedOut,
@@ -18,10 +18,10 @@ from schema.failures import (
     InvalidUri,
     SourceUnavailable,
 )
-from schema.settings import read_settings
+from fakesweep.schema.settings import read_settings
+from fakesweep.workers.fetch import Fetcher, attempts, open_fetcher
 from tests.servers import S3Server
 from tests.web_server import Answer, WebServer, s3_error, web_server
-from workers.fetch import Fetcher, attempts, open_fetcher
 
 
 def fetched(uri: str) -> bytes:

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from producer.sources import check_source, list_images
-from producer.sources import s3 as s3_source
-from producer.sources.s3 import opened_prefix
-from schema.errors import SourceError
-from schema.ledger import ListedImage
-from schema.settings import read_settings
+from fakesweep.producer.sources import check_source, list_images
+from fakesweep.producer.sources import s3 as s3_source
+from fakesweep.producer.sources.s3 import opened_prefix
+from fakesweep.schema.errors import SourceError
+from fakesweep.schema.ledger import ListedImage
+from fakesweep.schema.settings import read_settings
+from fakesweep.workers.fetch import attempts
 from tests.servers import S3Server
 from tests.web_server import Answer, WebServer, s3_error, web_server
-from workers.fetch import attempts
 
 
 def listed(source: str, cursor: str | None = None) -> list[ListedImage]:

@@ -10,13 +10,13 @@ from urllib.parse import quote
 
 import pytest
 
-from producer.sources import list_images, resolve_source
-from schema.errors import SourceError
-from schema.failures import AccessDenied, InvalidUri, SourceUnavailable
-from schema.settings import read_settings
+from fakesweep.producer.sources import list_images, resolve_source
+from fakesweep.schema.errors import SourceError
+from fakesweep.schema.failures import AccessDenied, InvalidUri, SourceUnavailable
+from fakesweep.schema.settings import read_settings
+from fakesweep.workers.fetch import open_fetcher
+from fakesweep.workers.fetch.s3 import MOST_WAYS
 from tests.web_server import Answer, Request, WebServer, web_server
-from workers.fetch import open_fetcher
-from workers.fetch.s3 import MOST_WAYS
 
 STRANGE_KEYS = [
     "a//b.jpg", "/a.jpg", "//a.jpg", "a/../b.jpg", "./a", "a/./b", "a/", "..a", "%2e%2e/%",

@@ -16,10 +16,10 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from sqlalchemy import make_url, text
 
+from fakesweep.schema import database, migrations
+from fakesweep.schema.errors import StackError
+from fakesweep.schema.settings import Settings
 from fakesweep.stack import find_stack, processes, start_stack, stop_stack
-from schema import database, migrations
-from schema.errors import StackError
-from schema.settings import Settings
 from tests.homes import kill, made_home, pids_of
 from tests.servers import wait_until
 
@@ -330,7 +330,7 @@ def _as_nobody(call: str, settings: Settings) -> str:
 
 
 def _program(call: str) -> list[str]:
-    imports = "from fakesweep import stack; from schema.settings import read_settings"
+    imports = "from fakesweep import stack; from fakesweep.schema.settings import read_settings"
     return [sys.executable, "-W", "error", "-c", f"{imports}; print(stack.{call}(read_settings()))"]
 
 

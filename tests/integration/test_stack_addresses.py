@@ -13,6 +13,8 @@ from contextlib import contextmanager
 import pytest
 import redis
 
+from fakesweep.schema.errors import StackError
+from fakesweep.schema.settings import Settings
 from fakesweep.stack import (
     find_database,
     find_stack,
@@ -26,14 +28,12 @@ from fakesweep.stack import (
     stop_stack,
 )
 from fakesweep.stack.keeping import kept_stack
-from schema.errors import StackError
-from schema.settings import Settings
 from tests.homes import kill, made_home, pids_of
 from tests.servers import wait_until
 
 AT_WORK = (
     "import sys; from fakesweep.stack import used_stack; "
-    "from schema.settings import read_settings\n"
+    "from fakesweep.schema.settings import read_settings\n"
     "with used_stack(read_settings(), 'producer'): print(flush=True); sys.stdin.read()"
 )
 

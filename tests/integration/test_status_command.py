@@ -9,8 +9,8 @@ from sqlalchemy import Engine
 
 from fakesweep.cli import run as run_command
 from fakesweep.exits import Exit
-from schema.registry import register_worker
-from schema.troubles import set_aside
+from fakesweep.schema.registry import register_worker
+from fakesweep.schema.troubles import set_aside
 from tests.integration.ledger.rows import (
     WORKER,
     ask,

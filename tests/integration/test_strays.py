@@ -13,16 +13,16 @@ import redis
 from sqlalchemy import Engine, text
 from structlog.testing import capture_logs
 
-from schema.database import open_engine
-from schema.patience import Patience
-from schema.settings import Settings
-from schema.strays import MAX_BODY_CHARACTERS, unreadable_count
+from fakesweep.schema.database import open_engine
+from fakesweep.schema.patience import Patience
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.strays import MAX_BODY_CHARACTERS, unreadable_count
+from fakesweep.workers.strays import KEPT_STRAYS, Strays
 from tests.batches import publish_scan, uris_of
 from tests.photographs import folder_of_photographs
 from tests.servers import free_port, wait_until
 from tests.strays import strays
 from tests.worker import publish, running_worker, wait_until_done
-from workers.strays import KEPT_STRAYS, Strays
 
 LONG = b"\x00" + "ä".encode() * 10_000
 

@@ -11,22 +11,22 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
-from producer.publisher import Publisher
-from schema.message import BatchMessage
-from schema.reports import progress
-from schema.settings import PREFIX, Settings
+from fakesweep.producer.publisher import Publisher
+from fakesweep.schema.message import BatchMessage
+from fakesweep.schema.reports import progress
+from fakesweep.schema.settings import PREFIX, Settings
+from fakesweep.workers.pipeline import run_batch
+from fakesweep.workers.work import Work, open_work
 from tests.batches import publish_scan, result_rows, uris_of
 from tests.photographs import folder_of_photographs
 from tests.servers import wait_until
-from workers.pipeline import run_batch
-from workers.work import Work, open_work
 
 AHEAD = """
 import sys, time
 true_time = time.time
 time.time = lambda: true_time() + 600
-from schema.settings import read_settings
-from workers.app import run_worker
+from fakesweep.schema.settings import read_settings
+from fakesweep.workers.app import run_worker
 sys.exit(run_worker(read_settings()))
 """
 

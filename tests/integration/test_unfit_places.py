@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
+from fakesweep.schema.database import open_engine
+from fakesweep.schema.errors import DatabaseError, FakesweepError
+from fakesweep.schema.migrations import check_migration, upgrade
+from fakesweep.schema.settings import Settings
 from fakesweep.stack import postgres as local_postgres
 from fakesweep.stack import redis_server, start_stack
-from schema.database import open_engine
-from schema.errors import DatabaseError, FakesweepError
-from schema.migrations import check_migration, upgrade
-from schema.settings import Settings
 from tests.servers import wait_until
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import structlog
 
-from producer import waiting
-from producer.scans import open_producer
-from producer.uploads import Uploads, gathering
-from schema.catalogue import read_catalogue
-from schema.errors import LedgerAway
-from schema.settings import Settings
+from fakesweep.producer import waiting
+from fakesweep.producer.scans import open_producer
+from fakesweep.producer.uploads import Uploads, gathering
+from fakesweep.schema.catalogue import read_catalogue
+from fakesweep.schema.errors import LedgerAway
+from fakesweep.schema.settings import Settings
 from tests.chaos.broker import Broker
 from tests.integration.uploads import check_counts, handed_in, images, in_queue, one, uris
 from tests.killable_postgres import killable_postgres

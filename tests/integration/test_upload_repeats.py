@@ -9,14 +9,14 @@ import structlog
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 
-from producer.scans import Producer, open_producer
-from producer.uploads import Submitted, Upload, Uploads, gathering
-from producer.uploads.submissions import record_together
-from schema.catalogue import read_catalogue
-from schema.errors import SubmissionConflict
-from schema.settings import Settings
-from schema.uploads import open_scan, record_uploads
-from schema.words import Lane
+from fakesweep.producer.scans import Producer, open_producer
+from fakesweep.producer.uploads import Submitted, Upload, Uploads, gathering
+from fakesweep.producer.uploads.submissions import record_together
+from fakesweep.schema.catalogue import read_catalogue
+from fakesweep.schema.errors import SubmissionConflict
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.uploads import open_scan, record_uploads
+from fakesweep.schema.words import Lane
 from tests.integration.uploads import HOLD, WAITING, check_counts, handed_in, images, one, uris
 from tests.servers import wait_until
 

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from producer.feeder import publish_recorded
-from producer.scans import Producer, open_producer
-from producer.service import serve
-from producer.uploads import Upload, Uploads
-from schema.catalogue import read_catalogue
-from schema.errors import CatalogueError, DatabaseError, FakesweepError
-from schema.failures import InvalidUri
-from schema.settings import Settings
-from schema.words import Lane
+from fakesweep.producer.feeder import publish_recorded
+from fakesweep.producer.scans import Producer, open_producer
+from fakesweep.producer.service import serve
+from fakesweep.producer.uploads import Upload, Uploads
+from fakesweep.schema.catalogue import read_catalogue
+from fakesweep.schema.errors import CatalogueError, DatabaseError, FakesweepError
+from fakesweep.schema.failures import InvalidUri
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.words import Lane
 from tests.integration.uploads import (
     check_counts,
     handed_in,
@@ -187,10 +187,10 @@ def test_a_model_or_policy_that_is_not_known_is_refused_before_anything_is_taken
 
 _APPLICATION = """
 import os, sys, threading
-import producer
+from fakesweep import submit
 assert not {"sqlalchemy", "celery", "boto3", "torch", "schema"} & set(sys.modules)
 ids = []
-threads = [threading.Thread(target=lambda: ids.extend(producer.submit(["s3://photos/a.jpg"])))
+threads = [threading.Thread(target=lambda: ids.extend(submit(["s3://photos/a.jpg"])))
            for _ in range(8)]
 for thread in threads:
     thread.start()
@@ -198,10 +198,10 @@ for thread in threads:
     thread.join()
 child = os.fork()
 if child == 0:
-    print(len(producer.submit(["s3://photos/b.jpg"], lane="bulk")), flush=True)
+    print(len(submit(["s3://photos/b.jpg"], lane="bulk")), flush=True)
     sys.exit()
 assert os.waitpid(child, 0)[1] == 0
-ids += producer.submit(["s3://photos/c.jpg"])
+ids += submit(["s3://photos/c.jpg"])
 print(len(set(ids)))
 """
 
@@ -230,7 +230,7 @@ def test_an_application_hands_images_in_by_one_call_from_any_thread_or_fork(
 
 def test_an_application_without_a_cluster_is_told_what_to_set(tmp_path: Path) -> None:
     ran = subprocess.run(
-        [sys.executable, "-c", "import producer; producer.submit(['s3://photos/a.jpg'])"],
+        [sys.executable, "-c", "from fakesweep import submit; submit(['s3://photos/a.jpg'])"],
         env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
         capture_output=True,
         text=True,

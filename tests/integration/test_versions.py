@@ -8,16 +8,16 @@ import boto3.session
 import pytest
 from moto.server import ThreadedMotoServer
 
-from producer.sources import list_images, versions
-from producer.sources.versions import list_version, list_versions
-from schema.errors import SourceError
-from schema.failures import ImageNotFound, SourceUnavailable
-from schema.ledger import ListedImage
-from schema.settings import read_settings
-from schema.uris import S3Address, from_s3, to_s3
+from fakesweep.producer.sources import list_images, versions
+from fakesweep.producer.sources.versions import list_version, list_versions
+from fakesweep.schema.errors import SourceError
+from fakesweep.schema.failures import ImageNotFound, SourceUnavailable
+from fakesweep.schema.ledger import ListedImage
+from fakesweep.schema.settings import read_settings
+from fakesweep.schema.uris import S3Address, from_s3, to_s3
+from fakesweep.workers.fetch import open_fetcher
 from tests.servers import S3Server
 from tests.web_server import Answer, WebServer, s3_error, web_server
-from workers.fetch import open_fetcher
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -15,16 +15,16 @@ import pytest
 import redis
 from sqlalchemy import Engine, text
 
-from producer import feeder
-from producer.feeder import publish_recorded, reconcile
-from producer.listing import list_scan
-from producer.scans import Producer, ScanRequest, add_scan, open_producer
-from schema.catalogue import read_catalogue
-from schema.ledger import scans_to_list
-from schema.listing import MAX_BATCH_URI_BYTES
-from schema.settings import PREFIX, Settings
-from schema.uris import MAX_URI_BYTES
-from schema.words import SCAN_LANES, Lane
+from fakesweep.producer import feeder
+from fakesweep.producer.feeder import publish_recorded, reconcile
+from fakesweep.producer.listing import list_scan
+from fakesweep.producer.scans import Producer, ScanRequest, add_scan, open_producer
+from fakesweep.schema.catalogue import read_catalogue
+from fakesweep.schema.ledger import scans_to_list
+from fakesweep.schema.listing import MAX_BATCH_URI_BYTES
+from fakesweep.schema.settings import PREFIX, Settings
+from fakesweep.schema.uris import MAX_URI_BYTES
+from fakesweep.schema.words import SCAN_LANES, Lane
 from tests.servers import broker_server, wait_until
 
 MIB = 1024**2

@@ -17,19 +17,19 @@ import pytest
 from celery import Celery
 from sqlalchemy import Engine, text
 
-from producer.publisher import Publisher
-from schema.queues import CLASSIFY_BATCH, celery_settings
-from schema.reports import progress
-from schema.settings import Settings
-from schema.uris import from_path
-from schema.words import Lane
+from fakesweep.producer.publisher import Publisher
+from fakesweep.schema.queues import CLASSIFY_BATCH, celery_settings
+from fakesweep.schema.reports import progress
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.uris import from_path
+from fakesweep.schema.words import Lane
+from fakesweep.workers.decode import decode
+from fakesweep.workers.pipeline import run_batch
+from fakesweep.workers.work import Work, open_work
 from tests.batches import publish_scan, result_rows, uris_of
 from tests.photographs import folder_of_photographs, photograph
 from tests.servers import wait_until
 from tests.web_server import Answer, Request, web_server
-from workers.decode import decode
-from workers.pipeline import run_batch
-from workers.work import Work, open_work
 
 
 @pytest.fixture
@@ -192,7 +192,7 @@ def worker_process(
     }
     with log.open("wb") as written:
         process = subprocess.Popen(
-            [sys.executable, "-m", "celery", "-A", "workers.app", "worker"],
+            [sys.executable, "-m", "celery", "-A", "fakesweep.workers.app", "worker"],
             env=environment, stdout=written, stderr=written,
         )  # fmt: skip
     try:
@@ -288,5 +288,5 @@ def test_events_and_remote_control_are_there_only_where_the_setting_asks_for_the
 
 
 def test_the_pipeline_can_be_imported_without_celery() -> None:
-    code = "import sys, workers.pipeline; sys.exit('celery' in sys.modules)"
+    code = "import sys, fakesweep.workers.pipeline; sys.exit('celery' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -8,9 +8,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import redis
 from sqlalchemy import Engine, text
 
-from producer.scans import Producer
-from producer.uploads import Submitted, Upload, Uploads
-from schema.words import Lane
+from fakesweep.producer.scans import Producer
+from fakesweep.producer.uploads import Submitted, Upload, Uploads
+from fakesweep.schema.words import Lane
 from tests.servers import wait_until
 
 HOLD = "LOCK TABLE ledger.images IN SHARE MODE"

@@ -10,11 +10,11 @@ import pytest
 from fakesweep.cli import cli
 from fakesweep.contract.commands import COMMANDS
 from fakesweep.contract.documents import documents
-from producer.webhooks.bodies import example_body
-from schema.message import BatchImage, BatchMessage, read_message
-from schema.result_rows import RESULT_COLUMNS
-from schema.webhooks import Webhook
-from schema.words import Lane
+from fakesweep.producer.webhooks.bodies import example_body
+from fakesweep.schema.message import BatchImage, BatchMessage, read_message
+from fakesweep.schema.result_rows import RESULT_COLUMNS
+from fakesweep.schema.webhooks import Webhook
+from fakesweep.schema.words import Lane
 from tests.contract import FOLDER, by_contract, validator
 from tests.unit.test_documents import commands_below
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from schema.failures import FailureCode
+from fakesweep.schema.failures import FailureCode
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = (ROOT / "docs" / "guarantees.md").read_text("utf-8")

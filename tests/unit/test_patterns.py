@@ -15,21 +15,21 @@ from typing import NamedTuple
 import pytest
 from botocore.parsers import ResponseParserError
 
-from producer.sources import resolve_source
-from producer.sources.lines import Line
-from producer.sources.names import shown
-from producer.sources.s3_answers import ListingParser
-from schema.copying import lines_of
-from schema.errors import SourceError
-from schema.failures import InvalidUri
-from schema.formats import format_of
-from schema.labels import side_of
-from schema.logs import cleared
-from schema.secrets import without_credentials, without_secrets
-from schema.selection import patterns_of
-from schema.storage import one_line
-from schema.uris import normalise, scheme_of
-from workers.readers.reasons import is_not_built_in, reason
+from fakesweep.producer.sources import resolve_source
+from fakesweep.producer.sources.lines import Line
+from fakesweep.producer.sources.names import shown
+from fakesweep.producer.sources.s3_answers import ListingParser
+from fakesweep.schema.copying import lines_of
+from fakesweep.schema.errors import SourceError
+from fakesweep.schema.failures import InvalidUri
+from fakesweep.schema.formats import format_of
+from fakesweep.schema.labels import side_of
+from fakesweep.schema.logs import cleared
+from fakesweep.schema.secrets import without_credentials, without_secrets
+from fakesweep.schema.selection import patterns_of
+from fakesweep.schema.storage import one_line
+from fakesweep.schema.uris import normalise, scheme_of
+from fakesweep.workers.readers.reasons import is_not_built_in, reason
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("schema", "producer", "workers", "fakesweep")

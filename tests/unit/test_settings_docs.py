@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from pydantic.fields import FieldInfo
 
-from schema.settings import PREFIX, Settings
+from fakesweep.schema.settings import PREFIX, Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "settings.md").read_text()

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 from urllib3 import PoolManager
 
-from schema.failures import AccessDenied, InvalidUri
-from schema.reach import admits_bucket
-from schema.settings import Settings
-from schema.uris import S3Address, normalise, scheme_of, to_path, to_s3
-from workers.fetch.attempts import Deadline, with_attempts
-from workers.fetch.files import read_file, real_roots
-from workers.fetch.web import open_pool, read_url
+from fakesweep.schema.failures import AccessDenied, InvalidUri
+from fakesweep.schema.reach import admits_bucket
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.uris import S3Address, normalise, scheme_of, to_path, to_s3
+from fakesweep.workers.fetch.attempts import Deadline, with_attempts
+from fakesweep.workers.fetch.files import read_file, real_roots
+from fakesweep.workers.fetch.web import open_pool, read_url
 
 if TYPE_CHECKING:
-    from workers.fetch.s3 import S3Reader
+    from fakesweep.workers.fetch.s3 import S3Reader
 
 
 class Fetcher:
@@ -70,7 +70,7 @@ class Fetcher:
         with self._lock:
             if self._s3 is None:
                 # Boto3 is slow to import, and large, for loaders that never need it.
-                from workers.fetch.s3 import S3Reader  # noqa: PLC0415
+                from fakesweep.workers.fetch.s3 import S3Reader  # noqa: PLC0415
 
                 self._s3 = S3Reader(self._settings)
             return self._s3

@@ -4,8 +4,8 @@ import random
 import time
 from collections.abc import Callable
 
-from schema.failures import FetchFailure, FetchTimedOut
-from schema.settings import Settings
+from fakesweep.schema.failures import FetchFailure, FetchTimedOut
+from fakesweep.schema.settings import Settings
 
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 20.0

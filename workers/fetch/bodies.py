@@ -6,10 +6,10 @@ from functools import partial
 from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
 
-from schema.failures import ImageTooLarge
-from schema.settings import Settings
-from workers.fetch.attempts import Deadline
-from workers.fetch.troubles import broken
+from fakesweep.schema.failures import ImageTooLarge
+from fakesweep.schema.settings import Settings
+from fakesweep.workers.fetch.attempts import Deadline
+from fakesweep.workers.fetch.troubles import broken
 
 PIECE_BYTES = 256 * 1024
 

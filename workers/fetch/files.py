@@ -8,16 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from schema.failures import (
+from fakesweep.schema.failures import (
     AccessDenied,
     FetchFailure,
     FetchTimedOut,
     ImageNotFound,
     SourceUnavailable,
 )
-from schema.settings import Settings
-from workers.fetch.attempts import Deadline, Transient
-from workers.fetch.bodies import check_size, read_pieces
+from fakesweep.schema.settings import Settings
+from fakesweep.workers.fetch.attempts import Deadline, Transient
+from fakesweep.workers.fetch.bodies import check_size, read_pieces
 
 _NO_SUCH_FILE = {
     errno.ENOENT,

@@ -29,7 +29,7 @@ from botocore.exceptions import (
 from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
 
-from schema.failures import (
+from fakesweep.schema.failures import (
     AccessDenied,
     FetchFailure,
     FetchTimedOut,
@@ -37,8 +37,8 @@ from schema.failures import (
     InvalidUri,
     SourceUnavailable,
 )
-from schema.settings import Settings
-from schema.storage import (
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.storage import (
     HOW_TO_DO_WITHOUT_CREDENTIALS,
     HOW_TO_GIVE_CREDENTIALS,
     Refusal,
@@ -48,11 +48,11 @@ from schema.storage import (
     refusal_of,
     s3_options,
 )
-from schema.uris import S3Address
-from workers.fetch.attempts import Deadline, Transient
-from workers.fetch.bodies import check_size, read_response
-from workers.fetch.troubles import broken, refused
-from workers.fetch.ways import ErrorAnswer, Way, read_error, way_of
+from fakesweep.schema.uris import S3Address
+from fakesweep.workers.fetch.attempts import Deadline, Transient
+from fakesweep.workers.fetch.bodies import check_size, read_response
+from fakesweep.workers.fetch.troubles import broken, refused
+from fakesweep.workers.fetch.ways import ErrorAnswer, Way, read_error, way_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

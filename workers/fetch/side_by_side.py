@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
-from schema.failures import ImageFailure, SourceUnavailable
-from workers.fetch.attempts import too_late
-from workers.wording import one_line
+from fakesweep.schema.failures import ImageFailure, SourceUnavailable
+from fakesweep.workers.fetch.attempts import too_late
+from fakesweep.workers.wording import one_line
 
 Found = bytes | ImageFailure
 

@@ -11,16 +11,16 @@ from urllib3.exceptions import (
     TimeoutError,  # noqa: A004 - urllib3's own, caught beside its siblings
 )
 
-from schema.failures import (
+from fakesweep.schema.failures import (
     AccessDenied,
     FetchFailure,
     FetchTimedOut,
     ImageNotFound,
     SourceUnavailable,
 )
-from schema.settings import Settings
-from schema.storage import Refusal, one_line, pause_asked_for
-from workers.fetch.attempts import Transient
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.storage import Refusal, one_line, pause_asked_for
+from fakesweep.workers.fetch.attempts import Transient
 
 
 def refused(refusal: Refusal, answer: str, retry_after: str | None) -> Transient | FetchFailure:

@@ -12,9 +12,9 @@ from botocore.credentials import Credentials
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool
 from urllib3.exceptions import HTTPError
 
-from schema.storage import USER_AGENT
-from schema.uris import S3Address
-from workers.fetch.signature import encoded, signed_headers
+from fakesweep.schema.storage import USER_AGENT
+from fakesweep.schema.uris import S3Address
+from fakesweep.workers.fetch.signature import encoded, signed_headers
 
 _PORTS = {"http": 80, "https": 443}
 _PLAIN = re.compile(

@@ -6,14 +6,14 @@ from urllib.parse import urlsplit
 from urllib3 import BaseHTTPResponse, PoolManager, Timeout
 from urllib3.exceptions import HTTPError
 
-from schema.failures import AccessDenied, FetchFailure, InvalidUri, SourceUnavailable
-from schema.reach import AddressRefused, open_pools, redirected
-from schema.settings import Settings
-from schema.storage import USER_AGENT, one_line, refusal_of
-from schema.uris import scheme_of
-from workers.fetch.attempts import Deadline, Transient
-from workers.fetch.bodies import check_size, read_response
-from workers.fetch.troubles import broken, refused
+from fakesweep.schema.failures import AccessDenied, FetchFailure, InvalidUri, SourceUnavailable
+from fakesweep.schema.reach import AddressRefused, open_pools, redirected
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.storage import USER_AGENT, one_line, refusal_of
+from fakesweep.schema.uris import scheme_of
+from fakesweep.workers.fetch.attempts import Deadline, Transient
+from fakesweep.workers.fetch.bodies import check_size, read_response
+from fakesweep.workers.fetch.troubles import broken, refused
 
 MAX_REDIRECTS = 5
 

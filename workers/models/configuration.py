@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from schema.errors import ModelError
+from fakesweep.schema.errors import ModelError
 
 LARGEST_NUMBER = 1_000_000
 MOST_LAYERS = 1_000

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from workers.models.numerics import Prepared, probabilities, scale_and_shift, shape_of
-from workers.models.place import Precision
-from workers.models.preprocess import Preprocessing
+from fakesweep.workers.models.numerics import Prepared, probabilities, scale_and_shift, shape_of
+from fakesweep.workers.models.place import Precision
+from fakesweep.workers.models.preprocess import Preprocessing
 
 
 class CpuEngine:

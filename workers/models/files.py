@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from schema.errors import ModelAway, ModelError
-from workers.models.configuration import refuse_unfit, refuse_unknown_architecture
+from fakesweep.schema.errors import ModelAway, ModelError
+from fakesweep.workers.models.configuration import refuse_unfit, refuse_unknown_architecture
 
 CONFIG = "config.json"
 PREPROCESSOR = "preprocessor_config.json"

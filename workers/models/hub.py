@@ -13,9 +13,9 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils.tqdm import disable_progress_bars, enable_progress_bars
 
-from schema.catalogue import BUNDLED, ModelEntry
-from schema.errors import ModelAway, ModelError
-from workers.models.files import (
+from fakesweep.schema.catalogue import BUNDLED, ModelEntry
+from fakesweep.schema.errors import ModelAway, ModelError
+from fakesweep.workers.models.files import (
     CONFIG,
     INDEX_SUFFIX,
     PICKLED,
@@ -25,7 +25,7 @@ from workers.models.files import (
     digest,
     find_files,
 )
-from workers.wording import one_line
+from fakesweep.workers.wording import one_line
 
 _CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
 

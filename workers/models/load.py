@@ -12,22 +12,22 @@ import torch
 from transformers import AutoConfig, AutoModelForImageClassification
 from transformers.utils import logging as transformers_logging
 
-from schema.catalogue import ModelEntry
-from schema.errors import DeviceError, ModelAway, ModelError
-from schema.failures import ModelFailed
-from schema.labels import Labels, Side, read_labels
-from schema.registry import ModelIdentity
-from workers.models.bfloat16 import prepare_for_cpu
-from workers.models.cpu import CpuEngine
-from workers.models.files import CheckpointFiles, find_files
-from workers.models.gpu import GpuEngine
-from workers.models.hub import resolve
-from workers.models.loaded import TRIAL, LoadedModel, is_out_of_memory
-from workers.models.place import Place, Precision
-from workers.models.preprocess import Preprocessing
-from workers.models.processor import load_processor, plain_steps
-from workers.models.sizing import fit
-from workers.wording import one_line
+from fakesweep.schema.catalogue import ModelEntry
+from fakesweep.schema.errors import DeviceError, ModelAway, ModelError
+from fakesweep.schema.failures import ModelFailed
+from fakesweep.schema.labels import Labels, Side, read_labels
+from fakesweep.schema.registry import ModelIdentity
+from fakesweep.workers.models.bfloat16 import prepare_for_cpu
+from fakesweep.workers.models.cpu import CpuEngine
+from fakesweep.workers.models.files import CheckpointFiles, find_files
+from fakesweep.workers.models.gpu import GpuEngine
+from fakesweep.workers.models.hub import resolve
+from fakesweep.workers.models.loaded import TRIAL, LoadedModel, is_out_of_memory
+from fakesweep.workers.models.place import Place, Precision
+from fakesweep.workers.models.preprocess import Preprocessing
+from fakesweep.workers.models.processor import load_processor, plain_steps
+from fakesweep.workers.models.sizing import fit
+from fakesweep.workers.wording import one_line
 
 __all__ = ["LoadedModel", "load_model"]
 

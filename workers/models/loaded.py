@@ -9,16 +9,16 @@ import structlog
 import torch
 from PIL import Image
 
-from schema.errors import DeviceError
-from schema.failures import ModelFailed
-from schema.registry import ModelIdentity
-from workers.models.cpu import CpuEngine
-from workers.models.gpu import GpuEngine
-from workers.models.numerics import Prepared
-from workers.models.place import Place
-from workers.models.preprocess import Pixels, Preprocessing
-from workers.models.processor import run_processor
-from workers.wording import one_line
+from fakesweep.schema.errors import DeviceError
+from fakesweep.schema.failures import ModelFailed
+from fakesweep.schema.registry import ModelIdentity
+from fakesweep.workers.models.cpu import CpuEngine
+from fakesweep.workers.models.gpu import GpuEngine
+from fakesweep.workers.models.numerics import Prepared
+from fakesweep.workers.models.place import Place
+from fakesweep.workers.models.preprocess import Pixels, Preprocessing
+from fakesweep.workers.models.processor import run_processor
+from fakesweep.workers.wording import one_line
 
 Scores = tuple[float, ...]
 Answers = list[Scores | ModelFailed]

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 import torch
 
-from schema.errors import ModelError
+from fakesweep.schema.errors import ModelError
 
 
 class Precision(StrEnum):

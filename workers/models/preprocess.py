@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from schema.failures import ModelFailed
+from fakesweep.schema.failures import ModelFailed
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]

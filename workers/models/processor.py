@@ -9,8 +9,8 @@ import structlog
 from PIL import Image
 from transformers import AutoImageProcessor
 
-from schema.errors import ModelError
-from workers.models.preprocess import Floats, Preprocessing
+from fakesweep.schema.errors import ModelError
+from fakesweep.workers.models.preprocess import Floats, Preprocessing
 
 TOLERANCE = 1e-5
 """Largest difference in normalised values (about -1 to 1) between plain steps and processor."""

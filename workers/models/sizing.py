@@ -5,8 +5,8 @@ import time
 
 import torch
 
-from workers.models.gpu import GpuEngine, small_call
-from workers.models.loaded import TRIAL, LoadedModel
+from fakesweep.workers.models.gpu import GpuEngine, small_call
+from fakesweep.workers.models.loaded import TRIAL, LoadedModel
 
 GPU_CALL_IMAGES = 256
 CPU_CALL_IMAGES = 64

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from schema.failures import CorruptImage, TooManyPixels
-from workers.readers.tones import Bytes
+from fakesweep.schema.failures import CorruptImage, TooManyPixels
+from fakesweep.workers.readers.tones import Bytes
 
 _FILE_HEAD_BYTES = 14
 _HEAD_BYTES = 40

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from schema.failures import CorruptImage, NotAnImage, UnsupportedImage
-from schema.formats import NAMED, ImageFormat
-from schema.words import ReadAs
-from workers.readers import pillow
-from workers.readers.jpeg import Frame, frame_of
-from workers.readers.tiff import Directory, directories
+from fakesweep.schema.failures import CorruptImage, NotAnImage, UnsupportedImage
+from fakesweep.schema.formats import NAMED, ImageFormat
+from fakesweep.schema.words import ReadAs
+from fakesweep.workers.readers import pillow
+from fakesweep.workers.readers.jpeg import Frame, frame_of
+from fakesweep.workers.readers.tiff import Directory, directories
 
 MAX_PREVIEWS = 64
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from schema.failures import CorruptImage, DecodeFailure, TooManyPixels, UnsupportedImage
-from workers.readers.claims import jpeg_2000_depth, jpeg_xl_depth
-from workers.readers.jpeg import Frame
-from workers.readers.tiff import Directory, palette_bytes
-from workers.readers.tones import Bytes, Samples, by_bits, by_own_range
+from fakesweep.schema.failures import CorruptImage, DecodeFailure, TooManyPixels, UnsupportedImage
+from fakesweep.workers.readers.claims import jpeg_2000_depth, jpeg_xl_depth
+from fakesweep.workers.readers.jpeg import Frame
+from fakesweep.workers.readers.tiff import Directory, palette_bytes
+from fakesweep.workers.readers.tones import Bytes, Samples, by_bits, by_own_range
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
 _SAMPLES, _PLANES, _COLOURS, _FORMAT = 277, 284, 320, 339

@@ -4,7 +4,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from workers.readers.claims import boxes
+from fakesweep.workers.readers.claims import boxes
 
 MAX_ITEMS = 10_000
 _INFO_VERSIONS = {2: 2, 3: 4}  # and how many bytes an item's number has in it

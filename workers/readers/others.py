@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from schema.failures import CorruptImage, TooManyPixels, UnsupportedImage
-from schema.formats import NAMED, ImageFormat, format_of
-from schema.words import ReadAs
-from workers.readers import bitmap, claims, codecs, heif, jpeg, pillow, png, tiff
-from workers.readers.pillow import DecodedImage
+from fakesweep.schema.failures import CorruptImage, TooManyPixels, UnsupportedImage
+from fakesweep.schema.formats import NAMED, ImageFormat, format_of
+from fakesweep.schema.words import ReadAs
+from fakesweep.workers.readers import bitmap, claims, codecs, heif, jpeg, pillow, png, tiff
+from fakesweep.workers.readers.pillow import DecodedImage
 
 _LIBAVIF_PIXELS, _LIBAVIF_SIDE = 16_384**2, 32_768
 _CODED = frozenset({b"hvc1", b"av01", b"grid", b"iden", b"iovl"})

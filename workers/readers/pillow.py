@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import pillow_heif
 from PIL import AvifImagePlugin, ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from schema.failures import CorruptImage, NotAnImage, TooManyPixels, UnsupportedImage
-from schema.formats import READ, ImageFormat
-from schema.words import ReadAs
-from workers.frames import count_frames
-from workers.readers import tones
-from workers.readers.claims import icon_sizes, jpeg_2000_size
-from workers.readers.reasons import is_not_built_in, is_out_of_memory, reason
-from workers.readers.tiff import palette_bytes
+from fakesweep.schema.failures import CorruptImage, NotAnImage, TooManyPixels, UnsupportedImage
+from fakesweep.schema.formats import READ, ImageFormat
+from fakesweep.schema.words import ReadAs
+from fakesweep.workers.frames import count_frames
+from fakesweep.workers.readers import tones
+from fakesweep.workers.readers.claims import icon_sizes, jpeg_2000_size
+from fakesweep.workers.readers.reasons import is_not_built_in, is_out_of_memory, reason
+from fakesweep.workers.readers.tiff import palette_bytes
 
 # AVIF stands before HEIF, because both claim the generic container brands and only Pillow's AVIF
 # reader turns a file of the other kind away while opening it. TGA has no signature: see `targa`.

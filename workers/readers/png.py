@@ -2,7 +2,7 @@
 
 import zlib
 
-from schema.formats import NAMED
+from fakesweep.schema.formats import NAMED
 
 _SIGNATURE_BYTES = 8
 _LONGEST_TEXT = 2**20

@@ -4,7 +4,7 @@ import re
 import struct
 import zlib
 
-from workers.wording import one_line
+from fakesweep.workers.wording import one_line
 
 _OF_PYTHON = (
     TypeError, AttributeError, LookupError, ArithmeticError, AssertionError, RecursionError,

@@ -2,9 +2,9 @@
 
 import struct
 
-from schema.failures import CorruptImage, NotAnImage
-from workers.readers.pillow import DecodedImage
-from workers.readers.pillow import decode as decode_by_pillow
+from fakesweep.schema.failures import CorruptImage, NotAnImage
+from fakesweep.workers.readers.pillow import DecodedImage
+from fakesweep.workers.readers.pillow import decode as decode_by_pillow
 
 _FOOTER = b"TRUEVISION-XFILE."
 _HEAD_BYTES = 18

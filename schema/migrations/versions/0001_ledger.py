@@ -12,7 +12,7 @@ depends_on = None
 
 def upgrade() -> None:
     """Create the schema `ledger`, then the views in `public`."""
-    here = resources.files("schema.migrations.versions")
+    here = resources.files("fakesweep.schema.migrations.versions")
     for name in ("0001_ledger.sql", "0001_views.sql"):
         op.get_bind().exec_driver_sql(
             here.joinpath(name).read_text("utf-8"), execution_options={"no_parameters": True}

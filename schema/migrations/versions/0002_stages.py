@@ -12,7 +12,7 @@ depends_on = None
 
 def upgrade() -> None:
     """Add the columns of a worker's report, and the view `workers`."""
-    here = resources.files("schema.migrations.versions")
+    here = resources.files("fakesweep.schema.migrations.versions")
     op.get_bind().exec_driver_sql(
         here.joinpath("0002_stages.sql").read_text("utf-8"),
         execution_options={"no_parameters": True},

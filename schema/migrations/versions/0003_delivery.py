@@ -12,7 +12,7 @@ depends_on = None
 
 def upgrade() -> None:
     """Add the words, columns, tables and views; nothing of what was there changes its meaning."""
-    here = resources.files("schema.migrations.versions")
+    here = resources.files("fakesweep.schema.migrations.versions")
     op.get_bind().exec_driver_sql(
         here.joinpath("0003_delivery.sql").read_text("utf-8"),
         execution_options={"no_parameters": True},
@@ -42,6 +42,6 @@ def downgrade() -> None:
 
 def _first_view(name: str) -> str:
     """Return the statement that made a view at first."""
-    views = resources.files("schema.migrations.versions").joinpath("0001_views.sql")
+    views = resources.files("fakesweep.schema.migrations.versions").joinpath("0001_views.sql")
     _, start, rest = views.read_text("utf-8").partition(f"CREATE VIEW public.{name} AS")
     return start + rest.partition(";")[0]

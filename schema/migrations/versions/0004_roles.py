@@ -12,7 +12,7 @@ depends_on = None
 
 def upgrade() -> None:
     """Say what each role may do, make the roles where this user may, and grant."""
-    here = resources.files("schema.migrations.versions")
+    here = resources.files("fakesweep.schema.migrations.versions")
     op.get_bind().exec_driver_sql(
         here.joinpath("0004_roles.sql").read_text("utf-8"),
         execution_options={"no_parameters": True},

@@ -2,7 +2,7 @@
 
 from importlib import resources
 
-from schema.migrations.statements import run, run_file
+from fakesweep.schema.migrations.statements import run, run_file
 
 revision = "0005"
 down_revision = "0004"
@@ -44,6 +44,6 @@ def downgrade() -> None:
 
 def _statement(file: str, beginning: str) -> str:
     """Return the statement of an earlier migration that begins so."""
-    versions = resources.files("schema.migrations.versions")
+    versions = resources.files("fakesweep.schema.migrations.versions")
     _, start, rest = versions.joinpath(file).read_text("utf-8").partition(beginning)
     return start + rest.partition(";\n\n")[0]

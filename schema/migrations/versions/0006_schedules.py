@@ -1,6 +1,6 @@
 """Schedules: scans that are asked for by a clock."""
 
-from schema.migrations.statements import run, run_file
+from fakesweep.schema.migrations.statements import run, run_file
 
 revision = "0006"
 down_revision = "0005"

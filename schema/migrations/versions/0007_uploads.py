@@ -1,6 +1,6 @@
 """Uploads: streams of images that are handed in, and the answers to those who handed them in."""
 
-from schema.migrations.statements import run, run_file
+from fakesweep.schema.migrations.statements import run, run_file
 
 revision = "0007"
 down_revision = "0006"

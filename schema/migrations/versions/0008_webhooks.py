@@ -2,7 +2,7 @@
 
 from importlib import resources
 
-from schema.migrations.statements import run, run_file
+from fakesweep.schema.migrations.statements import run, run_file
 
 revision = "0008"
 down_revision = "0007"
@@ -27,7 +27,7 @@ def downgrade() -> None:
 
 def _first_rejudge() -> str:
     """Return the function as the first migration made it."""
-    versions = resources.files("schema.migrations.versions")
+    versions = resources.files("fakesweep.schema.migrations.versions")
     file = versions.joinpath("0001_ledger.sql").read_text("utf-8")
     _, _, rest = file.partition("CREATE FUNCTION public.rejudge")
     return "CREATE OR REPLACE FUNCTION public.rejudge" + rest.partition(";\n\n")[0]

@@ -1,6 +1,6 @@
 """Outputs: manifests written while a scan runs, and the tokens of requests."""
 
-from schema.migrations.statements import run, run_file
+from fakesweep.schema.migrations.statements import run, run_file
 
 revision = "0009"
 down_revision = "0008"

@@ -1,6 +1,6 @@
 """Tokens: who may use the HTTP API, for what, and how often."""
 
-from schema.migrations.statements import run, run_file
+from fakesweep.schema.migrations.statements import run, run_file
 
 revision = "0011"
 down_revision = "0010"

@@ -1,6 +1,6 @@
 """Fewer rights for producers, and a role of its own for the HTTP API."""
 
-from schema.migrations.statements import run, run_file
+from fakesweep.schema.migrations.statements import run, run_file
 
 revision = "0012"
 down_revision = "0011"

@@ -1,6 +1,6 @@
 """Sources: URIs of any length in indexes, paths as people write them, and what is left out."""
 
-from schema.migrations.statements import run, run_file
+from fakesweep.schema.migrations.statements import run, run_file
 
 revision = "0014"
 down_revision = "0013"

@@ -1,6 +1,6 @@
 """Failure codes for images that took their loader's time, or whose loader was killed."""
 
-from schema.migrations.statements import run, run_file
+from fakesweep.schema.migrations.statements import run, run_file
 
 revision = "0015"
 down_revision = "0014"

@@ -1,6 +1,6 @@
 """Reasons that stay a line."""
 
-from schema.migrations.statements import run, run_file
+from fakesweep.schema.migrations.statements import run, run_file
 
 revision = "0016"
 down_revision = "0015"

@@ -2,7 +2,7 @@
 
 from importlib import resources
 
-from schema.migrations.statements import run, run_file
+from fakesweep.schema.migrations.statements import run, run_file
 
 revision = "0017"
 down_revision = "0016"
@@ -35,7 +35,7 @@ def downgrade() -> None:
              'INSERT (webhook_id, image_id, model_id, scan_id, content_id, policy_id, p_fake,
                 verdict, kind) ON ledger.webhook_deliveries');
     """)
-    versions = resources.files("schema.migrations.versions")
+    versions = resources.files("fakesweep.schema.migrations.versions")
     written = versions.joinpath("0008_webhooks.sql").read_text("utf-8")
     _, start, rest = written.partition("CREATE OR REPLACE FUNCTION public.rejudge")
     run(start + rest.partition("END $$;")[0] + "END $$;")

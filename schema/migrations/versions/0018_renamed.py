@@ -1,6 +1,6 @@
 """Renamed images in `audit_changes`."""
 
-from schema.migrations.statements import run, run_file
+from fakesweep.schema.migrations.statements import run, run_file
 
 revision = "0018"
 down_revision = "0017"

@@ -1,6 +1,6 @@
 """What each worker tells of models that it cannot load."""
 
-from schema.migrations.statements import run, run_file
+from fakesweep.schema.migrations.statements import run, run_file
 
 revision = "0019"
 down_revision = "0018"

@@ -1,6 +1,6 @@
 """Troubles: why a scan cannot be listed."""
 
-from schema.migrations.statements import run, run_file
+from fakesweep.schema.migrations.statements import run, run_file
 
 revision = "0020"
 down_revision = "0019"

@@ -1,6 +1,6 @@
 """Large objects are nobody's place to write."""
 
-from schema.migrations.statements import run, run_file
+from fakesweep.schema.migrations.statements import run, run_file
 
 revision = "0021"
 down_revision = "0020"

@@ -1,6 +1,6 @@
 """Webhooks' events: a scan's end, a schedule's time that made no scan."""
 
-from schema.migrations.statements import run, run_file
+from fakesweep.schema.migrations.statements import run, run_file
 
 revision = "0022"
 down_revision = "0021"

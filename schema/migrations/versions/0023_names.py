@@ -1,6 +1,6 @@
 """Names and digits: scores with seven decimals, and failures named as everywhere else."""
 
-from schema.migrations.statements import run, run_file
+from fakesweep.schema.migrations.statements import run, run_file
 
 revision = "0023"
 down_revision = "0022"

@@ -1,6 +1,6 @@
 """Messages that were put aside can be acknowledged: they are shown no more."""
 
-from schema.migrations.statements import run, run_file
+from fakesweep.schema.migrations.statements import run, run_file
 
 revision = "0026"
 down_revision = "0025"

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from schema.migrations.statements import run, run_file
+from fakesweep.schema.migrations.statements import run, run_file
 
 revision = "0027"
 down_revision = "0026"

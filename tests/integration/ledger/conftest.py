@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Engine, make_url, text
 
-from schema.database import open_engine
-from schema.deliveries import Delivery
-from schema.migrations import upgrade
+from fakesweep.schema.database import open_engine
+from fakesweep.schema.deliveries import Delivery
+from fakesweep.schema.migrations import upgrade
 from tests.integration.ledger.deliveries import FAKE, add, scan_scores, take_all
 from tests.integration.ledger.rows import add_model
 

@@ -6,9 +6,9 @@ from uuid import uuid4
 
 from sqlalchemy import Engine
 
-from schema import webhooks
-from schema.deliveries import Delivery, Failed, record_delivered, record_failed, take_due
-from schema.words import VerdictWord
+from fakesweep.schema import webhooks
+from fakesweep.schema.deliveries import Delivery, Failed, record_delivered, record_failed, take_due
+from fakesweep.schema.words import VerdictWord
 from tests.integration.ledger.rows import scan, tuples, value
 
 FAKE, UNCERTAIN, REAL = VerdictWord.FAKE, VerdictWord.UNCERTAIN, VerdictWord.REAL

@@ -8,7 +8,7 @@ from datetime import timedelta
 from sqlalchemy import Connection, Engine
 
 from fakesweep.forgetting import Forgotten, Plan, forget, plan_forgetting
-from schema.retention import clock
+from fakesweep.schema.retention import clock
 from tests.integration.ledger.rows import (
     add_model,
     ask,

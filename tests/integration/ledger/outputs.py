@@ -2,9 +2,9 @@
 
 from sqlalchemy import Engine
 
-from schema.control import RETRYABLE, begin_retry, retry_failures
-from schema.message import BatchMessage
-from schema.outputs import (
+from fakesweep.schema.control import RETRYABLE, begin_retry, retry_failures
+from fakesweep.schema.message import BatchMessage
+from fakesweep.schema.outputs import (
     add_output,
     cut_part,
     outputs_to_write,

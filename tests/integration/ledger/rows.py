@@ -8,17 +8,17 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Engine, RowMapping, text
 
-from schema.claims import Claim, claim_batch
-from schema.contents import Content
-from schema.failures import FailureCode
-from schema.labels import read_labels
-from schema.ledger import ListedImage, add_scan, take_recorded
-from schema.listing import end_listing
-from schema.message import BatchImage, BatchMessage
-from schema.registry import ModelIdentity, policy_id, register_model
-from schema.results import Failure, Judgement, Outcome, known_scores, store_outcomes
-from schema.selection import Selection
-from schema.words import Kind, Lane
+from fakesweep.schema.claims import Claim, claim_batch
+from fakesweep.schema.contents import Content
+from fakesweep.schema.failures import FailureCode
+from fakesweep.schema.labels import read_labels
+from fakesweep.schema.ledger import ListedImage, add_scan, take_recorded
+from fakesweep.schema.listing import end_listing
+from fakesweep.schema.message import BatchImage, BatchMessage
+from fakesweep.schema.registry import ModelIdentity, policy_id, register_model
+from fakesweep.schema.results import Failure, Judgement, Outcome, known_scores, store_outcomes
+from fakesweep.schema.selection import Selection
+from fakesweep.schema.words import Kind, Lane
 from tests.batches import end_source, record_batch
 
 WORKER = uuid4()

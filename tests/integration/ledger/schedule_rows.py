@@ -6,13 +6,13 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Engine
 
-from producer.publisher import Publisher
-from producer.scans import Producer, ScanRequest
-from producer.schedules import add_schedule
-from schema.catalogue import read_catalogue
-from schema.schedules import pause_schedule
-from schema.settings import Settings
-from schema.words import Lane
+from fakesweep.producer.publisher import Publisher
+from fakesweep.producer.scans import Producer, ScanRequest
+from fakesweep.producer.schedules import add_schedule
+from fakesweep.schema.catalogue import read_catalogue
+from fakesweep.schema.schedules import pause_schedule
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.words import Lane
 from tests.integration.ledger.rows import run, tuples, value
 
 MODEL = "vit-tiny-cifake"

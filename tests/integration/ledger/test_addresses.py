@@ -10,12 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
-from schema.errors import OutputError
-from schema.outputs import add_output
-from schema.result_rows import results
-from schema.uploads import Stream, Upload, known_images, open_scan, record_uploads
-from schema.uris import MAX_URI_BYTES, from_path, path_of
-from schema.words import Lane
+from fakesweep.schema.errors import OutputError
+from fakesweep.schema.outputs import add_output
+from fakesweep.schema.result_rows import results
+from fakesweep.schema.uploads import Stream, Upload, known_images, open_scan, record_uploads
+from fakesweep.schema.uris import MAX_URI_BYTES, from_path, path_of
+from fakesweep.schema.words import Lane
 from tests.integration.ledger.rows import (
     add_model,
     ask,

@@ -3,9 +3,9 @@
 import pytest
 from sqlalchemy import Engine
 
-from schema import answers
-from schema.answers import Position, ended_images, image_page
-from schema.words import VerdictWord
+from fakesweep.schema import answers
+from fakesweep.schema.answers import Position, ended_images, image_page
+from fakesweep.schema.words import VerdictWord
 from tests.integration.ledger.rows import (
     add_model,
     ask,

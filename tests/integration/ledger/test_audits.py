@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import Engine
 
-from schema.audits import let_follow
-from schema.claims import known_contents
-from schema.control import cancel_scan, pause_scan
-from schema.ledger import ListedImage
-from schema.listing import Page, Part, Recorded, record_page
-from schema.message import BatchMessage
-from schema.selection import Selection
-from schema.words import Lane
+from fakesweep.schema.audits import let_follow
+from fakesweep.schema.claims import known_contents
+from fakesweep.schema.control import cancel_scan, pause_scan
+from fakesweep.schema.ledger import ListedImage
+from fakesweep.schema.listing import Page, Part, Recorded, record_page
+from fakesweep.schema.message import BatchMessage
+from fakesweep.schema.selection import Selection
+from fakesweep.schema.words import Lane
 from tests.integration.ledger.rows import (
     add_model,
     ask,

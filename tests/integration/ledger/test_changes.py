@@ -10,8 +10,8 @@ from sqlalchemy import Engine
 
 from fakesweep.cli import run as run_command
 from fakesweep.exits import Exit
-from schema.failures import FailureCode
-from schema.listing import Page, Part, record_page
+from fakesweep.schema.failures import FailureCode
+from fakesweep.schema.listing import Page, Part, record_page
 from tests.integration.ledger.rows import (
     add_model,
     ask,

@@ -4,12 +4,12 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Engine
 
-from schema.claims import Claim, claim_batch, release_all, release_batch, renew_leases
-from schema.message import BatchImage
-from schema.policy import Policy
-from schema.recovery import return_expired
-from schema.registry import register_worker, rejudge
-from schema.words import Lane
+from fakesweep.schema.claims import Claim, claim_batch, release_all, release_batch, renew_leases
+from fakesweep.schema.message import BatchImage
+from fakesweep.schema.policy import Policy
+from fakesweep.schema.recovery import return_expired
+from fakesweep.schema.registry import register_worker, rejudge
+from fakesweep.schema.words import Lane
 from tests.integration.ledger.rows import (
     WORKER,
     add_model,

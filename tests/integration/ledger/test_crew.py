@@ -5,9 +5,9 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Engine
 
-from schema.crew import crew_of
-from schema.registry import register_worker, retire_worker
-from schema.reports import progress
+from fakesweep.schema.crew import crew_of
+from fakesweep.schema.registry import register_worker, retire_worker
+from fakesweep.schema.reports import progress
 from tests.integration.ledger.rows import ask, claimed, end, failed, record, run, store, take
 
 

@@ -6,10 +6,10 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Engine, text
 
-from schema import deliveries, webhooks
-from schema.deliveries import Delivery, forget_delivered, take_due
-from schema.errors import WebhookError
-from schema.words import VerdictWord
+from fakesweep.schema import deliveries, webhooks
+from fakesweep.schema.deliveries import Delivery, forget_delivered, take_due
+from fakesweep.schema.errors import WebhookError
+from fakesweep.schema.words import VerdictWord
 from tests.integration.ledger.deliveries import (
     FAKE,
     add,

@@ -3,16 +3,16 @@
 import pytest
 from sqlalchemy import Engine
 
-from schema.claims import claim_batch
-from schema.control import pause_scan, resume_scan
-from schema.message import BatchMessage
-from schema.recovery import UNSEEN_SECONDS, return_expired
-from schema.registry import register_worker
-from schema.reports import movement
-from schema.settings import LONGEST_LEASE_SECONDS
-from schema.taking import Taken, take_up
-from schema.troubles import LONGEST_PAUSE_SECONDS, set_aside, troubles, try_again
-from schema.words import Lane
+from fakesweep.schema.claims import claim_batch
+from fakesweep.schema.control import pause_scan, resume_scan
+from fakesweep.schema.message import BatchMessage
+from fakesweep.schema.recovery import UNSEEN_SECONDS, return_expired
+from fakesweep.schema.registry import register_worker
+from fakesweep.schema.reports import movement
+from fakesweep.schema.settings import LONGEST_LEASE_SECONDS
+from fakesweep.schema.taking import Taken, take_up
+from fakesweep.schema.troubles import LONGEST_PAUSE_SECONDS, set_aside, troubles, try_again
+from fakesweep.schema.words import Lane
 from tests.integration.ledger.rows import (
     WORKER,
     add_model,

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import Engine
 
-from schema.ledger import (
+from fakesweep.schema.ledger import (
     ListedImage,
     SourceLeft,
     lock_listing,
@@ -14,9 +14,9 @@ from schema.ledger import (
     take_recorded,
     unlock_listing,
 )
-from schema.listing import end_listing, parts_left
-from schema.message import BatchMessage
-from schema.words import Lane
+from fakesweep.schema.listing import end_listing, parts_left
+from fakesweep.schema.message import BatchMessage
+from fakesweep.schema.words import Lane
 from tests.batches import end_source, record_batch
 from tests.integration.ledger.rows import (
     ask,

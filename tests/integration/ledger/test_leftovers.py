@@ -4,10 +4,10 @@ import pytest
 from sqlalchemy import Engine
 
 from fakesweep import forgetting
-from schema.control import cancel_scan
-from schema.errors import RetentionError
-from schema.failures import FailureCode
-from schema.results import known_scores
+from fakesweep.schema.control import cancel_scan
+from fakesweep.schema.errors import RetentionError
+from fakesweep.schema.failures import FailureCode
+from fakesweep.schema.results import known_scores
 from tests.integration.ledger.forgetting import (
     claim_all,
     count,

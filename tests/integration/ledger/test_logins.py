@@ -4,9 +4,9 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Engine, event, make_url
 
-from schema.errors import DatabaseError
-from schema.logins import set_login
-from schema.words import LoginRole
+from fakesweep.schema.errors import DatabaseError
+from fakesweep.schema.logins import set_login
+from fakesweep.schema.words import LoginRole
 from tests.acceptance.command import Command, refusal
 from tests.integration.ledger.rows import run, value
 

@@ -6,10 +6,10 @@ from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, make_url, text
 
-from schema import migrations
-from schema.database import explained, open_engine
-from schema.errors import DatabaseError, MigrationError
-from schema.migrations import (
+from fakesweep.schema import migrations
+from fakesweep.schema.database import explained, open_engine
+from fakesweep.schema.errors import DatabaseError, MigrationError
+from fakesweep.schema.migrations import (
     HEAD,
     alembic_config,
     check_migration,

@@ -5,10 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import Connection, Engine
 
-from schema.control import cancel_scan, pause_scan, resume_scan
-from schema.errors import OutputError
-from schema.output_summary import SHOWN_ERRORS, read_output_summary
-from schema.outputs import (
+from fakesweep.schema.control import cancel_scan, pause_scan, resume_scan
+from fakesweep.schema.errors import OutputError
+from fakesweep.schema.output_summary import SHOWN_ERRORS, read_output_summary
+from fakesweep.schema.outputs import (
     add_output,
     cut_part,
     end_output,
@@ -22,7 +22,7 @@ from schema.outputs import (
     standing,
     unlock_output,
 )
-from schema.repeats import set_token, take_token
+from fakesweep.schema.repeats import set_token, take_token
 from tests.integration.ledger.outputs import (
     HERE,
     cut,

@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import Engine, make_url, text
 
 from benchmarks.ingest import preload
-from schema import ledger, leftovers, recovery, result_rows, retention
-from schema.database import open_engine
+from fakesweep.schema import ledger, leftovers, recovery, result_rows, retention
+from fakesweep.schema.database import open_engine
 from tests.integration.ledger.rows import add_model, run, value
 
 IMAGES = 20_000

@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from schema.errors import DatabaseError
-from schema.reports import query
+from fakesweep.schema.errors import DatabaseError
+from fakesweep.schema.reports import query
 from tests.integration.ledger.rows import add_model, scan, tuples
 
 SHAPE = """

@@ -3,8 +3,8 @@
 import pytest
 from sqlalchemy import Engine
 
-from schema.control import RETRYABLE, begin_retry, retry_failures
-from schema.reports import Progress, progress
+from fakesweep.schema.control import RETRYABLE, begin_retry, retry_failures
+from fakesweep.schema.reports import Progress, progress
 from tests.integration.ledger.rows import ask, claimed, end, failed, record, run, store, take
 
 

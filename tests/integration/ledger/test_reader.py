@@ -12,9 +12,9 @@ import pytest
 from sqlalchemy import Connection, Engine
 
 import fakesweep
-import producer.api
-import schema
-from schema import (
+from fakesweep import schema
+from fakesweep.producer import api
+from fakesweep.schema import (
     answers,
     audit_reports,
     control,
@@ -40,7 +40,7 @@ from schema import (
     troubles,
     webhooks,
 )
-from schema.words import VerdictWord
+from fakesweep.schema.words import VerdictWord
 from tests.integration.ledger.deliveries import add as add_webhook
 from tests.integration.ledger.rows import add_model, run, scan
 from tests.integration.ledger.schedule_rows import add as add_schedule
@@ -156,7 +156,7 @@ ACTS: set[Callable[..., Any]] = {
 
 def _imported() -> Iterator[Any]:
     """Yield what commands and the API import of the schema, wherever in their files."""
-    for package in (fakesweep, producer.api):
+    for package in (fakesweep, api):
         for path in Path(package.__path__[0]).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text("utf-8"))):
                 if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(NAME):

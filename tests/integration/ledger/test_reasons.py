@@ -2,10 +2,10 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from schema.failures import FailureCode
-from schema.reasons import LONGEST_REASON_BYTES
-from schema.results import Failure, Outcome
-from schema.strays import Stray, record_unreadable
+from fakesweep.schema.failures import FailureCode
+from fakesweep.schema.reasons import LONGEST_REASON_BYTES
+from fakesweep.schema.results import Failure, Outcome
+from fakesweep.schema.strays import Stray, record_unreadable
 from tests.integration.ledger.rows import (
     ask,
     claimed,

@@ -3,10 +3,10 @@
 import pytest
 from sqlalchemy import Engine
 
-from schema.claims import claim_batch, release_batch
-from schema.message import BatchMessage
-from schema.recovery import Returned, any_long_published, return_expired, return_lost
-from schema.words import Lane
+from fakesweep.schema.claims import claim_batch, release_batch
+from fakesweep.schema.message import BatchMessage
+from fakesweep.schema.recovery import Returned, any_long_published, return_expired, return_lost
+from fakesweep.schema.words import Lane
 from tests.batches import record_batch
 from tests.integration.ledger.rows import (
     WORKER,

@@ -6,9 +6,9 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from schema.errors import CatalogueError
-from schema.policy import Policy
-from schema.registry import (
+from fakesweep.schema.errors import CatalogueError
+from fakesweep.schema.policy import Policy
+from fakesweep.schema.registry import (
     policy_id,
     record_load,
     register_model,

@@ -8,11 +8,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 from sqlalchemy import Engine
 
-from schema.claims import Claim
-from schema.message import BatchMessage
-from schema.registry import rejudge
-from schema.results import Outcome, store_outcomes
-from schema.words import VerdictWord
+from fakesweep.schema.claims import Claim
+from fakesweep.schema.message import BatchMessage
+from fakesweep.schema.registry import rejudge
+from fakesweep.schema.results import Outcome, store_outcomes
+from fakesweep.schema.words import VerdictWord
 from tests.integration.ledger.deliveries import add, told
 from tests.integration.ledger.rows import (
     WORKER,

@@ -5,11 +5,11 @@ from uuid import uuid5
 import pytest
 from sqlalchemy import Engine, text
 
-from schema.database import explained
-from schema.errors import DatabaseError, ScanError
-from schema.ledger import ListedImage
-from schema.registry import producer_seen, register_worker
-from schema.reports import (
+from fakesweep.schema.database import explained
+from fakesweep.schema.errors import DatabaseError, ScanError
+from fakesweep.schema.ledger import ListedImage
+from fakesweep.schema.registry import producer_seen, register_worker
+from fakesweep.schema.reports import (
     FETCH_ROWS,
     Movement,
     failure_counts,
@@ -20,8 +20,8 @@ from schema.reports import (
     sources_of,
     verdict_counts,
 )
-from schema.result_rows import RESULT_COLUMNS, results
-from schema.words import Lane, VerdictWord
+from fakesweep.schema.result_rows import RESULT_COLUMNS, results
+from fakesweep.schema.words import Lane, VerdictWord
 from tests.batches import record_batch
 from tests.integration.ledger.rows import (
     WORKER,

@@ -7,12 +7,12 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from schema.contents import Content
-from schema.failures import FailureCode
-from schema.message import BatchMessage
-from schema.reports import progress
-from schema.results import Judgement, KnownScore, Outcome, known_scores, store_outcomes
-from schema.words import Kind, VerdictWord
+from fakesweep.schema.contents import Content
+from fakesweep.schema.failures import FailureCode
+from fakesweep.schema.message import BatchMessage
+from fakesweep.schema.reports import progress
+from fakesweep.schema.results import Judgement, KnownScore, Outcome, known_scores, store_outcomes
+from fakesweep.schema.words import Kind, VerdictWord
 from tests.integration.ledger.rows import (
     WORKER,
     add_model,

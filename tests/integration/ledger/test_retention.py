@@ -11,12 +11,12 @@ from sqlalchemy.exc import IntegrityError
 
 from fakesweep import forgetting
 from fakesweep.forgetting import Forgotten, forget, plan_forgetting
-from schema import retention
-from schema.control import begin_retry, cancel_scan, pause_scan, retry_failures
-from schema.errors import RetentionError, ScanError
-from schema.failures import FailureCode
-from schema.results import known_scores
-from schema.retention import clock
+from fakesweep.schema import retention
+from fakesweep.schema.control import begin_retry, cancel_scan, pause_scan, retry_failures
+from fakesweep.schema.errors import RetentionError, ScanError
+from fakesweep.schema.failures import FailureCode
+from fakesweep.schema.results import known_scores
+from fakesweep.schema.retention import clock
 from tests.integration.ledger.forgetting import (
     YEAR,
     alone,

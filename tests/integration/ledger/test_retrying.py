@@ -8,12 +8,12 @@ from datetime import datetime
 import pytest
 from sqlalchemy import Engine
 
-from schema.control import RETRYABLE, begin_retry, cancel_scan, pause_scan, retry_failures
-from schema.errors import ScanError
-from schema.failures import FailureCode
-from schema.ledger import ListedImage
-from schema.reports import failure_counts, progress
-from schema.words import Lane
+from fakesweep.schema.control import RETRYABLE, begin_retry, cancel_scan, pause_scan, retry_failures
+from fakesweep.schema.errors import ScanError
+from fakesweep.schema.failures import FailureCode
+from fakesweep.schema.ledger import ListedImage
+from fakesweep.schema.reports import failure_counts, progress
+from fakesweep.schema.words import Lane
 from tests.batches import record_batch
 from tests.integration.ledger.rows import (
     add_model,

@@ -8,19 +8,19 @@ import pytest
 from sqlalchemy import Connection, Engine, make_url
 from sqlalchemy.exc import DBAPIError
 
-from producer.feeder import publish_recorded, reconcile
-from producer.listing import list_scan
-from producer.scans import ScanRequest, add_scan, open_producer
-from schema import control, reports
-from schema.catalogue import read_catalogue
-from schema.claims import release_all, renew_leases
-from schema.database import open_engine
-from schema.deliveries import tell_events
-from schema.failures import FailureCode
-from schema.migrations import check_migration
-from schema.policy import Policy
-from schema.recovery import return_expired, return_lost
-from schema.registry import (
+from fakesweep.producer.feeder import publish_recorded, reconcile
+from fakesweep.producer.listing import list_scan
+from fakesweep.producer.scans import ScanRequest, add_scan, open_producer
+from fakesweep.schema import control, reports
+from fakesweep.schema.catalogue import read_catalogue
+from fakesweep.schema.claims import release_all, renew_leases
+from fakesweep.schema.database import open_engine
+from fakesweep.schema.deliveries import tell_events
+from fakesweep.schema.failures import FailureCode
+from fakesweep.schema.migrations import check_migration
+from fakesweep.schema.policy import Policy
+from fakesweep.schema.recovery import return_expired, return_lost
+from fakesweep.schema.registry import (
     policy_id,
     producer_seen,
     record_stages,
@@ -29,11 +29,13 @@ from schema.registry import (
     retire_producer,
     retire_worker,
 )
-from schema.result_rows import results
-from schema.settings import Settings
-from schema.stages import Counts, Stage, StageCounts, report
-from schema.uploads import Upload, record_uploads
-from schema.words import Lane
+from fakesweep.schema.result_rows import results
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.stages import Counts, Stage, StageCounts, report
+from fakesweep.schema.uploads import Upload, record_uploads
+from fakesweep.schema.words import Lane
+from fakesweep.workers.pipeline import run_batch
+from fakesweep.workers.work import open_work
 from tests.batches import publish_scan, result_rows, uris_of
 from tests.integration.ledger.forbidden import FORBIDDEN
 from tests.integration.ledger.rows import (
@@ -57,8 +59,6 @@ from tests.integration.ledger.rows import (
 from tests.integration.ledger.test_sql_docs import EXAMPLES, WRITES
 from tests.photographs import folder_of_photographs
 from tests.users import drop_users
-from workers.pipeline import run_batch
-from workers.work import open_work
 
 ROLES = ("fakesweep_analyst", "fakesweep_api", "fakesweep_worker", "fakesweep_producer")
 

@@ -9,15 +9,15 @@ from alembic import command
 from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError
 
-from schema.claims import Claim, claim_batch, renew_leases
-from schema.database import open_engine
-from schema.message import BatchImage, BatchMessage, UnreadableMessage, read_message
-from schema.migrations import alembic_config, upgrade
-from schema.policy import Policy
-from schema.queues import QUEUES
-from schema.recovery import return_expired, return_lost
-from schema.results import Outcome, store_outcomes
-from schema.words import Lane
+from fakesweep.schema.claims import Claim, claim_batch, renew_leases
+from fakesweep.schema.database import open_engine
+from fakesweep.schema.message import BatchImage, BatchMessage, UnreadableMessage, read_message
+from fakesweep.schema.migrations import alembic_config, upgrade
+from fakesweep.schema.policy import Policy
+from fakesweep.schema.queues import QUEUES
+from fakesweep.schema.recovery import return_expired, return_lost
+from fakesweep.schema.results import Outcome, store_outcomes
+from fakesweep.schema.words import Lane
 from tests.integration.ledger import version_before as before
 from tests.integration.ledger.rows import (
     add_model,

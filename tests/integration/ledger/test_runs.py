@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import Engine
 
-from schema import listing
-from schema.ledger import ListedImage
-from schema.listing import Page, Part, Recorded, record_page
-from schema.registry import rejudge
-from schema.runs import Run, runs_of
+from fakesweep.schema import listing
+from fakesweep.schema.ledger import ListedImage
+from fakesweep.schema.listing import Page, Part, Recorded, record_page
+from fakesweep.schema.registry import rejudge
+from fakesweep.schema.runs import Run, runs_of
 from tests.integration.ledger.rows import (
     add_model,
     ask,

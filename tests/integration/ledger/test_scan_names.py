@@ -3,8 +3,8 @@
 import pytest
 from sqlalchemy import Engine
 
-from schema.errors import ScanError
-from schema.scan_names import MOST_NAME_CHARACTERS, check_name, find_scan
+from fakesweep.schema.errors import ScanError
+from fakesweep.schema.scan_names import MOST_NAME_CHARACTERS, check_name, find_scan
 from tests.integration.ledger.rows import run
 
 

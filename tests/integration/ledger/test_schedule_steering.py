@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, make_url
 
-from producer.scans import Producer
-from producer.schedules import fire_due, resume, run_now
-from schema.database import open_engine
-from schema.errors import CatalogueError, FakesweepError, ScheduleError, SourceError
-from schema.schedule_reports import runs_of, schedule_report, schedule_reports
-from schema.schedules import pause_schedule, remove_schedule
-from schema.selection import Selection
+from fakesweep.producer.scans import Producer
+from fakesweep.producer.schedules import fire_due, resume, run_now
+from fakesweep.schema.database import open_engine
+from fakesweep.schema.errors import CatalogueError, FakesweepError, ScheduleError, SourceError
+from fakesweep.schema.schedule_reports import runs_of, schedule_report, schedule_reports
+from fakesweep.schema.schedules import pause_schedule, remove_schedule
+from fakesweep.schema.selection import Selection
 from tests.integration.ledger.rows import run, tuples, value
 from tests.integration.ledger.schedule_rows import (
     MODEL,

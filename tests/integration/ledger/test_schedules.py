@@ -7,14 +7,14 @@ from functools import partial
 import pytest
 from sqlalchemy import Engine
 
-from producer import schedules
-from producer.scans import Producer
-from producer.schedules import fire_due, keep_schedules
-from schema.control import cancel_scan, pause_scan
-from schema.schedule_reports import ScheduleState
-from schema.schedules import ScheduleOutcome, hold_due
-from schema.selection import Selection
-from schema.words import Lane
+from fakesweep.producer import schedules
+from fakesweep.producer.scans import Producer
+from fakesweep.producer.schedules import fire_due, keep_schedules
+from fakesweep.schema.control import cancel_scan, pause_scan
+from fakesweep.schema.schedule_reports import ScheduleState
+from fakesweep.schema.schedules import ScheduleOutcome, hold_due
+from fakesweep.schema.selection import Selection
+from fakesweep.schema.words import Lane
 from tests.integration.ledger.rows import end, rows, run, tuples, value
 from tests.integration.ledger.schedule_rows import (
     MODEL,

@@ -7,20 +7,20 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, make_url, text
 
-from producer.schedules import fire_due
-from schema.claims import Claim
-from schema.database import open_engine
-from schema.failures import FailureCode
-from schema.ledger import ListedImage
-from schema.listing import Page, Part, record_page
-from schema.message import BatchImage, BatchMessage
-from schema.outputs import add_output
-from schema.registry import producer_seen, record_stages, register_worker
-from schema.reports import query
-from schema.results import Outcome
-from schema.stages import Counts, Stage, StageCounts, Wall, report
-from schema.webhooks import add_webhook
-from schema.words import VerdictWord
+from fakesweep.producer.schedules import fire_due
+from fakesweep.schema.claims import Claim
+from fakesweep.schema.database import open_engine
+from fakesweep.schema.failures import FailureCode
+from fakesweep.schema.ledger import ListedImage
+from fakesweep.schema.listing import Page, Part, record_page
+from fakesweep.schema.message import BatchImage, BatchMessage
+from fakesweep.schema.outputs import add_output
+from fakesweep.schema.registry import producer_seen, record_stages, register_worker
+from fakesweep.schema.reports import query
+from fakesweep.schema.results import Outcome
+from fakesweep.schema.stages import Counts, Stage, StageCounts, Wall, report
+from fakesweep.schema.webhooks import add_webhook
+from fakesweep.schema.words import VerdictWord
 from tests.integration.ledger.rows import (
     WORKER,
     add_model,

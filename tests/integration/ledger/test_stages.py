@@ -6,10 +6,10 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import Engine
 
-from schema.claims import Claim
-from schema.registry import record_stages, register_worker, retire_worker
-from schema.reports import Counted, WorkerReport, counted, counted_since, live_workers
-from schema.stages import Counts, Stage, StageCounts, report
+from fakesweep.schema.claims import Claim
+from fakesweep.schema.registry import record_stages, register_worker, retire_worker
+from fakesweep.schema.reports import Counted, WorkerReport, counted, counted_since, live_workers
+from fakesweep.schema.stages import Counts, Stage, StageCounts, report
 from tests.integration.ledger.rows import (
     add_model,
     ask,

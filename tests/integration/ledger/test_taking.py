@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import Engine
 
-from schema.message import BatchImage, BatchMessage
-from schema.strays import MAX_BODY_CHARACTERS
-from schema.taking import Refused, Taken, take_up
-from schema.words import Lane
+from fakesweep.schema.message import BatchImage, BatchMessage
+from fakesweep.schema.strays import MAX_BODY_CHARACTERS
+from fakesweep.schema.taking import Refused, Taken, take_up
+from fakesweep.schema.words import Lane
 from tests.integration.ledger.rows import (
     WORKER,
     add_model,

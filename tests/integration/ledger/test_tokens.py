@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from schema.errors import TokenError
-from schema.tokens import (
+from fakesweep.schema.errors import TokenError
+from fakesweep.schema.tokens import (
     PREFIX,
     Caller,
     TokenReport,
@@ -19,7 +19,7 @@ from schema.tokens import (
     list_tokens,
     revoke_token,
 )
-from schema.words import Scope
+from fakesweep.schema.words import Scope
 from tests.integration.ledger.rows import rows, run, value
 
 

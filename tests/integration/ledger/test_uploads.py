@@ -6,12 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import Engine
 
-from schema.answers import ModelAnswer, image_answer
-from schema.control import cancel_scan, pause_scan, resume_scan
-from schema.failures import FailureCode
-from schema.ledger import scans_to_list
-from schema.strays import Stray, record_unreadable
-from schema.uploads import (
+from fakesweep.schema.answers import ModelAnswer, image_answer
+from fakesweep.schema.control import cancel_scan, pause_scan, resume_scan
+from fakesweep.schema.failures import FailureCode
+from fakesweep.schema.ledger import scans_to_list
+from fakesweep.schema.strays import Stray, record_unreadable
+from fakesweep.schema.uploads import (
     Sighting,
     Stream,
     Submission,
@@ -23,7 +23,7 @@ from schema.uploads import (
     open_scan,
     record_uploads,
 )
-from schema.words import Lane
+from fakesweep.schema.words import Lane
 from tests.integration.ledger.rows import (
     add_model,
     claimed,

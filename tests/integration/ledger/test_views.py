@@ -4,11 +4,11 @@ import pytest
 from sqlalchemy import Engine, make_url
 from sqlalchemy.exc import DBAPIError
 
-from schema.contents import Content
-from schema.database import open_engine
-from schema.failures import FailureCode
-from schema.results import Judgement, Outcome
-from schema.words import Kind, VerdictWord
+from fakesweep.schema.contents import Content
+from fakesweep.schema.database import open_engine
+from fakesweep.schema.failures import FailureCode
+from fakesweep.schema.results import Judgement, Outcome
+from fakesweep.schema.words import Kind, VerdictWord
 from tests.integration.ledger.rows import (
     add_model,
     ask,

@@ -6,11 +6,11 @@ import pytest
 from sqlalchemy import Engine, make_url
 from sqlalchemy.exc import DBAPIError
 
-from schema import webhooks
-from schema.database import open_engine
-from schema.deliveries import Delivery, forget_delivered, pause_gone
-from schema.registry import rejudge
-from schema.words import Lane
+from fakesweep.schema import webhooks
+from fakesweep.schema.database import open_engine
+from fakesweep.schema.deliveries import Delivery, forget_delivered, pause_gone
+from fakesweep.schema.registry import rejudge
+from fakesweep.schema.words import Lane
 from tests.integration.ledger.deliveries import add, fail, take_all
 from tests.integration.ledger.rows import (
     add_model,

@@ -5,12 +5,12 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Engine
 
-from schema import webhooks
-from schema.deliveries import Delivery, pause_gone
-from schema.errors import WebhookError
-from schema.registry import rejudge
-from schema.results import store_outcomes
-from schema.words import Kind, Lane, VerdictWord
+from fakesweep.schema import webhooks
+from fakesweep.schema.deliveries import Delivery, pause_gone
+from fakesweep.schema.errors import WebhookError
+from fakesweep.schema.registry import rejudge
+from fakesweep.schema.results import store_outcomes
+from fakesweep.schema.words import Kind, Lane, VerdictWord
 from tests.integration.ledger.deliveries import (
     FAKE,
     add,

@@ -3,10 +3,10 @@ from enum import StrEnum
 import pytest
 from sqlalchemy import Engine
 
-from schema.failures import FailureCode
-from schema.labels import Side
-from schema.schedules import ScheduleOutcome
-from schema.words import BatchState, Change, ImageStatus, Kind, Lane, ReadAs, VerdictWord
+from fakesweep.schema.failures import FailureCode
+from fakesweep.schema.labels import Side
+from fakesweep.schema.schedules import ScheduleOutcome
+from fakesweep.schema.words import BatchState, Change, ImageStatus, Kind, Lane, ReadAs, VerdictWord
 from tests.integration.ledger.rows import add_model, tuples
 
 TYPES: dict[str, type[StrEnum]] = {

@@ -11,8 +11,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from schema.copying import copy_rows
-from schema.results import Outcome, _image_row, _verdict_rows
+from fakesweep.schema.copying import copy_rows
+from fakesweep.schema.results import Outcome, _image_row, _verdict_rows
 
 CLAIM = text("""
     UPDATE ledger.batches b

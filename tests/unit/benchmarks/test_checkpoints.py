@@ -4,9 +4,9 @@ import pytest
 from PIL import Image
 
 from benchmarks.checkpoints import Name, make_checkpoint
-from schema.catalogue import ModelEntry
+from fakesweep.schema.catalogue import ModelEntry
+from fakesweep.workers.models.load import load_model
 from tests.reference import FLOAT32_ON_CPU
-from workers.models.load import load_model
 
 
 def _scores(name: Name, folder: Path) -> list[tuple[float, ...]]:

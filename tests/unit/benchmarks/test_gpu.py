@@ -17,9 +17,9 @@ from benchmarks.gpu_decode import draw, make_pictures, with_comment
 from benchmarks.gpu_models import SHAPES, make, make_checkpoint
 from benchmarks.gpu_rows import Measured, table
 from benchmarks.gpu_sweep import UNUSED_BROKER, open_with_file
-from schema.settings import Settings
-from workers.models.place import Place, Precision
-from workers.models.processor import plain_steps
+from fakesweep.schema.settings import Settings
+from fakesweep.workers.models.place import Place, Precision
+from fakesweep.workers.models.processor import plain_steps
 
 REPOSITORY = Path(gpu.__file__).resolve().parents[1]
 CPU = Place(torch.device("cpu"), Precision.FLOAT32)

@@ -7,7 +7,7 @@ import pytest
 
 from fakesweep import cli
 from fakesweep.exits import Exit
-from schema.errors import SourceError
+from fakesweep.schema.errors import SourceError
 
 HEAVY = {
     "alembic",

@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 
 from fakesweep.costs import Cost, cost_of
+from fakesweep.schema.settings import Settings
 from fakesweep.summary import Summary, as_page
-from schema.settings import Settings
 from tests.unit.fakesweep.test_progress import BEGUN, RUNNING
 
 PRICED = Settings(worker_hour_price=1.20, currency="EUR")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from fakesweep.processes import Worker, last_words, running_worker
-from schema.errors import ScanError
-from schema.settings import read_settings
+from fakesweep.schema.errors import ScanError
+from fakesweep.schema.settings import read_settings
 from tests.servers import wait_until
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from fakesweep import terminal
 from fakesweep.progress import in_words, shown_progress
+from fakesweep.schema.reports import Progress
 from fakesweep.summary import Summary, as_page, identity, progress_as_json, rates_in_words
-from schema.reports import Progress
 
 BEGUN = datetime(2026, 11, 20, 12, tzinfo=UTC)
 RUNNING = Progress(

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
+from fakesweep.producer import waiting as producer_waiting
+from fakesweep.producer.waiting import Waiting
 from fakesweep.quiet import log_troubles
-from producer import waiting as producer_waiting
-from producer.waiting import Waiting
-from schema.settings import Settings
-from schema.words import BROKER, LEDGER
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.words import BROKER, LEDGER
 
 CLUSTER = Settings(
     database_url="postgresql://me:hunter2@db:5432/x", broker_url="redis://:hunter2@q:6379/0"

@@ -2,9 +2,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
+from fakesweep.schema.reports import WorkerReport
+from fakesweep.schema.stages import Stage, StageReport, StageShare, Wall
 from fakesweep.stages import past_wall, worker_line
-from schema.reports import WorkerReport
-from schema.stages import Stage, StageReport, StageShare, Wall
 
 SHARES = dict(
     zip(

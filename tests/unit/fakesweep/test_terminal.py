@@ -17,7 +17,7 @@ SCAN = """
 import threading, click, structlog
 from fakesweep import terminal
 from fakesweep.quiet import log_troubles
-from schema.settings import Settings
+from fakesweep.schema.settings import Settings
 
 log_troubles(Settings())
 with terminal.progress_bar("scan 7") as move:

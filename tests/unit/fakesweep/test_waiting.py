@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from fakesweep.schema.reports import Movement, Progress
+from fakesweep.schema.settings import Settings
 from fakesweep.waiting import Reason, Wait, waits_of
-from schema.reports import Movement, Progress
-from schema.settings import Settings
 from tests.unit.fakesweep.test_progress import RUNNING
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -11,8 +11,8 @@ from ruamel.yaml import YAML
 
 from fakesweep.cli import cli
 from fakesweep.processes import END_SECONDS
-from schema.settings import PREFIX, Settings, read_settings
-from schema.words import LoginRole
+from fakesweep.schema.settings import PREFIX, Settings, read_settings
+from fakesweep.schema.words import LoginRole
 
 ROOT = Path(__file__).resolve().parents[3]
 COMPOSE = ROOT / "docker-compose.yml"

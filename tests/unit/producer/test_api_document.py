@@ -10,10 +10,10 @@ from fastapi.openapi.models import OpenAPI
 
 from fakesweep import cli
 from fakesweep.exits import Exit
-from producer.api import documents, models
-from producer.api.app import make_app
-from producer.api.problems import MEDIA_TYPE, ProblemDetails
-from schema.uris import SCHEMES
+from fakesweep.producer.api import documents, models
+from fakesweep.producer.api.app import make_app
+from fakesweep.producer.api.problems import MEDIA_TYPE, ProblemDetails
+from fakesweep.schema.uris import SCHEMES
 
 DOCUMENT = make_app().openapi()
 

@@ -5,7 +5,13 @@ import time
 import h11
 import pytest
 
-from producer.api.framing import BYTES_A_CHUNK, MOST_CHUNKS, MOST_HEAD_BYTES, Framing, Malformed
+from fakesweep.producer.api.framing import (
+    BYTES_A_CHUNK,
+    MOST_CHUNKS,
+    MOST_HEAD_BYTES,
+    Framing,
+    Malformed,
+)
 
 GET = b"GET /v1/health HTTP/1.1\r\nHost: api\r\n\r\n"
 SIZED = b"POST / HTTP/1.1\r\nHost: api\r\nContent-Length: 4\r\n\r\nab\ncd"[:-1]

@@ -10,13 +10,13 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from producer.api import connections, lookup, places
-from producer.api import requests as surroundings
-from producer.api.connections import Connections, group_of
-from producer.api.places import Places
-from producer.api.problems import Problem
-from schema.tokens import Caller
-from schema.words import Scope as TokenScope
+from fakesweep.producer.api import connections, lookup, places
+from fakesweep.producer.api import requests as surroundings
+from fakesweep.producer.api.connections import Connections, group_of
+from fakesweep.producer.api.places import Places
+from fakesweep.producer.api.problems import Problem
+from fakesweep.schema.tokens import Caller
+from fakesweep.schema.words import Scope as TokenScope
 
 TOKEN = "fsw_" + "A" * 43
 

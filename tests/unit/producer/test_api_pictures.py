@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from producer.api.pictures import open_pictures
-from schema.errors import SettingsError
-from schema.settings import Settings
+from fakesweep.producer.api.pictures import open_pictures
+from fakesweep.schema.errors import SettingsError
+from fakesweep.schema.settings import Settings
 
 
 def refused(**given: object) -> str:

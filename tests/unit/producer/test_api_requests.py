@@ -13,14 +13,14 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message
 from structlog.testing import capture_logs
 
-from producer.api import bodies, images
-from producer.api import requests as surroundings
-from producer.api.app import make_app
-from producer.api.problems import MEDIA_TYPE, Problem
-from schema.errors import LedgerAway
-from schema.settings import Settings
-from schema.tokens import Caller
-from schema.words import Scope
+from fakesweep.producer.api import bodies, images
+from fakesweep.producer.api import requests as surroundings
+from fakesweep.producer.api.app import make_app
+from fakesweep.producer.api.problems import MEDIA_TYPE, Problem
+from fakesweep.schema.errors import LedgerAway
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.tokens import Caller
+from fakesweep.schema.words import Scope
 
 TOKEN = "fsw_" + "s" * 43
 

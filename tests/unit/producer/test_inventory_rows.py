@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import orc, parquet
 
-from producer.sources import inventory_arrow, inventory_rows
-from producer.sources.inventory import is_inventory
-from producer.sources.inventory_manifest import InventoryFormat
-from producer.sources.inventory_rows import MAX_LINE_LETTERS, BrokenRow, Row, read_rows
-from schema.errors import SourceError
+from fakesweep.producer.sources import inventory_arrow, inventory_rows
+from fakesweep.producer.sources.inventory import is_inventory
+from fakesweep.producer.sources.inventory_manifest import InventoryFormat
+from fakesweep.producer.sources.inventory_rows import MAX_LINE_LETTERS, BrokenRow, Row, read_rows
+from fakesweep.schema.errors import SourceError
 
 COLUMNS = ("Bucket", "Key", "Size")
 MOMENT = datetime(2024, 5, 6, 7, 8, 9, 123_000, tzinfo=UTC)

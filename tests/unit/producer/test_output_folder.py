@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from producer.outputs.folder import DRAFTS, Folder
-from schema.errors import OutputError
+from fakesweep.producer.outputs.folder import DRAFTS, Folder
+from fakesweep.schema.errors import OutputError
 
 NAME = "results/part-000001.jsonl"
 

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from producer.outputs.places import (
+from fakesweep.producer.outputs.places import (
     MAX_PREFIX_BYTES,
     Destination,
     check_destination,
     resolve_destination,
 )
-from schema.errors import OutputError
-from schema.settings import Settings
+from fakesweep.schema.errors import OutputError
+from fakesweep.schema.settings import Settings
 
 HERE = socket.gethostname()
 

@@ -3,12 +3,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from producer.selecting import Chooser, check_selection
-from schema.errors import SourceError
-from schema.ledger import Entry, LeftOut, ListedImage
-from schema.listing_counts import Counted
-from schema.selection import Selection
-from schema.words import LeftOutReason
+from fakesweep.producer.selecting import Chooser, check_selection
+from fakesweep.schema.errors import SourceError
+from fakesweep.schema.ledger import Entry, LeftOut, ListedImage
+from fakesweep.schema.listing_counts import Counted
+from fakesweep.schema.selection import Selection
+from fakesweep.schema.words import LeftOutReason
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 COMPOSED = unicodedata.normalize("NFC", "Ümläut")

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from producer.sources import check_source, list_entries, list_images
-from schema.errors import SourceError
-from schema.failures import FailureCode
-from schema.ledger import LeftOut, ListedImage
-from schema.selection import Selection, suffixes_of
-from schema.settings import read_settings
-from schema.uris import from_path, path_of, to_path
+from fakesweep.producer.sources import check_source, list_entries, list_images
+from fakesweep.schema.errors import SourceError
+from fakesweep.schema.failures import FailureCode
+from fakesweep.schema.ledger import LeftOut, ListedImage
+from fakesweep.schema.selection import Selection, suffixes_of
+from fakesweep.schema.settings import read_settings
+from fakesweep.schema.uris import from_path, path_of, to_path
 
 NOBODY = 65_534
 

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from producer.sources import check_source, list_images
-from producer.sources.lines import MAX_LINE_BYTES
-from schema.errors import SourceError
-from schema.ledger import ListedImage
-from schema.settings import read_settings
-from schema.uris import from_path
+from fakesweep.producer.sources import check_source, list_images
+from fakesweep.producer.sources.lines import MAX_LINE_BYTES
+from fakesweep.schema.errors import SourceError
+from fakesweep.schema.ledger import ListedImage
+from fakesweep.schema.settings import read_settings
+from fakesweep.schema.uris import from_path
 
 
 def listed(path: Path, content: bytes | str, cursor: str | None = None) -> list[ListedImage]:

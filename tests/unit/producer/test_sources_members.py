@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from producer.sources import check_named, members, resolve_source
-from producer.sources.members import gathered, list_members
-from schema.errors import SourceError
-from schema.ledger import NamedSource
-from schema.settings import read_settings
-from schema.uris import from_path
+from fakesweep.producer.sources import check_named, members, resolve_source
+from fakesweep.producer.sources.members import gathered, list_members
+from fakesweep.schema.errors import SourceError
+from fakesweep.schema.ledger import NamedSource
+from fakesweep.schema.settings import read_settings
+from fakesweep.schema.uris import from_path
 
 HERE = socket.gethostname()
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from producer.sources import check_source, list_entries, list_images
-from schema.errors import SourceError
-from schema.ledger import LeftOut
-from schema.selection import Selection
-from schema.settings import read_settings
+from fakesweep.producer.sources import check_source, list_entries, list_images
+from fakesweep.schema.errors import SourceError
+from fakesweep.schema.ledger import LeftOut
+from fakesweep.schema.selection import Selection
+from fakesweep.schema.settings import read_settings
 
 URIS = [f"s3://bucket/{number}.jpg" for number in range(3)]
 TEXT = "\n".join(URIS)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from producer.sources import ResolvedSource, list_images, resolve_source
-from schema.errors import SourceError
-from schema.settings import read_settings
+from fakesweep.producer.sources import ResolvedSource, list_images, resolve_source
+from fakesweep.schema.errors import SourceError
+from fakesweep.schema.settings import read_settings
 
 HERE = socket.gethostname()
 

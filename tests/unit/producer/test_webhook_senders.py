@@ -4,11 +4,11 @@ import threading
 
 import pytest
 
-from producer.webhooks.pace import Pace
-from producer.webhooks.senders import Ending, Senders
-from producer.webhooks.sending import Answer, check_url
-from schema.deliveries import Delivery
-from schema.errors import WebhookError
+from fakesweep.producer.webhooks.pace import Pace
+from fakesweep.producer.webhooks.senders import Ending, Senders
+from fakesweep.producer.webhooks.sending import Answer, check_url
+from fakesweep.schema.deliveries import Delivery
+from fakesweep.schema.errors import WebhookError
 from tests.servers import wait_until
 from tests.unit.producer.deliveries import delivery
 

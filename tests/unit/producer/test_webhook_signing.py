@@ -7,8 +7,8 @@ import time
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from producer.webhooks.signing import check_secret, new_secret, signature
-from schema.errors import WebhookError
+from fakesweep.producer.webhooks.signing import check_secret, new_secret, signature
+from fakesweep.schema.errors import WebhookError
 
 BODY = '{"type":"verdict.given","data":{"uri":"s3://photos/é.jpg"}}'.encode()
 

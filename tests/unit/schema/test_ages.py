@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from schema.ages import age_of, moment_of, recorded_moment
-from schema.errors import SourceError
+from fakesweep.schema.ages import age_of, moment_of, recorded_moment
+from fakesweep.schema.errors import SourceError
 
 NOW = datetime(2026, 8, 31, 12, 30, tzinfo=UTC)
 

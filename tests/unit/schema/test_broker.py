@@ -2,9 +2,9 @@ import pytest
 import redis
 from kombu import Connection
 
-from schema.broker import checked, client_url, shown
-from schema.errors import SettingsError
-from schema.settings import Settings, read_settings
+from fakesweep.schema.broker import checked, client_url, shown
+from fakesweep.schema.errors import SettingsError
+from fakesweep.schema.settings import Settings, read_settings
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from schema.catalogue import DEFAULT_MODEL, Catalogue, ModelEntry, read_catalogue
-from schema.errors import CatalogueError
-from schema.labels import Side
-from schema.policy import Policy
+from fakesweep.schema.catalogue import DEFAULT_MODEL, Catalogue, ModelEntry, read_catalogue
+from fakesweep.schema.errors import CatalogueError
+from fakesweep.schema.labels import Side
+from fakesweep.schema.policy import Policy
 
 
 @pytest.fixture

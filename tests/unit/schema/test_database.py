@@ -1,7 +1,7 @@
 import pytest
 
-from schema.database import display_url, explained, open_engine
-from schema.errors import DatabaseError
+from fakesweep.schema.database import display_url, explained, open_engine
+from fakesweep.schema.errors import DatabaseError
 
 
 @pytest.mark.parametrize(

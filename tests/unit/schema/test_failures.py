@@ -1,6 +1,7 @@
 import pytest
 
-from schema.failures import FailureCode, ImageFailure
+from fakesweep.schema import failures
+from fakesweep.schema.failures import FailureCode, ImageFailure
 
 
 def _leaves(failure: type[ImageFailure]) -> list[type[ImageFailure]]:
@@ -14,11 +15,9 @@ def test_every_code_has_exactly_one_class_but_the_one_for_killed_workers() -> No
 
 
 def test_the_tree_in_the_docstring_names_every_class() -> None:
-    import schema.failures as module  # noqa: PLC0415 - its docstring is what is tested
-
-    assert module.__doc__ is not None
+    assert failures.__doc__ is not None
     for leaf in _leaves(ImageFailure):
-        assert leaf.__name__ in module.__doc__
+        assert leaf.__name__ in failures.__doc__
 
 
 @pytest.mark.parametrize("leaf", _leaves(ImageFailure))

@@ -6,7 +6,7 @@ import pillow_heif
 import pytest
 from PIL import Image
 
-from schema.formats import (
+from fakesweep.schema.formats import (
     FORMATS,
     IMAGE_SUFFIXES,
     NAMED,

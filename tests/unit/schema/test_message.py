@@ -5,14 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schema.message import (
+from fakesweep.schema.message import (
     MESSAGE_VERSION,
     BatchImage,
     BatchMessage,
     UnreadableMessage,
     read_message,
 )
-from schema.words import Lane
+from fakesweep.schema.words import Lane
 
 IDS = st.integers(1, 2**63 - 1)
 MESSAGES = st.builds(

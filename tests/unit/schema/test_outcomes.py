@@ -1,10 +1,10 @@
 import pytest
 
-from schema.contents import Content
-from schema.failures import FailureCode
-from schema.reasons import storable
-from schema.results import Failure, Judgement, Outcome
-from schema.words import ImageStatus, Kind, VerdictWord
+from fakesweep.schema.contents import Content
+from fakesweep.schema.failures import FailureCode
+from fakesweep.schema.reasons import storable
+from fakesweep.schema.results import Failure, Judgement, Outcome
+from fakesweep.schema.words import ImageStatus, Kind, VerdictWord
 
 CONTENT = Content(b"\x00" * 32, 1)
 SCORED = Judgement(1, 0.5, Kind.UNKNOWN, VerdictWord.UNCERTAIN, (0.5, 0.5))

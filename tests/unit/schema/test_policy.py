@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schema.errors import CatalogueError
-from schema.policy import Policy
-from schema.words import VerdictWord
+from fakesweep.schema.errors import CatalogueError
+from fakesweep.schema.policy import Policy
+from fakesweep.schema.words import VerdictWord
 
 REAL, UNCERTAIN, FAKE = VerdictWord.REAL, VerdictWord.UNCERTAIN, VerdictWord.FAKE
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from fakesweep.processes import _new_log
-from schema.errors import StackError
-from schema.private import new_file, own_folder, runtime_folder, runtime_folders
+from fakesweep.schema.errors import StackError
+from fakesweep.schema.private import new_file, own_folder, runtime_folder, runtime_folders
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make folders of others")
 NOBODY = 65_534

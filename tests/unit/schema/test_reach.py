@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schema.reach import Networks, admits, admits_bucket
-from schema.settings import Settings
+from fakesweep.schema.reach import Networks, admits, admits_bucket
+from fakesweep.schema.settings import Settings
 
 
 def networks(*written: str) -> Networks:

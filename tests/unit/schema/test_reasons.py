@@ -1,7 +1,7 @@
 import pytest
 
-from schema.failures import CorruptImage, ImageFailure, failure_of
-from schema.reasons import LONGEST_REASON_BYTES, reason
+from fakesweep.schema.failures import CorruptImage, ImageFailure, failure_of
+from fakesweep.schema.reasons import LONGEST_REASON_BYTES, reason
 
 
 @pytest.mark.parametrize("letter", ["a", "ä", "\u20ac", "\U0001f600", "\ud800", "\x00"])

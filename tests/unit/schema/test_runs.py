@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from schema.ledger import ListedImage
-from schema.runs import RUN_IMAGES, ends_run, one_run, runs_of, whole_runs
+from fakesweep.schema.ledger import ListedImage
+from fakesweep.schema.runs import RUN_IMAGES, ends_run, one_run, runs_of, whole_runs
 
 WHEN = datetime(2026, 2, 3, 4, 5, 6, 789_000, tzinfo=UTC)
 

@@ -4,8 +4,8 @@ from typing import Literal
 import pytest
 from pydantic import ValidationError
 
-from schema.errors import SettingsError
-from schema.settings import PRESETS, Settings, read_settings, with_preset
+from fakesweep.schema.errors import SettingsError
+from fakesweep.schema.settings import PRESETS, Settings, read_settings, with_preset
 
 
 def test_an_empty_environment_names_nothing() -> None:

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from schema.stages import (
+from fakesweep.schema.stages import (
     Counts,
     Stage,
     StageCounts,

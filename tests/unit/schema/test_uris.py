@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schema.failures import InvalidUri
-from schema.uris import (
+from fakesweep.schema.failures import InvalidUri
+from fakesweep.schema.uris import (
     LONGEST_URI_BYTES,
     MAX_PATH_BYTES,
     MAX_URI_BYTES,

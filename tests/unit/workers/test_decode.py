@@ -12,9 +12,15 @@ import pytest
 from PIL import Image, ImageFile, ImageOps
 from transformers.image_utils import load_image
 
-from schema.failures import CorruptImage, ImageEmpty, ImageFailure, NotAnImage, TooManyPixels
+from fakesweep.schema.failures import (
+    CorruptImage,
+    ImageEmpty,
+    ImageFailure,
+    NotAnImage,
+    TooManyPixels,
+)
+from fakesweep.workers.decode import DecodedImage, decode
 from tests.samples import every_sample, oriented, picture, written
-from workers.decode import DecodedImage, decode
 
 MANY = 10_000_000
 SAMPLES = every_sample()
@@ -269,7 +275,7 @@ def test_a_decoded_image_crosses_processes_with_its_pixels_alone() -> None:
 
 def test_decoding_needs_neither_torch_nor_transformers() -> None:
     code = (
-        "import sys, workers.decode, workers.models, workers.models.preprocess;"
+        "import sys, fakesweep.workers.decode, fakesweep.workers.models.preprocess;"
         "sys.exit(bool({'torch', 'transformers'} & set(sys.modules)))"
     )
 

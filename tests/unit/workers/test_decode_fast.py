@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from schema.catalogue import ModelEntry
-from schema.settings import Settings
+from fakesweep.schema.catalogue import ModelEntry
+from fakesweep.schema.settings import Settings
+from fakesweep.workers.decode import decode
+from fakesweep.workers.loader import Loader
+from fakesweep.workers.models.load import load_model
+from fakesweep.workers.models.preprocess import Preprocessing
 from tests.checkpoints import save_checkpoint
 from tests.reference import FLOAT32_ON_CPU
 from tests.samples import oriented, picture, written
-from workers.decode import decode
-from workers.loader import Loader
-from workers.models.load import load_model
-from workers.models.preprocess import Preprocessing
 
 MAX_PIXELS = 10_000_000
 STEPS = Preprocessing(

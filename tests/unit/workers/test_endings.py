@@ -4,11 +4,11 @@ import threading
 
 import pytest
 
-from workers.endings import EXIT_STATUS, vital_thread
+from fakesweep.workers.endings import EXIT_STATUS, vital_thread
 
 PROGRAM = """
 import sys, threading
-from workers.endings import vital_thread
+from fakesweep.workers.endings import vital_thread
 
 def work():
     {work}
@@ -23,8 +23,8 @@ print("the process goes on", flush=True)
 STUCK = """
 import threading
 from types import SimpleNamespace
-from schema.words import Lane
-from workers.device import Device
+from fakesweep.schema.words import Lane
+from fakesweep.workers.device import Device
 
 hang = threading.Event().wait
 

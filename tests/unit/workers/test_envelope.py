@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from kombu.transport.virtual import Channel, Message
 from kombu.utils.json import loads
 
-from schema.message import BatchImage, BatchMessage, UnreadableMessage
-from schema.words import Lane
+from fakesweep.schema.message import BatchImage, BatchMessage, UnreadableMessage
+from fakesweep.schema.words import Lane
+from fakesweep.workers.envelope import check_body, open_envelope
 from tests.strays import EXTRAS, encoded, envelope, strays
-from workers.envelope import check_body, open_envelope
 
 MESSAGE = BatchMessage(7, 3, Lane.BULK, (BatchImage(1, "s3://bucket/ä.jpg"),), attempt=0)
 STRAYS = strays(MESSAGE)

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from schema.contents import Content
-from schema.words import ReadAs
-from workers.facts import with_facts
-from workers.losses import LoaderLost
+from fakesweep.schema.contents import Content
+from fakesweep.schema.words import ReadAs
+from fakesweep.workers.facts import with_facts
+from fakesweep.workers.losses import LoaderLost
 
 CONTENT = Content(b"\x01" * 32, 77)
 SAID = {"width": 4, "height": 3, "format": "PNG", "frame_count": 1, "read_as": "scaled"}

@@ -4,11 +4,11 @@ from itertools import count
 
 import pytest
 
-from schema.failures import AccessDenied, FetchTimedOut, SourceUnavailable
-from schema.settings import read_settings
-from schema.storage import pause_asked_for
-from workers.fetch import attempts
-from workers.fetch.attempts import Deadline, Transient, with_attempts
+from fakesweep.schema.failures import AccessDenied, FetchTimedOut, SourceUnavailable
+from fakesweep.schema.settings import read_settings
+from fakesweep.schema.storage import pause_asked_for
+from fakesweep.workers.fetch import attempts
+from fakesweep.workers.fetch.attempts import Deadline, Transient, with_attempts
 
 
 @pytest.fixture(autouse=True)

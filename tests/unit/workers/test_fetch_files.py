@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from schema.failures import AccessDenied, ImageNotFound, ImageTooLarge, InvalidUri
-from schema.settings import Settings, read_settings
-from schema.uris import from_path
-from workers.fetch import Fetcher, open_fetcher
-from workers.fetch.attempts import Deadline
-from workers.fetch.bodies import read_pieces
+from fakesweep.schema.failures import AccessDenied, ImageNotFound, ImageTooLarge, InvalidUri
+from fakesweep.schema.settings import Settings, read_settings
+from fakesweep.schema.uris import from_path
+from fakesweep.workers.fetch import Fetcher, open_fetcher
+from fakesweep.workers.fetch.attempts import Deadline
+from fakesweep.workers.fetch.bodies import read_pieces
 
 NOBODY = 65_534
 
@@ -140,8 +140,8 @@ def test_what_is_no_uri_is_invalid(fetcher: Fetcher, uri: str) -> None:
 def test_boto3_is_not_imported_for_files(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"x")
     code = (
-        "import sys; from schema.settings import read_settings; "
-        "from workers.fetch import open_fetcher\n"
+        "import sys; from fakesweep.schema.settings import read_settings; "
+        "from fakesweep.workers.fetch import open_fetcher\n"
         "with open_fetcher(read_settings()) as fetcher: fetcher.fetch(sys.argv[1])\n"
         "sys.exit(' '.join({'boto3', 'botocore'} & sys.modules.keys()))"
     )

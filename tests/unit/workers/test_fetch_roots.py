@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from schema.failures import AccessDenied, ImageFailure, ImageNotFound
-from schema.settings import Settings
-from schema.uris import from_path
-from workers.fetch import files, open_fetcher
+from fakesweep.schema.failures import AccessDenied, ImageFailure, ImageNotFound
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.uris import from_path
+from fakesweep.workers.fetch import files, open_fetcher
 
 INSIDE, SECRET = b"an image inside", b"a secret outside"
 

@@ -2,8 +2,8 @@ import threading
 
 import pytest
 
-from schema.failures import FetchTimedOut, ImageFailure, SourceUnavailable
-from workers.fetch.side_by_side import SideBySide
+from fakesweep.schema.failures import FetchTimedOut, ImageFailure, SourceUnavailable
+from fakesweep.workers.fetch.side_by_side import SideBySide
 
 HASTY, PATIENT = 0.2, 60.0
 

@@ -7,8 +7,8 @@ from botocore.awsrequest import AWSPreparedRequest, HeadersDict
 from botocore.credentials import Credentials
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPResponse, HTTPSConnectionPool
 
-from schema.uris import S3Address
-from workers.fetch.ways import Way, read_error, way_of
+from fakesweep.schema.uris import S3Address
+from fakesweep.workers.fetch.ways import Way, read_error, way_of
 
 CREDENTIALS = Credentials("AKIA/1", "secret")
 SIGNED = (

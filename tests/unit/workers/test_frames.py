@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from fakesweep.workers.frames import MAX_STEPS, count_frames
 from tests.samples import picture, written
-from workers.frames import MAX_STEPS, count_frames
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ from functools import partial
 
 import pytest
 
-from schema.words import Lane
+from fakesweep.schema.words import Lane
+from fakesweep.workers.lanes import Lanes
 from tests.servers import wait_until
-from workers.lanes import Lanes
 
 
 class Held:

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from schema.settings import Settings
+from fakesweep.schema.settings import Settings
+from fakesweep.workers import loader
+from fakesweep.workers.fetch import open_fetcher
+from fakesweep.workers.fetch.side_by_side import SideBySide
+from fakesweep.workers.losses import PLACE
+from fakesweep.workers.memory import write_whole
 from tests.batches import uris_of
 from tests.photographs import folder_of_photographs
-from workers import loader
-from workers.fetch import open_fetcher
-from workers.fetch.side_by_side import SideBySide
-from workers.losses import PLACE
-from workers.memory import write_whole
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +40,7 @@ def test_replies_travel_together_but_wait_for_one_another_only_so_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = Clock()
-    monkeypatch.setattr("workers.loader.time.monotonic", clock)
+    monkeypatch.setattr("fakesweep.workers.loader.time.monotonic", clock)
 
     def replies() -> Iterator[dict[str, Any]]:
         for number in range(9):
@@ -107,7 +107,7 @@ def test_processor_time_is_counted_anew_for_each_image(
 ) -> None:
     clock = Clock()
     clock.now = 10_000.5
-    monkeypatch.setattr("workers.loader.time.process_time", clock)
+    monkeypatch.setattr("fakesweep.workers.loader.time.process_time", clock)
     uris = uris_of(folder_of_photographs(tmp_path / "in", 2))
     settings = Settings(
         file_roots=(tmp_path,), decode_timeout_seconds=7, fetch_deadline_seconds=200

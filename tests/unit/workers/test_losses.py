@@ -2,9 +2,9 @@ import signal
 
 import pytest
 
-from schema.failures import FailureCode, ImageFailure
-from schema.message import BatchImage
-from workers.losses import KILLED_PAUSES_SECONDS, Cause, LoaderLost, Trials, cause_of_end
+from fakesweep.schema.failures import FailureCode, ImageFailure
+from fakesweep.schema.message import BatchImage
+from fakesweep.workers.losses import KILLED_PAUSES_SECONDS, Cause, LoaderLost, Trials, cause_of_end
 
 CHUNK = [BatchImage(number, f"file:///{number}.jpg") for number in range(4)]
 

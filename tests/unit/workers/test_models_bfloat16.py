@@ -10,14 +10,14 @@ import structlog
 import torch
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from schema.catalogue import ModelEntry
+from fakesweep.schema.catalogue import ModelEntry
+from fakesweep.workers.models import bfloat16
+from fakesweep.workers.models.bfloat16 import PLAIN_ATTENTION, PackedLinear, plain_attention
+from fakesweep.workers.models.load import load_model
+from fakesweep.workers.models.loaded import LoadedModel
+from fakesweep.workers.models.place import Place
 from tests.checkpoints import Architecture, coloured_noise, save_checkpoint
 from tests.reference import BFLOAT16_ON_CPU, FLOAT32_ON_CPU
-from workers.models import bfloat16
-from workers.models.bfloat16 import PLAIN_ATTENTION, PackedLinear, plain_attention
-from workers.models.load import load_model
-from workers.models.loaded import LoadedModel
-from workers.models.place import Place
 
 FURTHEST = 0.05
 """No score of 200 images was further from float32's than 0.026 (dinov2), nor on average than

@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from schema.catalogue import ModelEntry
-from schema.errors import ModelError
-from schema.labels import Side
+from fakesweep.schema.catalogue import ModelEntry
+from fakesweep.schema.errors import ModelError
+from fakesweep.schema.labels import Side
+from fakesweep.workers.models.files import digest, find_files
+from fakesweep.workers.models.load import load_model
+from fakesweep.workers.models.place import resolve_place
+from fakesweep.workers.models.processor import load_processor
 from tests.checkpoints import coloured_noise, save_checkpoint
-from workers.models.files import digest, find_files
-from workers.models.load import load_model
-from workers.models.place import resolve_place
-from workers.models.processor import load_processor
 
 PLACE = resolve_place("cpu", "float32")
 

@@ -6,9 +6,9 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from workers.models.cpu import CpuEngine
-from workers.models.place import Precision
-from workers.models.preprocess import Preprocessing
+from fakesweep.workers.models.cpu import CpuEngine
+from fakesweep.workers.models.place import Precision
+from fakesweep.workers.models.preprocess import Preprocessing
 
 STEPS = Preprocessing(
     transparency_on_white=False,

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from schema.errors import ModelError
-from workers.models.files import digest, find_files
+from fakesweep.schema.errors import ModelError
+from fakesweep.workers.models.files import digest, find_files
 
 
 @pytest.fixture

@@ -11,16 +11,16 @@ import structlog
 import torch
 from transformers import ConvNextImageProcessorPil
 
-from schema.catalogue import ModelEntry
+from fakesweep.schema.catalogue import ModelEntry
+from fakesweep.workers.models.cpu import CpuEngine
+from fakesweep.workers.models.gpu import LARGEST_DIFFERENCE, GpuEngine, Score, Scorer, quickened
+from fakesweep.workers.models.load import load_model
+from fakesweep.workers.models.loaded import LoadedModel
+from fakesweep.workers.models.numerics import probabilities
+from fakesweep.workers.models.place import Place, Precision
+from fakesweep.workers.models.preprocess import Preprocessing
 from tests.checkpoints import Architecture, coloured_noise, save_checkpoint
 from tests.reference import BFLOAT16_ON_CPU, FLOAT32_ON_CPU
-from workers.models.cpu import CpuEngine
-from workers.models.gpu import LARGEST_DIFFERENCE, GpuEngine, Score, Scorer, quickened
-from workers.models.load import load_model
-from workers.models.loaded import LoadedModel
-from workers.models.numerics import probabilities
-from workers.models.place import Place, Precision
-from workers.models.preprocess import Preprocessing
 
 EXAMPLES = [
     torch.rand(count, 3, generator=torch.Generator().manual_seed(count)) for count in (2, 8)

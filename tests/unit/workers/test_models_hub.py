@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from schema.catalogue import ModelEntry
-from schema.errors import ModelAway, ModelError
+from fakesweep.schema.catalogue import ModelEntry
+from fakesweep.schema.errors import ModelAway, ModelError
+from fakesweep.workers.models.hub import check, pull, resolve
 from tests.web_server import Answer, Request, WebServer, web_server
-from workers.models.hub import check, pull, resolve
 
 MODEL = "somebody/detector"
 OLD, NEW = "a" * 40, "b" * 40
@@ -66,9 +66,9 @@ class Hub:
         """
         code = (
             "import json, sys\n"
-            "from schema.catalogue import ModelEntry\n"
-            "from schema.errors import ModelError\n"
-            "from workers.models import hub\n"
+            "from fakesweep.schema.catalogue import ModelEntry\n"
+            "from fakesweep.schema.errors import ModelError\n"
+            "from fakesweep.workers.models import hub\n"
             "verb, source, revision = sys.argv[1:]\n"
             "entry = ModelEntry(key='det', source=source, revision=revision or None)\n"
             "try:\n"
@@ -178,9 +178,9 @@ def test_what_the_hub_answers_is_trouble_that_passes_or_does_not(hub: Hub) -> No
     hub.server.answer = lambda asked: Answer(int(asked.path.rpartition("/s")[2][:3]))
     code = (
         "import sys\n"
-        "from schema.catalogue import ModelEntry\n"
-        "from schema.errors import ModelError\n"
-        "from workers.models import hub\n"
+        "from fakesweep.schema.catalogue import ModelEntry\n"
+        "from fakesweep.schema.errors import ModelError\n"
+        "from fakesweep.workers.models import hub\n"
         "for status in sys.argv[1:]:\n"
         "    try:\n"
         "        hub.check(ModelEntry(key='det', source=f'a/s{status}'))\n"

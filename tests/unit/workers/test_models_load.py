@@ -10,16 +10,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import BitImageProcessorPil, EfficientNetImageProcessorPil
 
-from schema.catalogue import ModelEntry, read_catalogue
-from schema.errors import DeviceError, FakesweepError, ModelError
-from schema.labels import Side, SidesOrigin
+from fakesweep.schema.catalogue import ModelEntry, read_catalogue
+from fakesweep.schema.errors import DeviceError, FakesweepError, ModelError
+from fakesweep.schema.labels import Side, SidesOrigin
+from fakesweep.workers.models import sizing
+from fakesweep.workers.models.load import load_model
+from fakesweep.workers.models.loaded import LoadedModel
+from fakesweep.workers.models.place import Place
+from fakesweep.workers.models.preprocess import Preprocessing
 from tests.checkpoints import coloured_noise, save_checkpoint
 from tests.reference import BFLOAT16_ON_CPU, FLOAT32_ON_CPU
-from workers.models import sizing
-from workers.models.load import load_model
-from workers.models.loaded import LoadedModel
-from workers.models.place import Place
-from workers.models.preprocess import Preprocessing
 
 
 @pytest.fixture(scope="module")

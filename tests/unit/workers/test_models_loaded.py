@@ -9,15 +9,15 @@ import pytest
 import structlog
 import torch
 
-from schema.catalogue import ModelEntry
-from schema.errors import DeviceError
-from schema.failures import ModelFailed
+from fakesweep.schema.catalogue import ModelEntry
+from fakesweep.schema.errors import DeviceError
+from fakesweep.schema.failures import ModelFailed
+from fakesweep.workers.models.cpu import CpuEngine
+from fakesweep.workers.models.load import load_model
+from fakesweep.workers.models.loaded import LoadedModel
+from fakesweep.workers.models.place import Precision
 from tests.checkpoints import coloured_noise, save_checkpoint
 from tests.reference import FLOAT32_ON_CPU
-from workers.models.cpu import CpuEngine
-from workers.models.load import load_model
-from workers.models.loaded import LoadedModel
-from workers.models.place import Precision
 
 Logits = Callable[[torch.Tensor], torch.Tensor]
 Calls = list[int]

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from schema.errors import ModelError
-from workers.models.place import Place, Precision, resolve_device, resolve_place
+from fakesweep.schema.errors import ModelError
+from fakesweep.workers.models.place import Place, Precision, resolve_device, resolve_place
 
 CPU = torch.device("cpu")
 

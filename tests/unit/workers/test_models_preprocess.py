@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from schema.failures import ModelFailed
+from fakesweep.schema.failures import ModelFailed
+from fakesweep.workers.models.preprocess import Preprocessing
 from tests.samples import picture
-from workers.models.preprocess import Preprocessing
 
 STEPS = Preprocessing(
     transparency_on_white=False,

@@ -1,12 +1,12 @@
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from schema.pulse import Pulse
-from schema.settings import Settings
-from schema.stages import Counts, Stage, StageCounts
-from schema.words import Role
-from workers.pulse import look_at, worker_pulse
-from workers.work import Work
+from fakesweep.schema.pulse import Pulse
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.stages import Counts, Stage, StageCounts
+from fakesweep.schema.words import Role
+from fakesweep.workers.pulse import look_at, worker_pulse
+from fakesweep.workers.work import Work
 
 LONG_AGO = -1.0
 

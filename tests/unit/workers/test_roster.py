@@ -8,12 +8,12 @@ from uuid import uuid4
 
 import pytest
 
-from schema.catalogue import Catalogue, ModelEntry
-from schema.errors import CatalogueError, DeviceError, ModelAway, ModelError
-from schema.patience import Patience
-from workers import roster
-from workers.models.load import LoadedModel
-from workers.roster import Roster
+from fakesweep.schema.catalogue import Catalogue, ModelEntry
+from fakesweep.schema.errors import CatalogueError, DeviceError, ModelAway, ModelError
+from fakesweep.schema.patience import Patience
+from fakesweep.workers import roster
+from fakesweep.workers.models.load import LoadedModel
+from fakesweep.workers.roster import Roster
 
 CATALOGUE = Catalogue(
     {key: ModelEntry(key, f"/models/{key}") for key in ("quick", "slow", "third")}, {}

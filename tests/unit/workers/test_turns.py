@@ -4,8 +4,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
+from fakesweep.workers.turns import Turns
 from tests.servers import wait_until
-from workers.turns import Turns
 
 
 class Batches:

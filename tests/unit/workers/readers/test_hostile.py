@@ -10,14 +10,20 @@ from collections.abc import Callable
 import pytest
 from PIL import Image
 
-from schema.failures import CorruptImage, ImageFailure, NotAnImage, TooManyPixels, UnsupportedImage
+from fakesweep.schema.failures import (
+    CorruptImage,
+    ImageFailure,
+    NotAnImage,
+    TooManyPixels,
+    UnsupportedImage,
+)
+from fakesweep.workers.decode import decode
+from fakesweep.workers.readers import codecs
+from fakesweep.workers.readers import tiff as walks
+from fakesweep.workers.readers.claims import boxes, jpeg_xl_size
+from fakesweep.workers.readers.heif import meta_of
 from tests.formats import avif_with_bad_alpha, bitmap, dng, icon_with, jxl, psd, tiff
 from tests.samples import picture, written
-from workers.decode import decode
-from workers.readers import codecs
-from workers.readers import tiff as walks
-from workers.readers.claims import boxes, jpeg_xl_size
-from workers.readers.heif import meta_of
 
 MANY = 178_956_970
 SIDE = 60_000

@@ -10,12 +10,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from schema.words import ReadAs
+from fakesweep.schema.words import ReadAs
+from fakesweep.workers.decode import decode
+from fakesweep.workers.readers.claims import jpeg_2000_depth, jpeg_xl_depth
+from fakesweep.workers.readers.tones import by_own_range
 from tests.formats import grey, packed, tiff
 from tests.samples import written
-from workers.decode import decode
-from workers.readers.claims import jpeg_2000_depth, jpeg_xl_depth
-from workers.readers.tones import by_own_range
 
 MANY = 10_000_000
 
