@@ -95,7 +95,7 @@ _LET_FOLLOW = text("""
     WITH ready AS MATERIALIZED (
         SELECT s.scan_id FROM ledger.scans s
         WHERE s.scan_id IN (SELECT scan_id FROM ledger.batches WHERE state = 'following')
-          AND s.listed_at IS NOT NULL AND s.paused_at IS NULL AND s.cancelled_at IS NULL
+          AND s.listed_at IS NOT NULL AND NOT ledger.is_held(s.paused_at, s.cancelled_at)
           AND NOT EXISTS (
               SELECT FROM ledger.batches x WHERE x.scan_id = s.scan_id
                 AND x.state IN ('recorded', 'published', 'running', 'held', 'set_aside')

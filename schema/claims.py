@@ -18,7 +18,7 @@ _CLAIM = text("""
         lease_until = now() + make_interval(secs => :lease_seconds)
     FROM ledger.scans s JOIN ledger.policies p USING (policy_id)
     WHERE b.batch_id = :batch_id AND s.scan_id = b.scan_id
-      AND s.paused_at IS NULL AND s.cancelled_at IS NULL
+      AND NOT ledger.is_held(s.paused_at, s.cancelled_at)
       AND b.lane = coalesce(CAST(:lane AS ledger.lane), b.lane)
       AND b.attempt = coalesce(:attempt, b.attempt)
       AND b.state IN ('recorded', 'published')

@@ -3,22 +3,23 @@
 from sqlalchemy import Connection, text
 
 from fakesweep.schema.reports import Progress
+from fakesweep.schema.states import IS_LIVE
 from fakesweep.schema.words import ScanState
 
 _WORKED = text("""
     SELECT count(DISTINCT worker_id) FROM batches WHERE scan_id = :scan_id
 """)
 
-_AT_WORK = text("""
+_AT_WORK = text(f"""
     SELECT count(*) FROM workers
-    WHERE stopped_at IS NULL AND seen_at > now() - make_interval(secs => :within_seconds)
+    WHERE {IS_LIVE}
       AND worker_id = ANY (ARRAY(
           SELECT worker_id FROM batches
           WHERE scan_id = :scan_id AND finished_at > now() - interval '60 seconds'
           UNION
           SELECT worker_id FROM batches WHERE scan_id = :scan_id AND state = 'running'
       ))
-""")
+""")  # noqa: S608 - our own words
 
 
 def crew_of(connection: Connection, now: Progress, *, within_seconds: float) -> int:

@@ -1,4 +1,4 @@
--- The database after every migration up to 0027: types, tables, views, functions and grants, each
+-- The database after every migration up to 0028: types, tables, views, functions and grants, each
 -- in the order of schema and name. `make current-sql` writes this file from PostgreSQL's catalogs;
 -- nothing runs it. The migrations say what each thing is for.
 
@@ -580,6 +580,16 @@ CREATE TABLE public.alembic_version (
 
 -- Views
 
+CREATE VIEW ledger.pending AS
+SELECT image_id,
+    batch_id,
+    scan_id,
+    uri
+   FROM ledger.images i
+  WHERE NOT (EXISTS ( SELECT
+           FROM ledger.outcomes o
+          WHERE o.image_id = i.image_id));
+
 CREATE VIEW ledger.renamed AS
 SELECT gone.scan_id,
     came.image_id,
@@ -676,11 +686,11 @@ SELECT batch_id,
     classified_count AS classified,
     reused_count AS reused,
     failed_count AS failed,
-    image_count - classified_count - reused_count - failed_count AS pending,
+    ledger.pending_of(b.*) AS pending,
     attempt,
     worker_id,
     lease_until,
-    state = 'running'::ledger.batch_state AND lease_until < now() AS is_expired,
+    ledger.is_expired(b.*) AS is_expired,
     created_at,
     published_at,
     finished_at,
@@ -769,7 +779,7 @@ SELECT t.key AS model,
     t.next_try_at,
     t.worker_id
    FROM ledger.model_troubles t
-     JOIN ledger.workers w USING (worker_id)
+     JOIN public.workers w USING (worker_id)
   WHERE t.ended_at IS NULL AND w.stopped_at IS NULL AND w.seen_at > (now() - '00:01:00'::interval);
 
 CREATE VIEW public.models AS
@@ -996,7 +1006,8 @@ SELECT scan_id,
             ELSE NULL::timestamp with time zone
         END AS first_finished_at,
     policy_id,
-    selection
+    selection,
+    state = ANY (ARRAY['finished'::text, 'cancelled'::text]) AS has_ended
    FROM ( SELECT rated.scan_id,
             rated.name,
             rated.lane,
@@ -1137,7 +1148,7 @@ SELECT scan_id,
   WHERE x.scan_id = s.scan_id
   ORDER BY x.batch_id DESC
  LIMIT 1) AS last_created_at,
-                                    ( SELECT COALESCE(sum(x.classified_count + x.reused_count + x.failed_count), 0::bigint) AS "coalesce"
+                                    ( SELECT COALESCE(sum(ledger.ended_of(x.*)), 0::bigint) AS "coalesce"
    FROM ledger.batches x
   WHERE x.scan_id = s.scan_id AND x.finished_at > (now() - '00:01:00'::interval)) AS last_minute
                                  OFFSET 0) b
@@ -1310,7 +1321,7 @@ SELECT w.webhook_id,
      CROSS JOIN LATERAL ( SELECT count(*) AS waiting,
             min(d.created_at) AS waiting_since
            FROM ledger.webhook_deliveries d
-          WHERE d.webhook_id = w.webhook_id AND d.delivered_at IS NULL AND d.dead_at IS NULL) open
+          WHERE d.webhook_id = w.webhook_id AND ledger.is_open(d.*)) open
      CROSS JOIN LATERAL ( SELECT count(*) AS dead
            FROM ledger.webhook_deliveries d
           WHERE d.webhook_id = w.webhook_id AND d.dead_at IS NOT NULL) gone;
@@ -1453,6 +1464,12 @@ AS $$
       AND NOT EXISTS (SELECT FROM ledger.images i WHERE i.batch_id = b.batch_id)
 $$;
 
+CREATE FUNCTION ledger.ended_of(batch ledger.batches)
+ RETURNS integer
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN (((batch).classified_count + (batch).reused_count) + (batch).failed_count);
+
 CREATE FUNCTION ledger.forget_rights(migration text)
  RETURNS void
  LANGUAGE plpgsql
@@ -1498,11 +1515,41 @@ BEGIN
     RETURN missing;
 END $$;
 
+CREATE FUNCTION ledger.is_expired(batch ledger.batches)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+RETURN (((batch).state = 'running'::ledger.batch_state) AND ((batch).lease_until < now()));
+
+CREATE FUNCTION ledger.is_held(paused_at timestamp with time zone, cancelled_at timestamp with time zone)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN ((paused_at IS NOT NULL) OR (cancelled_at IS NOT NULL));
+
+CREATE FUNCTION ledger.is_open(delivery ledger.webhook_deliveries)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN (((delivery).delivered_at IS NULL) AND ((delivery).dead_at IS NULL));
+
+CREATE FUNCTION ledger.kind_told(verdict ledger.verdict, kind ledger.kind)
+ RETURNS ledger.kind
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN (verdict <> 'real'::ledger.verdict) THEN kind ELSE NULL::ledger.kind END;
+
 CREATE FUNCTION ledger.named_scores(labels text[], scores real[])
  RETURNS jsonb
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 RETURN (SELECT jsonb_object_agg(named.label, named.score) AS jsonb_object_agg FROM (SELECT x.label, (round(((sum(x.score))::double precision)::numeric, 7))::double precision AS score FROM UNNEST(named_scores.labels, named_scores.scores) x(label, score) WHERE (x.label IS NOT NULL) GROUP BY x.label) named);
+
+CREATE FUNCTION ledger.next_try(since timestamp with time zone, at_most interval)
+ RETURNS timestamp with time zone
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+RETURN (now() + LEAST(at_most, GREATEST('00:00:01'::interval, (now() - COALESCE(since, now())))));
 
 CREATE FUNCTION ledger.open_query(query text)
  RETURNS refcursor
@@ -1531,7 +1578,7 @@ BEGIN
           AND s.model_keys = models AND s.listed_at IS NULL AND s.cancelled_at IS NULL
           AND s.created_at >= date_trunc('day', now(), 'UTC')
           AND s.policy_id = (
-              SELECT max(p.policy_id) FROM ledger.policies p WHERE p.name = s.stream_policy
+              SELECT p.policy_id FROM public.policies p WHERE p.name = s.stream_policy AND p.is_current
           )
         FOR SHARE OF s;
         IF FOUND THEN
@@ -1551,8 +1598,8 @@ BEGIN
         WHERE x.scan_id = ANY (closed) AND x.listed_at IS NULL;
         INSERT INTO ledger.scans (name, lane, policy_id, model_keys, stream, stream_policy)
         SELECT wanted || ' ' || to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD'),
-               wanted_lane, max(p.policy_id), models, wanted, policy
-        FROM ledger.policies p WHERE p.name = policy
+               wanted_lane, p.policy_id, models, wanted, policy
+        FROM public.policies p WHERE p.name = policy AND p.is_current
         RETURNING scan_id INTO found_id;
         INSERT INTO ledger.scan_sources (scan_id, position, source)
         VALUES (found_id, 0, 'stream:' || wanted);
@@ -1573,12 +1620,16 @@ BEGIN
     WHERE b.batch_id = batch AND b.attempt = held_at AND b.state = 'running';
     IF FOUND THEN
         RETURN QUERY
-        SELECT i.image_id, i.uri FROM ledger.images i
-        WHERE i.batch_id = batch
-          AND NOT EXISTS (SELECT FROM ledger.outcomes o WHERE o.image_id = i.image_id)
-        ORDER BY i.image_id;
+        SELECT i.image_id, i.uri FROM ledger.pending i
+        WHERE i.batch_id = batch ORDER BY i.image_id;
     END IF;
 END $$;
+
+CREATE FUNCTION ledger.pending_of(batch ledger.batches)
+ RETURNS integer
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN ((batch).image_count - ledger.ended_of(batch));
 
 CREATE FUNCTION ledger.percent_decoded(said text)
  RETURNS text
@@ -1673,6 +1724,12 @@ BEGIN
     END LOOP;
 END $$;
 
+CREATE FUNCTION ledger.standing_policy(policy text, real_below double precision, fake_above double precision)
+ RETURNS integer
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+RETURN (SELECT p.policy_id FROM public.policies p WHERE ((p.name = standing_policy.policy) AND p.is_current AND ((p.real_below = standing_policy.real_below) AND (p.fake_above = standing_policy.fake_above))));
+
 CREATE FUNCTION ledger.supersede()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -1744,9 +1801,8 @@ BEGIN
     WITH over AS MATERIALIZED (
         SELECT s.scan_id FROM ledger.scans s
         WHERE s.told_at IS NULL AND (
-            s.cancelled_at IS NOT NULL OR s.listed_at IS NOT NULL AND NOT EXISTS (
-                SELECT FROM ledger.batches b WHERE b.scan_id = s.scan_id AND b.state <> 'done'
-            ))
+            SELECT p.has_ended FROM public.scan_progress p WHERE p.scan_id = s.scan_id
+        )
         ORDER BY s.scan_id LIMIT at_most FOR NO KEY UPDATE SKIP LOCKED
     ), marked AS (
         UPDATE ledger.scans s SET told_at = now() FROM over WHERE s.scan_id = over.scan_id
@@ -1766,9 +1822,7 @@ BEGIN
         JOIN ledger.webhooks w ON 'scan.ended' = ANY (w.events)
         CROSS JOIN LATERAL (SELECT * FROM public.scan_progress x WHERE x.scan_id = m.scan_id) AS p
         LEFT JOIN ledger.schedules n ON n.schedule_id = m.schedule_id
-        WHERE w.removed_at IS NULL
-          AND (w.models IS NULL OR m.model_keys && w.models)
-          AND (w.lanes IS NULL OR m.lane = ANY (w.lanes))
+        WHERE ledger.wants(w, m.model_keys, m.lane)
         ORDER BY m.scan_id, w.webhook_id
     )
     SELECT count(*) INTO ended FROM marked;
@@ -1789,9 +1843,7 @@ BEGIN
                         ELSE 'schedule.skipped' END AS event
         ) AS e
         JOIN ledger.webhooks w ON e.event = ANY (w.events)
-        WHERE m.outcome <> 'fired' AND w.removed_at IS NULL
-          AND (w.models IS NULL OR n.model_keys && w.models)
-          AND (w.lanes IS NULL OR n.lane = ANY (w.lanes))
+        WHERE m.outcome <> 'fired' AND ledger.wants(w, n.model_keys, n.lane)
         ORDER BY m.due_at, w.webhook_id
     )
     SELECT count(*) FILTER (WHERE outcome <> 'fired') INTO missed FROM marked;
@@ -1819,9 +1871,7 @@ BEGIN
     JOIN ledger.webhooks w ON g.verdict = ANY (w.verdicts) OR f.verdict = ANY (w.verdicts)
     JOIN ledger.scans s ON s.scan_id = g.scan_id
     JOIN ledger.models m ON m.model_id = g.model_id
-    WHERE f.verdict <> g.verdict AND w.removed_at IS NULL
-      AND (w.models IS NULL OR m.key = ANY (w.models))
-      AND (w.lanes IS NULL OR s.lane = ANY (w.lanes))
+    WHERE f.verdict <> g.verdict AND ledger.wants(w, ARRAY[m.key], s.lane)
     ORDER BY g.image_id, g.model_id, w.webhook_id;
     RETURN NULL;
 END $$;
@@ -1851,9 +1901,7 @@ BEGIN
     JOIN ledger.models m ON m.model_id = g.model_id AND m.key = ANY (s.model_keys)
     JOIN ledger.policies q ON q.policy_id = g.policy_id
     JOIN ledger.predictions p ON p.content_id = g.content_id AND p.model_id = g.model_id
-    WHERE w.removed_at IS NULL
-      AND (w.models IS NULL OR m.key = ANY (w.models))
-      AND (w.lanes IS NULL OR s.lane = ANY (w.lanes))
+    WHERE ledger.wants(w, ARRAY[m.key], s.lane)
       AND p.p_fake = g.p_fake
       AND public.judge(p.p_fake, q.real_below, q.fake_above) = g.verdict
       AND NOT EXISTS (SELECT FROM ledger.outcomes o WHERE o.image_id = g.image_id)
@@ -1866,6 +1914,12 @@ CREATE FUNCTION ledger.told_moment(at timestamp with time zone)
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE STRICT
 RETURN to_char((at AT TIME ZONE 'UTC'::text), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'::text);
+
+CREATE FUNCTION ledger.wants(webhook ledger.webhooks, models text[], lane ledger.lane)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN (((webhook).removed_at IS NULL) AND (((webhook).models IS NULL) OR ((webhook).models && models)) AND (((webhook).lanes IS NULL) OR (lane = ANY ((webhook).lanes))));
 
 CREATE FUNCTION public.content_id_of(sha256 text)
  RETURNS bigint
@@ -1893,12 +1947,11 @@ CREATE FUNCTION public.rejudge(scan bigint, policy text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $$
 DECLARE
-    chosen ledger.policies;
+    chosen public.policies;
     in_pass bigint;
     changed bigint := 0;
 BEGIN
-    SELECT * INTO chosen FROM ledger.policies p
-    WHERE p.name = policy ORDER BY p.policy_id DESC LIMIT 1;
+    SELECT * INTO chosen FROM public.policies p WHERE p.name = policy AND p.is_current;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'there is no policy named %', policy;
     END IF;
@@ -1918,7 +1971,7 @@ BEGIN
         ), written AS (
             UPDATE ledger.verdicts v
             SET policy_id = chosen.policy_id, p_fake = j.p_fake, verdict = j.after,
-                kind = CASE WHEN j.after <> 'real' THEN j.kind END, judged_at = now()
+                kind = ledger.kind_told(j.after, j.kind), judged_at = now()
             FROM judged j WHERE (v.image_id, v.model_id) = (j.image_id, j.model_id)
             RETURNING j.before <> j.after AS differs
         )
@@ -1933,27 +1986,32 @@ CREATE FUNCTION public.set_policy(name text, real_below double precision, fake_a
  LANGUAGE plpgsql
 AS $$
 DECLARE
-    newest ledger.policies;
+    standing integer := ledger.standing_policy(name, real_below, fake_above);
 BEGIN
-    SELECT * INTO newest FROM ledger.policies p
-    WHERE p.name = set_policy.name ORDER BY p.policy_id DESC LIMIT 1;
-    IF (newest.real_below, newest.fake_above)
-        IS DISTINCT FROM (set_policy.real_below, set_policy.fake_above)
-    THEN
-        INSERT INTO ledger.policies (name, real_below, fake_above)
+    IF standing IS NULL THEN
+        INSERT INTO ledger.policies AS p (name, real_below, fake_above)
         VALUES (set_policy.name, set_policy.real_below, set_policy.fake_above)
-        RETURNING * INTO newest;
+        RETURNING p.policy_id INTO standing;
     END IF;
-    RETURN newest.policy_id;
+    RETURN standing;
 END $$;
 
 -- Grants
 
 GRANT CONNECT ON DATABASE current TO PUBLIC;
 GRANT EXECUTE ON FUNCTION ledger.digest_of TO PUBLIC;
+GRANT EXECUTE ON FUNCTION ledger.ended_of TO PUBLIC;
+GRANT EXECUTE ON FUNCTION ledger.is_expired TO PUBLIC;
+GRANT EXECUTE ON FUNCTION ledger.is_held TO PUBLIC;
+GRANT EXECUTE ON FUNCTION ledger.is_open TO PUBLIC;
+GRANT EXECUTE ON FUNCTION ledger.kind_told TO PUBLIC;
 GRANT EXECUTE ON FUNCTION ledger.named_scores TO PUBLIC;
+GRANT EXECUTE ON FUNCTION ledger.next_try TO PUBLIC;
 GRANT EXECUTE ON FUNCTION ledger.open_query TO PUBLIC;
+GRANT EXECUTE ON FUNCTION ledger.pending_of TO PUBLIC;
 GRANT EXECUTE ON FUNCTION ledger.percent_decoded TO PUBLIC;
+GRANT EXECUTE ON FUNCTION ledger.standing_policy TO PUBLIC;
+GRANT EXECUTE ON FUNCTION ledger.wants TO PUBLIC;
 GRANT EXECUTE ON FUNCTION public.judge TO PUBLIC;
 GRANT EXECUTE ON FUNCTION public.path_of TO PUBLIC;
 GRANT USAGE ON SCHEMA public TO PUBLIC;
@@ -2005,6 +2063,7 @@ GRANT SELECT ON ledger.contents TO fakesweep_api;
 GRANT SELECT ON ledger.images TO fakesweep_api;
 GRANT SELECT ON ledger.models TO fakesweep_api;
 GRANT SELECT ON ledger.outcomes TO fakesweep_api;
+GRANT SELECT ON ledger.pending TO fakesweep_api;
 GRANT SELECT ON ledger.policies TO fakesweep_api;
 GRANT SELECT ON ledger.predictions TO fakesweep_api;
 GRANT SELECT (cancelled_at, created_at, is_audit, lane, listed_at, model_keys, name, paused_at, policy_id, scan_id, stream, stream_policy) ON ledger.scans TO fakesweep_api;
@@ -2013,6 +2072,7 @@ GRANT SELECT ON ledger.verdicts TO fakesweep_api;
 GRANT SELECT ON public.alembic_version TO fakesweep_api;
 GRANT SELECT ON public.failures TO fakesweep_api;
 GRANT SELECT ON public.images TO fakesweep_api;
+GRANT SELECT ON public.policies TO fakesweep_api;
 GRANT SELECT ON public.scan_progress TO fakesweep_api;
 GRANT SELECT ON public.verdicts TO fakesweep_api;
 
@@ -2041,6 +2101,7 @@ GRANT INSERT (failure_code, failure_message, image_id, scan_id), SELECT ON ledge
 GRANT INSERT, SELECT ON ledger.output_batches TO fakesweep_producer;
 GRANT INSERT, SELECT, UPDATE (lines, sha256, size_bytes, written_at) ON ledger.output_parts TO fakesweep_producer;
 GRANT INSERT, SELECT, UPDATE (ended_at, from_batch_id, last_batch_id, trouble, troubled_since, try_at) ON ledger.outputs TO fakesweep_producer;
+GRANT SELECT ON ledger.pending TO fakesweep_producer;
 GRANT INSERT, SELECT ON ledger.policies TO fakesweep_producer;
 GRANT SELECT ON ledger.predictions TO fakesweep_producer;
 GRANT INSERT, SELECT, UPDATE (seen_at, stopped_at) ON ledger.producers TO fakesweep_producer;

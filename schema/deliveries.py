@@ -21,8 +21,7 @@ _TAKE = text("""
             AS known (webhook_id, free) USING (webhook_id)
         CROSS JOIN LATERAL (
             SELECT d.delivery_id FROM ledger.webhook_deliveries d
-            WHERE d.webhook_id = w.webhook_id AND d.delivered_at IS NULL AND d.dead_at IS NULL
-              AND d.next_attempt_at <= now()
+            WHERE d.webhook_id = w.webhook_id AND ledger.is_open(d) AND d.next_attempt_at <= now()
             ORDER BY d.next_attempt_at LIMIT coalesce(known.free, :at_once)
             FOR UPDATE SKIP LOCKED
         ) AS d
@@ -88,7 +87,7 @@ _OLD = "d.delivered_at < now() - make_interval(secs => 86400 * CAST(:days AS dou
 _FORGET_DELIVERED = text(_FORGET.format(which=_OLD, where=""))
 _FORGET_REMOVED = tuple(
     text(_FORGET.format(which=which, where="WHERE w.removed_at IS NOT NULL"))
-    for which in ("d.delivered_at IS NULL AND d.dead_at IS NULL", "d.dead_at IS NOT NULL")
+    for which in ("ledger.is_open(d)", "d.dead_at IS NOT NULL")
 )
 
 

@@ -45,7 +45,7 @@ _CHOSEN = text("""
 _LISTINGS_DUE = text("""
     SELECT scan_id, lane::text AS lane
     FROM ledger.scans s LEFT JOIN ledger.listing_troubles t USING (scan_id)
-    WHERE listed_at IS NULL AND paused_at IS NULL AND cancelled_at IS NULL
+    WHERE listed_at IS NULL AND NOT ledger.is_held(paused_at, cancelled_at)
       AND coalesce(t.try_at, now()) <= now() AND NOT EXISTS (
         SELECT FROM ledger.scan_sources x
         WHERE x.scan_id = s.scan_id AND x.listed_at IS NULL
@@ -64,10 +64,8 @@ _TAKE_RECORDED = text("""
 """)
 
 _IMAGES_OF = text("""
-    SELECT i.batch_id, i.image_id, i.uri FROM ledger.images i
-    WHERE i.batch_id = ANY(:batch_ids)
-      AND NOT EXISTS (SELECT FROM ledger.outcomes o WHERE o.image_id = i.image_id)
-    ORDER BY i.batch_id, i.image_id
+    SELECT batch_id, image_id, uri FROM ledger.pending
+    WHERE batch_id = ANY(:batch_ids) ORDER BY batch_id, image_id
 """)
 
 

@@ -38,7 +38,7 @@ _IN_WORK = text("SELECT count(*) FROM ledger.batches WHERE state = 'running'")
 
 # What they know of an image's bytes spares them a look.
 _AUDITING = text("""
-    SELECT scan_id FROM scan_progress WHERE is_audit AND state NOT IN ('finished', 'cancelled')
+    SELECT scan_id FROM scan_progress WHERE is_audit AND NOT has_ended
 """)
 
 _LAST_CONTENT = text("SELECT coalesce(max(content_id), 0) FROM ledger.contents")

@@ -65,7 +65,7 @@ _LOOK = text("""
         WHERE m.key = ANY(s.model_keys) AND m.superseded_at IS NULL
     ) AS model_ids
     FROM ledger.scans s
-    WHERE scan_id = :scan_id AND paused_at IS NULL AND cancelled_at IS NULL FOR SHARE
+    WHERE scan_id = :scan_id AND NOT ledger.is_held(paused_at, cancelled_at) FOR SHARE
 """)
 
 _ADD_BATCHES = text("""

@@ -4,18 +4,15 @@ from sqlalchemy import Connection, text
 
 from fakesweep.schema.reasons import reason as cut
 
-# Each time it is tried again after as long as the trouble has lasted.
 _RECORD = text("""
     INSERT INTO ledger.listing_troubles AS t (scan_id, reason, since, try_at)
-    SELECT scan_id, :reason, now(), now() + interval '1 second'
+    SELECT scan_id, :reason, now(),
+           ledger.next_try(NULL, make_interval(secs => :at_most_seconds))
     FROM ledger.scans WHERE scan_id = :scan_id
     ON CONFLICT (scan_id) DO UPDATE SET
         reason = excluded.reason,
         since = coalesce(t.since, now()),
-        try_at = now() + least(
-            make_interval(secs => :at_most_seconds),
-            greatest(interval '1 second', now() - coalesce(t.since, now()))
-        )
+        try_at = ledger.next_try(t.since, make_interval(secs => :at_most_seconds))
 """)
 
 END_TROUBLE = """

@@ -16,7 +16,7 @@ _COMPLETE = text("""
         SELECT FROM ledger.output_parts WHERE scan_id = :scan_id AND written_at IS NULL
     ) AND NOT EXISTS (
         SELECT FROM ledger.batches b
-        WHERE b.scan_id = :scan_id AND b.classified_count + b.reused_count + b.failed_count > 0
+        WHERE b.scan_id = :scan_id AND ledger.ended_of(b) > 0
           AND NOT EXISTS (
               SELECT FROM ledger.output_batches a
               WHERE a.scan_id = b.scan_id AND a.batch_id = b.batch_id

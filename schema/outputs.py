@@ -39,24 +39,15 @@ _REOPEN = text("""
 _LOCK = text("SELECT pg_try_advisory_lock(hashtext('fakesweep output'), :scan_id)")
 _UNLOCK = text("SELECT pg_advisory_unlock(hashtext('fakesweep output'), :scan_id)")
 
-# Batches that nobody will work on any more are all that is left of a cancelled scan. The batches
-# before `from_batch_id` are looked at last, and only where all others are done: that is dear.
+# Batches that nobody will work on any more are all that is left of a cancelled scan.
 _STANDING = text("""
-    SELECT o.destination, o.hostname, o.from_batch_id, CASE
-        WHEN s.cancelled_at IS NOT NULL THEN NOT EXISTS (
-            SELECT FROM ledger.batches b WHERE b.scan_id = s.scan_id
-              AND b.state IN ('recorded', 'published', 'running')
-        )
-        WHEN s.listed_at IS NULL THEN false
-        WHEN EXISTS (
-            SELECT FROM ledger.batches b WHERE b.scan_id = s.scan_id
-              AND b.batch_id >= o.from_batch_id AND b.state <> 'done'
-        ) THEN false
-        ELSE NOT EXISTS (
-            SELECT FROM ledger.batches b WHERE b.scan_id = s.scan_id AND b.state <> 'done'
-        ) END AS has_ended,
-        (SELECT max(batch_id) FROM ledger.batches b WHERE b.scan_id = s.scan_id) AS last_batch_id
-    FROM ledger.outputs o JOIN ledger.scans s USING (scan_id)
+    SELECT o.destination, o.hostname, o.from_batch_id, p.has_ended AND NOT EXISTS (
+            SELECT FROM ledger.batches b
+            WHERE b.scan_id = o.scan_id AND b.state IN ('recorded', 'published', 'running')
+              AND p.state = 'cancelled'
+        ) AS has_ended,
+        (SELECT max(batch_id) FROM ledger.batches b WHERE b.scan_id = o.scan_id) AS last_batch_id
+    FROM ledger.outputs o JOIN scan_progress p USING (scan_id)
     WHERE o.scan_id = :scan_id
 """)
 
@@ -71,12 +62,11 @@ _CUT = text("""
     WITH waiting AS (
         SELECT batch_id, lines, finished_at, sum(lines) OVER (ORDER BY batch_id) AS lines_up_to
         FROM (
-            SELECT b.batch_id, b.finished_at,
-                   b.classified_count + b.reused_count + b.failed_count AS lines
+            SELECT b.batch_id, b.finished_at, ledger.ended_of(b) AS lines
             FROM ledger.batches b
             WHERE b.scan_id = :scan_id AND b.batch_id >= :from_batch_id
               AND (b.state = 'done' OR :has_ended)
-              AND b.classified_count + b.reused_count + b.failed_count > 0
+              AND ledger.ended_of(b) > 0
               AND NOT EXISTS (
                   SELECT FROM ledger.output_batches a
                   WHERE a.scan_id = b.scan_id AND a.batch_id = b.batch_id
@@ -109,7 +99,7 @@ _MOVE_ON = text("""
     UPDATE ledger.outputs o SET from_batch_id = coalesce((
         SELECT min(b.batch_id) FROM ledger.batches b
         WHERE b.scan_id = o.scan_id AND b.batch_id >= o.from_batch_id
-          AND (b.state <> 'done' OR b.classified_count + b.reused_count + b.failed_count > 0)
+          AND (b.state <> 'done' OR ledger.ended_of(b) > 0)
           AND NOT EXISTS (
               SELECT FROM ledger.output_batches a
               WHERE a.scan_id = b.scan_id AND a.batch_id = b.batch_id
@@ -119,22 +109,16 @@ _MOVE_ON = text("""
 """)
 
 _ROWS = text("""
-    SELECT i.scan_id, i.image_id, i.uri, o.status::text AS status,
-           o.failure_code::text AS failure_code, o.failure_message, o.finished_at AS ended_at,
-           encode(c.sha256, 'hex') AS sha256, c.size_bytes, c.width, c.height, c.format,
-           m.key AS model, m.revision, p.name AS policy, v.verdict::text AS verdict,
-           v.kind::text AS kind, v.p_fake, ledger.named_scores(m.labels, s.scores) AS scores,
-           v.judged_at
-    FROM ledger.output_batches a
-    JOIN ledger.images i USING (batch_id)
-    JOIN ledger.outcomes o USING (image_id)
-    LEFT JOIN ledger.contents c ON c.content_id = o.content_id
-    LEFT JOIN ledger.verdicts v USING (image_id)
-    LEFT JOIN ledger.models m USING (model_id)
-    LEFT JOIN ledger.policies p USING (policy_id)
-    LEFT JOIN ledger.predictions s ON (s.content_id, s.model_id) = (v.content_id, v.model_id)
-    WHERE a.scan_id = :scan_id AND a.part = :part
-    ORDER BY i.batch_id, i.image_id, m.key, v.model_id
+    SELECT scan_id, image_id, uri, status::text AS status, failure_code::text AS failure_code,
+           failure_message, finished_at AS ended_at, sha256, size_bytes, width, height, format,
+           model, model_revision AS revision, policy, verdict::text AS verdict,
+           kind::text AS kind, p_fake, scores, judged_at
+    FROM results
+    WHERE batch_id = ANY (ARRAY(
+        SELECT a.batch_id FROM ledger.output_batches a
+        WHERE a.scan_id = :scan_id AND a.part = :part
+    ))
+    ORDER BY batch_id, image_id, model, model_id
 """)
 
 _WRITTEN = text("""
@@ -154,14 +138,10 @@ _END = text("""
     WHERE scan_id = :scan_id
 """)
 
-# Each time it is tried again after as long as the trouble has lasted.
 _TROUBLE = text("""
     UPDATE ledger.outputs
     SET trouble = :reason, troubled_since = coalesce(troubled_since, now()),
-        try_at = now() + least(
-            make_interval(secs => :at_most_seconds),
-            greatest(make_interval(secs => 1), now() - coalesce(troubled_since, now()))
-        )
+        try_at = ledger.next_try(troubled_since, make_interval(secs => :at_most_seconds))
     WHERE scan_id = :scan_id
 """)
 

@@ -33,7 +33,7 @@ _END_LEASES = text("""
             b.lease_until IS NULL
             OR b.lease_until > now() + make_interval(secs => :longest_seconds)
             OR b.lease_until >= now() AND EXISTS (
-                SELECT FROM ledger.workers w WHERE w.worker_id = b.worker_id
+                SELECT FROM workers w WHERE w.worker_id = b.worker_id
                   AND w.seen_at < now() - make_interval(secs => :unseen_seconds)
             )
         ) FOR UPDATE OF b SKIP LOCKED
@@ -41,8 +41,7 @@ _END_LEASES = text("""
 """)
 
 _EXPIRED = """
-    SELECT batch_id FROM ledger.batches
-    WHERE state = 'running' AND lease_until < now() FOR UPDATE SKIP LOCKED
+    SELECT batch_id FROM ledger.batches x WHERE ledger.is_expired(x) FOR UPDATE SKIP LOCKED
 """
 
 _RETURN = f"""
@@ -76,10 +75,7 @@ _LONG_PUBLISHED = text("""
 """)
 
 _PENDING = text("""
-    SELECT image_id FROM ledger.images i
-    WHERE batch_id = :batch_id
-      AND NOT EXISTS (SELECT FROM ledger.outcomes o WHERE o.image_id = i.image_id)
-    ORDER BY image_id
+    SELECT image_id FROM ledger.pending WHERE batch_id = :batch_id ORDER BY image_id
 """)
 
 _RECOUNT = text("SELECT ledger.recount_batch(:batch_id)")

@@ -1,6 +1,6 @@
 """Statements about what the work is done by: policies, models and worker processes."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -12,23 +12,20 @@ from fakesweep.schema.errors import CatalogueError
 from fakesweep.schema.labels import Labels
 from fakesweep.schema.policy import Policy
 from fakesweep.schema.stages import Counts, StageReport
+from fakesweep.schema.states import IS_LIVE
 
 LIVE_SECONDS = 15.0
 """A worker or producer that gave no sign of life for so long is not counted on."""
 
-_CURRENT_POLICY = text("""
-    SELECT policy_id, name, real_below, fake_above FROM ledger.policies
-    WHERE name = :name ORDER BY policy_id DESC LIMIT 1
-""")
+_CURRENT_POLICY = text("SELECT policy_id FROM policies WHERE name = :name AND is_current")
 
-_ADD_POLICY = text("""
-    INSERT INTO ledger.policies (name, real_below, fake_above)
-    VALUES (:name, :real_below, :fake_above) RETURNING policy_id
-""")
+_STANDING_POLICY = text("SELECT ledger.standing_policy(:name, :real_below, :fake_above)")
+
+_SET_POLICY = text("SELECT set_policy(:name, :real_below, :fake_above)")
 
 _MAY_ADD_POLICIES = text("SELECT has_table_privilege('ledger.policies', 'INSERT')")
 
-_POLICY_NAMES = text("SELECT DISTINCT name FROM ledger.policies ORDER BY name")
+_POLICY_NAMES = text("SELECT name FROM policies WHERE is_current ORDER BY name")
 
 _LOCK_KEY = text("SELECT pg_advisory_xact_lock(hashtext('fakesweep model'), hashtext(:key))")
 
@@ -81,20 +78,20 @@ _RETIRE_PRODUCER = text("""
     UPDATE ledger.producers SET stopped_at = now() WHERE producer_id = :producer_id
 """)
 
-_WORKERS_SEEN = text("""
+_WORKERS_SEEN = text(f"""
     SELECT count(*) FROM workers
-    WHERE stopped_at IS NULL AND seen_at > now() - make_interval(secs => :within_seconds)
-""")
+    WHERE {IS_LIVE}
+""")  # noqa: S608 - our own words
 
-_SEEN_ON = text("""
+_SEEN_ON = text(f"""
     SELECT worker_id, pid FROM workers
-    WHERE stopped_at IS NULL AND seen_at > now() - make_interval(secs => :within_seconds)
+    WHERE {IS_LIVE}
       AND hostname = :hostname
     UNION ALL
     SELECT producer_id, pid FROM producers
-    WHERE stopped_at IS NULL AND seen_at > now() - make_interval(secs => :within_seconds)
+    WHERE {IS_LIVE}
       AND hostname = :hostname
-""")
+""")  # noqa: S608 - our own words
 
 _REJUDGE = text("SELECT rejudge(:scan_id, :policy)")
 
@@ -133,29 +130,13 @@ def policy_id(connection: Connection, name: str, wanted: Policy | None) -> int:
         CatalogueError: neither the file nor the database knows the name, or the file says something
             new and this user may not add it.
     """
-    row = connection.execute(_CURRENT_POLICY, {"name": name}).one_or_none()
-    if wanted is not None and (
-        row is None or (row.real_below, row.fake_above) != (wanted.real_below, wanted.fake_above)
-    ):
-        if not connection.execute(_MAY_ADD_POLICIES).scalar_one():
-            raise CatalogueError(
-                f"the ledger does not know policy {name!r} as the catalogue's file has it, and "
-                f"this user may not add it; start `fakesweep producer` with that file first"
-            )
-        return int(
-            connection.execute(
-                _ADD_POLICY,
-                {
-                    "name": name,
-                    "real_below": wanted.real_below,
-                    "fake_above": wanted.fake_above,
-                },
-            ).scalar_one()
-        )
-    if row is None:
+    if wanted is not None:
+        return _policy_as(connection, replace(wanted, name=name))
+    found: int | None = connection.execute(_CURRENT_POLICY, {"name": name}).scalar_one_or_none()
+    if found is None:
         known = ", ".join(connection.execute(_POLICY_NAMES).scalars())
         raise CatalogueError(f"policy {name!r} is not known; known: {known}")
-    return int(row.policy_id)
+    return found
 
 
 def rejudge(connection: Connection, scan_id: int, policy: str) -> int:
@@ -260,3 +241,15 @@ def seen_on(connection: Connection, hostname: str, within_seconds: float) -> lis
     """Return workers and producers of a host that gave a sign of life lately, with their pids."""
     wanted = {"hostname": hostname, "within_seconds": within_seconds}
     return [(row.worker_id, row.pid) for row in connection.execute(_SEEN_ON, wanted)]
+
+
+def _policy_as(connection: Connection, wanted: Policy) -> int:
+    standing: int | None = connection.execute(_STANDING_POLICY, asdict(wanted)).scalar_one()
+    if standing is not None:
+        return standing
+    if not connection.execute(_MAY_ADD_POLICIES).scalar_one():
+        raise CatalogueError(
+            f"the ledger does not know policy {wanted.name!r} as the catalogue's file has it, and "
+            f"this user may not add it; start `fakesweep producer` with that file first"
+        )
+    return int(connection.execute(_SET_POLICY, asdict(wanted)).scalar_one())

@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from fakesweep.schema.database import first_line
 from fakesweep.schema.errors import DatabaseError, ScanError
 from fakesweep.schema.stages import Counts, Stage, StageShare, added_up, counts_of, shares_of
+from fakesweep.schema.states import IS_LIVE
 
 _COUNTS = (
     "submitted", "classified", "reused", "failed", "pending", "unchanged", "new", "changed",
@@ -40,14 +41,14 @@ _VERDICT_COUNTS = text("""
     WHERE scan_id = :scan_id GROUP BY model, verdict ORDER BY model, verdict
 """)
 
-_LIVE_WORKERS = text("""
+_LIVE_WORKERS = text(f"""
     SELECT worker_id, hostname, pid, device, version, images_per_second, wall, stages, measured_at,
            started_at, seen_at
     FROM workers
-    WHERE stopped_at IS NULL AND seen_at > now() - make_interval(secs => :within_seconds)
+    WHERE {IS_LIVE}
       AND worker_id <> ALL (CAST(:gone AS uuid[]))
     ORDER BY hostname, started_at, worker_id
-""")
+""")  # noqa: S608 - our own words
 
 _COUNTED = text("""
     SELECT worker_id, stages_total FROM workers
@@ -64,14 +65,14 @@ _COUNTED_SINCE = text("""
     WHERE w.stages_total IS NOT NULL
 """)
 
-_MOVEMENT = text("""
+_MOVEMENT = text(f"""
     SELECT now() AS at, b.*, (
         SELECT count(*) FROM workers
-        WHERE stopped_at IS NULL AND seen_at > now() - make_interval(secs => :within_seconds)
+        WHERE {IS_LIVE}
           AND worker_id <> ALL (CAST(:gone AS uuid[]))
     ) AS workers, ARRAY(
         SELECT hostname FROM producers
-        WHERE stopped_at IS NULL AND seen_at > now() - make_interval(secs => :within_seconds)
+        WHERE {IS_LIVE}
           AND producer_id <> ALL (CAST(:gone AS uuid[]))
     ) AS producers, ARRAY(
         SELECT hostname FROM scan_sources
@@ -90,7 +91,7 @@ _MOVEMENT = text("""
                    FILTER (WHERE trouble IS NOT NULL))[1] AS trouble
         FROM batches WHERE scan_id = :scan_id AND state <> 'done'
     ) AS b LEFT JOIN listing_troubles lt ON lt.scan_id = :scan_id
-""")
+""")  # noqa: S608 - our own words
 
 _OPEN_QUERY = text("SELECT ledger.open_query(:query)")
 

@@ -89,7 +89,7 @@ _ADD_VERDICTS = text("""
     INSERT INTO ledger.verdicts
         (image_id, model_id, scan_id, content_id, policy_id, p_fake, verdict, kind)
     SELECT v.image_id, v.model_id, :scan_id, c.content_id, :policy_id, p.p_fake, said.verdict,
-           CASE WHEN said.verdict <> 'real' THEN p.kind END
+           ledger.kind_told(said.verdict, p.kind)
     FROM stage_verdicts v
     JOIN ledger.contents c USING (sha256)
     LEFT JOIN ledger.predictions p USING (content_id, model_id)

@@ -40,16 +40,20 @@ _OUTPUT_IS_OPEN = """
       AND coalesce(o.troubled_since, now()) >= :before
 """
 
+# Batches in work when a scan was cancelled are stored later.
+_IS_OVER = """
+    p.has_ended AND p.finished_at < :before AND p.progressed_at < :before AND NOT EXISTS (
+        SELECT FROM ledger.batches b WHERE b.state = 'running' AND b.scan_id = p.scan_id
+    )
+"""
+
 _ENDED = text(f"""
     SELECT p.scan_id, p.name, p.finished_at AS ended_at, p.submitted AS images,
            p.is_audit, p.pruned_at
     FROM scan_progress p
-    WHERE p.state IN ('finished', 'cancelled') AND p.finished_at < :before
+    WHERE {_IS_OVER}
       AND (CAST(:chosen AS bigint[]) IS NULL OR p.scan_id = ANY(:chosen))
       AND p.scan_id NOT IN ({_NEWEST_AUDITS})
-      AND NOT EXISTS (
-          SELECT FROM ledger.batches b WHERE b.state = 'running' AND b.scan_id = p.scan_id
-      )
       AND NOT EXISTS ({_OUTPUT_IS_OPEN.format(scan_id="p.scan_id")})
     ORDER BY p.scan_id
 """)  # noqa: S608 - our own words
@@ -114,14 +118,9 @@ _COUNT_DOOMED = text("""
 # Whoever would run it again, judge it anew or go on with it waits for this lock.
 _LOCK_SCAN = text("SELECT FROM ledger.scans WHERE scan_id = :scan_id FOR UPDATE")
 
-_HAS_ENDED = text("""
-    SELECT NOT EXISTS (
-        SELECT FROM ledger.batches b WHERE b.scan_id = s.scan_id AND b.state <> 'done'
-          AND (s.cancelled_at IS NULL OR b.state = 'running')
-    ) AND NOT EXISTS (
-        SELECT FROM ledger.batches b WHERE b.scan_id = s.scan_id AND b.finished_at >= :before
-    ) FROM ledger.scans s WHERE s.scan_id = :scan_id
-""")
+_HAS_ENDED = text(f"""
+    SELECT {_IS_OVER} FROM scan_progress p WHERE p.scan_id = :scan_id
+""")  # noqa: S608 - our own words
 
 _NEXT_BATCHES = text("""
     SELECT batch_id FROM (

@@ -79,7 +79,7 @@ _LINK = text("""
 _UNFINISHED = text("""
     SELECT scan_id FROM scan_progress
     WHERE scan_id = (SELECT max(scan_id) FROM ledger.scans WHERE schedule_id = :schedule_id)
-      AND state NOT IN ('finished', 'cancelled')
+      AND NOT has_ended
 """)
 
 _PAUSE = text("UPDATE ledger.schedules SET paused_at = now() WHERE schedule_id = :schedule_id")

@@ -1,4 +1,7 @@
-"""The state of a batch that nobody works on, as SQL that several statements share."""
+"""SQL that several statements share: the state of a batch handed back, and who is alive."""
+
+IS_LIVE = "stopped_at IS NULL AND seen_at > now() - make_interval(secs => :within_seconds)"
+"""Of a row of the views `workers` and `producers`: it gave a sign of life lately."""
 
 
 def idle_state(word: str) -> str:
@@ -9,6 +12,6 @@ def idle_state(word: str) -> str:
     return f"""
         CAST(CASE WHEN EXISTS (
             SELECT FROM ledger.scans s
-            WHERE s.scan_id = b.scan_id AND (s.paused_at IS NOT NULL OR s.cancelled_at IS NOT NULL)
+            WHERE s.scan_id = b.scan_id AND ledger.is_held(s.paused_at, s.cancelled_at)
         ) THEN 'held' ELSE '{word}' END AS ledger.batch_state)
     """

@@ -19,9 +19,8 @@ _ALL = text("SELECT image_id, uri FROM ledger.batch_images(:batch_id, :attempt)"
 _PENDING = text("SELECT image_id, uri FROM ledger.pending_images(:batch_id, :attempt)")
 
 _COUNTED = text("""
-    SELECT image_count AS images,
-           image_count - classified_count - reused_count - failed_count AS left
-    FROM ledger.batches WHERE batch_id = :batch_id
+    SELECT image_count AS images, ledger.pending_of(b) AS left
+    FROM ledger.batches b WHERE batch_id = :batch_id
 """)
 
 _PUBLISH_ANEW = text(f"""

@@ -45,8 +45,8 @@ _RESUME = text("""
 """)
 
 _MAKE_DUE = text("""
-    UPDATE ledger.webhook_deliveries SET next_attempt_at = now()
-    WHERE webhook_id = :webhook_id AND delivered_at IS NULL AND dead_at IS NULL
+    UPDATE ledger.webhook_deliveries d SET next_attempt_at = now()
+    WHERE webhook_id = :webhook_id AND ledger.is_open(d)
       AND next_attempt_at > now() AND lease IS NULL
 """)
 
