@@ -18,6 +18,7 @@ from fakesweep.schema.queues import QUEUES, celery_settings
 from fakesweep.schema.settings import Settings, read_settings, with_preset
 from fakesweep.workers.endings import EXIT_STATUS
 from fakesweep.workers.leaving import Leaving
+from fakesweep.workers.models.quick_import import import_quickly
 from fakesweep.workers.outages import without_tracebacks
 from fakesweep.workers.pulse import look_at, worker_pulse
 from fakesweep.workers.strays import Strays
@@ -118,6 +119,7 @@ def _set_up_logging(**_: Any) -> None:
 def _open(**_: Any) -> None:
     process.pulse = worker_pulse(process.settings)
     process.resources.enter_context(beating(process.pulse, look_at(lambda: process.work)))
+    import_quickly()
     try:
         work = process.resources.enter_context(
             open_work(process.settings, process.worker_id, process.only_scan_id)

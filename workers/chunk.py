@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -14,18 +15,20 @@ from fakesweep.schema.words import Lane
 from fakesweep.workers.facts import with_facts
 from fakesweep.workers.loaders import Loader
 from fakesweep.workers.losses import LoaderLost, Trials
-from fakesweep.workers.models.load import LoadedModel
 from fakesweep.workers.models.preprocess import Pixels
 from fakesweep.workers.recent import ScoreKey, Scores
 from fakesweep.workers.stages import Stage
 from fakesweep.workers.work import Work
+
+if TYPE_CHECKING:
+    from fakesweep.workers.models.load import LoadedModel
 
 CHUNK_IMAGES = 64
 """Images that a loader works on at a time."""
 
 log = structlog.get_logger(__name__)
 
-Models = Mapping[int, LoadedModel]
+Models = Mapping[int, "LoadedModel"]
 """The models of a scan, by their row in the ledger."""
 
 

@@ -10,13 +10,15 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from fakesweep.schema.failures import ImageFailure
 from fakesweep.schema.words import Lane
 from fakesweep.workers.endings import end_for_stuck_device, vital_thread
 from fakesweep.workers.lanes import ORDER
-from fakesweep.workers.models.load import LoadedModel
+
+if TYPE_CHECKING:
+    from fakesweep.workers.models.load import LoadedModel
 
 Answer = tuple[float, ...] | ImageFailure
 
@@ -33,7 +35,7 @@ class _Request:
 
     lane_order: int
     number: int
-    model: LoadedModel = field(compare=False)
+    model: "LoadedModel" = field(compare=False)
     inputs: Sequence[Any] = field(compare=False)
     since: float = field(default_factory=time.monotonic, compare=False)
     asked: int = field(default=0, compare=False)
@@ -107,7 +109,9 @@ class Device:
         since = self._busy[1]
         return 0.0 if since is None else time.monotonic() - since
 
-    def submit(self, model: LoadedModel, inputs: Sequence[Any], lane: Lane) -> Future[list[Answer]]:
+    def submit(
+        self, model: "LoadedModel", inputs: Sequence[Any], lane: Lane
+    ) -> Future[list[Answer]]:
         """Return where the answer for each image will be, in order, or a DeviceError.
 
         Blocks while bulk images enough for the next calls wait already, so that decoded images
@@ -192,7 +196,7 @@ class Device:
         return model.call_images
 
 
-def _started(model: LoadedModel, inputs: Sequence[Any], shares: Sequence[_Share]) -> _Call:
+def _started(model: "LoadedModel", inputs: Sequence[Any], shares: Sequence[_Share]) -> _Call:
     """Start a call; what keeps it from starting is raised where its answers are waited for."""
     try:
         return _Call(shares, model.start(inputs))

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import structlog
@@ -23,7 +24,9 @@ from fakesweep.schema.errors import CatalogueError, FakesweepError, ModelAway, M
 from fakesweep.schema.model_troubles import end_trouble, note_trouble
 from fakesweep.schema.patience import Patience
 from fakesweep.schema.registry import record_load, register_model
-from fakesweep.workers.models.load import LoadedModel
+
+if TYPE_CHECKING:
+    from fakesweep.workers.models.load import LoadedModel
 
 FIRST_PAUSE_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 60.0
@@ -32,14 +35,14 @@ REFUSED_SECONDS = 60.0
 
 log = structlog.get_logger(__name__)
 
-Known = tuple[int, LoadedModel]
+Known = tuple[int, "LoadedModel"]
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
     """The models of a batch by their row in the ledger, and by their key those that are refused."""
 
-    models: dict[int, LoadedModel]
+    models: dict[int, "LoadedModel"]
     refused: dict[str, FakesweepError]
 
 
@@ -74,7 +77,7 @@ class Roster:
         patience: Patience,
         worker_id: UUID,
         catalogue: Catalogue,
-        load: Callable[[ModelEntry], LoadedModel],
+        load: Callable[[ModelEntry], "LoadedModel"],
         *,
         patience_seconds: float = 900.0,
         catalogue_name: str = "FAKESWEEP_CATALOGUE is not set there",

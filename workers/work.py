@@ -29,8 +29,6 @@ from fakesweep.workers.lanes import Lanes
 from fakesweep.workers.leases import Leases
 from fakesweep.workers.loaders import Loaders, open_loaders
 from fakesweep.workers.memory import keep_freed_memory
-from fakesweep.workers.models.load import load_model
-from fakesweep.workers.models.place import resolve_place
 from fakesweep.workers.recent import Recent
 from fakesweep.workers.roster import Roster
 from fakesweep.workers.stages import Stage, Stages
@@ -100,6 +98,9 @@ def open_work(
         CatalogueError: a model named in the settings is not known.
         ModelError: a model named in the settings cannot be loaded, or there is no such device.
     """
+    from fakesweep.workers.models.load import load_model  # noqa: PLC0415 - torch takes seconds to import
+    from fakesweep.workers.models.place import resolve_place  # noqa: PLC0415
+
     if not settings.names_cluster:
         raise SettingsError(
             "a worker needs FAKESWEEP_DATABASE_URL and FAKESWEEP_BROKER_URL; "

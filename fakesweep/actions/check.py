@@ -26,6 +26,9 @@ def check(*, images: tuple[str, ...], models: tuple[str, ...], policy: str, in_j
     settings = read_settings()
     log_troubles(settings)
     chosen = list(chosen_models(models, settings))
+    from fakesweep.workers.models.quick_import import import_quickly  # noqa: PLC0415 - needs the worker extra
+
+    import_quickly()
     status = Exit.DONE
     for image in images:
         try:
