@@ -22,8 +22,15 @@ _FIND = text("""
 """)
 
 
-_LIMITS = {LoginRole.ANALYST: ("statement_timeout = '5min'", "default_transaction_read_only = on")}
-"""What a session of such a login begins with; it can be lifted by whoever logs in."""
+_LIMITS = {
+    LoginRole.ANALYST: (
+        "SET statement_timeout = '5min'",
+        "SET idle_in_transaction_session_timeout = '5min'",
+        "SET default_transaction_read_only = on",
+        "CONNECTION LIMIT 20",
+    )
+}
+"""What such a login begins with; a session can lift what is SET, and not the number of sessions."""
 
 
 def set_login(connection: Connection, role: LoginRole, name: str, password: str) -> bool:
@@ -55,5 +62,5 @@ def set_login(connection: Connection, role: LoginRole, name: str, password: str)
     if found is None:
         connection.exec_driver_sql(f'GRANT {role.group} TO "{name}"')
         for limit in _LIMITS.get(role, ()):
-            connection.exec_driver_sql(f'ALTER USER "{name}" SET {limit}')
+            connection.exec_driver_sql(f'ALTER USER "{name}" {limit}')
     return found is None

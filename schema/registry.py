@@ -23,7 +23,7 @@ _STANDING_POLICY = text("SELECT ledger.standing_policy(:name, :real_below, :fake
 
 _SET_POLICY = text("SELECT set_policy(:name, :real_below, :fake_above)")
 
-_MAY_ADD_POLICIES = text("SELECT has_table_privilege('ledger.policies', 'INSERT')")
+_MAY_ADD_POLICIES = text("SELECT has_column_privilege('ledger.policies', 'name', 'INSERT')")
 
 _POLICY_NAMES = text("SELECT name FROM policies WHERE is_current ORDER BY name")
 

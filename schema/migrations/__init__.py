@@ -13,7 +13,7 @@ from fakesweep.schema.errors import MigrationError
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0028"
+HEAD = "0029"
 """The migration this code needs."""
 
 _KNOWN = {f"{number:04}" for number in range(1, int(HEAD) + 1)}

@@ -46,6 +46,16 @@ SELECT lo_open(1, 131072)
 SELECT lowrite(0, 'mine')
 SELECT lo_unlink(1)
 SELECT ledger.close_large_objects()
+SELECT ledger.close_locks()
+SELECT pg_logical_emit_message(false, 'mine', 'mine')
+INSERT INTO ledger.contents (content_id) OVERRIDING SYSTEM VALUE VALUES (9)
+INSERT INTO ledger.models (model_id) OVERRIDING SYSTEM VALUE VALUES (9)
+INSERT INTO ledger.scans (scan_id) OVERRIDING SYSTEM VALUE VALUES (9)
+INSERT INTO ledger.batches (batch_id) OVERRIDING SYSTEM VALUE VALUES (9)
+INSERT INTO ledger.images (image_id) OVERRIDING SYSTEM VALUE VALUES (9)
+INSERT INTO ledger.policies (policy_id) OVERRIDING SYSTEM VALUE VALUES (9)
+SELECT setval('ledger.images_image_id_seq', 1)
+SELECT nextval('ledger.images_image_id_seq')
 COPY (SELECT 1) TO PROGRAM 'true'
 COPY (SELECT 1) TO '/tmp/fakesweep-copied'
 COPY alembic_version FROM '/etc/passwd'
@@ -157,6 +167,9 @@ SELECT public.set_policy('mine', 0, 0)
 SELECT public.rejudge(1, 'default')
 CREATE TEMPORARY TABLE mine (a integer)
 LOCK TABLE ledger.batches IN ACCESS SHARE MODE
+SELECT pg_advisory_lock(1)
+SELECT pg_advisory_xact_lock(hashtext('fakesweep lane'), hashtext('bulk'))
+SELECT pg_try_advisory_lock_shared(hashtext('fakesweep listing'), 1)
 GRANT SELECT ON ledger.images TO CURRENT_USER
 SET ROLE fakesweep_worker
 SET ROLE fakesweep_producer

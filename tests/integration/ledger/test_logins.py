@@ -3,7 +3,9 @@ from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import Engine, event, make_url
+from sqlalchemy.exc import ProgrammingError
 
+from fakesweep.schema.database import open_engine
 from fakesweep.schema.errors import DatabaseError
 from fakesweep.schema.logins import set_login
 from fakesweep.schema.words import LoginRole
@@ -36,6 +38,24 @@ def test_a_login_is_a_plain_member_of_its_role_alone(engine: Engine, role: Login
     assert value(engine, roles) == 1
     limits = f"SELECT rolconfig::text FROM pg_roles WHERE rolname = '{NAME}'"
     assert ("statement_timeout" in (value(engine, limits) or "")) is (role is LoginRole.ANALYST)
+
+
+def test_an_analyst_takes_no_session_from_others_and_cannot_lift_that(
+    engine: Engine, database_url: str
+) -> None:
+    login(engine, LoginRole.ANALYST)
+    limit = f"SELECT rolconnlimit FROM pg_roles WHERE rolname = '{NAME}'"
+    assert value(engine, limit) == 20
+    url = make_url(database_url).set(username=NAME).render_as_string(hide_password=False)
+    analyst = open_engine(url, "tests")
+    try:
+        assert value(analyst, "SHOW idle_in_transaction_session_timeout") == "5min"
+        with pytest.raises(ProgrammingError, match="permission denied"):
+            run(analyst, f"SET TRANSACTION READ WRITE; ALTER USER {NAME} CONNECTION LIMIT -1")
+    finally:
+        analyst.dispose()
+    login(engine, LoginRole.ANALYST)
+    assert value(engine, limit) == 20
 
 
 def test_the_server_is_told_a_verifier_and_never_the_password(engine: Engine) -> None:

@@ -270,10 +270,11 @@ def test_nobody_may_delete_but_the_producer_and_nobody_may_change_the_shape(
 def test_functions_with_their_owners_rights_have_a_search_path_and_are_not_everybodys(
     engine: Engine,
 ) -> None:
+    """The path names the temporary schema, last: unnamed, it is searched first."""
     loose = """
         SELECT p.oid::regprocedure::text FROM pg_proc p
         WHERE prosecdef AND pronamespace IN ('ledger'::regnamespace, 'public'::regnamespace)
-          AND (NOT coalesce(proconfig::text LIKE '%search_path=pg_catalog%', false)
+          AND (NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (proconfig), false)
                OR has_function_privilege('public', p.oid, 'EXECUTE'))
     """
     kept = """
@@ -281,6 +282,26 @@ def test_functions_with_their_owners_rights_have_a_search_path_and_are_not_every
     """
     assert tuples(engine, loose) == []
     assert value(engine, kept) > 5
+
+
+def test_nobody_chooses_an_id_that_others_will_be_given(engine: Engine) -> None:
+    chosen = """
+        SELECT role, attrelid::regclass::text FROM pg_attribute, unnest(CAST(:roles AS text[])) role
+        WHERE attidentity <> ''
+          AND (has_column_privilege(role, attrelid, attnum, 'INSERT')
+               OR has_column_privilege(role, attrelid, attnum, 'UPDATE'))
+    """
+    assert tuples(engine, chosen, roles=list(ROLES)) == []
+
+
+def test_locks_are_for_those_who_take_turns_by_them(engine: Engine) -> None:
+    takers = """
+        SELECT DISTINCT role FROM pg_proc p, unnest(CAST(:roles AS text[]) || '{public}') role
+        WHERE p.proname ~ '^pg_(try_)?advisory_' AND has_function_privilege(role, p.oid, 'EXECUTE')
+        ORDER BY role
+    """
+    found = tuples(engine, takers, roles=list(ROLES))
+    assert found == [("fakesweep_api",), ("fakesweep_producer",), ("fakesweep_worker",)]
 
 
 def test_a_producer_drops_no_batch_that_holds_an_image_and_forgets_no_verdict(
@@ -334,7 +355,7 @@ def test_who_belongs_to_no_role_can_read_nothing_and_change_no_policy(
         statements = (
             "SELECT * FROM verdicts", "SELECT * FROM ledger.scans", "CREATE TABLE public.mine ()",
             "CREATE TEMPORARY TABLE mine ()", "SELECT set_policy('default', 0, 0)",
-            "SELECT content_id_of('00')",
+            "SELECT content_id_of('00')", "SELECT pg_advisory_lock(1)",
         )  # fmt: skip
         assert [_refusal(stranger, one) for one in statements] == ["42501"] * len(statements)
     finally:
