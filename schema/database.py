@@ -26,6 +26,7 @@ _SILENCE = {
 """When a server that fell silent is given up, in seconds and, the last, in milliseconds."""
 
 _ENCODING = text("SHOW server_encoding")
+_PING = text("SELECT 1")
 
 _CONFLICTS = ("40001", "40P01")
 _REFUSALS_THAT_PASS = ("08", "25006", "25P02", "42", "53", "55P03", "57", "58")
@@ -94,6 +95,16 @@ def explained(database_url: str) -> Iterator[None]:
             f"PostgreSQL at {display_url(database_url)} does not answer: {first_line(error)}; "
             f"check FAKESWEEP_DATABASE_URL and that the server is up"
         ) from error
+
+
+def ping(connection: Connection) -> None:
+    """Ask the server for an answer that no table is needed for."""
+    connection.execute(_PING)
+
+
+def limit_statements(connection: Connection, milliseconds: int) -> None:
+    """Cancel each statement of this transaction that takes longer."""
+    connection.exec_driver_sql(f"SET LOCAL statement_timeout = {milliseconds:d}")
 
 
 def check_encoding(connection: Connection) -> None:

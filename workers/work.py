@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from fakesweep import schema
 from fakesweep.schema.catalogue import read_catalogue
 from fakesweep.schema.claims import release_all
-from fakesweep.schema.database import explained, first_line, open_engine
+from fakesweep.schema.database import explained, first_line, limit_statements, open_engine
 from fakesweep.schema.errors import SettingsError
 from fakesweep.schema.migrations import check_migration
 from fakesweep.schema.patience import Patience
@@ -75,7 +75,7 @@ class Work:
         engine = open_engine(self.settings.database_url or "", "leaving", pool_size=1)
         try:
             with engine.begin() as connection:
-                connection.exec_driver_sql(f"SET LOCAL statement_timeout = {_HAND_BACK_MS}")
+                limit_statements(connection, _HAND_BACK_MS)
                 batches = release_all(connection, self.worker_id)
                 retire_worker(connection, self.worker_id)
             log.info("handed_back", batches=batches)

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 import anyio
 import structlog
 from anyio.to_thread import run_sync
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from fakesweep.producer.publisher import Publisher
-from fakesweep.schema.database import first_line
+from fakesweep.schema.database import first_line, ping
 from fakesweep.schema.errors import BrokerError
 
 GOOD_FOR_SECONDS = 1.0
@@ -59,7 +59,7 @@ class HealthCheck:
 def _ledger_trouble(engine: Engine) -> str | None:
     try:
         with engine.connect() as connection:
-            connection.execute(text("SELECT 1"))
+            ping(connection)
     except SQLAlchemyError as error:
         return first_line(error)
     return None

@@ -100,6 +100,7 @@ READS: dict[Callable[..., Any], Callable[[Connection], Any]] = {
 INNER: set[Callable[..., Any]] = {
     answers.ended_images,
     database.check_encoding,
+    database.ping,
     migrations.check_migration,
 }
 """What the API asks for itself, five times a second by one index, and what every process asks."""
