@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks import goals, live
+from benchmarks import goals, live, startup
 from benchmarks.machine import cores, describe
 from benchmarks.peers.running import PEERS
 from benchmarks.race import (
@@ -23,13 +23,12 @@ from benchmarks.race import (
     prepared,
     run,
 )
-from benchmarks.rates import help_seconds
 from benchmarks.runs import Job, Result, table
 
 BUSY_LOAD = 0.5
 
-LIVE = "live"
-"""What is measured beside the races, by this name."""
+LIVE, STARTUP = "live", "startup"
+"""What is measured beside the races, by these names."""
 
 
 @dataclass
@@ -70,9 +69,7 @@ def main() -> None:
     names = list(dict.fromkeys(name for some in contenders.values() for name in some))
     install = asked.with_peers or not asked.quick
     pythons, troubles = find_pythons(names, asked.folder, install=install)
-    help_takes = help_seconds()
-    print(f"fakesweep --help {help_takes} s")
-    report = Report(asked.json, {"machine": machine, "help_seconds": help_takes})
+    report = Report(asked.json, {"machine": machine, STARTUP: _startup(asked)})
     for race in RACES:
         if contenders[race.name]:
             _run_race(
@@ -93,8 +90,8 @@ def _arguments() -> argparse.Namespace:
     add("--repeats", type=int, help="runs of each contender (5; quick: 1)")
     add(
         "--only", nargs="+", metavar="NAME", default=[],
-        choices=[race.name for race in RACES] + [LIVE, *SWEEPS, *PEERS],
-        help="races (null, null-s3, tiny, vit-b), live and contenders; all where none is named",
+        choices=[race.name for race in RACES] + [LIVE, STARTUP, *SWEEPS, *PEERS],
+        help="races (null, null-s3, tiny, vit-b), live, startup, contenders; all without it",
     )  # fmt: skip
     add("--images", type=int, help="photographs in each race")
     add("--json", type=Path, metavar="FILE", help="write what was measured to this file, too")
@@ -110,7 +107,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _contenders(race: Race, asked: argparse.Namespace) -> list[str]:
-    races = {LIVE, *(one.name for one in RACES)}
+    races = {LIVE, STARTUP, *(one.name for one in RACES)}
     named = set(asked.only)
     if named & races and race.name not in named:
         return []
@@ -137,6 +134,19 @@ def _live(asked: argparse.Namespace) -> dict[str, object] | None:
         return {"trouble": str(error), **(live.as_json(done) if done else {})}
     print(live.line(done), flush=True)
     return live.as_json(done)
+
+
+def _startup(asked: argparse.Namespace) -> dict[str, object] | None:
+    """Measure how long starts take, in turns with importing torch and transformers alone."""
+    if asked.only and STARTUP not in asked.only:
+        return None
+    try:
+        found = startup.measure(asked.folder, 3 if asked.quick else 7)
+    except (RuntimeError, OSError) as error:
+        print(f"{STARTUP}: broken off: {error}", flush=True)
+        return {"trouble": str(error)}
+    print(f"\n{STARTUP}", *startup.lines(found), sep="\n", flush=True)
+    return startup.as_json(found)
 
 
 def _images(race: Race, asked: argparse.Namespace) -> int:

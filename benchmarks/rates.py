@@ -17,7 +17,7 @@ from benchmarks.checkpoints import GFLOP_OF_VIT_B
 from benchmarks.machine import REPOSITORY, cores
 from benchmarks.runs import Job
 from benchmarks.s3 import credentials
-from benchmarks.servers import bare_environment, command
+from benchmarks.servers import bare_environment
 from fakesweep.schema.settings import Settings
 
 MATRIX_SECONDS = 3.0
@@ -55,16 +55,6 @@ WALLS: Mapping[str, Callable[[Job], float]] = {
     "bf16 matrices": matrix_rate,
 }
 """The machine's own rates in images a second, by the name that goals call them."""
-
-
-def help_seconds() -> float:
-    """Return how long `fakesweep --help` takes, the median of five."""
-    taken = []
-    for _ in range(5):
-        started = time.perf_counter()
-        subprocess.run(command("--help"), env=bare_environment(), check=True, capture_output=True)
-        taken.append(time.perf_counter() - started)
-    return round(statistics.median(taken), 3)
 
 
 def _asked(*words: str, **more: str) -> Any:

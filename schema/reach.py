@@ -4,7 +4,7 @@ import logging
 import socket
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote, urljoin
 
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
@@ -18,9 +18,11 @@ from urllib3.exceptions import (
 from urllib3.util.connection import allowed_gai_family
 
 from fakesweep.schema.failures import InvalidUri
-from fakesweep.schema.settings import Settings
 from fakesweep.schema.storage import one_line
 from fakesweep.schema.uris import normalise
+
+if TYPE_CHECKING:
+    from fakesweep.schema.settings import Settings
 
 Networks = tuple[IPv4Network | IPv6Network, ...]
 
@@ -70,7 +72,7 @@ def admits(address: str, allowed: Networks) -> bool:
     return not any(reached in network for network in _NOT_PUBLIC)
 
 
-def admits_bucket(bucket: str, settings: Settings) -> bool:
+def admits_bucket(bucket: str, settings: "Settings") -> bool:
     """Say whether a bucket may be listed and read."""
     return not settings.buckets or bucket in settings.buckets
 
@@ -90,7 +92,7 @@ def redirected(url: str, location: str) -> str:
 
 
 def open_pools(
-    settings: Settings,
+    settings: "Settings",
     watch: Callable[[socket.socket], None] = lambda _: None,
     **options: Any,
 ) -> PoolManager:

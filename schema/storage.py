@@ -9,10 +9,11 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
 from fakesweep.schema import __version__
-from fakesweep.schema.settings import Settings
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
+
+    from fakesweep.schema.settings import Settings
 
 USER_AGENT = f"fakesweep/{__version__}"
 HOW_TO_GIVE_CREDENTIALS = (
@@ -74,7 +75,7 @@ _STATUSES = {
 _SERVER_ERROR = 500
 
 
-def s3_options(settings: Settings, attempts: int, *, writes: bool = False) -> S3Options:
+def s3_options(settings: "Settings", attempts: int, *, writes: bool = False) -> S3Options:
     """Return how to reach S3, each call made up to `attempts` times while it fails.
 
     Everything unset is left to boto3's session, so profiles, roles and AWS_* variables count. Who
@@ -100,7 +101,7 @@ def s3_options(settings: Settings, attempts: int, *, writes: bool = False) -> S3
     return S3Options(client, config, {"RequestPayer": payer} if payer else {})
 
 
-def how_to_be_admitted(settings: Settings) -> str:
+def how_to_be_admitted(settings: "Settings") -> str:
     """Return which settings may open a bucket that refuses this account, in half a sentence."""
     ways = []
     if settings.s3_request_payer is None:

@@ -20,15 +20,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from fakesweep.schema.failures import CorruptImage, ImageFailure, TooManyPixels
-from fakesweep.schema.settings import Settings
 from fakesweep.workers.decode import decode
-from fakesweep.workers.facts import Facts
 from fakesweep.workers.fetch import open_fetcher
 from fakesweep.workers.fetch.side_by_side import Found, SideBySide
 from fakesweep.workers.losses import PLACE
@@ -37,10 +35,16 @@ from fakesweep.workers.models.preprocess import Preprocessing
 from fakesweep.workers.readers.reasons import reason
 from fakesweep.workers.wording import one_line
 
+if TYPE_CHECKING:
+    from fakesweep.schema.settings import Settings
+
 Reply = dict[str, Any]
 
 KEPT_BYTES = 256 * 1024**2
 """Memory that a loader keeps at hand between images."""
+
+FACTS = ("width", "height", "format", "frame_count", "read_as")
+"""What it says of a decoded content; `workers/facts.py` has their types."""
 
 GATHERED_SECONDS = 0.25
 """How long an answer may wait for others to travel with it."""
@@ -54,7 +58,7 @@ def main() -> None:
     _die_with(owner)
     _silence_libraries()
     connection = Connection(socket_fd)
-    settings = Settings(**json.loads(connection.recv_bytes()))
+    settings: Settings = connection.recv()  # those that it was told; pydantic takes long to load
     _limit_memory(settings.loader_memory_bytes)
     os.nice(niceness)
     with open_fetcher(settings) as fetcher:
@@ -90,7 +94,7 @@ class Loader:
     """What a loader process holds: the bytes of the chunk of images it works on."""
 
     def __init__(
-        self, settings: Settings, fetches: SideBySide, pixels_fd: int, place_fd: int
+        self, settings: "Settings", fetches: SideBySide, pixels_fd: int, place_fd: int
     ) -> None:
         self._settings = settings
         self._fetches = fetches
@@ -184,7 +188,7 @@ class Loader:
                 f"{image.format} of {image.width} x {image.height} pixels needs more memory to be "
                 f"sized for the model than a loader has (FAKESWEEP_LOADER_MEMORY_BYTES)"
             ) from error
-        known = {name: getattr(image, name) for name in Facts.model_fields}
+        known = {name: getattr(image, name) for name in FACTS}
         return {"content": known, "pixels": places}, end
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -82,9 +83,9 @@ class Loader:
         except OSError as error:
             self._close_descriptors()
             raise LoadersError(f"no loader process can be started: {error}") from error
-        told = settings.model_dump(mode="json", include=TOLD)
+        told = SimpleNamespace(**{name: getattr(settings, name) for name in sorted(TOLD)})
         with suppress(OSError):  # that it ended already is found where it is waited for
-            self._connection.send_bytes(json.dumps(told).encode())
+            self._connection.send(told)
 
     @property
     def has_ended(self) -> bool:

@@ -10,20 +10,20 @@ from urllib3 import PoolManager
 
 from fakesweep.schema.failures import AccessDenied, InvalidUri
 from fakesweep.schema.reach import admits_bucket
-from fakesweep.schema.settings import Settings
 from fakesweep.schema.uris import S3Address, normalise, scheme_of, to_path, to_s3
 from fakesweep.workers.fetch.attempts import Deadline, with_attempts
 from fakesweep.workers.fetch.files import read_file, real_roots
 from fakesweep.workers.fetch.web import open_pool, read_url
 
 if TYPE_CHECKING:
+    from fakesweep.schema.settings import Settings
     from fakesweep.workers.fetch.s3 import S3Reader
 
 
 class Fetcher:
     """Fetches images by URI, over connections it keeps; many threads may call it at once."""
 
-    def __init__(self, settings: Settings, pool: PoolManager) -> None:
+    def __init__(self, settings: "Settings", pool: PoolManager) -> None:
         self._settings = settings
         self._pool = pool
         self._roots = real_roots(settings)
@@ -77,7 +77,7 @@ class Fetcher:
 
 
 @contextmanager
-def open_fetcher(settings: Settings) -> Iterator[Fetcher]:
+def open_fetcher(settings: "Settings") -> Iterator[Fetcher]:
     """Yield a fetcher; its connections are closed at the end."""
     fetcher = Fetcher(settings, open_pool(settings))
     try:

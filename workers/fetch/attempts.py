@@ -3,9 +3,12 @@
 import random
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from fakesweep.schema.failures import FetchFailure, FetchTimedOut
-from fakesweep.schema.settings import Settings
+
+if TYPE_CHECKING:
+    from fakesweep.schema.settings import Settings
 
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 20.0
@@ -48,7 +51,7 @@ def too_late(seconds: float) -> FetchTimedOut:
     )
 
 
-def with_attempts(read: Callable[[Deadline], bytes], settings: Settings) -> bytes:
+def with_attempts(read: Callable[[Deadline], bytes], settings: "Settings") -> bytes:
     """Read until it works, the failure is final, the attempts are used up, or time is."""
     deadline = Deadline(settings.fetch_deadline_seconds)
     attempt = 1

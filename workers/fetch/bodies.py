@@ -2,19 +2,22 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
 
 from fakesweep.schema.failures import ImageTooLarge
-from fakesweep.schema.settings import Settings
 from fakesweep.workers.fetch.attempts import Deadline
 from fakesweep.workers.fetch.troubles import broken
+
+if TYPE_CHECKING:
+    from fakesweep.schema.settings import Settings
 
 PIECE_BYTES = 256 * 1024
 
 
-def read_pieces(read: Callable[[int], bytes], settings: Settings, deadline: Deadline) -> bytes:
+def read_pieces(read: Callable[[int], bytes], settings: "Settings", deadline: Deadline) -> bytes:
     """Join what `read` returns until it returns nothing.
 
     Raises:
@@ -33,7 +36,7 @@ def read_pieces(read: Callable[[int], bytes], settings: Settings, deadline: Dead
 
 def read_response(
     response: BaseHTTPResponse,
-    settings: Settings,
+    settings: "Settings",
     deadline: Deadline,
     who: str,
     *,
@@ -54,7 +57,7 @@ def read_response(
         raise broken(error, settings, who) from error
 
 
-def check_size(size_bytes: int, settings: Settings) -> None:
+def check_size(size_bytes: int, settings: "Settings") -> None:
     """Refuse more than the settings allow.
 
     Raises:

@@ -7,6 +7,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fakesweep.schema.failures import (
     AccessDenied,
@@ -15,9 +16,11 @@ from fakesweep.schema.failures import (
     ImageNotFound,
     SourceUnavailable,
 )
-from fakesweep.schema.settings import Settings
 from fakesweep.workers.fetch.attempts import Deadline, Transient
 from fakesweep.workers.fetch.bodies import check_size, read_pieces
+
+if TYPE_CHECKING:
+    from fakesweep.schema.settings import Settings
 
 _NO_SUCH_FILE = {
     errno.ENOENT,
@@ -29,12 +32,14 @@ _NO_SUCH_FILE = {
 }
 
 
-def real_roots(settings: Settings) -> tuple[str, ...]:
+def real_roots(settings: "Settings") -> tuple[str, ...]:
     """Return the folders that files may lie in, links resolved, each ending in a slash."""
     return tuple(os.path.realpath(root).rstrip("/") + "/" for root in settings.file_roots)
 
 
-def read_file(path: Path, roots: tuple[str, ...], settings: Settings, deadline: Deadline) -> bytes:
+def read_file(
+    path: Path, roots: tuple[str, ...], settings: "Settings", deadline: Deadline
+) -> bytes:
     """Read a file whole.
 
     Raises:

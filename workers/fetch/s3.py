@@ -37,7 +37,6 @@ from fakesweep.schema.failures import (
     InvalidUri,
     SourceUnavailable,
 )
-from fakesweep.schema.settings import Settings
 from fakesweep.schema.storage import (
     HOW_TO_DO_WITHOUT_CREDENTIALS,
     HOW_TO_GIVE_CREDENTIALS,
@@ -56,6 +55,8 @@ from fakesweep.workers.fetch.ways import ErrorAnswer, Way, read_error, way_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+    from fakesweep.schema.settings import Settings
 
 _WITHOUT_CREDENTIALS = (
     CredentialRetrievalError,
@@ -79,7 +80,7 @@ class S3Reader:
     redirects and proxies. The way it took is taken again for the others, at half the work or less.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: "Settings") -> None:
         self._settings = settings
         self._asked = s3_options(settings, attempts=1).request
         self._lock = threading.Lock()
@@ -179,7 +180,7 @@ class S3Reader:
             self._ways[address.bucket] = way
 
 
-def _open_client(session: boto3.session.Session, settings: Settings) -> "S3Client":
+def _open_client(session: boto3.session.Session, settings: "Settings") -> "S3Client":
     # One attempt a call: `with_attempts` repeats the call and the body by one rule.
     options = s3_options(settings, attempts=1)
     try:
@@ -198,7 +199,7 @@ def _check_version(response: BaseHTTPResponse, address: S3Address) -> None:
 
 
 def _explained(
-    error: BotoCoreError | ClientError, address: S3Address, settings: Settings
+    error: BotoCoreError | ClientError, address: S3Address, settings: "Settings"
 ) -> Transient | FetchFailure | InvalidUri:
     said = one_line(str(error))
     match error:
@@ -221,7 +222,7 @@ def _explained(
 
 
 def _refused(
-    answer: ErrorAnswer, address: S3Address, settings: Settings
+    answer: ErrorAnswer, address: S3Address, settings: "Settings"
 ) -> Transient | FetchFailure:
     said = f"{answer.code}: {answer.message}" if answer.message else answer.code
     refusal = refusal_of(answer.status, answer.code)

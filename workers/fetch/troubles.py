@@ -1,6 +1,7 @@
 """What a refusal or a broken exchange comes to, in words that hold no address and no secret."""
 
 import ssl
+from typing import TYPE_CHECKING
 
 from urllib3.exceptions import (
     HTTPError,
@@ -18,9 +19,11 @@ from fakesweep.schema.failures import (
     ImageNotFound,
     SourceUnavailable,
 )
-from fakesweep.schema.settings import Settings
 from fakesweep.schema.storage import Refusal, one_line, pause_asked_for
 from fakesweep.workers.fetch.attempts import Transient
+
+if TYPE_CHECKING:
+    from fakesweep.schema.settings import Settings
 
 
 def refused(refusal: Refusal, answer: str, retry_after: str | None) -> Transient | FetchFailure:
@@ -43,7 +46,7 @@ def refused(refusal: Refusal, answer: str, retry_after: str | None) -> Transient
             return SourceUnavailable(answer)
 
 
-def broken(error: HTTPError, settings: Settings, who: str) -> Transient | FetchFailure:
+def broken(error: HTTPError, settings: "Settings", who: str) -> Transient | FetchFailure:
     """Return what a failed exchange with `who` comes to."""
     match error:
         case NameResolutionError():

@@ -1,6 +1,7 @@
 """Images over HTTP: guarded connections, every redirect examined, no address in a message."""
 
 import http.client
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from urllib3 import BaseHTTPResponse, PoolManager, Timeout
@@ -8,17 +9,19 @@ from urllib3.exceptions import HTTPError
 
 from fakesweep.schema.failures import AccessDenied, FetchFailure, InvalidUri, SourceUnavailable
 from fakesweep.schema.reach import AddressRefused, open_pools, redirected
-from fakesweep.schema.settings import Settings
 from fakesweep.schema.storage import USER_AGENT, one_line, refusal_of
 from fakesweep.schema.uris import scheme_of
 from fakesweep.workers.fetch.attempts import Deadline, Transient
 from fakesweep.workers.fetch.bodies import check_size, read_response
 from fakesweep.workers.fetch.troubles import broken, refused
 
+if TYPE_CHECKING:
+    from fakesweep.schema.settings import Settings
+
 MAX_REDIRECTS = 5
 
 
-def open_pool(settings: Settings) -> PoolManager:
+def open_pool(settings: "Settings") -> PoolManager:
     """Return connections for `fetch_concurrency` threads to admitted addresses; none is open."""
     stall_seconds = settings.fetch_timeout_seconds
     return open_pools(
@@ -31,7 +34,7 @@ def open_pool(settings: Settings) -> PoolManager:
     )
 
 
-def read_url(pool: PoolManager, url: str, settings: Settings, deadline: Deadline) -> bytes:
+def read_url(pool: PoolManager, url: str, settings: "Settings", deadline: Deadline) -> bytes:
     """Read what a normalised URL leads to.
 
     Raises:
@@ -67,7 +70,7 @@ def admit(url: str) -> None:
 
 
 def _read_body(
-    response: BaseHTTPResponse, settings: Settings, deadline: Deadline, host: str
+    response: BaseHTTPResponse, settings: "Settings", deadline: Deadline, host: str
 ) -> bytes:
     if not http.client.OK <= response.status < http.client.MULTIPLE_CHOICES:
         raise _refused(response, host)
@@ -91,7 +94,7 @@ def _refused(response: BaseHTTPResponse, host: str) -> Transient | FetchFailure:
 
 
 def _unanswered(
-    error: HTTPError | UnicodeError, settings: Settings, host: str
+    error: HTTPError | UnicodeError, settings: "Settings", host: str
 ) -> Transient | FetchFailure:
     if isinstance(error, AddressRefused):
         return AccessDenied(str(error))

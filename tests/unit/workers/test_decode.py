@@ -273,10 +273,11 @@ def test_a_decoded_image_crosses_processes_with_its_pixels_alone() -> None:
     assert travelled.pixels.info == {}
 
 
-def test_decoding_needs_neither_torch_nor_transformers() -> None:
+def test_a_loader_imports_none_of_what_its_worker_alone_needs() -> None:
+    heavy = {"boto3", "celery", "pydantic", "sqlalchemy", "structlog", "torch", "transformers"}
     code = (
-        "import sys, fakesweep.workers.decode, fakesweep.workers.models.preprocess;"
-        "sys.exit(bool({'torch', 'transformers'} & set(sys.modules)))"
+        "import sys, fakesweep.workers.loader, fakesweep.workers.models.preprocess;"
+        f"sys.exit(bool({heavy!r} & set(sys.modules)))"
     )
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

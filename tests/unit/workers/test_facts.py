@@ -6,11 +6,16 @@ import pytest
 
 from fakesweep.schema.contents import Content
 from fakesweep.schema.words import ReadAs
-from fakesweep.workers.facts import with_facts
+from fakesweep.workers.facts import Facts, with_facts
+from fakesweep.workers.loader import FACTS
 from fakesweep.workers.losses import LoaderLost
 
 CONTENT = Content(b"\x01" * 32, 77)
 SAID = {"width": 4, "height": 3, "format": "PNG", "frame_count": 1, "read_as": "scaled"}
+
+
+def test_a_loader_says_these_facts_and_no_others() -> None:
+    assert tuple(Facts.model_fields) == FACTS
 
 
 def test_the_known_facts_are_taken_over() -> None:
