@@ -63,12 +63,17 @@ _SCORED = text("""
     GROUP BY content_id HAVING count(*) = :models
 """)
 
-_FORMER = text("""
-    SELECT max(b.scan_id) FROM ledger.scans a JOIN ledger.scans b
-        ON b.archive = a.archive AND b.scan_id < a.scan_id AND b.is_audit
-       AND b.listed_at IS NOT NULL AND b.cancelled_at IS NULL
-    WHERE a.scan_id = :scan_id
-""")
+COMPLETE_AUDITS = """
+    SELECT scan_id, archive FROM ledger.scans
+    WHERE is_audit AND archive IS NOT NULL AND listed_at IS NOT NULL AND cancelled_at IS NULL
+"""
+"""The audits that a later one of the same archive is held against."""
+
+_FORMER = text(f"""
+    SELECT max(b.scan_id)
+    FROM ledger.scans a JOIN ({COMPLETE_AUDITS}) AS b USING (archive)
+    WHERE a.scan_id = :scan_id AND b.scan_id < a.scan_id
+""")  # noqa: S608 - our own words
 
 _VANISH = text("""
     WITH here AS (

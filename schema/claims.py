@@ -9,10 +9,10 @@ from sqlalchemy import Connection, text
 
 from fakesweep.schema.contents import Content
 from fakesweep.schema.policy import Policy
-from fakesweep.schema.states import idle_state
+from fakesweep.schema.states import TAKABLE, idle_state
 from fakesweep.schema.words import Lane
 
-_CLAIM = text("""
+_CLAIM = text(f"""
     UPDATE ledger.batches b
     SET state = 'running', attempt = b.attempt + 1, worker_id = :worker_id,
         lease_until = now() + make_interval(secs => :lease_seconds)
@@ -21,21 +21,21 @@ _CLAIM = text("""
       AND NOT ledger.is_held(s.paused_at, s.cancelled_at)
       AND b.lane = coalesce(CAST(:lane AS ledger.lane), b.lane)
       AND b.attempt = coalesce(:attempt, b.attempt)
-      AND b.state IN ('recorded', 'published')
+      AND b.state IN {TAKABLE}
     RETURNING b.batch_id, b.scan_id, b.attempt, s.model_keys, s.is_audit, now() AS claimed_at,
               CASE WHEN b.created_at > s.listed_at THEN b.created_at ELSE s.created_at END
                   AS asked_at,
               p.policy_id, p.name, p.real_below, p.fake_above
-""")
+""")  # noqa: S608 - our own words
 
 # A batch that ran out while the ledger was away is taken back, unless somebody took it up since.
-_RENEW = text("""
+_RENEW = text(f"""
     UPDATE ledger.batches b
     SET state = 'running', lease_until = now() + make_interval(secs => :lease_seconds)
     FROM unnest(CAST(:batch_ids AS bigint[]), CAST(:attempts AS integer[])) AS held (id, attempt)
     WHERE b.batch_id = held.id AND b.attempt = held.attempt AND b.worker_id = :worker_id
-      AND b.state IN ('running', 'recorded', 'published')
-""")
+      AND (b.state = 'running' OR b.state IN {TAKABLE})
+""")  # noqa: S608 - our own words
 
 _SEEN = text("UPDATE ledger.workers SET seen_at = now() WHERE worker_id = :worker_id")
 

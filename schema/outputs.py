@@ -8,6 +8,7 @@ from sqlalchemy import Connection, RowMapping, text
 
 from fakesweep.schema.errors import OutputError
 from fakesweep.schema.reasons import reason as short
+from fakesweep.schema.states import TAKABLE
 
 _ADD_OUTPUT = text("""
     INSERT INTO ledger.outputs (scan_id, destination, hostname)
@@ -40,16 +41,16 @@ _LOCK = text("SELECT pg_try_advisory_lock(hashtext('fakesweep output'), :scan_id
 _UNLOCK = text("SELECT pg_advisory_unlock(hashtext('fakesweep output'), :scan_id)")
 
 # Batches that nobody will work on any more are all that is left of a cancelled scan.
-_STANDING = text("""
+_STANDING = text(f"""
     SELECT o.destination, o.hostname, o.from_batch_id, p.has_ended AND NOT EXISTS (
             SELECT FROM ledger.batches b
-            WHERE b.scan_id = o.scan_id AND b.state IN ('recorded', 'published', 'running')
+            WHERE b.scan_id = o.scan_id AND (b.state = 'running' OR b.state IN {TAKABLE})
               AND p.state = 'cancelled'
         ) AS has_ended,
         (SELECT max(batch_id) FROM ledger.batches b WHERE b.scan_id = o.scan_id) AS last_batch_id
     FROM ledger.outputs o JOIN scan_progress p USING (scan_id)
     WHERE o.scan_id = :scan_id
-""")
+""")  # noqa: S608 - our own words
 
 _UNWRITTEN = text("""
     SELECT part FROM ledger.output_parts

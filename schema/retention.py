@@ -12,6 +12,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, text
 
+from fakesweep.schema.audits import COMPLETE_AUDITS
 from fakesweep.schema.reports import progress
 from fakesweep.schema.words import ScanState
 
@@ -27,11 +28,9 @@ _LOCK = text("SELECT pg_try_advisory_lock(hashtext('fakesweep prune'))")
 
 _CLOCK = text("SELECT now()")
 
-_NEWEST_AUDITS = """
-    SELECT max(scan_id) FROM ledger.scans
-    WHERE is_audit AND archive IS NOT NULL AND listed_at IS NOT NULL AND cancelled_at IS NULL
-    GROUP BY archive
-"""
+_NEWEST_AUDITS = f"""
+    SELECT max(scan_id) FROM ({COMPLETE_AUDITS}) AS complete GROUP BY archive
+"""  # noqa: S608 - our own words
 
 # An output that could not be written since before that moment is not waited for.
 _OUTPUT_IS_OPEN = """

@@ -1,4 +1,7 @@
-"""SQL that several statements share: the state of a batch handed back, and who is alive."""
+"""SQL that several statements share: states of batches, and who is alive."""
+
+TAKABLE = "('recorded', 'published')"
+"""The states of a batch that a worker may take up."""
 
 IS_LIVE = "stopped_at IS NULL AND seen_at > now() - make_interval(secs => :within_seconds)"
 """Of a row of the views `workers` and `producers`: it gave a sign of life lately."""

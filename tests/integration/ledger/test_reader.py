@@ -100,6 +100,7 @@ READS: dict[Callable[..., Any], Callable[[Connection], Any]] = {
 INNER: set[Callable[..., Any]] = {
     answers.ended_images,
     database.check_encoding,
+    database.limit_statements,
     database.ping,
     migrations.check_migration,
 }
