@@ -189,7 +189,9 @@ def explained_home(named_home: Path) -> Iterator[Path]:
         StackError: in place of the system's own errors.
     """
     try:
-        yield named_home.resolve()
+        home = named_home.resolve()
+        accounts.check_home(home)
+        yield home
     except OSError as error:
         what = f"{error.strerror}: {error.filename}" if error.filename else error.strerror or error
         raise StackError(

@@ -1,5 +1,6 @@
 """Whose account the servers run under when root asks, since PostgreSQL refuses to run as root."""
 
+import errno
 import os
 import pwd
 import shutil
@@ -16,6 +17,7 @@ NAME = "pgserver"
 _SYSTEM_PATH = "/usr/sbin:/sbin"
 _READ = stat.S_IROTH
 _PASS = stat.S_IXOTH
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,26 @@ def server_account(postgres: Path) -> Account | None:
     except KeyError:
         entry = _add_account()
     return Account(entry.pw_uid, entry.pw_gid)
+
+
+def check_home(home: Path) -> None:
+    """Refuse a home that others have a hand in, and as root any folder of it behind their link.
+
+    Raises:
+        OSError: it is another user's, others may write to it, or one of them put a link into it.
+    """
+    try:
+        found = home.lstat()
+    except FileNotFoundError:
+        return
+    if os.geteuid() not in (0, found.st_uid):
+        raise PermissionError(errno.EACCES, "Permission denied, as it is another user's", str(home))
+    if stat.S_ISDIR(found.st_mode) and found.st_mode & _OTHERS_WRITE:
+        said = "others may write to it, which `chmod go-w` ends"
+        raise PermissionError(errno.EACCES, said, str(home))
+    for entry in home.iterdir() if os.geteuid() == 0 and home.is_dir() else ():
+        if entry.is_symlink() and entry.lstat().st_uid != 0:
+            raise PermissionError(errno.EACCES, "root follows no link of another user", str(entry))
 
 
 def give(folder: Path, account: Account | None) -> None:

@@ -139,15 +139,21 @@ def clear_leftovers(home: Path) -> None:
         return
     path = cluster_folder(home) / "postmaster.pid"
     _, _, rest = path.read_text().partition("\n")
-    path.write_text(f"{_NOBODYS_PID}\n{rest}")
-    clear_socket(lock.socket_folder)
+    account = accounts.server_account(path.parent)
+    accounts.write_private(path, f"{_NOBODYS_PID}\n{rest}", account)
+    clear_socket(home, lock.socket_folder)
 
 
-def clear_socket(folder: Path) -> None:
-    """Remove what is left of a socket, and its folder where it was made for it."""
+def clear_socket(home: Path, folder: Path) -> None:
+    """Remove what is left of a socket, and its folder where it was made for it.
+
+    A folder that is another account's than the cluster is left alone, whatever the lock says.
+    """
+    if not folder.is_dir() or folder.stat().st_uid != cluster_folder(home).stat().st_uid:
+        return
     for name in (_SOCKET, f"{_SOCKET}.lock"):
         (folder / name).unlink(missing_ok=True)
-    if folder.name.startswith(_SOCKET_FOLDER_PREFIX) and folder.is_dir():
+    if folder.name.startswith(_SOCKET_FOLDER_PREFIX):
         folder.rmdir()
 
 

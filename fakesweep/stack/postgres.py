@@ -74,7 +74,7 @@ def stop(home: Path) -> bool:
             processes.wait_for(lambda: not _lives(home, pid), seconds)
     if _lives(home, pid):
         raise StackError(f"PostgreSQL (pid {pid}) does not stop; {_complaint(home)}")
-    cluster.clear_socket(lock.socket_folder)
+    cluster.clear_socket(home, lock.socket_folder)
     return lived
 
 

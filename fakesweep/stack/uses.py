@@ -31,10 +31,15 @@ def in_use(home: Path, what: str) -> Iterator[None]:
     folder = home / _FOLDER
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / str(os.getpid())
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    within = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        way = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+        descriptor = os.open(path.name, way, 0o600, dir_fd=within)
+        _leave_to_owner(home, within, descriptor)
+    finally:
+        os.close(within)
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX)
-        _leave_to_owner(home, folder, descriptor)
         os.truncate(descriptor, 0)
         os.write(descriptor, what.encode())
         yield
@@ -57,7 +62,7 @@ def other_uses(home: Path) -> Sequence[Use]:
     return sorted((use for use in found if use is not None), key=lambda use: use.pid)
 
 
-def _leave_to_owner(home: Path, *made: Path | int) -> None:
+def _leave_to_owner(home: Path, *made: int) -> None:
     """Let the owner of a home read what root puts there."""
     owner = home.stat()
     if os.geteuid() == 0 and owner.st_uid != 0:

@@ -1,5 +1,6 @@
 """An output in a local folder: each file is written beside its place, made durable, and renamed."""
 
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -63,6 +64,7 @@ class Folder:
             if not self.path.is_dir():
                 raise FileNotFoundError(2, os.strerror(2))  # never made anew: a disk can be missing
             drafts.mkdir(exist_ok=True)
+            _check_no_link(drafts)
             for left in drafts.glob(f"{Path(name).name}.*"):
                 left.unlink(missing_ok=True)
             path = drafts / f"{Path(name).name}.{uuid4().hex}"
@@ -85,15 +87,27 @@ class Folder:
             if not kept.parent.is_dir():
                 kept.parent.mkdir(exist_ok=True)
                 _flush_folder(self.path)
+            if kept.parent != self.path:
+                _check_no_link(kept.parent)
             Path(draft.file.name).replace(kept)
             _flush_folder(kept.parent)
 
     def tidy(self) -> None:
         """Remove the folder of drafts; a draft in it is nobody's any more."""
         with suppress(OSError):
+            _check_no_link(self.path / DRAFTS)
             for left in (self.path / DRAFTS).iterdir():
                 left.unlink(missing_ok=True)
             (self.path / DRAFTS).rmdir()
+
+
+def _check_no_link(made: Path) -> None:
+    """Refuse a link in the place of a folder that an output makes for itself.
+
+    What is behind it is another's to say, and drafts are removed there.
+    """
+    if made.is_symlink():
+        raise NotADirectoryError(errno.ENOTDIR, f"{made.name} is a link")
 
 
 def _flush(draft: Draft) -> None:

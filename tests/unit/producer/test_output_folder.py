@@ -89,3 +89,18 @@ def test_a_folder_that_is_gone_is_not_made_anew(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="No such file or directory"):
         keep(Folder(folder), b"one\n")
     assert not folder.exists()
+
+
+@pytest.mark.parametrize("name", [DRAFTS, "results"])
+def test_a_link_in_the_place_of_an_outputs_own_folder_is_not_followed(
+    tmp_path: Path, name: str
+) -> None:
+    output, victim = tmp_path / "output", tmp_path / "victim"
+    output.mkdir()
+    victim.mkdir()
+    (victim / "part-000001.jsonl.mine").write_text("kept")
+    (output / name).symlink_to(victim)
+    with pytest.raises(OutputError, match=rf"{name} is a link"):
+        keep(Folder(output), b"one\n")
+    Folder(output).tidy()
+    assert names(victim) == ["part-000001.jsonl.mine"]
