@@ -17,7 +17,10 @@ from tests.servers import wait_until
 
 ROWS = "SELECT uri, status, verdict, p_fake, model, sha256, classified_at FROM verdicts ORDER BY 1"
 GRANTS = (
-    "SELECT c.oid::regclass::text AS name, relacl::text AS rights FROM pg_class c "
+    "SELECT c.oid::regclass::text AS name, CAST(coalesce(relacl, "
+    "acldefault(CAST(CASE relkind WHEN 'S' THEN 's' ELSE 'r' END AS \"char\"), relowner)) AS text) "
+    "AS rights, (SELECT string_agg(attname || attacl::text, ' ' ORDER BY attnum) "
+    "FROM pg_attribute a WHERE a.attrelid = c.oid) AS of_columns FROM pg_class c "
     "JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname IN ('ledger', 'public') ORDER BY 1"
 )
 
