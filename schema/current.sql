@@ -1,4 +1,4 @@
--- The database after every migration up to 0028: types, tables, views, functions and grants, each
+-- The database after every migration up to 0029: types, tables, views, functions and grants, each
 -- in the order of schema and name. `make current-sql` writes this file from PostgreSQL's catalogs;
 -- nothing runs it. The migrations say what each thing is for.
 
@@ -1426,11 +1426,43 @@ BEGIN
     RETURN closed;
 END $$;
 
+CREATE FUNCTION ledger.close_locks()
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $$
+DECLARE
+    one regprocedure;
+    users text[] := ARRAY['fakesweep_api', 'fakesweep_producer', 'fakesweep_worker'];
+    taker text;
+    closed integer := 0;
+BEGIN
+    IF EXISTS (SELECT FROM unnest(users) AS u WHERE to_regrole(u) IS NULL) THEN
+        RETURN 0;
+    END IF;
+    SELECT users || nspowner::regrole::text INTO users FROM pg_namespace WHERE nspname = 'ledger';
+    FOR one IN
+        SELECT p.oid FROM pg_proc p
+        WHERE p.pronamespace = 'pg_catalog'::regnamespace
+          AND (p.proname ~ '^pg_(try_)?advisory_' OR p.proname = 'pg_logical_emit_message')
+          AND has_function_privilege(p.oid, 'EXECUTE WITH GRANT OPTION')
+    LOOP
+        IF one::text ~ 'advisory' THEN
+            FOREACH taker IN ARRAY users LOOP
+                EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', one, taker);
+            END LOOP;
+        END IF;
+        EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', one);
+        closed := closed + 1;
+    END LOOP;
+    RETURN closed;
+END $$;
+
 CREATE FUNCTION ledger.count_batch()
  RETURNS trigger
  LANGUAGE plpgsql
  SECURITY DEFINER
- SET search_path TO 'pg_catalog'
+ SET search_path TO 'pg_catalog', 'pg_temp'
 AS $$
 BEGIN
     INSERT INTO ledger.scan_counts AS c (scan_id, slot, submitted, classified, reused, failed)
@@ -1512,6 +1544,7 @@ BEGIN
             EXECUTE format('GRANT %s TO %I', granted, wanted);
         END LOOP;
     END LOOP;
+    PERFORM ledger.close_locks();
     RETURN missing;
 END $$;
 
@@ -1734,7 +1767,7 @@ CREATE FUNCTION ledger.supersede()
  RETURNS trigger
  LANGUAGE plpgsql
  SECURITY DEFINER
- SET search_path TO 'pg_catalog'
+ SET search_path TO 'pg_catalog', 'pg_temp'
  SET enable_seqscan TO 'off'
  SET enable_hashjoin TO 'off'
  SET enable_mergejoin TO 'off'
@@ -1925,7 +1958,7 @@ CREATE FUNCTION public.content_id_of(sha256 text)
  RETURNS bigint
  LANGUAGE sql
  STABLE PARALLEL SAFE SECURITY DEFINER
- SET search_path TO 'pg_catalog'
+ SET search_path TO 'pg_catalog', 'pg_temp'
 RETURN (SELECT c.content_id FROM ledger.contents c WHERE (c.sha256 = decode(content_id_of.sha256, 'hex'::text)));
 
 CREATE FUNCTION public.judge(p_fake double precision, real_below double precision, fake_above double precision)
@@ -2054,6 +2087,17 @@ GRANT EXECUTE ON FUNCTION ledger.add_uploads TO fakesweep_api;
 GRANT EXECUTE ON FUNCTION ledger.named_scores TO fakesweep_api;
 GRANT EXECUTE ON FUNCTION ledger.open_stream TO fakesweep_api;
 GRANT EXECUTE ON FUNCTION ledger.take_recorded TO fakesweep_api;
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_advisory_lock TO fakesweep_api;
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_advisory_lock_shared TO fakesweep_api;
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_advisory_unlock TO fakesweep_api;
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_advisory_unlock_all TO fakesweep_api;
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_advisory_unlock_shared TO fakesweep_api;
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_advisory_xact_lock TO fakesweep_api;
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_advisory_xact_lock_shared TO fakesweep_api;
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_try_advisory_lock TO fakesweep_api;
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_try_advisory_lock_shared TO fakesweep_api;
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_try_advisory_xact_lock TO fakesweep_api;
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_try_advisory_xact_lock_shared TO fakesweep_api;
 GRANT EXECUTE ON FUNCTION public.content_id_of TO fakesweep_api;
 GRANT EXECUTE ON FUNCTION public.judge TO fakesweep_api;
 GRANT USAGE ON SCHEMA ledger TO fakesweep_api;
@@ -2086,14 +2130,25 @@ GRANT EXECUTE ON FUNCTION ledger.recount_batch TO fakesweep_producer;
 GRANT EXECUTE ON FUNCTION ledger.retry_failures TO fakesweep_producer;
 GRANT EXECUTE ON FUNCTION ledger.take_recorded TO fakesweep_producer;
 GRANT EXECUTE ON FUNCTION ledger.tell_events TO fakesweep_producer;
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_advisory_lock TO fakesweep_producer;
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_advisory_lock_shared TO fakesweep_producer;
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_advisory_unlock TO fakesweep_producer;
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_advisory_unlock_all TO fakesweep_producer;
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_advisory_unlock_shared TO fakesweep_producer;
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_advisory_xact_lock TO fakesweep_producer;
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_advisory_xact_lock_shared TO fakesweep_producer;
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_try_advisory_lock TO fakesweep_producer;
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_try_advisory_lock_shared TO fakesweep_producer;
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_try_advisory_xact_lock TO fakesweep_producer;
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_try_advisory_xact_lock_shared TO fakesweep_producer;
 GRANT EXECUTE ON FUNCTION public.content_id_of TO fakesweep_producer;
 GRANT EXECUTE ON FUNCTION public.judge TO fakesweep_producer;
 GRANT EXECUTE ON FUNCTION public.rejudge TO fakesweep_producer;
 GRANT EXECUTE ON FUNCTION public.set_policy TO fakesweep_producer;
 GRANT USAGE ON SCHEMA ledger TO fakesweep_producer;
-GRANT INSERT, SELECT, UPDATE (attempt, expiries, failed_count, finished_at, image_count, lane, lease_until, published_at, refusals, state, strikes, trouble, troubled_since, try_at) ON ledger.batches TO fakesweep_producer;
+GRANT INSERT (attempt, classified_count, created_at, expiries, failed_count, finished_at, image_count, lane, lease_until, published_at, refusals, reused_count, scan_id, split_from, state, strikes, trouble, troubled_since, try_at, worker_id), SELECT, UPDATE (attempt, expiries, failed_count, finished_at, image_count, lane, lease_until, published_at, refusals, state, strikes, trouble, troubled_since, try_at) ON ledger.batches TO fakesweep_producer;
 GRANT SELECT ON ledger.contents TO fakesweep_producer;
-GRANT INSERT, SELECT, UPDATE (batch_id) ON ledger.images TO fakesweep_producer;
+GRANT INSERT (batch_id, change, etag, known_content_id, modified_at, occurrence, scan_id, size_bytes, uri), SELECT, UPDATE (batch_id) ON ledger.images TO fakesweep_producer;
 GRANT INSERT, SELECT, UPDATE (files) ON ledger.listing_counts TO fakesweep_producer;
 GRANT INSERT, SELECT, UPDATE (reason, since, try_at) ON ledger.listing_troubles TO fakesweep_producer;
 GRANT SELECT ON ledger.models TO fakesweep_producer;
@@ -2102,18 +2157,18 @@ GRANT INSERT, SELECT ON ledger.output_batches TO fakesweep_producer;
 GRANT INSERT, SELECT, UPDATE (lines, sha256, size_bytes, written_at) ON ledger.output_parts TO fakesweep_producer;
 GRANT INSERT, SELECT, UPDATE (ended_at, from_batch_id, last_batch_id, trouble, troubled_since, try_at) ON ledger.outputs TO fakesweep_producer;
 GRANT SELECT ON ledger.pending TO fakesweep_producer;
-GRANT INSERT, SELECT ON ledger.policies TO fakesweep_producer;
+GRANT INSERT (created_at, fake_above, name, real_below), SELECT ON ledger.policies TO fakesweep_producer;
 GRANT SELECT ON ledger.predictions TO fakesweep_producer;
 GRANT INSERT, SELECT, UPDATE (seen_at, stopped_at) ON ledger.producers TO fakesweep_producer;
 GRANT INSERT, SELECT, UPDATE (listed_at) ON ledger.scan_sources TO fakesweep_producer;
-GRANT INSERT, SELECT, UPDATE (asked, cancelled_at, due_at, listed_at, paused_at, schedule_id, token, vanished_count) ON ledger.scans TO fakesweep_producer;
+GRANT INSERT (archive, asked, cancelled_at, created_at, due_at, is_audit, lane, listed_at, model_keys, name, paused_at, policy_id, pruned_at, schedule_id, selection, stream, stream_policy, token, told_at, vanished_count), SELECT, UPDATE (asked, cancelled_at, due_at, listed_at, paused_at, schedule_id, token, vanished_count) ON ledger.scans TO fakesweep_producer;
 GRANT INSERT, SELECT ON ledger.schedule_runs TO fakesweep_producer;
 GRANT INSERT, SELECT ON ledger.schedule_sources TO fakesweep_producer;
-GRANT INSERT, SELECT, UPDATE (next_at, paused_at, removed_at) ON ledger.schedules TO fakesweep_producer;
-GRANT INSERT, SELECT ON ledger.sightings TO fakesweep_producer;
+GRANT INSERT (created_at, cron, is_full, lane, model_keys, name, next_at, paused_at, policy, removed_at, selection, timezone), SELECT, UPDATE (next_at, paused_at, removed_at) ON ledger.schedules TO fakesweep_producer;
+GRANT INSERT (digest, image_ids, scan_id), SELECT ON ledger.sightings TO fakesweep_producer;
 GRANT INSERT, SELECT, UPDATE (again_count, changed_count, cursor, listed_at, new_count, unchanged_count, until) ON ledger.source_parts TO fakesweep_producer;
 GRANT INSERT, SELECT ON ledger.submissions TO fakesweep_producer;
-GRANT INSERT, SELECT (acknowledged_at), UPDATE (acknowledged_at) ON ledger.unreadable_messages TO fakesweep_producer;
+GRANT INSERT (acknowledged_at, body, queue, reason, received_at), SELECT (acknowledged_at), UPDATE (acknowledged_at) ON ledger.unreadable_messages TO fakesweep_producer;
 GRANT INSERT, SELECT ON ledger.vanished TO fakesweep_producer;
 GRANT SELECT ON ledger.verdicts TO fakesweep_producer;
 GRANT DELETE, SELECT, UPDATE (attempts, dead_at, delivered_at, last_error, last_status, lease, next_attempt_at) ON ledger.webhook_deliveries TO fakesweep_producer;
@@ -2152,19 +2207,30 @@ GRANT TEMPORARY ON DATABASE current TO fakesweep_worker;
 GRANT EXECUTE ON FUNCTION ledger.batch_images TO fakesweep_worker;
 GRANT EXECUTE ON FUNCTION ledger.pending_images TO fakesweep_worker;
 GRANT EXECUTE ON FUNCTION ledger.recount_batch TO fakesweep_worker;
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_advisory_lock TO fakesweep_worker;
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_advisory_lock_shared TO fakesweep_worker;
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_advisory_unlock TO fakesweep_worker;
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_advisory_unlock_all TO fakesweep_worker;
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_advisory_unlock_shared TO fakesweep_worker;
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_advisory_xact_lock TO fakesweep_worker;
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_advisory_xact_lock_shared TO fakesweep_worker;
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_try_advisory_lock TO fakesweep_worker;
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_try_advisory_lock_shared TO fakesweep_worker;
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_try_advisory_xact_lock TO fakesweep_worker;
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_try_advisory_xact_lock_shared TO fakesweep_worker;
 GRANT EXECUTE ON FUNCTION public.judge TO fakesweep_worker;
 GRANT USAGE ON SCHEMA ledger TO fakesweep_worker;
 GRANT SELECT, UPDATE (attempt, classified_count, failed_count, finished_at, lease_until, refusals, reused_count, state, trouble, troubled_since, try_at, worker_id) ON ledger.batches TO fakesweep_worker;
-GRANT INSERT, SELECT, UPDATE (format, frame_count, height, read_as, width) ON ledger.contents TO fakesweep_worker;
+GRANT INSERT (first_seen_at, format, frame_count, height, read_as, sha256, size_bytes, width), SELECT, UPDATE (format, frame_count, height, read_as, width) ON ledger.contents TO fakesweep_worker;
 GRANT SELECT (batch_id, image_id, known_content_id) ON ledger.images TO fakesweep_worker;
 GRANT INSERT ON ledger.model_loads TO fakesweep_worker;
 GRANT INSERT, SELECT, UPDATE (ended_at, next_try_at, reason, since, tries) ON ledger.model_troubles TO fakesweep_worker;
-GRANT INSERT, SELECT, UPDATE (superseded_at) ON ledger.models TO fakesweep_worker;
+GRANT INSERT (architecture, fingerprint, first_loaded_at, key, labels, preprocessing, revision, sides, sides_origin, source, superseded_at), SELECT, UPDATE (superseded_at) ON ledger.models TO fakesweep_worker;
 GRANT INSERT ON ledger.outcomes TO fakesweep_worker;
 GRANT SELECT ON ledger.policies TO fakesweep_worker;
 GRANT INSERT, SELECT ON ledger.predictions TO fakesweep_worker;
 GRANT SELECT ON ledger.scans TO fakesweep_worker;
-GRANT INSERT ON ledger.unreadable_messages TO fakesweep_worker;
+GRANT INSERT (acknowledged_at, body, queue, reason, received_at) ON ledger.unreadable_messages TO fakesweep_worker;
 GRANT INSERT ON ledger.verdicts TO fakesweep_worker;
 GRANT INSERT, SELECT, UPDATE (seen_at, stages_at, stages_lately, stages_total, stopped_at) ON ledger.workers TO fakesweep_worker;
 GRANT SELECT ON public.alembic_version TO fakesweep_worker;
@@ -2187,3 +2253,15 @@ REVOKE EXECUTE ON FUNCTION pg_catalog.lo_truncate64 FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION pg_catalog.lo_unlink FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION pg_catalog.loread FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION pg_catalog.lowrite FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION pg_catalog.pg_advisory_lock FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION pg_catalog.pg_advisory_lock_shared FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION pg_catalog.pg_advisory_unlock FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION pg_catalog.pg_advisory_unlock_all FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION pg_catalog.pg_advisory_unlock_shared FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION pg_catalog.pg_advisory_xact_lock FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION pg_catalog.pg_advisory_xact_lock_shared FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION pg_catalog.pg_logical_emit_message FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION pg_catalog.pg_try_advisory_lock FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION pg_catalog.pg_try_advisory_lock_shared FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION pg_catalog.pg_try_advisory_xact_lock FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION pg_catalog.pg_try_advisory_xact_lock_shared FROM PUBLIC;

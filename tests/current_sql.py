@@ -112,14 +112,15 @@ _GRANTS = """
         SELECT 'FUNCTION', format('%I.%I', n.nspname, p.proname),
                coalesce(p.proacl, acldefault('f', p.proowner)), NULL
         FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-        WHERE n.nspname IN ('ledger', 'public')
+        WHERE n.nspname IN ('ledger', 'public') OR p.proacl IS NOT NULL
     ), granted AS (
         SELECT sort, name COLLATE "C" AS name, columns COLLATE "C" AS columns,
                privilege_type COLLATE "C" AS privilege,
                coalesce(r.rolname, 'PUBLIC') COLLATE "C" AS grantee
         FROM acls CROSS JOIN LATERAL aclexplode(acl) AS x
         LEFT JOIN pg_roles r ON r.oid = x.grantee
-        WHERE x.grantee = 0 OR r.rolname IN (SELECT role FROM ledger.role_rights)
+        WHERE x.grantee = 0 AND name NOT LIKE 'pg\\_catalog.%'
+           OR r.rolname IN (SELECT role FROM ledger.role_rights)
     ), privileges AS (
         SELECT grantee, sort, name,
                privilege || coalesce(' (' || string_agg(columns, ', ' ORDER BY columns) || ')', '')
