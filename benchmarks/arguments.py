@@ -17,10 +17,11 @@ import structlog
 
 from benchmarks.machine import describe
 from benchmarks.servers import Stack, fresh_stack
-from fakesweep.producer.listing import list_scan
-from fakesweep.producer.scans import Producer, ScanRequest, add_scan, open_producer
-from fakesweep.schema.catalogue import read_catalogue
-from fakesweep.schema.reports import progress
+from fakesweep.producer.listing.scan import list_scan
+from fakesweep.producer.resources import Producer, open_producer
+from fakesweep.producer.scans import ScanRequest, add_scan
+from fakesweep.schema.judging.catalogue import read_catalogue
+from fakesweep.schema.ledger.reports.progress import progress
 from fakesweep.schema.settings import Settings
 from fakesweep.schema.words import Lane
 

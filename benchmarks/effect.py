@@ -14,14 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.machine import cores, describe
-from fakesweep.schema.catalogue import read_catalogue
 from fakesweep.schema.failures import ImageFailure
-from fakesweep.schema.policy import Policy
+from fakesweep.schema.judging.catalogue import read_catalogue
+from fakesweep.schema.judging.policies import Policy
 from fakesweep.schema.settings import Settings
-from fakesweep.workers.decode import decode
 from fakesweep.workers.models.load import LoadedModel, load_model
 from fakesweep.workers.models.numerics import Prepared
 from fakesweep.workers.models.place import resolve_place
+from fakesweep.workers.sandbox.decode import decode
 
 READ_AT_ONCE = 512
 

@@ -16,9 +16,9 @@ from PIL import Image
 
 from benchmarks.corpus import SIZES
 from fakesweep.schema.settings import Settings
-from fakesweep.workers.decode import decode
-from fakesweep.workers.memory import keep_freed_memory
-from fakesweep.workers.models.preprocess import Preprocessing
+from fakesweep.workers.sandbox.allocator import keep_freed_memory
+from fakesweep.workers.sandbox.decode import decode
+from fakesweep.workers.sandbox.preprocess import Preprocessing
 
 PICTURES = 1_024
 """So many pictures of 500 pixels are drawn at most, fewer of larger ones; further files hold one

@@ -11,9 +11,9 @@ import torch
 
 from fakesweep.schema.failures import ImageFailure
 from fakesweep.schema.words import Lane
-from fakesweep.workers.device import Device
 from fakesweep.workers.models.load import LoadedModel
 from fakesweep.workers.models.place import Place
+from fakesweep.workers.scoring.device_queue import Device
 
 CHUNK_IMAGES = 64
 """Images handed to the device's queue at once: what a loader hands over."""

@@ -24,11 +24,11 @@ from benchmarks.gpu_sweep import (
     open_with_file,
 )
 from benchmarks.machine import cores
-from fakesweep.schema.logs import set_up_logging
 from fakesweep.schema.settings import Settings
+from fakesweep.schema.telemetry.logs import set_up_logging
 from fakesweep.workers.models.place import resolve_place
-from fakesweep.workers.models.preprocess import Preprocessing
 from fakesweep.workers.models.processor import load_processor, plain_steps
+from fakesweep.workers.sandbox.preprocess import Preprocessing
 
 LARGE_SIDE = 2_048
 """The longer side of pictures as phones upload them, in pixels: where `fast` decoding matters."""

@@ -14,24 +14,26 @@ from typing import IO, Any
 
 from sqlalchemy import Engine, text
 
-from fakesweep.schema.catalogue import read_catalogue
 from fakesweep.schema.failures import ImageFailure
-from fakesweep.schema.ledger import ListedImage, add_scan, take_recorded
-from fakesweep.schema.listing import end_listing
+from fakesweep.schema.judging.catalogue import read_catalogue
+from fakesweep.schema.ledger.batches.publishing import take_recorded
+from fakesweep.schema.ledger.registry.policies import policy_id
+from fakesweep.schema.ledger.reports.progress import progress
+from fakesweep.schema.ledger.scans.listing import end_listing
+from fakesweep.schema.ledger.scans.scans import ListedImage, add_scan
 from fakesweep.schema.message import BatchMessage
-from fakesweep.schema.registry import policy_id
-from fakesweep.schema.reports import progress
 from fakesweep.schema.settings import Settings
 from fakesweep.schema.uris import from_path
 from fakesweep.schema.words import Lane
-from fakesweep.workers.device import Device
-from fakesweep.workers.lanes import Lanes
-from fakesweep.workers.loaders import Loaders, open_loaders
 from fakesweep.workers.models.load import LoadedModel, load_model
 from fakesweep.workers.models.place import resolve_place
-from fakesweep.workers.pipeline import run_batch
-from fakesweep.workers.recent import Recent
-from fakesweep.workers.work import LOADERS_PER_CORE, Work, open_work
+from fakesweep.workers.pipeline.batch import run_batch
+from fakesweep.workers.pipeline.resources import Work
+from fakesweep.workers.pipeline.score_cache import Recent
+from fakesweep.workers.process.startup import LOADERS_PER_CORE, open_work
+from fakesweep.workers.sandbox.pool import Loaders, open_loaders
+from fakesweep.workers.scoring.device_queue import Device
+from fakesweep.workers.threads.priority import Lanes
 from tests.batches import record_batch
 
 CHUNK_IMAGES = 64

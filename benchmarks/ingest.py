@@ -1,8 +1,8 @@
 """How many images' results a second PostgreSQL takes: all their rows, committed and durable.
 
 Every writer is a process of its own, as workers are, and stores whole batches through
-`fakesweep.schema.results.store_outcomes`, a transaction each, into tables that hold a million
-images.
+`store_outcomes` of `fakesweep.schema.ledger.batches.outcomes`, a transaction each, into tables that
+hold a million images.
 """
 
 import argparse
@@ -26,16 +26,17 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Engine, make_url, text
 
-from fakesweep.schema.claims import Claim, claim_batch
-from fakesweep.schema.contents import Content
-from fakesweep.schema.database import open_engine
-from fakesweep.schema.labels import Labels, Side, SidesOrigin
-from fakesweep.schema.ledger import ListedImage, add_scan
-from fakesweep.schema.listing import end_listing
+from fakesweep.schema.judging.labels import Labels, Side, SidesOrigin
+from fakesweep.schema.ledger.batches.contents import Content
+from fakesweep.schema.ledger.batches.leases import Claim, claim_batch
+from fakesweep.schema.ledger.batches.outcomes import Judgement, Outcome, store_outcomes
+from fakesweep.schema.ledger.connection import open_engine
+from fakesweep.schema.ledger.registry.models import ModelIdentity, register_model
+from fakesweep.schema.ledger.registry.policies import policy_id
+from fakesweep.schema.ledger.reports.progress import progress
+from fakesweep.schema.ledger.scans.listing import end_listing
+from fakesweep.schema.ledger.scans.scans import ListedImage, add_scan
 from fakesweep.schema.migrations import upgrade
-from fakesweep.schema.registry import ModelIdentity, policy_id, register_model
-from fakesweep.schema.reports import progress
-from fakesweep.schema.results import Judgement, Outcome, store_outcomes
 from fakesweep.schema.words import Kind, Lane
 from tests.batches import end_source, record_batch
 

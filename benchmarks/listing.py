@@ -1,8 +1,8 @@
 """How many objects a second a producer lists and records, and how many an audit compares.
 
-A bucket of that size is listed by `fakesweep.producer.listing` into PostgreSQL: first when nothing
-is known of it, then when everything stands as it was judged. The producer's own threads share one
-core; the stand-in for S3 and PostgreSQL have the others.
+A bucket of that size is listed by `fakesweep.producer.listing.scan` into PostgreSQL: first
+when nothing is known of it, then when everything stands as it was judged. The producer's own
+threads share one core; the stand-in for S3 and PostgreSQL have the others.
 """
 
 import argparse
@@ -138,9 +138,10 @@ def _list(stack: Stack, port: int, what: str, answers: "multiprocessing.Queue[Pa
     os.environ |= {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
     os.environ |= {"AWS_DEFAULT_REGION": "us-east-1"}
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-    from fakesweep.producer.listing import list_scan  # noqa: PLC0415 - once the environment is clean
-    from fakesweep.producer.scans import ScanRequest, add_scan, open_producer  # noqa: PLC0415
-    from fakesweep.schema.catalogue import read_catalogue  # noqa: PLC0415
+    from fakesweep.producer.listing.scan import list_scan  # noqa: PLC0415 - once the environment is clean
+    from fakesweep.producer.resources import open_producer  # noqa: PLC0415
+    from fakesweep.producer.scans import ScanRequest, add_scan  # noqa: PLC0415
+    from fakesweep.schema.judging.catalogue import read_catalogue  # noqa: PLC0415
     from fakesweep.schema.settings import Settings  # noqa: PLC0415
     from fakesweep.schema.words import Lane  # noqa: PLC0415
 
@@ -169,7 +170,7 @@ def _list(stack: Stack, port: int, what: str, answers: "multiprocessing.Queue[Pa
 
 
 def _engine(stack: Stack) -> Engine:
-    from fakesweep.schema.database import open_engine  # noqa: PLC0415
+    from fakesweep.schema.ledger.connection import open_engine  # noqa: PLC0415
 
     return open_engine(stack.database_url, "benchmark")
 

@@ -23,10 +23,10 @@ from sqlalchemy import Connection, Engine, Row, text
 from benchmarks.checkpoints import Name, make_checkpoint
 from benchmarks.corpus import Corpus, make_corpus
 from benchmarks.servers import Stack, command, end, fresh_stack, wait_until
-from fakesweep.producer.scans import open_producer
+from fakesweep.producer.resources import open_producer
 from fakesweep.producer.uploads import Upload, Uploads
-from fakesweep.schema.catalogue import read_catalogue
-from fakesweep.schema.database import open_engine
+from fakesweep.schema.judging.catalogue import read_catalogue
+from fakesweep.schema.ledger.connection import open_engine
 from fakesweep.schema.settings import Settings
 from fakesweep.schema.uris import from_path
 

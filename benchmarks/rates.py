@@ -108,8 +108,8 @@ def _measure_together(
 def _decode(paths: Sequence[Path], checkpoint: Path, barrier: Barrier, times: Any) -> None:
     # Imported here, in the processes that need them.
     from fakesweep.schema.failures import ImageFailure  # noqa: PLC0415
-    from fakesweep.workers.decode import decode  # noqa: PLC0415
     from fakesweep.workers.models.processor import load_processor, plain_steps  # noqa: PLC0415
+    from fakesweep.workers.sandbox.decode import decode  # noqa: PLC0415
 
     steps = plain_steps("bench", load_processor("bench", checkpoint))
     if steps is None:

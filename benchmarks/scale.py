@@ -25,10 +25,10 @@ from sqlalchemy import Connection, Engine, text
 from benchmarks.machine import describe
 from benchmarks.scale_questions import Question, of_views, questions, samples
 from benchmarks.scale_rows import PHOTOGRAPHS, PlannedScan, load, plan
-from fakesweep.forgetting import Forgotten, forget, plan_forgetting
-from fakesweep.schema.database import open_engine
+from fakesweep.producer.retention.prune import Forgotten, forget, plan_forgetting
+from fakesweep.schema.ledger.connection import open_engine
+from fakesweep.schema.ledger.retention.ended_scans import clock
 from fakesweep.schema.migrations import upgrade
-from fakesweep.schema.retention import clock
 
 SHOWN_SETTINGS = (
     "server_version",

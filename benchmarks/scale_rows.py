@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 
 from sqlalchemy import Connection, Engine, text
 
-from fakesweep.schema.labels import Labels, Side, SidesOrigin
-from fakesweep.schema.registry import ModelIdentity, register_model
+from fakesweep.schema.judging.labels import Labels, Side, SidesOrigin
+from fakesweep.schema.ledger.registry.models import ModelIdentity, register_model
 
 LARGE = ("images", "outcomes", "contents", "predictions", "verdicts")
 """Filled without their indexes, which are built afterwards."""

@@ -19,7 +19,7 @@ from benchmarks.servers import (
     last_line,
     wait_until,
 )
-from fakesweep.schema.database import open_engine
+from fakesweep.schema.ledger.connection import open_engine
 
 READY_SECONDS = 300.0
 POLL_SECONDS = 0.05

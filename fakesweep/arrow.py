@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fakesweep.schema.result_rows import RESULT_COLUMNS
+from fakesweep.schema.ledger.reports.results import RESULT_COLUMNS
 
 GROUP_ROWS = 20_000
 

@@ -4,17 +4,18 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fakesweep.choices import selection_from
 from fakesweep.extras import library, require_worker_extra
-from fakesweep.producer.scans import ScanRequest, ask_for_scan, open_producer
-from fakesweep.reading import reading
-from fakesweep.scanning import brought_to_end
-from fakesweep.schema.catalogue import DEFAULT_MODEL, DEFAULT_POLICY, read_catalogue
+from fakesweep.foreground.run import brought_to_end
+from fakesweep.ledger_access import reading
+from fakesweep.options import selection_from
+from fakesweep.producer.resources import open_producer
+from fakesweep.producer.scans import ScanRequest, ask_for_scan
 from fakesweep.schema.errors import ScanError
-from fakesweep.schema.reports import Progress
-from fakesweep.schema.result_rows import RESULT_COLUMNS
-from fakesweep.schema.result_rows import results as read_results
-from fakesweep.schema.scan_names import find_scan
+from fakesweep.schema.judging.catalogue import DEFAULT_MODEL, DEFAULT_POLICY, read_catalogue
+from fakesweep.schema.ledger.reports.progress import Progress
+from fakesweep.schema.ledger.reports.results import RESULT_COLUMNS
+from fakesweep.schema.ledger.reports.results import results as read_results
+from fakesweep.schema.ledger.scans.names import find_scan
 from fakesweep.schema.settings import Settings, read_settings
 from fakesweep.schema.words import Lane, ScanState, VerdictWord
 from fakesweep.stack import start_stack

@@ -18,7 +18,7 @@ from fakesweep.examples import section
 from fakesweep.exits import Exit
 from fakesweep.schema import __version__
 from fakesweep.schema.errors import FakesweepError, StreamError
-from fakesweep.schema.texts import is_text
+from fakesweep.schema.text import is_text
 from fakesweep.streams import drop_output, open_streams
 from fakesweep.text import printable
 
@@ -172,7 +172,7 @@ def run(arguments: Sequence[str]) -> int:
 def _complain(error: Exception, invocation: Invocation, arguments: Sequence[str]) -> int:
     odd = next((one for one in arguments if not is_text(one)), None)
     if invocation.debug:
-        from fakesweep.schema.logs import cleared  # noqa: PLC0415
+        from fakesweep.schema.telemetry.logs import cleared  # noqa: PLC0415
 
         click.echo(cleared("".join(traceback.format_exception(error))), nl=False, err=True)
     elif isinstance(error, FakesweepError):
@@ -186,7 +186,7 @@ def _complain(error: Exception, invocation: Invocation, arguments: Sequence[str]
 
 
 def _say(message: str) -> None:
-    from fakesweep.schema.logs import cleared  # noqa: PLC0415 - structlog is loaded for this alone
+    from fakesweep.schema.telemetry.logs import cleared  # noqa: PLC0415 - structlog is loaded for this alone
 
     click.echo(f"fakesweep: {printable(cleared(' '.join(message.split())))}", err=True)
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from fakesweep.schema.reports import Progress
+from fakesweep.schema.ledger.reports.progress import Progress
 from fakesweep.schema.settings import Settings
 from fakesweep.schema.words import ScanState
 

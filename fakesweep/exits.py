@@ -4,7 +4,7 @@ from enum import IntEnum
 
 
 class Exit(IntEnum):
-    """What the command's exit status says; BROKEN is a worker's (`workers/endings.py`)."""
+    """What the command's exit status says; BROKEN is a worker's (`workers/threads/fatal.py`)."""
 
     DONE = 0
     FAILED = 1

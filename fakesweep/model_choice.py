@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import click
 
-from fakesweep.schema.catalogue import BUNDLED, DEFAULT_MODEL, Catalogue
+from fakesweep.schema.judging.catalogue import BUNDLED, DEFAULT_MODEL, Catalogue
 from fakesweep.schema.settings import Settings
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fakesweep.extras import require_worker_extra
-from fakesweep.schema.catalogue import DEFAULT_MODEL, DEFAULT_POLICY, read_catalogue
 from fakesweep.schema.failures import InvalidUri
+from fakesweep.schema.judging.catalogue import DEFAULT_MODEL, DEFAULT_POLICY, read_catalogue
 from fakesweep.schema.settings import Settings, read_settings
 from fakesweep.schema.uris import from_path
 
 if TYPE_CHECKING:
-    from fakesweep.workers.checking import Check, Checker
+    from fakesweep.workers.single_picture import Check, Checker
 
 _LOSSLESS = {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}
 """Pillow's modes that PNG keeps as they are; TIFF keeps the others that a file can have."""
@@ -99,7 +99,7 @@ def _checker(settings: Settings) -> "Checker":
     with _lock:
         if settings not in _checkers:
             require_worker_extra()
-            from fakesweep.workers.checking import Checker  # noqa: PLC0415 - it needs the worker extra
+            from fakesweep.workers.single_picture import Checker  # noqa: PLC0415 - it needs the worker extra
 
             _checkers[settings] = Checker(settings, read_catalogue(settings.catalogue))
         return _checkers[settings]

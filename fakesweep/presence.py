@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from fakesweep.schema.registry import LIVE_SECONDS, seen_on
+from fakesweep.schema.ledger.registry.processes import LIVE_SECONDS, seen_on
 from fakesweep.schema.settings import Settings
 
 

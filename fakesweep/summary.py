@@ -10,18 +10,23 @@ import click
 from sqlalchemy import Connection
 
 from fakesweep.output import write_table
-from fakesweep.schema.ledger import chosen
-from fakesweep.schema.listing_counts import INCLUDE, Pattern, left_out_counts, unmatched_patterns
-from fakesweep.schema.outputs import OutputReport, output_of
-from fakesweep.schema.policies import policy_of_scan
-from fakesweep.schema.policy import Policy
-from fakesweep.schema.reports import Progress, failure_counts, progress, sources_of, verdict_counts
-from fakesweep.schema.result_rows import results
+from fakesweep.schema.judging.policies import Policy
+from fakesweep.schema.ledger.outputs.parts import OutputReport, output_of
+from fakesweep.schema.ledger.registry.policies import policy_of_scan
+from fakesweep.schema.ledger.reports.progress import Progress, progress, sources_of
+from fakesweep.schema.ledger.reports.results import failure_counts, results, verdict_counts
+from fakesweep.schema.ledger.scans.listing_counts import (
+    INCLUDE,
+    Pattern,
+    left_out_counts,
+    unmatched_patterns,
+)
+from fakesweep.schema.ledger.scans.scans import chosen
 from fakesweep.schema.selection import Selection
-from fakesweep.schema.stages import StageReport
+from fakesweep.schema.telemetry.throughput import StageReport
 from fakesweep.schema.words import ScanState, VerdictWord
-from fakesweep.stages import past_wall
 from fakesweep.text import printable, program, seconds_in_words, shortened
+from fakesweep.throughput import past_wall
 
 SMALL_SCAN_ROWS = 40
 URI_WIDTH = 60

@@ -1,5 +1,5 @@
 """Finds images, cuts them into batches, records them and fills the queues."""
 
-from fakesweep.producer.handing_in import submit
+from fakesweep.producer.client import submit
 
 __all__ = ["submit"]

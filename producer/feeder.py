@@ -6,12 +6,12 @@ from functools import partial
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from fakesweep.producer.scans import Producer
-from fakesweep.schema.audits import let_follow
-from fakesweep.schema.database import first_line, may_pass
-from fakesweep.schema.ledger import take_recorded
-from fakesweep.schema.recovery import any_long_published, return_expired, return_lost
-from fakesweep.schema.troubles import try_again
+from fakesweep.producer.resources import Producer
+from fakesweep.schema.ledger.batches.deferrals import try_again
+from fakesweep.schema.ledger.batches.publishing import take_recorded
+from fakesweep.schema.ledger.batches.recovery import any_long_published, return_expired, return_lost
+from fakesweep.schema.ledger.connection import first_line, may_pass
+from fakesweep.schema.ledger.scans.audits import let_follow
 from fakesweep.schema.words import Lane
 
 LOST_AFTER_SECONDS = 15.0

@@ -2,30 +2,24 @@
 
 import hashlib
 import json
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 
-from fakesweep.producer.outputs.places import check_destination, resolve_destination
-from fakesweep.producer.publisher import Publisher
-from fakesweep.producer.repeats import asked_before
-from fakesweep.producer.selecting import check_selection
+from fakesweep.producer.idempotency import asked_before
+from fakesweep.producer.listing.filter import check_selection
+from fakesweep.producer.outputs.destinations import check_destination, resolve_destination
+from fakesweep.producer.resources import Producer
 from fakesweep.producer.sources import ResolvedSource, check_named, resolve_source
 from fakesweep.producer.sources.members import gathered
-from fakesweep.schema.catalogue import Catalogue
-from fakesweep.schema.database import explained, open_engine
-from fakesweep.schema.ledger import add_scan as record_scan
-from fakesweep.schema.migrations import check_migration
-from fakesweep.schema.outputs import add_output
-from fakesweep.schema.registry import policy_id
-from fakesweep.schema.repeats import set_token
-from fakesweep.schema.scan_names import check_name
+from fakesweep.schema.ledger.outputs.parts import add_output
+from fakesweep.schema.ledger.registry.policies import policy_id
+from fakesweep.schema.ledger.scans.idempotency import set_token
+from fakesweep.schema.ledger.scans.names import check_name
+from fakesweep.schema.ledger.scans.scans import add_scan as record_scan
 from fakesweep.schema.selection import Selection
-from fakesweep.schema.settings import Settings
 from fakesweep.schema.words import Lane
 
 MOST_TOLD_SOURCES = 100
@@ -58,37 +52,6 @@ class Asked:
 
     scan_id: int
     is_new: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Producer:
-    """Everything the asking side holds open; `recorded` is set when a batch waits to be sent."""
-
-    settings: Settings
-    catalogue: Catalogue
-    engine: Engine
-    publisher: Publisher
-    recorded: threading.Event = field(default_factory=threading.Event)
-
-
-@contextmanager
-def open_producer(settings: Settings, catalogue: Catalogue) -> Iterator[Producer]:
-    """Open database and broker, check that both answer, and close them at the end.
-
-    Raises:
-        DatabaseError: the database does not answer, or is at another migration.
-        BrokerError: the broker does not answer.
-    """
-    database_url = settings.database_url or ""
-    engine = open_engine(database_url, "producer", pool_size=12 + 3 * settings.listers)
-    try:
-        with explained(database_url), engine.connect() as connection:
-            check_migration(connection)
-        with closing(Publisher(settings)) as publisher:
-            publisher.check()
-            yield Producer(settings, catalogue, engine, publisher)
-    finally:
-        engine.dispose()
 
 
 def add_scan(producer: Producer, request: ScanRequest) -> int:

@@ -19,21 +19,22 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from fakesweep import schema
+from fakesweep.producer.backoff import PAUSE_SECONDS, Waiting
 from fakesweep.producer.feeder import publish_recorded, reconcile
-from fakesweep.producer.listers import list_scans, reason_of, set_aside
-from fakesweep.producer.listing import list_scan
-from fakesweep.producer.outputs.writing import write_outputs
-from fakesweep.producer.progress import Beats
-from fakesweep.producer.scans import Producer
-from fakesweep.producer.schedules import keep_schedules
-from fakesweep.producer.uploads.gathering import close_past_scans
-from fakesweep.producer.waiting import PAUSE_SECONDS, Waiting
+from fakesweep.producer.listing.pool import list_scans, reason_of, set_aside
+from fakesweep.producer.listing.scan import list_scan
+from fakesweep.producer.outputs.writer import write_outputs
+from fakesweep.producer.resources import Producer
+from fakesweep.producer.schedules.firing import keep_schedules
+from fakesweep.producer.uploads.group_commit import close_past_scans
+from fakesweep.producer.watchdog import Beats
 from fakesweep.producer.webhooks import deliver_webhooks
-from fakesweep.schema.database import explained, may_pass
 from fakesweep.schema.errors import BrokerError, FakesweepError, ScanError
-from fakesweep.schema.pulse import Pulse, beating
-from fakesweep.schema.registry import policy_id, producer_seen, retire_producer
-from fakesweep.schema.reports import progress
+from fakesweep.schema.ledger.connection import explained, may_pass
+from fakesweep.schema.ledger.registry.policies import policy_id
+from fakesweep.schema.ledger.registry.processes import producer_seen, retire_producer
+from fakesweep.schema.ledger.reports.progress import progress
+from fakesweep.schema.telemetry.heartbeat import Pulse, beating
 from fakesweep.schema.words import BROKER, Role, ScanState
 
 RECONCILE_SECONDS = 5.0

@@ -6,7 +6,7 @@ from fnmatch import translate
 from typing import Any
 
 from fakesweep.schema.errors import SourceError
-from fakesweep.schema.texts import is_text
+from fakesweep.schema.text import is_text
 
 _SIZE = re.compile(r"(\d{1,15})([KMGT]?)(I?B)?", re.IGNORECASE)
 _SUFFIX = re.compile(r"[^\s./,]+")

@@ -5,7 +5,7 @@ from typing import Any
 import schemathesis
 from hypothesis import strategies as st
 
-from fakesweep.producer.api.waiting import MOST_SECONDS as MOST
+from fakesweep.producer.api.long_poll import MOST_SECONDS as MOST
 
 SHAPES = (
     "s3://uploads/{}.jpg",

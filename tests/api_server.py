@@ -15,8 +15,8 @@ import httpx
 import redis
 from sqlalchemy import Engine, make_url
 
-from fakesweep.schema.database import open_engine
-from fakesweep.schema.tokens import add_token
+from fakesweep.schema.ledger.api_tokens import add_token
+from fakesweep.schema.ledger.connection import open_engine
 from fakesweep.schema.words import Scope
 from tests.servers import wait_until
 from tests.users import drop_users

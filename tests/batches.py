@@ -5,11 +5,12 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine
 
-from fakesweep.schema.ledger import ListedImage, add_scan, take_recorded
-from fakesweep.schema.listing import Page, Part, end_listing, end_part, record_page
+from fakesweep.schema.ledger.batches.publishing import take_recorded
+from fakesweep.schema.ledger.registry.policies import policy_id
+from fakesweep.schema.ledger.reports.results import results
+from fakesweep.schema.ledger.scans.listing import Page, Part, end_listing, end_part, record_page
+from fakesweep.schema.ledger.scans.scans import ListedImage, add_scan
 from fakesweep.schema.message import BatchMessage
-from fakesweep.schema.registry import policy_id
-from fakesweep.schema.result_rows import results
 from fakesweep.schema.uris import from_path
 from fakesweep.schema.words import Lane
 

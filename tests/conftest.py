@@ -12,8 +12,8 @@ import redis
 import structlog
 from sqlalchemy import Engine, make_url, text
 
-from fakesweep.producer import waiting
-from fakesweep.schema import database as schema_database
+from fakesweep.producer import backoff
+from fakesweep.schema.ledger import connection as schema_database
 from fakesweep.schema.migrations import upgrade
 from tests.servers import (
     CLUSTER_BROKER_DATABASE,
@@ -60,7 +60,7 @@ def _is_pytests(handler: logging.Handler) -> bool:
 @pytest.fixture(autouse=True)
 def _no_outage_from_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test before waited for hides nothing that this one waits for."""
-    monkeypatch.setattr(waiting, "_outages", waiting.Outages())
+    monkeypatch.setattr(backoff, "_outages", backoff.Outages())
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine
 
-from fakesweep.schema.database import open_engine
+from fakesweep.schema.ledger.connection import open_engine
 from fakesweep.schema.migrations import HEAD, upgrade
 from tests.servers import postgres_server
 

@@ -12,8 +12,8 @@ from urllib.parse import quote_plus
 import pyarrow as pa
 from pyarrow import orc, parquet
 
-from fakesweep.producer.sources.inventory import list_inventory
-from fakesweep.schema.ledger import ListedImage
+from fakesweep.producer.sources.inventory.listing import list_inventory
+from fakesweep.schema.ledger.scans.scans import ListedImage
 from fakesweep.schema.settings import read_settings
 from fakesweep.schema.uris import to_s3
 from tests.servers import S3Server

@@ -11,7 +11,7 @@ from signal import SIGKILL
 import psycopg2
 from sqlalchemy import make_url
 
-from fakesweep.schema.database import open_engine
+from fakesweep.schema.ledger.connection import open_engine
 from fakesweep.schema.migrations import upgrade
 from fakesweep.stack import accounts, cluster, postgres
 from fakesweep.stack.processes import is_running, wheel_folder

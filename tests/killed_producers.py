@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from fakesweep.producer.scans import Producer
+from fakesweep.producer.resources import Producer
 from fakesweep.stack.processes import wait_for
 from tests.integration.ledger.rows import value
 

@@ -12,22 +12,22 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+from fakesweep.schema.ledger.batches.outcomes import Outcome
 from fakesweep.schema.message import BatchMessage
-from fakesweep.schema.results import Outcome
 from fakesweep.schema.settings import read_settings
 from fakesweep.schema.words import Lane
 from fakesweep.stack import processes
-from fakesweep.workers import pipeline
 from fakesweep.workers.app import run_worker
 from fakesweep.workers.models.load import LoadedModel
-from fakesweep.workers.work import Work
+from fakesweep.workers.pipeline import batch
+from fakesweep.workers.pipeline.resources import Work
 
 POISON = "poison"
 STALL = "stall"
 COMPANY_SECONDS = 1.0
 PR_SET_PDEATHSIG = 1
 
-_judge_images = pipeline.judge_images
+_judge_images = batch.judge_images
 _start = LoadedModel.start
 _is_stalled = threading.Event()
 
@@ -65,6 +65,6 @@ def supervise() -> None:
 
 
 if __name__ == "__main__":
-    pipeline.judge_images = judge_images
+    batch.judge_images = judge_images
     LoadedModel.start = start  # type: ignore[method-assign, assignment]
     supervise()

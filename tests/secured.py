@@ -11,7 +11,7 @@ from urllib.parse import quote
 import redis
 from sqlalchemy import make_url, text
 
-from fakesweep.schema.database import open_engine
+from fakesweep.schema.ledger.connection import open_engine
 from fakesweep.schema.migrations import upgrade
 from tests.acceptance.command import Command
 from tests.servers import broker_server, postgres_server, wait_until

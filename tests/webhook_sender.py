@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from fakesweep.producer.publisher import Publisher
-from fakesweep.producer.scans import Producer
-from fakesweep.producer.webhooks.duty import deliver_webhooks
-from fakesweep.producer.webhooks.pace import Pace
-from fakesweep.schema.catalogue import read_catalogue
-from fakesweep.schema.database import open_engine
+from fakesweep.producer.resources import Producer
+from fakesweep.producer.webhooks.delivery_loop import deliver_webhooks
+from fakesweep.producer.webhooks.retry_schedule import Pace
+from fakesweep.schema.judging.catalogue import read_catalogue
+from fakesweep.schema.ledger.connection import open_engine
 from fakesweep.schema.settings import Settings
 from tests.webhook_receiver import NETWORK
 

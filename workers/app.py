@@ -3,26 +3,27 @@
 import logging
 import os
 import signal
-from contextlib import ExitStack
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import structlog
 from celery import Celery, signals
 from celery.utils.nodenames import default_nodename
 
 from fakesweep.schema.errors import FakesweepError
-from fakesweep.schema.logs import set_up_logging
-from fakesweep.schema.pulse import Phase, Pulse, beating
 from fakesweep.schema.queues import QUEUES, celery_settings
 from fakesweep.schema.settings import Settings, read_settings, with_preset
-from fakesweep.workers.endings import EXIT_STATUS
-from fakesweep.workers.leaving import Leaving
+from fakesweep.schema.telemetry.heartbeat import Phase, beating
+from fakesweep.schema.telemetry.logs import set_up_logging
+from fakesweep.workers.broker.dead_letters import Strays
+from fakesweep.workers.broker.log_filter import without_tracebacks
+from fakesweep.workers.broker.process import process
 from fakesweep.workers.models.quick_import import import_quickly
-from fakesweep.workers.outages import without_tracebacks
-from fakesweep.workers.pulse import look_at, worker_pulse
-from fakesweep.workers.strays import Strays
-from fakesweep.workers.work import Work, open_work
+from fakesweep.workers.pipeline.resources import Work
+from fakesweep.workers.process.heartbeat import look_at, worker_pulse
+from fakesweep.workers.process.shutdown import Leaving
+from fakesweep.workers.process.startup import open_work
+from fakesweep.workers.threads.fatal import EXIT_STATUS
 
 _SAID_BETTER = ("celery.worker.strategy", "celery.app.trace", "celery.worker.consumer.connection")
 """What these say of a task or connection that is well, our own events say with a batch's id."""
@@ -32,29 +33,12 @@ log = structlog.get_logger(__name__)
 app = Celery("fakesweep", include=["fakesweep.workers.tasks"])
 
 
-class Process:
-    """What this worker process runs by and works with; there is one, as Celery has one app."""
-
-    settings: Settings
-    worker_id: UUID
-    only_scan_id: int | None = None
-    pulse: Pulse
-    leaving: Leaving
-    strays: Strays
-    work: Work | None = None
-    exit_status = 0
-    resources = ExitStack()
-
-
-process = Process()
-
-
 def configure(settings: Settings) -> None:
     """Let the app run by these settings, and by their preset."""
     process.settings = with_preset(settings)
     app.conf.update(celery_settings(process.settings))
-    app.conf.worker_consumer = "fakesweep.workers.consuming:Consumer"
-    app.steps["consumer"].add("fakesweep.workers.consuming:Gate")
+    app.conf.worker_consumer = "fakesweep.workers.broker.consumer:Consumer"
+    app.steps["consumer"].add("fakesweep.workers.broker.consumer:Gate")
 
 
 def current_work() -> Work:

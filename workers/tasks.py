@@ -10,7 +10,7 @@ from fakesweep.schema.errors import DeviceError, LoadersError
 from fakesweep.schema.message import read_message
 from fakesweep.schema.queues import CLASSIFY_BATCH
 from fakesweep.workers.app import app, current_work, end_as_broken
-from fakesweep.workers.pipeline import run_batch
+from fakesweep.workers.pipeline.batch import run_batch
 
 log = structlog.get_logger(__name__)
 

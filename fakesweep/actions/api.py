@@ -5,11 +5,11 @@ import json
 import click
 
 from fakesweep.extras import require_api_extra
-from fakesweep.producer.scans import open_producer
-from fakesweep.schema.catalogue import read_catalogue
-from fakesweep.schema.logs import set_up_logging
+from fakesweep.foreground.signals import told_to_stop
+from fakesweep.producer.resources import open_producer
+from fakesweep.schema.judging.catalogue import read_catalogue
 from fakesweep.schema.settings import read_settings
-from fakesweep.signals import told_to_stop
+from fakesweep.schema.telemetry.logs import set_up_logging
 from fakesweep.stack.keeping import kept_stack
 
 

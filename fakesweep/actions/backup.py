@@ -5,10 +5,10 @@ from pathlib import Path
 
 import click
 
+from fakesweep.ledger_access import connected, ledger_url
 from fakesweep.output import write_json
-from fakesweep.reading import connected, ledger_url
 from fakesweep.schema.errors import StackError
-from fakesweep.schema.reports import recent_scans
+from fakesweep.schema.ledger.reports.progress import recent_scans
 from fakesweep.schema.settings import read_settings
 from fakesweep.stack import archive, stack_uses, start_database
 from fakesweep.text import is_terminal

@@ -2,7 +2,7 @@
 
 import click
 
-from fakesweep.reading import existing_stack
+from fakesweep.ledger_access import existing_stack
 from fakesweep.schema.settings import read_settings
 
 

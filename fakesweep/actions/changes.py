@@ -5,10 +5,10 @@ from typing import Any
 import click
 from sqlalchemy import RowMapping
 
+from fakesweep.ledger_access import reading
 from fakesweep.output import Format, write_json, write_rows
-from fakesweep.reading import reading
-from fakesweep.schema.audit_reports import CHANGE_COLUMNS, change_counts, changes_of
-from fakesweep.schema.scan_names import find_scan
+from fakesweep.schema.ledger.reports.audits import CHANGE_COLUMNS, change_counts, changes_of
+from fakesweep.schema.ledger.scans.names import find_scan
 from fakesweep.schema.settings import read_settings
 from fakesweep.schema.words import CHANGE_WORDS
 

@@ -7,17 +7,17 @@ import click
 
 from fakesweep.exits import Exit
 from fakesweep.extras import require_worker_extra
+from fakesweep.logging_setup import log_troubles
 from fakesweep.model_choice import chosen_models
 from fakesweep.output import write_json
 from fakesweep.pictures import check_by
-from fakesweep.quiet import log_troubles
 from fakesweep.schema.failures import ImageFailure
 from fakesweep.schema.settings import read_settings
 from fakesweep.summary import page_line
 from fakesweep.text import printable
 
 if TYPE_CHECKING:
-    from fakesweep.workers.checking import Check
+    from fakesweep.workers.single_picture import Check
 
 
 def check(*, images: tuple[str, ...], models: tuple[str, ...], policy: str, in_json: bool) -> Exit:

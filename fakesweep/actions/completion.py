@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 from click.shell_completion import get_completion_class
 
-from fakesweep.commands.completion import SHELLS
+from fakesweep.option_types import SHELLS
 from fakesweep.output import write_json
 from fakesweep.schema.errors import FakesweepError
 

@@ -6,11 +6,17 @@ from collections.abc import Sequence
 
 import click
 
+from fakesweep.ledger_access import connected, ledger_url, made_ledger_url
 from fakesweep.output import write_json
-from fakesweep.reading import connected, ledger_url, made_ledger_url
-from fakesweep.schema.database import display_url, driver_url, explained, open_engine, plain_url
 from fakesweep.schema.errors import DatabaseError
-from fakesweep.schema.logins import set_login
+from fakesweep.schema.ledger.connection import (
+    display_url,
+    driver_url,
+    explained,
+    open_engine,
+    plain_url,
+)
+from fakesweep.schema.ledger.logins import set_login
 from fakesweep.schema.migrations import HEAD
 from fakesweep.schema.migrations import upgrade as upgrade_database
 from fakesweep.schema.settings import read_settings

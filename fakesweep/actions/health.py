@@ -6,7 +6,7 @@ import click
 
 from fakesweep.exits import Exit
 from fakesweep.output import write_json
-from fakesweep.schema.pulse import activity, complaint, read_pulses
+from fakesweep.schema.telemetry.heartbeat import activity, complaint, read_pulses
 from fakesweep.schema.words import Role
 
 

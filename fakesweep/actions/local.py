@@ -7,7 +7,7 @@ import click
 
 from fakesweep.output import write_json
 from fakesweep.schema.broker import shown
-from fakesweep.schema.database import display_url
+from fakesweep.schema.ledger.connection import display_url
 from fakesweep.schema.settings import PREFIX, read_settings
 from fakesweep.stack import stack_uses, start_stack, stop_stack
 from fakesweep.text import is_terminal, program

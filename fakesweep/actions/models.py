@@ -8,12 +8,12 @@ from pathlib import Path
 import click
 
 from fakesweep.extras import require_worker_extra
+from fakesweep.ledger_access import connected
+from fakesweep.logging_setup import log_troubles
 from fakesweep.output import write_json, write_table
-from fakesweep.quiet import log_troubles
-from fakesweep.reading import connected
-from fakesweep.schema.catalogue import BUNDLED, ModelEntry, read_catalogue
 from fakesweep.schema.errors import DatabaseError
-from fakesweep.schema.registry import LoadedRevision, revisions_of
+from fakesweep.schema.judging.catalogue import BUNDLED, ModelEntry, read_catalogue
+from fakesweep.schema.ledger.registry.models import LoadedRevision, revisions_of
 from fakesweep.schema.settings import Settings, read_settings
 from fakesweep.stack import find_database
 from fakesweep.text import printable

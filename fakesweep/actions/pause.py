@@ -2,11 +2,11 @@
 
 import click
 
+from fakesweep.ledger_access import reading
 from fakesweep.output import write_json
-from fakesweep.reading import reading
-from fakesweep.schema.control import pause_scan
-from fakesweep.schema.reports import progress
-from fakesweep.schema.scan_names import find_scan
+from fakesweep.schema.ledger.reports.progress import progress
+from fakesweep.schema.ledger.scans.control import pause_scan
+from fakesweep.schema.ledger.scans.names import find_scan
 from fakesweep.schema.settings import read_settings
 from fakesweep.summary import identity, progress_as_json
 from fakesweep.text import program

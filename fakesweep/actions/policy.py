@@ -5,12 +5,16 @@ from dataclasses import asdict
 
 import click
 
+from fakesweep.ledger_access import connected, made_ledger_url, reading
 from fakesweep.output import write_json, write_table
-from fakesweep.reading import connected, made_ledger_url, reading
 from fakesweep.schema.errors import CatalogueError
-from fakesweep.schema.policies import PolicyReport, list_policies, policy_history
-from fakesweep.schema.policy import Policy
-from fakesweep.schema.registry import policy_id
+from fakesweep.schema.judging.policies import Policy
+from fakesweep.schema.ledger.registry.policies import (
+    PolicyReport,
+    list_policies,
+    policy_history,
+    policy_id,
+)
 from fakesweep.schema.settings import read_settings
 from fakesweep.summary import cuts_in_words, moment
 from fakesweep.text import printable, program

@@ -7,14 +7,14 @@ from contextlib import contextmanager
 
 import click
 
-from fakesweep.producer.scans import Producer, open_producer
+from fakesweep.foreground.signals import told_to_stop
+from fakesweep.producer.resources import Producer, open_producer
 from fakesweep.producer.service import serve
-from fakesweep.producer.uploads.events import listen, read_queue
-from fakesweep.schema.catalogue import read_catalogue
+from fakesweep.producer.uploads.event_listener import listen, read_queue
 from fakesweep.schema.errors import SourceError
-from fakesweep.schema.logs import set_up_logging
+from fakesweep.schema.judging.catalogue import read_catalogue
 from fakesweep.schema.settings import read_settings
-from fakesweep.signals import told_to_stop
+from fakesweep.schema.telemetry.logs import set_up_logging
 from fakesweep.stack.keeping import kept_stack
 
 

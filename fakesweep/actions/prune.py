@@ -8,16 +8,16 @@ from contextlib import contextmanager
 import click
 
 from fakesweep.exits import Exit
-from fakesweep.forgetting import Forgotten, Plan, forget, plan_forgetting
+from fakesweep.foreground.progress import LINE_SECONDS
+from fakesweep.foreground.signals import told_to_stop
+from fakesweep.ledger_access import reading
 from fakesweep.output import write_json, write_table
-from fakesweep.progress import LINE_SECONDS
-from fakesweep.reading import reading
+from fakesweep.producer.retention.prune import Forgotten, Plan, forget, plan_forgetting
 from fakesweep.schema.ages import moment_of
 from fakesweep.schema.errors import RetentionError
-from fakesweep.schema.retention import clock
-from fakesweep.schema.scan_names import find_scan
+from fakesweep.schema.ledger.retention.ended_scans import clock
+from fakesweep.schema.ledger.scans.names import find_scan
 from fakesweep.schema.settings import read_settings
-from fakesweep.signals import told_to_stop
 from fakesweep.summary import moment
 from fakesweep.text import is_terminal
 

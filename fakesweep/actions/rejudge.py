@@ -2,12 +2,12 @@
 
 import click
 
+from fakesweep.ledger_access import reading
 from fakesweep.output import write_json
-from fakesweep.reading import reading
-from fakesweep.schema.catalogue import read_catalogue
-from fakesweep.schema.registry import policy_id
-from fakesweep.schema.registry import rejudge as judge_again
-from fakesweep.schema.scan_names import find_scan
+from fakesweep.schema.judging.catalogue import read_catalogue
+from fakesweep.schema.ledger.registry.policies import policy_id
+from fakesweep.schema.ledger.registry.policies import rejudge as judge_again
+from fakesweep.schema.ledger.scans.names import find_scan
 from fakesweep.schema.settings import read_settings
 
 

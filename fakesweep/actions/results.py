@@ -9,13 +9,13 @@ from typing import Any
 import click
 from sqlalchemy import RowMapping
 
-from fakesweep.commands.results import PARQUET
 from fakesweep.extras import library
+from fakesweep.ledger_access import reading
+from fakesweep.option_types import PARQUET
 from fakesweep.output import Format, into_file, write_rows
-from fakesweep.reading import reading
-from fakesweep.schema.result_rows import RESULT_COLUMNS
-from fakesweep.schema.result_rows import results as read_results
-from fakesweep.schema.scan_names import find_scan
+from fakesweep.schema.ledger.reports.results import RESULT_COLUMNS
+from fakesweep.schema.ledger.reports.results import results as read_results
+from fakesweep.schema.ledger.scans.names import find_scan
 from fakesweep.schema.settings import read_settings
 from fakesweep.schema.words import VerdictWord
 from fakesweep.text import is_terminal

@@ -2,16 +2,16 @@
 
 import click
 
-from fakesweep.ending import conclude, leave_to_others
 from fakesweep.exits import Exit
-from fakesweep.producer.scans import Producer, open_producer
-from fakesweep.producer.sources.manifest import STDIN
-from fakesweep.quiet import log_troubles
-from fakesweep.reading import connected
-from fakesweep.schema.catalogue import read_catalogue
-from fakesweep.schema.control import resume_scan
-from fakesweep.schema.ledger import sources_left
-from fakesweep.schema.scan_names import find_scan
+from fakesweep.foreground.finish import conclude, leave_to_others
+from fakesweep.ledger_access import connected
+from fakesweep.logging_setup import log_troubles
+from fakesweep.producer.resources import Producer, open_producer
+from fakesweep.producer.sources.manifest.listing import STDIN
+from fakesweep.schema.judging.catalogue import read_catalogue
+from fakesweep.schema.ledger.scans.control import resume_scan
+from fakesweep.schema.ledger.scans.names import find_scan
+from fakesweep.schema.ledger.scans.scans import sources_left
 from fakesweep.schema.settings import read_settings
 from fakesweep.stack.keeping import stack_to_go_on
 

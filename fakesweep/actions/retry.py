@@ -5,17 +5,17 @@ from collections.abc import Collection
 import click
 from sqlalchemy import Connection
 
-from fakesweep.ending import conclude, leave_to_others
 from fakesweep.exits import Exit
-from fakesweep.producer.scans import open_producer
-from fakesweep.quiet import log_troubles
-from fakesweep.reading import connected
-from fakesweep.schema.catalogue import read_catalogue
-from fakesweep.schema.control import RETRYABLE, begin_retry, retry_failures
+from fakesweep.foreground.finish import conclude, leave_to_others
+from fakesweep.ledger_access import connected
+from fakesweep.logging_setup import log_troubles
+from fakesweep.producer.resources import open_producer
 from fakesweep.schema.errors import ScanError
 from fakesweep.schema.failures import FailureCode
-from fakesweep.schema.reports import failure_counts
-from fakesweep.schema.scan_names import find_scan
+from fakesweep.schema.judging.catalogue import read_catalogue
+from fakesweep.schema.ledger.reports.results import failure_counts
+from fakesweep.schema.ledger.scans.control import RETRYABLE, begin_retry, retry_failures
+from fakesweep.schema.ledger.scans.names import find_scan
 from fakesweep.schema.settings import read_settings
 from fakesweep.stack.keeping import stack_to_go_on
 

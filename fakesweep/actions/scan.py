@@ -5,20 +5,21 @@ from typing import Any
 
 import click
 
-from fakesweep.choices import selection_from
-from fakesweep.ending import conclude, hint_at_resume, leave_to_others
 from fakesweep.exits import Exit
 from fakesweep.extras import require_worker_extra
+from fakesweep.foreground.finish import conclude, hint_at_resume, leave_to_others
+from fakesweep.foreground.signals import told_to_stop
+from fakesweep.ledger_access import connected
+from fakesweep.logging_setup import log_troubles
 from fakesweep.model_choice import check_models, chosen_models
-from fakesweep.producer.listing import list_scan
-from fakesweep.producer.scans import Producer, ScanRequest, ask_for_scan, open_producer
-from fakesweep.quiet import log_troubles
-from fakesweep.reading import connected
-from fakesweep.schema.catalogue import read_catalogue
-from fakesweep.schema.ledger import sources_left
+from fakesweep.options import selection_from
+from fakesweep.producer.listing.scan import list_scan
+from fakesweep.producer.resources import Producer, open_producer
+from fakesweep.producer.scans import ScanRequest, ask_for_scan
+from fakesweep.schema.judging.catalogue import read_catalogue
+from fakesweep.schema.ledger.scans.scans import sources_left
 from fakesweep.schema.settings import read_settings
 from fakesweep.schema.words import Lane
-from fakesweep.signals import told_to_stop
 from fakesweep.stack.keeping import kept_stack
 from fakesweep.streams import check_input
 from fakesweep.text import is_terminal

@@ -8,24 +8,25 @@ from typing import Any
 import click
 from sqlalchemy import Connection
 
-from fakesweep.choices import selection_from
-from fakesweep.ending import leave_to_others
 from fakesweep.exits import Exit
+from fakesweep.foreground.finish import leave_to_others
+from fakesweep.ledger_access import connected, existing_stack, made_ledger_url, reading
+from fakesweep.logging_setup import log_troubles
 from fakesweep.model_choice import chosen_models
+from fakesweep.options import selection_from
 from fakesweep.output import write_json, write_table
-from fakesweep.planning import briefly, page_of, runs_as_rows, when
-from fakesweep.producer import schedules
-from fakesweep.producer.scans import ScanRequest, open_producer
-from fakesweep.quiet import log_troubles
-from fakesweep.reading import connected, existing_stack, made_ledger_url, reading
-from fakesweep.schema.catalogue import read_catalogue
-from fakesweep.schema.schedule_reports import (
+from fakesweep.producer.resources import open_producer
+from fakesweep.producer.scans import ScanRequest
+from fakesweep.producer.schedules import firing
+from fakesweep.schedule_page import briefly, page_of, runs_as_rows, when
+from fakesweep.schema.judging.catalogue import read_catalogue
+from fakesweep.schema.ledger.schedules.reports import (
     ScheduleState,
     runs_of,
     schedule_report,
     schedule_reports,
 )
-from fakesweep.schema.schedules import pause_schedule, remove_schedule
+from fakesweep.schema.ledger.schedules.schedules import pause_schedule, remove_schedule
 from fakesweep.schema.settings import read_settings
 from fakesweep.schema.words import Lane
 from fakesweep.text import printable, program
@@ -62,7 +63,7 @@ def add(
     )
     is_local = settings.database_url is None
     with connected(made_ledger_url(settings), "command") as connection:
-        next_at = schedules.add_schedule(
+        next_at = firing.add_schedule(
             connection, settings, catalogue, request,
             cron=cron, timezone=timezone, check_sources=not no_check,
         )  # fmt: skip
@@ -128,7 +129,7 @@ def pause(*, name: str, in_json: bool) -> None:
 def resume(*, name: str, in_json: bool) -> None:
     """Go on with a paused schedule."""
     with reading(read_settings()) as connection:
-        resumed = schedules.resume(connection, name)
+        resumed = firing.resume(connection, name)
         connection.commit()
         found = schedule_report(connection, name)
         if in_json:
@@ -159,7 +160,7 @@ def run_now(*, name: str, in_json: bool) -> Exit:
         settings = existing_stack(settings)
     with open_producer(settings, catalogue) as producer:
         with producer.engine.begin() as connection:
-            scan_id = schedules.run_now(connection, producer, name)
+            scan_id = firing.run_now(connection, producer, name)
         with connected(settings.database_url or "", "command") as connection:
             return leave_to_others(connection, scan_id, in_json=in_json, on_cluster=on_cluster)
 

@@ -2,9 +2,9 @@
 
 import sys
 
+from fakesweep.ledger_access import reading
 from fakesweep.output import Format, write_rows
-from fakesweep.reading import reading
-from fakesweep.schema.reports import query as run_query
+from fakesweep.schema.ledger.reports.adhoc import query as run_query
 from fakesweep.schema.settings import read_settings
 
 

@@ -12,19 +12,21 @@ import click
 from sqlalchemy import Connection
 
 from fakesweep.costs import Cost, cost_of
+from fakesweep.diagnosis import Wait, missing_of, troubles_in_words, waits_of
+from fakesweep.ledger_access import reading
 from fakesweep.output import write_json, write_table
 from fakesweep.presence import gone_here
-from fakesweep.reading import reading
-from fakesweep.schema.crew import crew_of
-from fakesweep.schema.model_troubles import model_troubles
-from fakesweep.schema.registry import LIVE_SECONDS
-from fakesweep.schema.reports import Progress, WorkerReport, live_workers, movement, recent_scans
-from fakesweep.schema.scan_names import LAST, find_scan
+from fakesweep.schema.ledger.batches.deferrals import Troubles, troubles
+from fakesweep.schema.ledger.dead_letters import acknowledge_unreadable, unreadable_count
+from fakesweep.schema.ledger.registry.model_errors import model_troubles
+from fakesweep.schema.ledger.registry.processes import LIVE_SECONDS
+from fakesweep.schema.ledger.reports.progress import Progress, recent_scans
+from fakesweep.schema.ledger.reports.scan_workers import crew_of
+from fakesweep.schema.ledger.reports.stalls import movement
+from fakesweep.schema.ledger.reports.workers import WorkerReport, live_workers
+from fakesweep.schema.ledger.scans.names import LAST, find_scan
 from fakesweep.schema.settings import Settings, read_settings
-from fakesweep.schema.strays import acknowledge_unreadable, unreadable_count
-from fakesweep.schema.troubles import Troubles, troubles
 from fakesweep.schema.words import ScanState
-from fakesweep.stages import worker_line
 from fakesweep.summary import (
     Summary,
     as_json,
@@ -38,7 +40,7 @@ from fakesweep.summary import (
     read_summary,
 )
 from fakesweep.text import printable, program, seconds_in_words
-from fakesweep.waiting import Wait, missing_of, troubles_in_words, waits_of
+from fakesweep.throughput import worker_line
 
 REFRESH_SECONDS = 1.0
 

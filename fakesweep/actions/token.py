@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 
 import click
 
+from fakesweep.ledger_access import connected, made_ledger_url, reading
 from fakesweep.output import write_json, write_table
-from fakesweep.reading import connected, made_ledger_url, reading
 from fakesweep.schema.ages import Age
+from fakesweep.schema.ledger.api_tokens import add_token, list_tokens, revoke_token
 from fakesweep.schema.settings import read_settings
-from fakesweep.schema.tokens import add_token, list_tokens, revoke_token
 from fakesweep.schema.words import Scope
 from fakesweep.summary import moment
 from fakesweep.text import printable, program

@@ -10,17 +10,16 @@ import click
 from sqlalchemy import Connection
 
 from fakesweep.exits import Exit
+from fakesweep.ledger_access import connected, made_ledger_url, reading
+from fakesweep.logging_setup import log_troubles
 from fakesweep.output import write_json, write_table
-from fakesweep.producer.webhooks.bodies import example_body
-from fakesweep.producer.webhooks.pace import PACE
-from fakesweep.producer.webhooks.sending import Answer, check_url, open_receivers, send
+from fakesweep.producer.webhooks.payload import example_body
+from fakesweep.producer.webhooks.request import Answer, check_url, open_receivers, send
+from fakesweep.producer.webhooks.retry_schedule import PACE
 from fakesweep.producer.webhooks.signing import check_secret, new_secret
-from fakesweep.quiet import log_troubles
-from fakesweep.reading import connected, made_ledger_url, reading
-from fakesweep.schema.catalogue import read_catalogue
 from fakesweep.schema.errors import WebhookError
-from fakesweep.schema.settings import Settings, read_settings
-from fakesweep.schema.webhooks import (
+from fakesweep.schema.judging.catalogue import read_catalogue
+from fakesweep.schema.ledger.webhooks.webhooks import (
     Webhook,
     WebhookReport,
     add_webhook,
@@ -33,6 +32,7 @@ from fakesweep.schema.webhooks import (
     retry_dead,
     retry_delivery,
 )
+from fakesweep.schema.settings import Settings, read_settings
 from fakesweep.schema.words import Event, Lane, VerdictWord
 from fakesweep.summary import moment
 from fakesweep.text import printable, program, shortened

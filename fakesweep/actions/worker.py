@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from fakesweep.extras import require_worker_extra
-from fakesweep.processes import end_with_stdin
-from fakesweep.schema.catalogue import read_catalogue
+from fakesweep.foreground.worker_process import end_with_stdin
+from fakesweep.schema.judging.catalogue import read_catalogue
 from fakesweep.schema.settings import read_settings
 from fakesweep.stack.keeping import kept_stack
 

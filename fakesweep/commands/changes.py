@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from fakesweep.choices import scan_argument
+from fakesweep.options import scan_argument
 from fakesweep.output import Format
 from fakesweep.schema.words import CHANGE_WORDS
 

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fakesweep import completing
+from fakesweep import completion
 from fakesweep.exits import Exit
-from fakesweep.schema.catalogue import DEFAULT_POLICY
+from fakesweep.schema.judging.catalogue import DEFAULT_POLICY
 
 if TYPE_CHECKING:
     pass
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument(
-    "images", metavar="IMAGE...", nargs=-1, required=True, shell_complete=completing.files
+    "images", metavar="IMAGE...", nargs=-1, required=True, shell_complete=completion.files
 )
 @click.option(
     "--model",
     "models",
     metavar="KEY|FOLDER",
     multiple=True,
-    shell_complete=completing.models,
+    shell_complete=completion.models,
     help="Model to judge by: a key, a Hub id or a folder. Repeat it to ask several.",
 )
 @click.option(
     "--policy",
     metavar="NAME",
     default=DEFAULT_POLICY,
-    shell_complete=completing.policies,
+    shell_complete=completion.policies,
     show_default=True,
     help="Cut points that turn scores into verdicts.",
 )

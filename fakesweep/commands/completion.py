@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-SHELLS = ("bash", "zsh", "fish")
+from fakesweep.option_types import SHELLS
 
 _shell = click.argument("shell", required=False, type=click.Choice(SHELLS))
 

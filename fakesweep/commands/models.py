@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from fakesweep import completing
+from fakesweep import completion
 from fakesweep.output import json_option
 
 
@@ -23,7 +23,7 @@ def list_models(**asked: Any) -> None:
 
 
 @models.command()
-@click.argument("key", shell_complete=completing.models)
+@click.argument("key", shell_complete=completion.models)
 @json_option
 def show(**asked: Any) -> None:
     """Show one model, and the revisions of it that workers have loaded."""
@@ -33,7 +33,7 @@ def show(**asked: Any) -> None:
 
 
 @models.command()
-@click.argument("key", shell_complete=completing.models)
+@click.argument("key", shell_complete=completion.models)
 @json_option
 def pull(**asked: Any) -> None:
     """Fetch a model into the local cache, for machines that cannot reach the Hub."""

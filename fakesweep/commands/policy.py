@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from fakesweep import completing
+from fakesweep import completion
 from fakesweep.output import json_option
 
 
@@ -23,7 +23,7 @@ def list_all(**asked: Any) -> None:
 
 
 @policy.command()
-@click.argument("name", shell_complete=completing.policies)
+@click.argument("name", shell_complete=completion.policies)
 @click.option("--json", "in_json", is_flag=True, help="Print one JSON object instead of a table.")
 def show(**asked: Any) -> None:
     """Show one policy: its cut points, and those it had before."""
@@ -33,7 +33,7 @@ def show(**asked: Any) -> None:
 
 
 @policy.command("set")
-@click.argument("name", shell_complete=completing.policies)
+@click.argument("name", shell_complete=completion.policies)
 @click.option(
     "--real-below", type=click.FloatRange(0, 1), required=True, help="Below it the verdict is real."
 )

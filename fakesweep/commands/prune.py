@@ -4,13 +4,13 @@ from typing import Any
 
 import click
 
-from fakesweep import completing
-from fakesweep.ages import UNITS_HELP, MomentOption
+from fakesweep import completion
+from fakesweep.age_options import UNITS_HELP, MomentOption
 from fakesweep.exits import Exit
 
 
 @click.command()
-@click.argument("scans", metavar="[SCAN]...", nargs=-1, shell_complete=completing.scans)
+@click.argument("scans", metavar="[SCAN]...", nargs=-1, shell_complete=completion.scans)
 @click.option(
     "--older-than",
     metavar="AGE|DATE",

@@ -4,8 +4,8 @@ from typing import Any
 
 import click
 
-from fakesweep import completing
-from fakesweep.choices import scan_argument
+from fakesweep import completion
+from fakesweep.options import scan_argument
 from fakesweep.output import json_option
 
 
@@ -15,7 +15,7 @@ from fakesweep.output import json_option
     "--policy",
     metavar="NAME",
     required=True,
-    shell_complete=completing.policies,
+    shell_complete=completion.policies,
     help="Policy to judge by from now on.",
 )
 @json_option

@@ -5,11 +5,10 @@ from typing import Any
 
 import click
 
-from fakesweep.choices import scan_argument
+from fakesweep.option_types import PARQUET
+from fakesweep.options import scan_argument
 from fakesweep.output import Format
 from fakesweep.schema.words import VerdictWord
-
-PARQUET = "parquet"
 
 
 @click.command()

@@ -4,8 +4,8 @@ from typing import Any
 
 import click
 
-from fakesweep.choices import scan_argument
 from fakesweep.exits import Exit
+from fakesweep.options import scan_argument
 from fakesweep.schema.failures import FailureCode
 
 

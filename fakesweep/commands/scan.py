@@ -4,30 +4,27 @@ from typing import Any
 
 import click
 
-from fakesweep import completing
-from fakesweep.choices import (
-    judging_options,
-    selection_options,
-)
+from fakesweep import completion
 from fakesweep.exits import Exit
-from fakesweep.written import Written
+from fakesweep.option_types import Written
+from fakesweep.options import judging_options, selection_options
 
 
 def _check_destination(text: str) -> None:
-    from fakesweep.producer.outputs.places import resolve_destination
+    from fakesweep.producer.outputs.destinations import resolve_destination
 
     resolve_destination(text)
 
 
 def _check_name(text: str) -> None:
-    from fakesweep.schema.scan_names import check_name
+    from fakesweep.schema.ledger.scans.names import check_name
 
     check_name(text)
 
 
 @click.command()
 @click.argument(
-    "sources", metavar="SOURCE...", nargs=-1, required=True, shell_complete=completing.files
+    "sources", metavar="SOURCE...", nargs=-1, required=True, shell_complete=completion.files
 )
 @judging_options
 @selection_options
@@ -37,7 +34,7 @@ def _check_name(text: str) -> None:
 @click.option(
     "--output",
     metavar="FOLDER|S3-PREFIX",
-    shell_complete=completing.files,
+    shell_complete=completion.files,
     type=Written("destination", _check_destination),
     help="Write the results there, as JSON Lines, while the scan runs.",
 )

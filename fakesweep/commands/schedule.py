@@ -4,12 +4,12 @@ from typing import Any
 
 import click
 
-from fakesweep import completing
-from fakesweep.choices import judging_options, selection_options
+from fakesweep import completion
 from fakesweep.exits import Exit
-from fakesweep.written import Written
+from fakesweep.option_types import Written
+from fakesweep.options import judging_options, selection_options
 
-_named = click.argument("name", metavar="NAME", shell_complete=completing.schedules)
+_named = click.argument("name", metavar="NAME", shell_complete=completion.schedules)
 
 _json = click.option(
     "--json", "in_json", is_flag=True, help="Print one JSON object instead of text."
@@ -17,13 +17,13 @@ _json = click.option(
 
 
 def _check_cron(text: str) -> None:
-    from fakesweep.producer.cron import check_cron
+    from fakesweep.producer.schedules.cron import check_cron
 
     check_cron(text)
 
 
 def _check_zone(text: str) -> None:
-    from fakesweep.producer.cron import zone_of
+    from fakesweep.producer.schedules.cron import zone_of
 
     zone_of(text)
 
@@ -36,7 +36,7 @@ def schedule() -> None:
 @schedule.command()
 @click.argument("name", metavar="NAME")
 @click.argument(
-    "sources", metavar="SOURCE...", nargs=-1, required=True, shell_complete=completing.files
+    "sources", metavar="SOURCE...", nargs=-1, required=True, shell_complete=completion.files
 )
 @click.option(
     "--cron",

@@ -4,11 +4,11 @@ from typing import Any
 
 import click
 
-from fakesweep import completing
+from fakesweep import completion
 
 
 @click.command()
-@click.argument("scan", metavar="[SCAN]", required=False, shell_complete=completing.scans)
+@click.argument("scan", metavar="[SCAN]", required=False, shell_complete=completion.scans)
 @click.option(
     "--json", "in_json", is_flag=True, help="Print one JSON object instead of a table or page."
 )

@@ -4,8 +4,8 @@ from typing import Any
 
 import click
 
-from fakesweep import completing
-from fakesweep.ages import UNITS_HELP, AgeOption
+from fakesweep import completion
+from fakesweep.age_options import UNITS_HELP, AgeOption
 from fakesweep.schema.words import Scope
 
 DEFAULT_RATE = 600
@@ -59,7 +59,7 @@ def list_all(**asked: Any) -> None:
 
 
 @token.command()
-@click.argument("name", shell_complete=completing.tokens)
+@click.argument("name", shell_complete=completion.tokens)
 @click.option("--json", "in_json", is_flag=True, help="Print one JSON object instead of a page.")
 def revoke(**asked: Any) -> None:
     """Make a token worthless, from the next request on."""

@@ -4,11 +4,11 @@ from typing import Any
 
 import click
 
-from fakesweep import completing
+from fakesweep import completion
 from fakesweep.exits import Exit
+from fakesweep.option_types import Written
 from fakesweep.output import json_option
 from fakesweep.schema.words import SCAN_LANES, Event, VerdictWord
-from fakesweep.written import Written
 
 in_json_option = click.option(
     "--json", "in_json", is_flag=True, help="Print one JSON object instead of a page."
@@ -16,7 +16,7 @@ in_json_option = click.option(
 
 
 def _check_url(text: str) -> None:
-    from fakesweep.producer.webhooks.sending import check_url
+    from fakesweep.producer.webhooks.request import check_url
 
     check_url(text)
 
@@ -48,7 +48,7 @@ def webhook() -> None:
     "models",
     metavar="KEY",
     multiple=True,
-    shell_complete=completing.models,
+    shell_complete=completion.models,
     help="Only verdicts of this model. Repeat it for several.",
 )
 @click.option(
@@ -85,7 +85,7 @@ def list_all(**asked: Any) -> None:
 
 
 @webhook.command()
-@click.argument("name", shell_complete=completing.webhooks)
+@click.argument("name", shell_complete=completion.webhooks)
 @json_option
 def pause(**asked: Any) -> None:
     """Send nothing until it is resumed; what it asks for is kept for it."""
@@ -95,7 +95,7 @@ def pause(**asked: Any) -> None:
 
 
 @webhook.command()
-@click.argument("name", shell_complete=completing.webhooks)
+@click.argument("name", shell_complete=completion.webhooks)
 @json_option
 def resume(**asked: Any) -> None:
     """Send again, what waits at once."""
@@ -105,7 +105,7 @@ def resume(**asked: Any) -> None:
 
 
 @webhook.command()
-@click.argument("name", shell_complete=completing.webhooks)
+@click.argument("name", shell_complete=completion.webhooks)
 @json_option
 def remove(**asked: Any) -> None:
     """Tell it nothing more, not what waits either, and forget its secret."""
@@ -115,7 +115,7 @@ def remove(**asked: Any) -> None:
 
 
 @webhook.command()
-@click.argument("name", shell_complete=completing.webhooks)
+@click.argument("name", shell_complete=completion.webhooks)
 @in_json_option
 def test(**asked: Any) -> Exit:
     """Send a signed example now, from here, and say what came back.
@@ -129,7 +129,7 @@ def test(**asked: Any) -> Exit:
 
 @webhook.command()
 @click.option(
-    "--name", metavar="NAME", shell_complete=completing.webhooks, help="Only those of this webhook."
+    "--name", metavar="NAME", shell_complete=completion.webhooks, help="Only those of this webhook."
 )
 @click.option(
     "--limit", type=click.IntRange(1), default=100, show_default=True, help="The newest so many."
@@ -143,7 +143,7 @@ def dead(**asked: Any) -> None:
 
 
 @webhook.command()
-@click.argument("which", metavar="NAME|DELIVERY", shell_complete=completing.webhooks)
+@click.argument("which", metavar="NAME|DELIVERY", shell_complete=completion.webhooks)
 @json_option
 def retry(**asked: Any) -> None:
     """Try again what is dead: all of a webhook, or one delivery."""

@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 import click
 
-from fakesweep import completing
+from fakesweep import completion
 from fakesweep.schema.words import DecodeWord, PrecisionWord, PresetWord
 
 DEVICE = re.compile(r"^(auto|cpu|cuda(:\d+)?)$")
@@ -40,7 +40,7 @@ def _device(_ctx: click.Context, _parameter: click.Parameter, value: str | None)
     "models",
     metavar="KEY|FOLDER",
     multiple=True,
-    shell_complete=completing.models,
+    shell_complete=completion.models,
     help="Model to load before taking work; others are loaded when a scan asks for them.",
 )
 @click.option(

@@ -19,16 +19,17 @@ from fakesweep.contract.types import (
     words,
 )
 from fakesweep.costs import Cost
-from fakesweep.schema.outputs import OutputReport
-from fakesweep.schema.policies import PolicyReport
-from fakesweep.schema.registry import LoadedRevision
-from fakesweep.schema.reports import Progress, WorkerReport
-from fakesweep.schema.schedule_reports import RunReport, ScheduleReport
-from fakesweep.schema.stages import StageReport
-from fakesweep.schema.tokens import TokenReport
-from fakesweep.schema.webhooks import DeadDelivery, WebhookReport
+from fakesweep.diagnosis import Reason
+from fakesweep.schema.ledger.api_tokens import TokenReport
+from fakesweep.schema.ledger.outputs.parts import OutputReport
+from fakesweep.schema.ledger.registry.models import LoadedRevision
+from fakesweep.schema.ledger.registry.policies import PolicyReport
+from fakesweep.schema.ledger.reports.progress import Progress
+from fakesweep.schema.ledger.reports.workers import WorkerReport
+from fakesweep.schema.ledger.schedules.reports import RunReport, ScheduleReport
+from fakesweep.schema.ledger.webhooks.webhooks import DeadDelivery, WebhookReport
+from fakesweep.schema.telemetry.throughput import StageReport
 from fakesweep.schema.words import CHANGE_WORDS, LeftOutReason, Role, ScanState
-from fakesweep.waiting import Reason
 
 PROGRESS = extended(
     shape_of(Progress),

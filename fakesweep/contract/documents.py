@@ -15,7 +15,7 @@ from fakesweep.contract.results import (
 )
 from fakesweep.contract.types import Schema
 from fakesweep.producer.api import models
-from fakesweep.producer.api.problems import ProblemDetails
+from fakesweep.serving.problems import ProblemDetails
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

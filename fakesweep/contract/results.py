@@ -19,8 +19,8 @@ from fakesweep.contract.types import (
     words,
 )
 from fakesweep.schema.failures import FailureCode
+from fakesweep.schema.ledger.schedules.schedules import ScheduleOutcome
 from fakesweep.schema.message import MESSAGE_VERSION
-from fakesweep.schema.schedules import ScheduleOutcome
 from fakesweep.schema.words import SCAN_LANES, Event, ImageStatus, Lane, ReadAs, ScanState
 
 CODE = words(FailureCode)

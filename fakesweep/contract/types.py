@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from fakesweep.schema.labels import Side
+from fakesweep.schema.judging.labels import Side
 from fakesweep.schema.words import Kind, VerdictWord
 
 Schema = dict[str, Any]

@@ -7,8 +7,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 
-from fakesweep.schema import database, migrations
+from fakesweep.schema import migrations
 from fakesweep.schema.errors import StackError
+from fakesweep.schema.ledger import connection as database
 from fakesweep.schema.settings import Settings
 from fakesweep.stack import accounts, cluster, postgres, redis_server, uses
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fakesweep.schema.errors import StackError
+from fakesweep.schema.settings import Settings
 from fakesweep.stack import accounts, addresses, processes
 from fakesweep.stack.accounts import Account
 from fakesweep.stack.uses import Use
@@ -193,3 +194,16 @@ def _is_ours(folder: Path, account: Account | None) -> bool:
     found = folder.lstat()
     owner = account.uid if account else os.geteuid()
     return stat.S_ISDIR(found.st_mode) and found.st_uid == owner and not found.st_mode & 0o077
+
+
+def check_it_exists(settings: Settings) -> None:
+    """Refuse to read what was never made.
+
+    Raises:
+        StackError: there is no local stack yet.
+    """
+    if not cluster_folder(settings.home).is_dir():
+        raise StackError(
+            f"there is nothing yet: no FAKESWEEP_DATABASE_URL, and no local stack in "
+            f"{settings.home}; `fakesweep scan FOLDER` makes one"
+        )

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 import structlog
 
 from fakesweep.extras import require_worker_extra
-from fakesweep.reading import check_it_exists
 from fakesweep.schema.errors import FakesweepError
 from fakesweep.schema.settings import Settings
 from fakesweep.stack import revive_stack, start_stack, used_stack
+from fakesweep.stack.cluster import check_it_exists
 
 LOOK_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 30.0

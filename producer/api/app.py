@@ -5,11 +5,12 @@ from http import HTTPStatus
 from fastapi import APIRouter, FastAPI
 
 from fakesweep.producer.api import images, scans
-from fakesweep.producer.api.documents import add_document, problems
-from fakesweep.producer.api.models import Health
-from fakesweep.producer.api.problems import away, tell_problems
-from fakesweep.producer.api.requests import EveryRequest
+from fakesweep.producer.api.documents import ABOUT
+from fakesweep.producer.api.models import Health, Submission
 from fakesweep.producer.api.resources import Opened, Resources
+from fakesweep.serving.middleware import EveryRequest
+from fakesweep.serving.openapi import add_document, problems
+from fakesweep.serving.problems import away, tell_problems
 
 _health = APIRouter(prefix="/v1/health", tags=["health"])
 
@@ -21,10 +22,11 @@ def make_app(resources: Resources | None = None) -> FastAPI:
     """
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.resources = resources
+    app.state.engine = resources and resources.producer.engine
     for router in (images.router, scans.router, _health):
         app.include_router(router)
     tell_problems(app)
-    add_document(app)
+    add_document(app, ABOUT, (Submission,))
     app.add_middleware(EveryRequest)
     return app
 

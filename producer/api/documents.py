@@ -1,20 +1,8 @@
 """The API's OpenAPI document: what FastAPI says of the routes, and what it leaves out."""
 
-import json
-from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI, Request
-from fastapi.openapi.utils import get_openapi
-from starlette.responses import Response
-
-from fakesweep import schema
-from fakesweep.producer.api.models import Submission
-from fakesweep.producer.api.problems import MEDIA_TYPE, ProblemCode, ProblemDetails
-
-Responses = dict[int | str, dict[str, Any]]
-
-_REFERENCE = "#/components/schemas/{model}"
+from fakesweep.serving.openapi import REFERENCE
 
 ABOUT = """
 Images are handed in by their address, judged by the fakesweep cluster, and asked for again.
@@ -22,73 +10,13 @@ Images are handed in by their address, judged by the fakesweep cluster, and aske
 Every error is a problem document (RFC 9457): programs go by its `code`, people read its `detail`.
 """
 
-_WHY: dict[HTTPStatus, tuple[ProblemCode, str]] = {
-    HTTPStatus.BAD_REQUEST: (
-        ProblemCode.MALFORMED,
-        "The body is no JSON, or the request can be read in two ways",
-    ),
-    HTTPStatus.UNAUTHORIZED: (
-        ProblemCode.TOKEN_INVALID,
-        "There is no token, or it is unknown, revoked or expired",
-    ),
-    HTTPStatus.FORBIDDEN: (
-        ProblemCode.SCOPE_MISSING,
-        "The token lacks the scope, or a file is outside the folders the operator allows",
-    ),
-    HTTPStatus.NOT_FOUND: (ProblemCode.NOT_FOUND, "There is none of this number"),
-    HTTPStatus.METHOD_NOT_ALLOWED: (
-        ProblemCode.METHOD_NOT_ALLOWED,
-        "This path knows other methods",
-    ),
-    HTTPStatus.REQUEST_TIMEOUT: (ProblemCode.TOO_SLOW, "The body did not arrive in time"),
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: (
-        ProblemCode.TOO_LARGE,
-        "The body is larger than 1 MiB, or the picture than images may be",
-    ),
-    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: (
-        ProblemCode.NOT_JSON,
-        "The body is neither JSON nor a form, or the API has no place for pictures",
-    ),
-    HTTPStatus.UNPROCESSABLE_ENTITY: (
-        ProblemCode.INVALID,
-        "The request is not as this document says, or asks what cannot be done",
-    ),
-    HTTPStatus.TOO_MANY_REQUESTS: (
-        ProblemCode.RATE_LIMITED,
-        "The token has handed in as many images as it may, or has too much under way",
-    ),
-    HTTPStatus.INTERNAL_SERVER_ERROR: (ProblemCode.FAILED, "A fault of the server"),
-    HTTPStatus.SERVICE_UNAVAILABLE: (
-        ProblemCode.AWAY,
-        "What the API rests on does not answer now, or too much is asked at once",
-    ),
-}
-
-_HEADERS: dict[HTTPStatus, tuple[str, str, dict[str, Any]]] = {
-    HTTPStatus.UNAUTHORIZED: (
-        "WWW-Authenticate",
-        "How to say who asks (RFC 6750)",
-        {"type": "string"},
-    ),
-    HTTPStatus.METHOD_NOT_ALLOWED: ("Allow", "The methods this path knows", {"type": "string"}),
-    HTTPStatus.TOO_MANY_REQUESTS: (
-        "Retry-After",
-        "Seconds until these images may be handed in",
-        {"type": "integer", "minimum": 1},
-    ),
-    HTTPStatus.SERVICE_UNAVAILABLE: (
-        "Retry-After",
-        "Seconds to wait before asking again",
-        {"type": "integer", "minimum": 1},
-    ),
-}
 
 SUBMISSION_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
             "application/json": {
-                "schema": {"$ref": _REFERENCE.format(model="Submission")},
+                "schema": {"$ref": REFERENCE.format(model="Submission")},
                 "examples": {
                     "one": {"value": {"uri": "s3://uploads/2026/07/31/a.jpg"}},
                     "several": {
@@ -132,81 +60,3 @@ ACCEPTED_LINKS: dict[str, Any] = {
         "description": "How far the scan is",
     },
 }
-
-
-def problems(*statuses: HTTPStatus) -> Responses:
-    """Return what a route says of the errors it can answer with."""
-    return {int(status): _problem(status) for status in sorted(statuses)}
-
-
-def problems_of_reading(*without: HTTPStatus) -> Responses:
-    """Return what a route that looks something up says of its errors, but for some."""
-    statuses = {
-        HTTPStatus.UNAUTHORIZED,
-        HTTPStatus.FORBIDDEN,
-        HTTPStatus.NOT_FOUND,
-        HTTPStatus.METHOD_NOT_ALLOWED,
-        HTTPStatus.UNPROCESSABLE_ENTITY,
-        HTTPStatus.TOO_MANY_REQUESTS,
-        HTTPStatus.INTERNAL_SERVER_ERROR,
-        HTTPStatus.SERVICE_UNAVAILABLE,
-    }
-    return problems(*(statuses - set(without)))
-
-
-def add_document(app: FastAPI) -> None:
-    """Have the app show its document with everything in it, written once for all who ask."""
-
-    def document() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            app.openapi_schema = _document(app)
-        return app.openapi_schema
-
-    app.openapi = document  # type: ignore[method-assign]  # FastAPI's own way to extend it
-    written = b""
-
-    async def show(_request: Request) -> Response:
-        nonlocal written
-        written = written or json.dumps(app.openapi()).encode()
-        return Response(written, media_type="application/json")
-
-    app.add_route("/openapi.json", show, include_in_schema=False)
-
-
-def _document(app: FastAPI) -> dict[str, Any]:
-    made = get_openapi(
-        title="fakesweep",
-        version=schema.__version__,
-        description=ABOUT.strip(),
-        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
-        routes=app.routes,
-    )
-    for model in (Submission, ProblemDetails):
-        shown = model.model_json_schema(ref_template=_REFERENCE)
-        made["components"]["schemas"] |= shown.pop("$defs", {})
-        made["components"]["schemas"][model.__name__] = shown
-    return made
-
-
-def _problem(status: HTTPStatus) -> dict[str, Any]:
-    code, description = _WHY[status]
-    example = {
-        "type": "about:blank",
-        "title": status.phrase,
-        "status": int(status),
-        "code": code.value,
-        "detail": description[0].lower() + description[1:].partition(";")[0],
-    }
-    said: dict[str, Any] = {
-        "description": description,
-        "content": {
-            MEDIA_TYPE: {
-                "schema": {"$ref": _REFERENCE.format(model="ProblemDetails")},
-                "example": example,
-            }
-        },
-    }
-    if status in _HEADERS:
-        name, about, kind = _HEADERS[status]
-        said["headers"] = {name: {"description": about, "required": True, "schema": kind}}
-    return said

@@ -11,15 +11,8 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
-from fakesweep.producer.api.auth import caller_with, check_scope
-from fakesweep.producer.api.documents import (
-    ACCEPTED_LINKS,
-    SUBMISSION_BODY,
-    Responses,
-    problems,
-    problems_of_reading,
-)
-from fakesweep.producer.api.handing_in import HandedIn, read_handed_in
+from fakesweep.producer.api.documents import ACCEPTED_LINKS, SUBMISSION_BODY
+from fakesweep.producer.api.long_poll import MOST_SECONDS
 from fakesweep.producer.api.models import (
     Accepted,
     AcceptedImage,
@@ -31,15 +24,22 @@ from fakesweep.producer.api.models import (
     RowId,
 )
 from fakesweep.producer.api.pages import Limit, OfScan, PageEnd, position_of, written
-from fakesweep.producer.api.problems import Problem, ProblemCode, ProblemPart, invalid
 from fakesweep.producer.api.resources import Opened, Resources
-from fakesweep.producer.api.waiting import MOST_SECONDS
+from fakesweep.producer.api.submissions import HandedIn, read_handed_in
 from fakesweep.producer.uploads import Submitted, Upload
-from fakesweep.schema.answers import ImageAnswer, image_answer, image_answers, image_page
 from fakesweep.schema.errors import SubmissionConflict
 from fakesweep.schema.failures import InvalidUri
-from fakesweep.schema.tokens import Caller
+from fakesweep.schema.ledger.api_tokens import Caller
+from fakesweep.schema.ledger.reports.images import (
+    ImageAnswer,
+    image_answer,
+    image_answers,
+    image_page,
+)
 from fakesweep.schema.words import Scope, VerdictWord
+from fakesweep.serving.auth import caller_with, check_scope
+from fakesweep.serving.openapi import Responses, problems, problems_of_reading
+from fakesweep.serving.problems import Problem, ProblemCode, ProblemPart, invalid
 
 REPLAYED = "Idempotent-Replayed"
 

@@ -7,7 +7,7 @@ from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
 from fakesweep.producer.api.models import LARGEST_ID
-from fakesweep.schema.answers import Position
+from fakesweep.schema.ledger.reports.images import Position
 
 MOST_ROWS = 1_000
 

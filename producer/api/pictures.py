@@ -13,11 +13,11 @@ from anyio.to_thread import run_sync
 
 from fakesweep.producer.api.forms import Form, FormError
 from fakesweep.producer.outputs.bucket import Bucket
+from fakesweep.producer.outputs.destinations import Destination, open_place, resolve_destination
 from fakesweep.producer.outputs.draft import Draft, Place
 from fakesweep.producer.outputs.folder import DRAFTS, Folder
-from fakesweep.producer.outputs.places import Destination, open_place, resolve_destination
 from fakesweep.schema.errors import OutputError, SettingsError
-from fakesweep.schema.reach import admits_bucket
+from fakesweep.schema.net.egress import admits_bucket
 from fakesweep.schema.settings import Settings
 from fakesweep.schema.uris import from_path, from_s3, scheme_of, to_s3
 

@@ -5,12 +5,12 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from fakesweep.producer.api.health import HealthCheck
-from fakesweep.producer.api.limits import RateLimits
+from fakesweep.producer.api.long_poll import Waiting
 from fakesweep.producer.api.pictures import Pictures
-from fakesweep.producer.api.waiting import Waiting
-from fakesweep.producer.scans import Producer
+from fakesweep.producer.resources import Producer
 from fakesweep.producer.uploads import Uploads
+from fakesweep.serving.health import HealthCheck
+from fakesweep.serving.rate_limits import RateLimits
 
 
 @dataclass(frozen=True, slots=True)

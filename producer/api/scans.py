@@ -6,16 +6,16 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 
-from fakesweep.producer.api.auth import caller_with
-from fakesweep.producer.api.documents import problems_of_reading
 from fakesweep.producer.api.models import LARGEST_ID, RowId, Scan, ScanPage
 from fakesweep.producer.api.pages import AfterScan, Limit
-from fakesweep.producer.api.problems import Problem, ProblemCode
 from fakesweep.producer.api.resources import Opened
 from fakesweep.schema.errors import ScanError
-from fakesweep.schema.reports import progress, recent_scans
-from fakesweep.schema.tokens import Caller
+from fakesweep.schema.ledger.api_tokens import Caller
+from fakesweep.schema.ledger.reports.progress import progress, recent_scans
 from fakesweep.schema.words import Scope
+from fakesweep.serving.auth import caller_with
+from fakesweep.serving.openapi import problems_of_reading
+from fakesweep.serving.problems import Problem, ProblemCode
 
 router = APIRouter(prefix="/v1/scans", tags=["scans"])
 

@@ -16,11 +16,11 @@ from botocore.exceptions import ConnectionError as NoConnection
 from botocore.parsers import ResponseParserError
 
 from fakesweep.producer.outputs.draft import Draft
-from fakesweep.producer.sources.refusals import reason_of
+from fakesweep.producer.sources.errors import reason_of
 from fakesweep.schema.errors import OutputError
-from fakesweep.schema.reach import admits_bucket
+from fakesweep.schema.net.egress import admits_bucket
+from fakesweep.schema.net.storage import Refusal, one_line, refusal_of, s3_options
 from fakesweep.schema.settings import Settings
-from fakesweep.schema.storage import Refusal, one_line, refusal_of, s3_options
 from fakesweep.schema.uris import S3Address
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from fakesweep.producer.outputs.draft import Draft
 from fakesweep.schema.errors import OutputError
-from fakesweep.schema.storage import one_line
+from fakesweep.schema.net.storage import one_line
 
 DRAFTS = ".writing"
 """The folder, beside the files, of those that are being written; it is gone in the end."""

@@ -8,8 +8,12 @@ from pathlib import Path
 from stat import S_ISREG
 
 from fakesweep.producer.sources.folder import list_file, list_folder
-from fakesweep.producer.sources.inventory import check_inventory, is_inventory, list_inventory
-from fakesweep.producer.sources.manifest import (
+from fakesweep.producer.sources.inventory.listing import (
+    check_inventory,
+    is_inventory,
+    list_inventory,
+)
+from fakesweep.producer.sources.manifest.listing import (
     STDIN,
     list_manifest,
     list_remote_head,
@@ -24,13 +28,13 @@ from fakesweep.producer.sources.names import (
     manifest_format,
     shown,
 )
-from fakesweep.producer.sources.s3 import list_prefix
-from fakesweep.producer.sources.versions import list_version, list_versions
+from fakesweep.producer.sources.s3.prefix import list_prefix
+from fakesweep.producer.sources.s3.versions import list_version, list_versions
 from fakesweep.producer.sources.web import list_url
 from fakesweep.schema.errors import SourceError
 from fakesweep.schema.failures import InvalidUri
-from fakesweep.schema.ledger import Entry, LeftOut, ListedImage, NamedSource
-from fakesweep.schema.secrets import without_credentials
+from fakesweep.schema.ledger.scans.scans import Entry, LeftOut, ListedImage, NamedSource
+from fakesweep.schema.redaction import without_credentials
 from fakesweep.schema.selection import Selection
 from fakesweep.schema.settings import Settings
 from fakesweep.schema.uris import normalise, scheme_of, to_path, to_s3

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
-from fakesweep.producer.progress import progressed
 from fakesweep.producer.sources.names import ANY_NAME, NameRule, NameSays, shown
+from fakesweep.producer.watchdog import progressed
 from fakesweep.schema.errors import SourceError
 from fakesweep.schema.failures import FailureCode
 from fakesweep.schema.formats import SIGNATURE_BYTES, format_of
-from fakesweep.schema.ledger import Entry, LeftOut, ListedImage
-from fakesweep.schema.storage import one_line
+from fakesweep.schema.ledger.scans.scans import Entry, LeftOut, ListedImage
+from fakesweep.schema.net.storage import one_line
 from fakesweep.schema.uris import MAX_PATH_BYTES
 from fakesweep.schema.words import LeftOutReason
 

@@ -6,7 +6,7 @@ from itertools import groupby
 
 from fakesweep.producer.sources.folder import list_file
 from fakesweep.producer.sources.names import is_list
-from fakesweep.schema.ledger import ListedImage, NamedSource
+from fakesweep.schema.ledger.scans.scans import ListedImage, NamedSource
 from fakesweep.schema.uris import scheme_of, to_path, to_s3
 
 _LOCAL = (None, "file")

@@ -5,8 +5,8 @@ from enum import Enum, StrEnum, auto
 from urllib.parse import urlsplit
 
 from fakesweep.schema.formats import IMAGE_SUFFIXES, OTHER_SUFFIXES
+from fakesweep.schema.net.storage import one_line
 from fakesweep.schema.selection import ALL_SUFFIXES, NO_SUFFIX
-from fakesweep.schema.storage import one_line
 from fakesweep.schema.words import LeftOutReason
 
 _ENDINGS = tuple(f".{suffix}" for suffix in sorted(IMAGE_SUFFIXES))

@@ -6,15 +6,15 @@ from contextlib import closing
 from urllib3 import BaseHTTPResponse, PoolManager, Retry, Timeout
 from urllib3.exceptions import HTTPError, MaxRetryError
 
-from fakesweep.producer.sources.connections import connections_here
+from fakesweep.producer.sources.deadlines import connections_here
+from fakesweep.producer.sources.errors import BrokenOff, reason_of
 from fakesweep.producer.sources.names import shown
-from fakesweep.producer.sources.refusals import BrokenOff, reason_of
 from fakesweep.schema.errors import SourceError
 from fakesweep.schema.failures import InvalidUri
-from fakesweep.schema.ledger import ListedImage
-from fakesweep.schema.reach import AddressRefused, open_pools, redirected
+from fakesweep.schema.ledger.scans.scans import ListedImage
+from fakesweep.schema.net.egress import AddressRefused, open_pools, redirected
+from fakesweep.schema.net.storage import USER_AGENT
 from fakesweep.schema.settings import Settings
-from fakesweep.schema.storage import USER_AGENT
 from fakesweep.schema.uris import scheme_of
 
 MAX_REDIRECTS = 5

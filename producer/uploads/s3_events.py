@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_plus
 
-from fakesweep.producer.sources.facts import etag_of, size_of
+from fakesweep.producer.sources.metadata import etag_of, size_of
 from fakesweep.producer.sources.names import may_be_image
 from fakesweep.schema.failures import InvalidUri
-from fakesweep.schema.reach import admits_bucket
+from fakesweep.schema.ledger.uploads import Upload
+from fakesweep.schema.net.egress import admits_bucket
+from fakesweep.schema.net.storage import one_line
 from fakesweep.schema.settings import Settings
-from fakesweep.schema.storage import one_line
-from fakesweep.schema.uploads import Upload
 from fakesweep.schema.uris import from_s3
 
 _CREATED = "ObjectCreated:"

@@ -20,11 +20,11 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
+from fakesweep.producer.sources.errors import reason_of
 from fakesweep.producer.sources.names import shown
-from fakesweep.producer.sources.refusals import reason_of
 from fakesweep.schema.errors import SourceError
+from fakesweep.schema.net.storage import HOW_TO_GIVE_CREDENTIALS, USER_AGENT, one_line
 from fakesweep.schema.settings import Settings
-from fakesweep.schema.storage import HOW_TO_GIVE_CREDENTIALS, USER_AGENT, one_line
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient

@@ -10,15 +10,13 @@ from uuid import uuid4
 
 from sqlalchemy import Connection
 
-from fakesweep.producer.scans import Producer
-from fakesweep.schema.catalogue import DEFAULT_MODEL, DEFAULT_POLICY
+from fakesweep.producer.resources import Producer
 from fakesweep.schema.errors import SubmissionConflict
 from fakesweep.schema.failures import InvalidUri
-from fakesweep.schema.listing import MAX_BATCH_URI_BYTES
-from fakesweep.schema.reasons import storable
-from fakesweep.schema.registry import policy_id
-from fakesweep.schema.storage import one_line
-from fakesweep.schema.uploads import (
+from fakesweep.schema.judging.catalogue import DEFAULT_MODEL, DEFAULT_POLICY
+from fakesweep.schema.ledger.registry.policies import policy_id
+from fakesweep.schema.ledger.scans.listing import MAX_BATCH_URI_BYTES
+from fakesweep.schema.ledger.uploads import (
     Sighting,
     Stream,
     Submission,
@@ -29,6 +27,8 @@ from fakesweep.schema.uploads import (
     open_scan,
     record_uploads,
 )
+from fakesweep.schema.net.storage import one_line
+from fakesweep.schema.reasons import storable
 from fakesweep.schema.uris import normalise
 from fakesweep.schema.words import Lane
 

@@ -1,5 +1,5 @@
 """Applications are told of verdicts: signed, again where that failed, until it is given up."""
 
-from fakesweep.producer.webhooks.duty import deliver_webhooks
+from fakesweep.producer.webhooks.delivery_loop import deliver_webhooks
 
 __all__ = ["deliver_webhooks"]

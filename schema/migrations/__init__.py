@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, text
 
-from fakesweep.schema.database import check_encoding
 from fakesweep.schema.errors import MigrationError
+from fakesweep.schema.ledger.connection import check_encoding
 
 if TYPE_CHECKING:
     from alembic.config import Config

@@ -13,7 +13,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from sqlalchemy import make_url, text
 
-from fakesweep.schema.database import open_engine
+from fakesweep.schema.ledger.connection import open_engine
 from tests.servers import broker_server, free_port, postgres_server, wait_until
 
 FILE = Path(__file__).resolve().parents[2] / "docker-compose.yml"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, make_url, text
 
-from fakesweep.schema.database import open_engine
+from fakesweep.schema.ledger.connection import open_engine
 from tests.acceptance.base_install import make_base_install
 from tests.acceptance.command import Command
 from tests.photographs import photograph

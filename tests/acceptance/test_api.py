@@ -13,7 +13,7 @@ import httpx
 import pytest
 from sqlalchemy import Engine, text
 
-from fakesweep.schema.database import open_engine
+from fakesweep.schema.ledger.connection import open_engine
 from tests.acceptance.command import Command, refusal
 from tests.acceptance.conftest import Photographs
 from tests.api_server import ApiProcess, make_token, running_api

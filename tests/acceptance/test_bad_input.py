@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from fakesweep.schema.database import open_engine
+from fakesweep.schema.ledger.connection import open_engine
 from tests.acceptance.command import Command, refusal
 from tests.acceptance.conftest import Photographs
 from tests.servers import free_port

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from fakesweep.schema.database import open_engine
-from fakesweep.schema.result_rows import RESULT_COLUMNS
+from fakesweep.schema.ledger.connection import open_engine
+from fakesweep.schema.ledger.reports.results import RESULT_COLUMNS
 from tests.acceptance.command import Command, counts
 from tests.acceptance.conftest import Photographs
 from tests.photographs import photograph

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from sqlalchemy import make_url
 
-from fakesweep.schema.database import open_engine
+from fakesweep.schema.ledger.connection import open_engine
 from tests.acceptance.composed import PASSWORDS, SERVICES, Composed, composed, free_address
 from tests.integration.ledger.rows import tuples, value
 from tests.photographs import photograph

@@ -12,9 +12,9 @@ import pytest
 from fakesweep.cli import run
 from fakesweep.contract.commands import COMMANDS
 from fakesweep.contract.documents import documents
-from fakesweep.producer.webhooks.bodies import body_of
-from fakesweep.schema.database import open_engine
-from fakesweep.schema.deliveries import Failed, record_failed, take_due, tell_events
+from fakesweep.producer.webhooks.payload import body_of
+from fakesweep.schema.ledger.connection import open_engine
+from fakesweep.schema.ledger.webhooks.deliveries import Failed, record_failed, take_due, tell_events
 from tests.acceptance.command import Command
 from tests.acceptance.conftest import Photographs
 from tests.api_server import ApiProcess, make_token, running_api

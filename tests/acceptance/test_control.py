@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from fakesweep.schema.database import open_engine
+from fakesweep.schema.ledger.connection import open_engine
 from tests.acceptance.command import Command, counts, refusal
 from tests.acceptance.conftest import Photographs
 from tests.photographs import photograph

@@ -16,9 +16,9 @@ from standardwebhooks import Webhook
 
 from fakesweep import pictures
 from fakesweep.cli import run
-from fakesweep.producer import handing_in
-from fakesweep.schema.catalogue import read_catalogue
-from fakesweep.schema.database import open_engine
+from fakesweep.producer import client
+from fakesweep.schema.judging.catalogue import read_catalogue
+from fakesweep.schema.ledger.connection import open_engine
 from tests.acceptance.command import Command
 from tests.api_server import running_api
 from tests.contract import by_contract, validator
@@ -115,7 +115,7 @@ def here(prepared: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
         Path(name).write_bytes(photograph(93_030))
     yield prepared
     pictures._close()
-    handing_in._close()
+    client._close()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, text
 
-from fakesweep.schema.result_rows import RESULT_COLUMNS
+from fakesweep.schema.ledger.reports.results import RESULT_COLUMNS
 from tests.acceptance.command import Command, counts, refusal
 from tests.acceptance.conftest import Photographs
 from tests.photographs import folder_of_photographs

@@ -12,7 +12,7 @@ import pytest
 import fakesweep
 from fakesweep import pictures
 from fakesweep.schema.errors import ScanError
-from fakesweep.schema.result_rows import RESULT_COLUMNS
+from fakesweep.schema.ledger.reports.results import RESULT_COLUMNS
 from tests.acceptance.command import Command
 from tests.acceptance.conftest import Photographs
 

@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from fakesweep.schema.policy import Policy
-from fakesweep.schema.result_rows import RESULT_COLUMNS
+from fakesweep.schema.judging.policies import Policy
+from fakesweep.schema.ledger.reports.results import RESULT_COLUMNS
 from tests.acceptance.command import Command
 
 

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import Connection, text
 
-from fakesweep.schema.database import open_engine
-from fakesweep.schema.reports import Progress, progress
+from fakesweep.schema.ledger.connection import open_engine
+from fakesweep.schema.ledger.reports.progress import Progress, progress
 from tests.acceptance.command import Command
 from tests.acceptance.conftest import Photographs
 from tests.servers import wait_until

@@ -3,7 +3,7 @@
 import json
 import socket
 
-from fakesweep.schema.stages import Stage, Wall
+from fakesweep.schema.telemetry.throughput import Stage, Wall
 from tests.acceptance.command import Command
 from tests.acceptance.conftest import Photographs
 

@@ -5,7 +5,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from fakesweep.schema.database import open_engine
+from fakesweep.schema.ledger.connection import open_engine
 from fakesweep.schema.migrations import upgrade
 from tests.api_server import serving_api
 from tests.attack.run import CONNECTIONS, under_attack

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from signal import SIGKILL
 
 from fakesweep.cli import main
-from fakesweep.schema.results import KnownScore
-from fakesweep.workers import chunk
-from fakesweep.workers.chunk import Models
-from fakesweep.workers.recent import ScoreKey
-from fakesweep.workers.work import Work
+from fakesweep.schema.ledger.batches.outcomes import KnownScore
+from fakesweep.workers.pipeline import chunk
+from fakesweep.workers.pipeline.chunk import Models
+from fakesweep.workers.pipeline.resources import Work
+from fakesweep.workers.pipeline.score_cache import ScoreKey
 
 _MARKED = {bytes.fromhex(digest) for digest in os.environ["CHAOS_POISON"].split(",")}
 _look_up = chunk.look_up

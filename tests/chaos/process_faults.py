@@ -9,7 +9,7 @@ from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
 import psycopg2
 
 from fakesweep.stack.processes import wait_for
-from fakesweep.workers.loaders import FETCH_SLACK_SECONDS
+from fakesweep.workers.sandbox.pool import FETCH_SLACK_SECONDS
 from tests.chaos.cluster import FETCH_DEADLINE_SECONDS, GRACE_SECONDS, LEASE_SECONDS, Cluster
 from tests.chaos.faults import LIMIT_SECONDS, Injected, fault
 from tests.chaos.probes import both, finished, moves, published
@@ -157,7 +157,7 @@ def _ended(worker: Supervised, pid: int | None) -> str | None:
 
 
 def _loaders(pid: int | None) -> list[int]:
-    return [] if pid is None else children_of(pid, b"fakesweep.workers.loader")
+    return [] if pid is None else children_of(pid, b"fakesweep.workers.sandbox.process")
 
 
 def _niceness(pid: int) -> int:

@@ -12,10 +12,11 @@ from pathlib import Path
 import click
 from sqlalchemy import Engine
 
-from fakesweep.schema.database import open_engine
+from fakesweep.schema.ledger.connection import open_engine
 from fakesweep.schema.migrations import upgrade
 from fakesweep.schema.settings import Settings
-from fakesweep.workers.work import Work, open_work
+from fakesweep.workers.pipeline.resources import Work
+from fakesweep.workers.process.startup import open_work
 from tests.fuzz.mutators import broken
 from tests.fuzz.seeds import seeds
 from tests.fuzz.sweep import Tally, sweep, time_each

@@ -11,9 +11,9 @@ import structlog
 from sqlalchemy import Engine
 
 from fakesweep.schema.failures import FailureCode
-from fakesweep.workers.losses import LoaderLost
-from fakesweep.workers.pipeline import run_batch
-from fakesweep.workers.work import Work
+from fakesweep.workers.pipeline.batch import run_batch
+from fakesweep.workers.pipeline.resources import Work
+from fakesweep.workers.sandbox.losses import LoaderLost
 from tests.batches import publish_scan, result_rows, uris_of
 from tests.photographs import photograph
 

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Engine
 
 from fakesweep.schema.settings import Settings
-from fakesweep.workers.work import open_work
+from fakesweep.workers.process.startup import open_work
 from tests.fuzz.mutators import broken
 from tests.fuzz.pieces import pieces, with_checksums
 from tests.fuzz.seeds import seeds

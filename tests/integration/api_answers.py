@@ -3,7 +3,7 @@
 import httpx
 from sqlalchemy import text
 
-from fakesweep.producer.api.problems import MEDIA_TYPE
+from fakesweep.serving.problems import MEDIA_TYPE
 from tests.api_server import Serving
 
 ONE = {"uri": "s3://uploads/a.jpg"}

@@ -43,7 +43,7 @@ def written_as(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read two rows of an inventory at a time, where they are many in earnest."""
-    monkeypatch.setattr("fakesweep.producer.sources.inventory_arrow.PIECE_ROWS", 2)
+    monkeypatch.setattr("fakesweep.producer.sources.inventory.arrow.PIECE_ROWS", 2)
 
 
 @pytest.fixture
@@ -53,4 +53,4 @@ def _read_straight(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     def read_object(source: str, _: Settings) -> Iterator[bytes]:
         yield (s3.root / to_s3(source).bucket / to_s3(source).key).read_bytes()
 
-    monkeypatch.setattr("fakesweep.producer.sources.inventory_manifest.read_object", read_object)
+    monkeypatch.setattr("fakesweep.producer.sources.inventory.manifest.read_object", read_object)

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Engine
 
-from fakesweep.schema import webhooks
+from fakesweep.schema.ledger.webhooks import webhooks
 from fakesweep.schema.words import VerdictWord
 from tests.integration.ledger.rows import add_model, scan, tuples, value
 from tests.servers import wait_until

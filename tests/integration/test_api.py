@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from fakesweep.producer.api.bodies import MOST_BYTES
+from fakesweep.producer.api.submission_body import MOST_BYTES
 from tests.api_server import Serving, make_token
 from tests.integration.api_answers import ONE, code_of, images
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import make_url
 
-from fakesweep.schema.database import open_engine
+from fakesweep.schema.ledger.connection import open_engine
 from tests.api_server import Serving, make_token, running_api
 from tests.integration.api_answers import ONE, code_of
 from tests.killable_postgres import killable_postgres

@@ -8,9 +8,9 @@ import httpx
 import pytest
 import redis
 
-from fakesweep.producer.api.limits import KEY_PREFIX
-from fakesweep.schema.tokens import revoke_token
+from fakesweep.schema.ledger.api_tokens import revoke_token
 from fakesweep.schema.words import Scope
+from fakesweep.serving.rate_limits import KEY_PREFIX
 from tests.api_server import ApiProcess, Serving, make_token, running_api
 from tests.integration.api_answers import ONE, code_of, images
 from tests.servers import broker_server, wait_until
@@ -99,7 +99,7 @@ def test_more_than_a_tokens_rate_is_refused_until_it_fits(serving: Serving) -> N
 
 
 _COUNTED_BY_THE_DAY = (
-    "import limits, fakesweep.producer.api.limits as ours\n"
+    "import limits, fakesweep.serving.rate_limits as ours\n"
     "ours.RateLimitItemPerMinute = limits.RateLimitItemPerDay\n"
     "ours.WINDOW_SECONDS = 86_400\n"
 )

@@ -12,17 +12,18 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from fakesweep.producer import listing, stretches
 from fakesweep.producer.feeder import publish_recorded, reconcile
-from fakesweep.producer.listing import list_scan
-from fakesweep.producer.scans import Producer, ScanRequest, add_scan, open_producer
-from fakesweep.producer.sources import s3 as s3_source
-from fakesweep.schema.catalogue import read_catalogue
+from fakesweep.producer.listing import parallel, scan
+from fakesweep.producer.listing.scan import list_scan
+from fakesweep.producer.resources import Producer, open_producer
+from fakesweep.producer.scans import ScanRequest, add_scan
+from fakesweep.producer.sources.s3 import prefix as s3_source
+from fakesweep.schema.judging.catalogue import read_catalogue
 from fakesweep.schema.selection import Selection
 from fakesweep.schema.settings import Settings, read_settings
 from fakesweep.schema.words import Lane
-from fakesweep.workers.pipeline import run_batch
-from fakesweep.workers.work import open_work
+from fakesweep.workers.pipeline.batch import run_batch
+from fakesweep.workers.process.startup import open_work
 from tests.batches import result_rows
 from tests.integration.ledger.rows import run, take, tuples, value
 from tests.killed_producers import kill_amid_listing
@@ -164,8 +165,8 @@ def test_a_prefix_is_cut_into_parts_that_together_hold_every_key_once(
     settings: Settings, s3: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(s3_source, "PAGE_KEYS", 5)
-    monkeypatch.setattr(stretches, "CUT_AFTER_PAGES", 1)
-    monkeypatch.setattr(listing, "PAGE_IMAGES", 16)
+    monkeypatch.setattr(parallel, "CUT_AFTER_PAGES", 1)
+    monkeypatch.setattr(scan, "PAGE_IMAGES", 16)
     keys = [f"{year}/{month:02}/{n:03}.jpg" for year in (2024, 2025) for month in range(1, 7)
             for n in range(20)] + [f"flat-{n * 7919 % 1000:03}" for n in range(100)]  # fmt: skip
     for key in keys:

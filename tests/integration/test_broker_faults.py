@@ -17,7 +17,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from sqlalchemy import Engine
 
-from fakesweep.schema.database import open_engine
+from fakesweep.schema.ledger.connection import open_engine
 from fakesweep.schema.queues import LIVE_SLOTS
 from fakesweep.schema.settings import Settings
 from fakesweep.schema.words import Lane

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import redis
 
-from fakesweep.producer.api.limits import RateLimits
 from fakesweep.producer.publisher import Publisher
 from fakesweep.schema.broker import client_url
+from fakesweep.schema.ledger.api_tokens import Caller
 from fakesweep.schema.message import BatchImage, BatchMessage
 from fakesweep.schema.settings import Settings
-from fakesweep.schema.tokens import Caller
 from fakesweep.schema.words import Lane
+from fakesweep.serving.rate_limits import RateLimits
 from tests.servers import broker_server
 
 PASSWORD = "hu/sh#?@:[%25"

@@ -27,11 +27,11 @@ from fakesweep.schema.failures import (
     NotAnImage,
     TooManyPixels,
 )
-from fakesweep.schema.labels import Side
+from fakesweep.schema.judging.labels import Side
 from fakesweep.schema.words import ReadAs
-from fakesweep.workers import checking
-from fakesweep.workers.checking import Check
+from fakesweep.workers import single_picture
 from fakesweep.workers.models import load
+from fakesweep.workers.single_picture import Check
 from tests.photographs import photograph
 
 PIXELS = np.random.default_rng(3).integers(0, 256, (40, 56, 3), np.uint8)
@@ -144,7 +144,7 @@ def test_the_next_picture_is_judged_after_the_loader_was_killed(path: Path) -> N
     before = fakesweep.check(path)
     ours = Path(f"/proc/{os.getpid()}/task/{threading.get_native_id()}/children")
     for child in ours.read_text().split():
-        if b"fakesweep.workers.loader" in Path(f"/proc/{child}/cmdline").read_bytes():
+        if b"fakesweep.workers.sandbox.process" in Path(f"/proc/{child}/cmdline").read_bytes():
             os.kill(int(child), signal.SIGKILL)
     assert said(fakesweep.check(path)) == said(before)
 
@@ -178,7 +178,7 @@ def test_what_is_no_picture_is_refused_in_one_line() -> None:
 
 
 def test_several_models_judge_one_picture_side_by_side(path: Path, tmp_path: Path) -> None:
-    bundled = Path(checking.__file__).parent / "checkpoints" / "vit-tiny-cifake"
+    bundled = Path(single_picture.__file__).parent / "checkpoints" / "vit-tiny-cifake"
     copy = tmp_path / "copy"
     copy.mkdir()
     for file in bundled.iterdir():

@@ -15,12 +15,13 @@ from sqlalchemy import Connection, Engine, text
 from fakesweep.schema.message import BatchMessage
 from fakesweep.schema.settings import Settings
 from fakesweep.schema.words import Lane
-from fakesweep.workers.chunk import CHUNK_IMAGES, load
-from fakesweep.workers.loaders import open_loaders
-from fakesweep.workers.pipeline import run_batch
-from fakesweep.workers.recent import ScoreKey
-from fakesweep.workers.stages import Stage
-from fakesweep.workers.work import Work, open_work
+from fakesweep.workers.pipeline.batch import run_batch
+from fakesweep.workers.pipeline.chunk import CHUNK_IMAGES, load
+from fakesweep.workers.pipeline.resources import Work
+from fakesweep.workers.pipeline.score_cache import ScoreKey
+from fakesweep.workers.pipeline.throughput import Stage
+from fakesweep.workers.process.startup import open_work
+from fakesweep.workers.sandbox.pool import open_loaders
 from tests.batches import publish_scan, result_rows, uris_of
 from tests.photographs import photograph
 from tests.servers import wait_until

@@ -12,8 +12,8 @@ from sqlalchemy import Engine
 
 from fakesweep.cli import cli, run
 from fakesweep.exits import Exit
-from fakesweep.schema.policy import Policy
-from fakesweep.schema.registry import policy_id
+from fakesweep.schema.judging.policies import Policy
+from fakesweep.schema.ledger.registry.policies import policy_id
 from tests.integration.ledger.rows import ask, end
 from tests.integration.ledger.rows import run as execute
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from fakesweep.schema.reports import progress
+from fakesweep.schema.ledger.reports.progress import progress
 from tests.acceptance.command import Command
 from tests.servers import wait_until
 from tests.web_server import Answer, web_server

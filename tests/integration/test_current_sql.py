@@ -3,7 +3,7 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Engine
 
-from fakesweep.schema.database import open_engine
+from fakesweep.schema.ledger.connection import open_engine
 from fakesweep.schema.migrations import upgrade
 from tests.current_sql import COMMAND, CURRENT_SQL, current_sql
 from tests.integration.ledger.rows import tuples

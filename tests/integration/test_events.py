@@ -17,13 +17,13 @@ from moto.server import ThreadedMotoServer
 from sqlalchemy import Engine, text
 
 from fakesweep.exits import Exit
-from fakesweep.producer import waiting
-from fakesweep.producer.scans import Producer, open_producer
+from fakesweep.producer import backoff
+from fakesweep.producer.resources import Producer, open_producer
 from fakesweep.producer.uploads import sqs as sqs_module
-from fakesweep.producer.uploads.events import listen
+from fakesweep.producer.uploads.event_listener import listen
 from fakesweep.producer.uploads.sqs import Queue, SqsAway, open_client, received
-from fakesweep.schema.catalogue import read_catalogue
 from fakesweep.schema.errors import SourceError
+from fakesweep.schema.judging.catalogue import read_catalogue
 from fakesweep.schema.settings import PREFIX, Settings
 from fakesweep.schema.words import Lane
 from tests.queues_server import (
@@ -52,7 +52,7 @@ def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testtest")
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
-    monkeypatch.setattr(waiting, "LONGEST_WAIT_SECONDS", 0.5)
+    monkeypatch.setattr(backoff, "LONGEST_WAIT_SECONDS", 0.5)
     monkeypatch.setattr(sqs_module, "WAIT_SECONDS", 1)
 
 

@@ -14,13 +14,14 @@ import pytest
 from PIL import Image
 from sqlalchemy import Engine, text
 
-from fakesweep.schema.control import RETRYABLE
 from fakesweep.schema.failures import FailureCode
-from fakesweep.schema.recovery import QUARANTINED_AFTER, STRIKES, return_expired
+from fakesweep.schema.ledger.batches.recovery import QUARANTINED_AFTER, STRIKES, return_expired
+from fakesweep.schema.ledger.scans.control import RETRYABLE
 from fakesweep.schema.settings import Settings
-from fakesweep.workers import loaders, losses
-from fakesweep.workers.pipeline import run_batch
-from fakesweep.workers.work import Work, open_work
+from fakesweep.workers.pipeline.batch import run_batch
+from fakesweep.workers.pipeline.resources import Work
+from fakesweep.workers.process.startup import open_work
+from fakesweep.workers.sandbox import losses, pool
 from tests.batches import publish_scan, result_rows
 from tests.checkpoints import save_checkpoint
 from tests.hostile_files import claiming, scan_bomb
@@ -128,14 +129,14 @@ def test_a_loader_that_is_killed_each_time_comes_to_a_code_of_its_own(
     work: Work, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(losses, "KILLED_PAUSES_SECONDS", (0.1, 0.1, 0.1))
-    decode = loaders.Loader.decode
+    decode = pool.Loader.decode
 
-    def pressed(loader: loaders.Loader, *asked: Any) -> Iterator[Any]:
+    def pressed(loader: pool.Loader, *asked: Any) -> Iterator[Any]:
         with suppress(ProcessLookupError):
             os.kill(loader._process.pid, signal.SIGKILL)
         return decode(loader, *asked)
 
-    monkeypatch.setattr(loaders.Loader, "decode", pressed)
+    monkeypatch.setattr(pool.Loader, "decode", pressed)
     uri = f"file://{tmp_path}/a.jpg"
     (tmp_path / "a.jpg").write_bytes(photograph(0))
     assert codes_of(engine, work, [uri]) == {uri: "killed_loader"}

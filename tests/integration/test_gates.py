@@ -17,8 +17,8 @@ from fakesweep.producer.sources import check_source, list_images
 from fakesweep.schema.errors import SourceError
 from fakesweep.schema.failures import AccessDenied, FetchFailure, SourceUnavailable
 from fakesweep.schema.settings import read_settings
-from fakesweep.workers.fetch import attempts, open_fetcher
-from fakesweep.workers.loaders import open_loaders
+from fakesweep.workers.fetch import open_fetcher, retry
+from fakesweep.workers.sandbox.pool import open_loaders
 from tests.servers import S3Server, free_port
 from tests.web_server import Answer, WebServer, web_server
 
@@ -30,7 +30,7 @@ ONE, TWO = "127.0.0.1", "127.0.0.2"
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[WebServer]:
     """A server at 127.0.0.1 that has an image for everybody who gets there."""
-    monkeypatch.setattr(attempts, "FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(retry, "FIRST_PAUSE_SECONDS", 0.001)
     monkeypatch.setenv("FAKESWEEP_FETCH_TIMEOUT_SECONDS", "2")
     monkeypatch.setenv("FAKESWEEP_FETCH_ATTEMPTS", "2")
     with web_server() as server:

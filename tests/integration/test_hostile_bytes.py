@@ -13,8 +13,9 @@ from sqlalchemy import Engine, text
 
 from fakesweep.schema.settings import Settings
 from fakesweep.schema.uris import from_path
-from fakesweep.workers.pipeline import run_batch
-from fakesweep.workers.work import Work, open_work
+from fakesweep.workers.pipeline.batch import run_batch
+from fakesweep.workers.pipeline.resources import Work
+from fakesweep.workers.process.startup import open_work
 from tests import hostile_files as hostile
 from tests.batches import publish_scan, result_rows
 from tests.formats import dng, grey, psd
@@ -81,7 +82,7 @@ def loader_pids() -> list[int]:
     """The processes that this one started; the others of a test's servers are not its own."""
     children = Path(f"/proc/{os.getpid()}/task").glob("*/children")
     pids = [int(pid) for one in children for pid in one.read_text().split()]
-    return sorted(pid for pid in pids if b"fakesweep.workers.loader" in _command(pid))
+    return sorted(pid for pid in pids if b"fakesweep.workers.sandbox.process" in _command(pid))
 
 
 def _command(pid: int) -> bytes:

@@ -25,7 +25,7 @@ from fakesweep.schema.failures import (
     SourceUnavailable,
 )
 from fakesweep.schema.settings import read_settings
-from fakesweep.workers.fetch import attempts, open_fetcher
+from fakesweep.workers.fetch import open_fetcher, retry
 from tests.servers import free_port
 from tests.web_server import Answer, Request, WebServer, web_server
 
@@ -40,7 +40,7 @@ def _this_machine_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[WebServer]:
     monkeypatch.setenv("FAKESWEEP_FETCH_ATTEMPTS", "3")
-    monkeypatch.setattr(attempts, "FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(retry, "FIRST_PAUSE_SECONDS", 0.001)
     with web_server() as server:
         yield server
 

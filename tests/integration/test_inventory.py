@@ -11,7 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from fakesweep.producer.sources.inventory import check_inventory
+from fakesweep.producer.sources.inventory.listing import check_inventory
 from fakesweep.schema.errors import SourceError
 from fakesweep.schema.settings import read_settings
 from fakesweep.schema.uris import S3Address, to_s3

@@ -4,9 +4,10 @@ import random
 import threading
 from pathlib import Path
 
-from fakesweep.producer.listing import list_scan
-from fakesweep.producer.scans import ScanRequest, add_scan, open_producer
-from fakesweep.schema.catalogue import read_catalogue
+from fakesweep.producer.listing.scan import list_scan
+from fakesweep.producer.resources import open_producer
+from fakesweep.producer.scans import ScanRequest, add_scan
+from fakesweep.schema.judging.catalogue import read_catalogue
 from fakesweep.schema.settings import read_settings
 from fakesweep.schema.uris import to_s3
 from fakesweep.schema.words import Lane

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fakesweep.producer.sources.inventory import check_inventory, list_inventory
+from fakesweep.producer.sources.inventory.listing import check_inventory, list_inventory
 from fakesweep.schema.errors import SourceError
 from fakesweep.schema.settings import read_settings
 from fakesweep.schema.uris import to_s3
@@ -121,7 +121,7 @@ def test_an_inventory_reaches_admitted_buckets_only(
 def test_other_formats_need_pyarrow_and_say_so(
     s3: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delitem(sys.modules, "fakesweep.producer.sources.inventory_arrow")
+    monkeypatch.delitem(sys.modules, "fakesweep.producer.sources.inventory.arrow")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     put(s3, [a("a.jpg")])
     assert uris() == ["s3://photos/a.jpg"]

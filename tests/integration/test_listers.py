@@ -8,18 +8,21 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from fakesweep.producer import listers, listing, service
-from fakesweep.producer.progress import Beats, progressed, waits_for_ledger
-from fakesweep.producer.scans import Producer, ScanRequest, open_producer, record_request
+from fakesweep.diagnosis import Reason, waits_of
+from fakesweep.producer import service
+from fakesweep.producer.listing import pool, scan
+from fakesweep.producer.resources import Producer, open_producer
+from fakesweep.producer.scans import ScanRequest, record_request
 from fakesweep.producer.service import serve
 from fakesweep.producer.sources import list_entries
-from fakesweep.schema.catalogue import read_catalogue
-from fakesweep.schema.ledger import Entry
-from fakesweep.schema.pulse import Pulse, complaint
-from fakesweep.schema.reports import movement, progress
+from fakesweep.producer.watchdog import Beats, progressed, waits_for_ledger
+from fakesweep.schema.judging.catalogue import read_catalogue
+from fakesweep.schema.ledger.reports.progress import progress
+from fakesweep.schema.ledger.reports.stalls import movement
+from fakesweep.schema.ledger.scans.scans import Entry
 from fakesweep.schema.settings import Settings
+from fakesweep.schema.telemetry.heartbeat import Pulse, complaint
 from fakesweep.schema.words import Lane, Role
-from fakesweep.waiting import Reason, waits_of
 from tests.dripping_server import dripping_server
 from tests.photographs import folder_of_photographs
 from tests.servers import wait_until
@@ -158,7 +161,7 @@ def test_a_listing_that_ends_unexpectedly_stops_alone_also_at_the_next_start(
         return real(source, *words, **more)  # type: ignore[arg-type]
 
     (tmp_path / "strange").mkdir()
-    monkeypatch.setattr(listing, "list_entries", broken)
+    monkeypatch.setattr(scan, "list_entries", broken)
     strange = asked(producer, str(tmp_path / "strange"))
     for _ in range(2):
         sound = asked(producer, str(folder))
@@ -216,7 +219,7 @@ def test_the_health_of_a_producer_sees_a_lister_that_does_not_get_on(producer: P
     with dripping_server() as slow:
         slow.drip = b"H"  # it answers nothing that can be read
         asked(producer, f"{slow.url}/list.txt")
-        thread = threading.Thread(target=listers.list_scans, args=(producer, stop, beats))
+        thread = threading.Thread(target=pool.list_scans, args=(producer, stop, beats))
         thread.start()
         try:
             wait_until(lambda: slow.connections == 1, "the list is asked for")

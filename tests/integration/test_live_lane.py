@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from fakesweep.schema.reports import progress
+from fakesweep.schema.ledger.reports.progress import progress
 from fakesweep.schema.settings import Settings
 from fakesweep.schema.words import Lane, ScanState
-from fakesweep.workers.pipeline import run_batch
-from fakesweep.workers.work import open_work
+from fakesweep.workers.pipeline.batch import run_batch
+from fakesweep.workers.process.startup import open_work
 from tests.batches import publish_scan
 from tests.integration.ledger.rows import tuples
 from tests.photographs import photograph

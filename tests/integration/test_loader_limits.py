@@ -7,10 +7,10 @@ import pytest
 from sqlalchemy import Engine
 
 from fakesweep.schema.settings import Settings
-from fakesweep.workers import loaders
-from fakesweep.workers.losses import LoaderLost
-from fakesweep.workers.pipeline import run_batch
-from fakesweep.workers.work import open_work
+from fakesweep.workers.pipeline.batch import run_batch
+from fakesweep.workers.process.startup import open_work
+from fakesweep.workers.sandbox import pool
+from fakesweep.workers.sandbox.losses import LoaderLost
 from tests.batches import publish_scan, result_rows, uris_of
 from tests.hostile_files import scan_bomb, tiff_with
 from tests.photographs import folder_of_photographs
@@ -31,7 +31,7 @@ def settings(database_url: str) -> Settings:
 def test_an_image_that_burns_processor_time_fails_alone(
     settings: Settings, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loaders, "WALL_TIMES", 60)
+    monkeypatch.setattr(pool, "WALL_TIMES", 60)
     quick = settings.model_copy(update={"decode_timeout_seconds": 1.0})
     rows = _rows_beside(scan_bomb(12_000, 1_000), quick, engine, tmp_path)
     assert [row["failure_code"] for row in rows] == [None, "decode_timed_out", None]
@@ -41,7 +41,7 @@ def test_an_image_that_burns_processor_time_fails_alone(
 def test_an_image_that_takes_too_long_by_the_clock_fails_alone(
     settings: Settings, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loaders, "WALL_TIMES", 0.1)
+    monkeypatch.setattr(pool, "WALL_TIMES", 0.1)
     slow = settings.model_copy(update={"decode_timeout_seconds": 20.0})
     rows = _rows_beside(scan_bomb(12_000, 1_000), slow, engine, tmp_path)
     assert [row["failure_code"] for row in rows] == [None, "decode_timed_out", None]
@@ -70,7 +70,7 @@ def test_a_loader_killed_while_it_starts_is_nobody_s_failure(
     )
     monkeypatch.setattr(sys, "executable", _program(tmp_path, dying))
     uris = uris_of(folder_of_photographs(tmp_path / "in", 3))
-    with loaders.open_loaders(settings, 1) as opened, opened.one() as one:
+    with pool.open_loaders(settings, 1) as opened, opened.one() as one:
         assert sum("sha256" in reply for reply in one.fetch(uris)) == 3
     assert (tmp_path / "2").is_dir()
 
@@ -99,7 +99,7 @@ def test_a_loader_that_answers_nonsense_is_lost(
     monkeypatch.setattr(sys, "executable", _program(tmp_path, raving))
     with (
         pytest.raises(LoaderLost, match=reason),
-        loaders.open_loaders(settings, 1) as opened,
+        pool.open_loaders(settings, 1) as opened,
         opened.one() as one,
     ):
         list(one.decode([0], [None]))
@@ -112,7 +112,7 @@ def test_nothing_that_decoders_say_of_bad_files_reaches_the_worker_s_log(
     lzw[2_000:2_400] = b"\xff" * 400
     (tmp_path / "codes.tif").write_bytes(lzw)
     (tmp_path / "samples.tif").write_bytes(tiff_with((277, 1, 2**32 - 1)))
-    with loaders.open_loaders(settings, 1) as opened, opened.one() as one:
+    with pool.open_loaders(settings, 1) as opened, opened.one() as one:
         list(one.fetch(uris_of(tmp_path)))
         replies = [reply for reply, _ in one.decode([0, 1], [None])]
     assert {reply["failure"] for reply in replies} == {"corrupt"}

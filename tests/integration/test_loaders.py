@@ -21,9 +21,10 @@ from sqlalchemy import Engine
 from fakesweep.schema.errors import LoadersError
 from fakesweep.schema.settings import Settings
 from fakesweep.schema.words import Lane
-from fakesweep.workers import loaders, losses
-from fakesweep.workers.pipeline import run_batch
-from fakesweep.workers.work import LIVE_LOADERS, LOADERS_PER_CORE, Work, open_work
+from fakesweep.workers.pipeline.batch import run_batch
+from fakesweep.workers.pipeline.resources import Work
+from fakesweep.workers.process.startup import LIVE_LOADERS, LOADERS_PER_CORE, open_work
+from fakesweep.workers.sandbox import losses, pool
 from tests.batches import publish_scan, result_rows, uris_of
 from tests.photographs import folder_of_photographs, photograph
 from tests.servers import S3Server, wait_until
@@ -75,7 +76,7 @@ def loader_pids(owner: int) -> list[int]:
             parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
         except OSError:
             continue
-        if parent == owner and b"fakesweep.workers.loader" in command:
+        if parent == owner and b"fakesweep.workers.sandbox.process" in command:
             found.append(int(folder.name))
     return found
 
@@ -156,7 +157,7 @@ def _has_ended(pid: int) -> bool:
 def test_an_image_that_hangs_its_loader_fails_alone(
     work: Work, engine: Engine, server: WebServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loaders, "FETCH_SLACK_SECONDS", 2.0 - work.settings.fetch_deadline_seconds)
+    monkeypatch.setattr(pool, "FETCH_SLACK_SECONDS", 2.0 - work.settings.fetch_deadline_seconds)
     [message] = publish_scan(
         engine, serving(server, fourth(lambda: signal_loaders(signal.SIGSTOP)))
     )
@@ -207,7 +208,7 @@ def test_where_a_machine_has_no_memory_left_loaders_go_first(work: Work) -> None
 def test_loaders_end_with_the_process_that_owns_them() -> None:
     code = (
         "import sys, time; from fakesweep.schema.settings import Settings; "
-        "from fakesweep.workers.loaders import open_loaders\n"
+        "from fakesweep.workers.sandbox.pool import open_loaders\n"
         "with open_loaders(Settings(), 2) as loaders:\n"
         "    with loaders.one() as loader: list(loader.fetch([]))\n"
         "    print('ready', flush=True); time.sleep(60)"
@@ -229,7 +230,7 @@ def test_a_loader_whose_worker_leaves_in_the_middle_ends_without_a_word(
 ) -> None:
     go_on = threading.Event()
     server.answer = lambda _: Answer(404) if go_on.wait(30) else Answer(500)
-    loader = loaders.Loader(settings)
+    loader = pool.Loader(settings)
     try:
         loader.wait_until_ready()
         loader._connection.send_bytes(json.dumps({"fetch": [f"{server.url}/a.jpg"]}).encode())
@@ -300,7 +301,7 @@ def test_loaders_that_end_at_once_are_no_images_failure(
     monkeypatch.setattr(subprocess, "Popen", Ending)
     with (
         pytest.raises(LoadersError, match="no loader process"),
-        loaders.open_loaders(settings, 2) as opened,
+        pool.open_loaders(settings, 2) as opened,
         opened.one() as one,
     ):
         list(one.fetch([]))
@@ -313,7 +314,7 @@ def test_an_interpreter_that_is_gone_is_a_loaders_error(
     before = _open_files()
     with (
         pytest.raises(LoadersError, match=r"no loader process can be started: .*/no/such/python"),
-        loaders.open_loaders(settings, 2),
+        pool.open_loaders(settings, 2),
     ):
         pass
     assert _open_files() == before
@@ -356,7 +357,7 @@ def test_a_loader_starts_with_no_secret_of_ours_and_without_torch(
 ) -> None:
     for name in SECRETS:
         monkeypatch.setenv(name, "hush")
-    with loaders.open_loaders(settings, 2) as opened, opened.one() as one:
+    with pool.open_loaders(settings, 2) as opened, opened.one() as one:
         list(one.fetch([]))
         for pid in loader_pids(os.getpid()):
             found = Path(f"/proc/{pid}/environ").read_bytes()
@@ -373,7 +374,7 @@ def test_a_loader_learns_the_keys_of_s3_with_the_first_object_it_fetches(
     for_s3 = settings.model_copy(
         update={"s3_endpoint_url": s3.endpoint_url, "s3_addressing_style": "path"}
     )
-    with loaders.open_loaders(for_s3, 1) as opened, opened.one() as one:
+    with pool.open_loaders(for_s3, 1) as opened, opened.one() as one:
         [refused] = one.fetch(["https://127.0.0.1:1/a.jpg"])
         [found] = one.fetch([f"s3://{bucket}/a.jpg"])
     assert "failure" in refused

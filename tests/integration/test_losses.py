@@ -15,9 +15,9 @@ from sqlalchemy import Engine
 from structlog.testing import capture_logs
 
 from fakesweep.schema.settings import Settings
-from fakesweep.workers import loaders, losses
-from fakesweep.workers.pipeline import run_batch
-from fakesweep.workers.work import open_work
+from fakesweep.workers.pipeline.batch import run_batch
+from fakesweep.workers.process.startup import open_work
+from fakesweep.workers.sandbox import losses, pool
 from tests.batches import publish_scan, result_rows, uris_of
 from tests.hostile_files import scan_bomb
 from tests.integration.test_loaders import get_ready, loader_pids
@@ -63,15 +63,15 @@ def test_a_loader_killed_while_it_decodes_is_no_images_fault_while_that_may_pass
     """As where a neighbour takes the machine's memory for a while."""
     monkeypatch.setattr(losses, "KILLED_PAUSES_SECONDS", (0.1, 0.1, 0.1))
     left = list(range(times))
-    decode = loaders.Loader.decode
+    decode = pool.Loader.decode
 
-    def pressed(loader: loaders.Loader, *asked: Any) -> Iterator[Any]:
+    def pressed(loader: pool.Loader, *asked: Any) -> Iterator[Any]:
         if left:
             left.pop()
             os.kill(loader._process.pid, signal.SIGKILL)
         return decode(loader, *asked)
 
-    monkeypatch.setattr(loaders.Loader, "decode", pressed)
+    monkeypatch.setattr(pool.Loader, "decode", pressed)
     [message] = publish_scan(engine, uris_of(folder_of_photographs(tmp_path / "in", 4)))
     with open_work(settings) as work:
         run_batch(message, work)

@@ -8,18 +8,19 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
-from fakesweep.schema.control import begin_retry, retry_failures
+from fakesweep.diagnosis import Reason, waits_of
 from fakesweep.schema.failures import FailureCode
-from fakesweep.schema.ledger import take_recorded
+from fakesweep.schema.ledger.batches.publishing import take_recorded
+from fakesweep.schema.ledger.registry.model_errors import model_troubles
+from fakesweep.schema.ledger.reports.progress import progress
+from fakesweep.schema.ledger.reports.stalls import movement
+from fakesweep.schema.ledger.scans.control import begin_retry, retry_failures
 from fakesweep.schema.message import BatchMessage
-from fakesweep.schema.model_troubles import model_troubles
-from fakesweep.schema.reports import movement, progress
 from fakesweep.schema.settings import Settings
 from fakesweep.schema.words import Lane
-from fakesweep.waiting import Reason, waits_of
-from fakesweep.workers import roster
-from fakesweep.workers.pipeline import run_batch
-from fakesweep.workers.work import open_work
+from fakesweep.workers.pipeline.batch import run_batch
+from fakesweep.workers.process.startup import open_work
+from fakesweep.workers.scoring import model_cache
 from tests.batches import publish_scan, result_rows, uris_of
 from tests.photographs import folder_of_photographs
 from tests.worker import batch_states
@@ -47,7 +48,7 @@ def checkpoint(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(roster, "FIRST_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(model_cache, "FIRST_PAUSE_SECONDS", 0.0)
 
 
 def published_again(engine: Engine, message: BatchMessage) -> BatchMessage:

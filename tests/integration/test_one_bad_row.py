@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from fakesweep.producer.outputs import writing
-from fakesweep.producer.outputs.writing import write_outputs
-from fakesweep.producer.scans import Producer, open_producer
-from fakesweep.producer.schedules import fire_due
+from fakesweep.producer.outputs import writer
+from fakesweep.producer.outputs.writer import write_outputs
+from fakesweep.producer.resources import Producer, open_producer
+from fakesweep.producer.schedules.firing import fire_due
 from fakesweep.producer.service import serve
-from fakesweep.schema.catalogue import read_catalogue
+from fakesweep.schema.judging.catalogue import read_catalogue
 from fakesweep.schema.settings import Settings
 from tests.integration.deliveries import add, judge, states, wait_for_states
 from tests.integration.ledger.rows import ask, claimed, record, run, take, tuples, value
@@ -82,7 +82,7 @@ def test_a_batch_that_cannot_be_brought_back_ends_no_producer(
 def test_an_output_that_cannot_be_recorded_keeps_no_other_from_being_written(
     engine: Engine, producer: Producer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writing, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(writer, "PAUSE_SECONDS", 0.01)
     for name in ("bad", "good"):
         (tmp_path / name).mkdir()
         output_scan(engine, str(tmp_path / name), 1)

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from fakesweep.producer.sources import check_source, list_images
-from fakesweep.producer.sources.versions import list_versions
+from fakesweep.producer.sources.s3.versions import list_versions
 from fakesweep.schema.errors import SourceError
 from fakesweep.schema.failures import AccessDenied, ImageTooLarge, SourceUnavailable
 from fakesweep.schema.settings import read_settings
-from fakesweep.workers.fetch import attempts, open_fetcher
+from fakesweep.workers.fetch import open_fetcher, retry
 from tests.servers import s3_server
 from tests.web_server import Answer, Request, WebServer, s3_error, web_server
 
@@ -29,7 +29,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[WebServer]:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("FAKESWEEP_S3_ADDRESSING_STYLE", "path")
     monkeypatch.setenv("FAKESWEEP_FETCH_ATTEMPTS", "2")
-    monkeypatch.setattr(attempts, "FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(retry, "FIRST_PAUSE_SECONDS", 0.001)
     with web_server() as server:
         monkeypatch.setenv("FAKESWEEP_S3_ENDPOINT_URL", server.url)
         yield server

@@ -14,23 +14,26 @@ import pytest
 import structlog
 from sqlalchemy import Connection, Engine, text
 
-from fakesweep.producer import waiting
-from fakesweep.producer.scans import ScanRequest, add_scan, open_producer
+from fakesweep.producer import backoff as waiting
+from fakesweep.producer.resources import open_producer
+from fakesweep.producer.scans import ScanRequest, add_scan
 from fakesweep.producer.service import serve
-from fakesweep.schema import patience, results
-from fakesweep.schema.catalogue import read_catalogue
-from fakesweep.schema.claims import claim_batch
-from fakesweep.schema.copying import copy_rows
 from fakesweep.schema.failures import FailureCode
-from fakesweep.schema.ledger import take_recorded
+from fakesweep.schema.judging.catalogue import read_catalogue
+from fakesweep.schema.ledger import retry
+from fakesweep.schema.ledger.batches import outcomes
+from fakesweep.schema.ledger.batches.leases import claim_batch
+from fakesweep.schema.ledger.batches.outcomes import Failure, Outcome, store_outcomes
+from fakesweep.schema.ledger.batches.publishing import take_recorded
+from fakesweep.schema.ledger.batches.recovery import return_expired
+from fakesweep.schema.ledger.copy import copy_rows
+from fakesweep.schema.ledger.reports.progress import progress
 from fakesweep.schema.message import BatchMessage
-from fakesweep.schema.recovery import return_expired
-from fakesweep.schema.reports import progress
-from fakesweep.schema.results import Failure, Outcome, store_outcomes
 from fakesweep.schema.settings import Settings
 from fakesweep.schema.words import Lane
-from fakesweep.workers.pipeline import run_batch
-from fakesweep.workers.work import Work, open_work
+from fakesweep.workers.pipeline.batch import run_batch
+from fakesweep.workers.pipeline.resources import Work
+from fakesweep.workers.process.startup import open_work
 from tests.batches import publish_scan, result_rows
 from tests.killable_postgres import Server, killable_postgres
 from tests.photographs import photograph
@@ -93,7 +96,7 @@ def settings(database_url: str, broker_url: str) -> Settings:
 @pytest.fixture
 def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lines]:
     """What is logged; the ledger is asked again after a second at most."""
-    monkeypatch.setattr(patience, "LONGEST_PAUSE_SECONDS", 1.0)
+    monkeypatch.setattr(retry, "LONGEST_PAUSE_SECONDS", 1.0)
     monkeypatch.setattr(waiting, "LONGEST_WAIT_SECONDS", 1.0)
     with structlog.testing.capture_logs() as captured:
         yield captured
@@ -318,7 +321,7 @@ def test_a_session_ended_in_the_middle_of_a_copy_is_waited_out_like_any_other(
                 other.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": own})
         copy(connection, into, rows)
 
-    monkeypatch.setattr(results, "copy_rows", copy_without_session)
+    monkeypatch.setattr(outcomes, "copy_rows", copy_without_session)
     run_batch(message, work)
     assert _count(lines, "ledger_away") == _count(lines, "ledger_back") == 1
     assert len(result_rows(engine, message.scan_id)) == 5
@@ -385,7 +388,7 @@ def test_a_copy_that_the_server_refuses_for_now_is_tried_again(
             )
         copy(connection, into, rows)
 
-    monkeypatch.setattr(results, "copy_rows", copy_refused_once)
+    monkeypatch.setattr(outcomes, "copy_rows", copy_refused_once)
     run_batch(message, work)
     assert _count(lines, "ledger_away") == _count(lines, "ledger_back") == 1
     assert _one(engine, "SELECT count(*) FROM ledger.outcomes") == 5

@@ -10,18 +10,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from fakesweep.producer.outputs.places import check_destination, resolve_destination
-from fakesweep.producer.scans import (
-    Asked,
-    Producer,
-    ScanRequest,
-    add_scan,
-    ask_for_scan,
-    open_producer,
-    record_request,
-)
-from fakesweep.schema.catalogue import read_catalogue
+from fakesweep.producer.outputs.destinations import check_destination, resolve_destination
+from fakesweep.producer.resources import Producer, open_producer
+from fakesweep.producer.scans import Asked, ScanRequest, add_scan, ask_for_scan, record_request
 from fakesweep.schema.errors import OutputError, ScanError
+from fakesweep.schema.judging.catalogue import read_catalogue
 from fakesweep.schema.selection import Selection
 from fakesweep.schema.settings import Settings, read_settings
 from fakesweep.schema.words import Lane

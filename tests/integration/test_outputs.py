@@ -19,14 +19,14 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from fakesweep.producer.outputs import writing
-from fakesweep.producer.outputs.places import resolve_destination
-from fakesweep.producer.outputs.writing import Pass, finish_output, write_output, write_outputs
-from fakesweep.producer.scans import Producer, open_producer
-from fakesweep.schema.catalogue import read_catalogue
-from fakesweep.schema.control import RETRYABLE, begin_retry, retry_failures
+from fakesweep.producer.outputs import writer as writing
+from fakesweep.producer.outputs.destinations import resolve_destination
+from fakesweep.producer.outputs.writer import Pass, finish_output, write_output, write_outputs
+from fakesweep.producer.resources import Producer, open_producer
 from fakesweep.schema.errors import OutputError
-from fakesweep.schema.outputs import add_output, lock_output, output_of, unlock_output
+from fakesweep.schema.judging.catalogue import read_catalogue
+from fakesweep.schema.ledger.outputs.parts import add_output, lock_output, output_of, unlock_output
+from fakesweep.schema.ledger.scans.control import RETRYABLE, begin_retry, retry_failures
 from fakesweep.schema.settings import Settings, read_settings
 from tests.integration.ledger.rows import (
     add_model,

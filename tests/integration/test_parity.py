@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fakesweep.schema.catalogue import ModelEntry, read_catalogue
 from fakesweep.schema.failures import ModelFailed
-from fakesweep.schema.labels import Side
-from fakesweep.workers.decode import decode
+from fakesweep.schema.judging.catalogue import ModelEntry, read_catalogue
+from fakesweep.schema.judging.labels import Side
 from fakesweep.workers.models.load import LoadedModel, load_model
-from fakesweep.workers.models.preprocess import Preprocessing
+from fakesweep.workers.sandbox.decode import decode
+from fakesweep.workers.sandbox.preprocess import Preprocessing
 from tests.checkpoints import Architecture, save_checkpoint
 from tests.reference import FLOAT32_ON_CPU, reference_scores
 from tests.samples import every_sample, oriented, picture, written

@@ -9,8 +9,8 @@ from transformers import EfficientNetImageProcessorPil
 
 from fakesweep.schema.settings import Settings
 from fakesweep.schema.uris import from_path
-from fakesweep.workers.pipeline import run_batch
-from fakesweep.workers.work import open_work
+from fakesweep.workers.pipeline.batch import run_batch
+from fakesweep.workers.process.startup import open_work
 from tests.batches import publish_scan, result_rows
 from tests.checkpoints import Architecture, save_checkpoint
 from tests.reference import reference_scores

@@ -13,9 +13,9 @@ import structlog
 from sqlalchemy import Connection, Engine, create_engine, make_url, text
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
-from fakesweep.schema import patience as patience_module
-from fakesweep.schema.database import open_engine
-from fakesweep.schema.patience import Patience
+from fakesweep.schema.ledger import retry as patience_module
+from fakesweep.schema.ledger.connection import open_engine
+from fakesweep.schema.ledger.retry import Patience
 from tests.servers import wait_until
 
 Lines = list[Any]

@@ -9,10 +9,10 @@ from sqlalchemy import Engine
 
 from fakesweep import cli
 from fakesweep.exits import Exit
-from fakesweep.schema.catalogue import read_catalogue
 from fakesweep.schema.errors import CatalogueError
-from fakesweep.schema.policies import list_policies, policy_history
-from fakesweep.schema.policy import BUILT_IN, Policy
+from fakesweep.schema.judging.catalogue import read_catalogue
+from fakesweep.schema.judging.policies import BUILT_IN, Policy
+from fakesweep.schema.ledger.registry.policies import list_policies, policy_history
 from fakesweep.summary import as_json, as_page, next_commands, read_summary
 from tests.integration.ledger.rows import run
 

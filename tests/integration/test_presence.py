@@ -10,11 +10,13 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import Engine
 
+from fakesweep.diagnosis import missing_of
 from fakesweep.presence import gone_here
-from fakesweep.schema.registry import LIVE_SECONDS, producer_seen, register_worker
-from fakesweep.schema.reports import live_workers, movement, progress
+from fakesweep.schema.ledger.registry.processes import LIVE_SECONDS, producer_seen, register_worker
+from fakesweep.schema.ledger.reports.progress import progress
+from fakesweep.schema.ledger.reports.stalls import movement
+from fakesweep.schema.ledger.reports.workers import live_workers
 from fakesweep.schema.settings import Settings
-from fakesweep.waiting import missing_of
 from tests.integration.ledger.rows import ask, record, run
 
 LOCAL = Settings(home=Path("/nowhere"))

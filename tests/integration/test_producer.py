@@ -8,14 +8,16 @@ import pytest
 import redis
 from sqlalchemy import text
 
-from fakesweep.producer import feeder, listing
+from fakesweep.producer import feeder
 from fakesweep.producer.feeder import publish_recorded, reconcile
-from fakesweep.producer.listing import list_scan
-from fakesweep.producer.scans import Producer, ScanRequest, add_scan, open_producer
+from fakesweep.producer.listing import scan
+from fakesweep.producer.listing.scan import list_scan
+from fakesweep.producer.resources import Producer, open_producer
+from fakesweep.producer.scans import ScanRequest, add_scan
 from fakesweep.producer.service import serve
-from fakesweep.schema.catalogue import read_catalogue
 from fakesweep.schema.errors import BrokerError, CatalogueError, MigrationError, SourceError
-from fakesweep.schema.reports import progress
+from fakesweep.schema.judging.catalogue import read_catalogue
+from fakesweep.schema.ledger.reports.progress import progress
 from fakesweep.schema.settings import Settings
 from fakesweep.schema.words import SCAN_LANES, Lane
 from tests.photographs import folder_of_photographs
@@ -73,7 +75,7 @@ def test_listing_records_every_image_of_a_folder_once_in_batches(
 def test_listing_that_was_stopped_goes_on_without_skipping_or_doubling(
     producer: Producer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listing, "PAGE_IMAGES", 4)
+    monkeypatch.setattr(scan, "PAGE_IMAGES", 4)
     folder = folder_of_photographs(tmp_path / "in", 11)
     scan_id = add_scan(producer, request_for(str(folder)))
 

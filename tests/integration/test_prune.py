@@ -10,7 +10,7 @@ from signal import SIGKILL, SIGTERM
 import pytest
 from sqlalchemy import Engine, make_url
 
-from fakesweep.schema.database import open_engine
+from fakesweep.schema.ledger.connection import open_engine
 from tests.acceptance.command import Command, refusal
 from tests.integration.ledger.forgetting import assert_whole, make_old, scans, uris
 from tests.integration.ledger.rows import (

@@ -14,17 +14,18 @@ import pytest
 from sqlalchemy import Engine, text
 
 from fakesweep.producer import feeder, service
-from fakesweep.producer.scans import Producer, ScanRequest, add_scan, open_producer
+from fakesweep.producer.resources import Producer, open_producer
+from fakesweep.producer.scans import ScanRequest, add_scan
 from fakesweep.producer.service import serve
-from fakesweep.schema.catalogue import read_catalogue
-from fakesweep.schema.ledger import take_recorded
+from fakesweep.schema.judging.catalogue import read_catalogue
+from fakesweep.schema.ledger.batches.publishing import take_recorded
+from fakesweep.schema.ledger.reports.progress import progress
 from fakesweep.schema.message import BatchMessage
-from fakesweep.schema.reports import progress
 from fakesweep.schema.settings import PREFIX, Settings
 from fakesweep.schema.words import Lane
-from fakesweep.workers.endings import EXIT_STATUS
-from fakesweep.workers.pipeline import run_batch
-from fakesweep.workers.work import open_work
+from fakesweep.workers.pipeline.batch import run_batch
+from fakesweep.workers.process.startup import open_work
+from fakesweep.workers.threads.fatal import EXIT_STATUS
 from tests.batches import publish_scan, result_rows
 from tests.photographs import photograph
 from tests.servers import wait_until

@@ -11,17 +11,18 @@ import pytest
 import structlog
 from sqlalchemy import Engine, text
 
-from fakesweep.schema.ledger import take_recorded
+from fakesweep.schema.ledger.batches.deferrals import try_again
+from fakesweep.schema.ledger.batches.outcomes import store_outcomes
+from fakesweep.schema.ledger.batches.publishing import take_recorded
 from fakesweep.schema.message import BatchMessage
-from fakesweep.schema.pulse import Pulse, complaint
-from fakesweep.schema.results import store_outcomes
 from fakesweep.schema.settings import Settings
-from fakesweep.schema.troubles import try_again
+from fakesweep.schema.telemetry.heartbeat import Pulse, complaint
 from fakesweep.schema.words import Lane, Role
-from fakesweep.workers import pipeline
-from fakesweep.workers.pipeline import run_batch
-from fakesweep.workers.pulse import look_at
-from fakesweep.workers.work import Work, open_work
+from fakesweep.workers.pipeline import batch as pipeline
+from fakesweep.workers.pipeline.batch import run_batch
+from fakesweep.workers.pipeline.resources import Work
+from fakesweep.workers.process.heartbeat import look_at
+from fakesweep.workers.process.startup import open_work
 from tests.batches import publish_scan, result_rows, uris_of
 from tests.photographs import folder_of_photographs
 from tests.servers import wait_until

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from fakesweep.producer.sources import check_source, list_images
-from fakesweep.producer.sources import s3 as s3_source
-from fakesweep.producer.sources.connections import MOST_ANSWER_BYTES
+from fakesweep.producer.sources.deadlines import MOST_ANSWER_BYTES
+from fakesweep.producer.sources.s3 import prefix as s3_source
 from fakesweep.schema.errors import SourceError
 from fakesweep.schema.settings import read_settings
 from tests.dripping_server import DrippingServer, dripping_server
@@ -136,7 +136,7 @@ def test_a_page_of_a_bucket_that_never_ends_is_refused(
     told: WebServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAKESWEEP_FETCH_ATTEMPTS", "1")
-    monkeypatch.setattr("fakesweep.producer.sources.connections.MOST_ANSWER_BYTES", 1_000)
+    monkeypatch.setattr("fakesweep.producer.sources.deadlines.MOST_ANSWER_BYTES", 1_000)
     assert MOST_ANSWER_BYTES > 100 * s3_source.PAGE_KEYS
     told.always(Answer(200, b"<ListBucketResult>" + b"<Contents/>" * 1_000))
     assert "more than 1000 bytes" in refusal(lambda: listed("s3://pictures/"))

@@ -7,7 +7,7 @@ import pytest
 from fakesweep.producer.sources import check_source, list_images
 from fakesweep.schema.errors import SourceError
 from fakesweep.schema.failures import AccessDenied, SourceUnavailable
-from fakesweep.schema.ledger import ListedImage
+from fakesweep.schema.ledger.scans.scans import ListedImage
 from fakesweep.schema.settings import read_settings
 from fakesweep.workers.fetch import open_fetcher
 from tests.servers import S3Server, free_port

@@ -19,7 +19,7 @@ from fakesweep.schema.failures import (
     SourceUnavailable,
 )
 from fakesweep.schema.settings import read_settings
-from fakesweep.workers.fetch import Fetcher, attempts, open_fetcher
+from fakesweep.workers.fetch import Fetcher, open_fetcher, retry
 from tests.servers import S3Server
 from tests.web_server import Answer, WebServer, s3_error, web_server
 
@@ -80,7 +80,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[WebServer]:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.setenv("FAKESWEEP_S3_ADDRESSING_STYLE", "path")
     monkeypatch.setenv("FAKESWEEP_FETCH_ATTEMPTS", "3")
-    monkeypatch.setattr(attempts, "FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(retry, "FIRST_PAUSE_SECONDS", 0.001)
     with web_server() as server:
         monkeypatch.setenv("FAKESWEEP_S3_ENDPOINT_URL", server.url)
         yield server

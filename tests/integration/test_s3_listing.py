@@ -10,12 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fakesweep.producer.sources import check_source, list_images
-from fakesweep.producer.sources import s3 as s3_source
-from fakesweep.producer.sources.s3 import opened_prefix
+from fakesweep.producer.sources.s3 import prefix as s3_source
+from fakesweep.producer.sources.s3.prefix import opened_prefix
 from fakesweep.schema.errors import SourceError
-from fakesweep.schema.ledger import ListedImage
+from fakesweep.schema.ledger.scans.scans import ListedImage
 from fakesweep.schema.settings import read_settings
-from fakesweep.workers.fetch import attempts
+from fakesweep.workers.fetch import retry
 from tests.servers import S3Server
 from tests.web_server import Answer, WebServer, s3_error, web_server
 
@@ -148,7 +148,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[WebServer]:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.setenv("FAKESWEEP_S3_ADDRESSING_STYLE", "path")
     monkeypatch.setenv("FAKESWEEP_FETCH_ATTEMPTS", "3")
-    monkeypatch.setattr(attempts, "FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(retry, "FIRST_PAUSE_SECONDS", 0.001)
     with web_server() as server:
         monkeypatch.setenv("FAKESWEEP_S3_ENDPOINT_URL", server.url)
         yield server

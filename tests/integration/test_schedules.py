@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from fakesweep.producer.scans import Producer
+from fakesweep.producer.resources import Producer
 from tests.integration.ledger.rows import run, tuples, value
 from tests.integration.ledger.schedule_rows import add, producer_on
 from tests.servers import wait_until

@@ -16,8 +16,9 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from sqlalchemy import make_url, text
 
-from fakesweep.schema import database, migrations
+from fakesweep.schema import migrations
 from fakesweep.schema.errors import StackError
+from fakesweep.schema.ledger import connection as database
 from fakesweep.schema.settings import Settings
 from fakesweep.stack import find_stack, processes, start_stack, stop_stack
 from tests.homes import kill, made_home, pids_of

@@ -9,8 +9,8 @@ from sqlalchemy import Engine
 
 from fakesweep.cli import run as run_command
 from fakesweep.exits import Exit
-from fakesweep.schema.registry import register_worker
-from fakesweep.schema.troubles import set_aside
+from fakesweep.schema.ledger.batches.deferrals import set_aside
+from fakesweep.schema.ledger.registry.processes import register_worker
 from tests.integration.ledger.rows import (
     WORKER,
     ask,

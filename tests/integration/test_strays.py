@@ -13,11 +13,11 @@ import redis
 from sqlalchemy import Engine, text
 from structlog.testing import capture_logs
 
-from fakesweep.schema.database import open_engine
-from fakesweep.schema.patience import Patience
+from fakesweep.schema.ledger.connection import open_engine
+from fakesweep.schema.ledger.dead_letters import MAX_BODY_CHARACTERS, unreadable_count
+from fakesweep.schema.ledger.retry import Patience
 from fakesweep.schema.settings import Settings
-from fakesweep.schema.strays import MAX_BODY_CHARACTERS, unreadable_count
-from fakesweep.workers.strays import KEPT_STRAYS, Strays
+from fakesweep.workers.broker.dead_letters import KEPT_STRAYS, Strays
 from tests.batches import publish_scan, uris_of
 from tests.photographs import folder_of_photographs
 from tests.servers import free_port, wait_until

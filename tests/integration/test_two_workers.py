@@ -12,11 +12,12 @@ import pytest
 from sqlalchemy import Engine, text
 
 from fakesweep.producer.publisher import Publisher
+from fakesweep.schema.ledger.reports.progress import progress
 from fakesweep.schema.message import BatchMessage
-from fakesweep.schema.reports import progress
 from fakesweep.schema.settings import PREFIX, Settings
-from fakesweep.workers.pipeline import run_batch
-from fakesweep.workers.work import Work, open_work
+from fakesweep.workers.pipeline.batch import run_batch
+from fakesweep.workers.pipeline.resources import Work
+from fakesweep.workers.process.startup import open_work
 from tests.batches import publish_scan, result_rows, uris_of
 from tests.photographs import folder_of_photographs
 from tests.servers import wait_until

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-from fakesweep.schema.database import open_engine
 from fakesweep.schema.errors import DatabaseError, FakesweepError
+from fakesweep.schema.ledger.connection import open_engine
 from fakesweep.schema.migrations import check_migration, upgrade
 from fakesweep.schema.settings import Settings
 from fakesweep.stack import postgres as local_postgres

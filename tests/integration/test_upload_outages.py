@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import structlog
 
-from fakesweep.producer import waiting
-from fakesweep.producer.scans import open_producer
-from fakesweep.producer.uploads import Uploads, gathering
-from fakesweep.schema.catalogue import read_catalogue
+from fakesweep.producer import backoff as waiting
+from fakesweep.producer.resources import open_producer
+from fakesweep.producer.uploads import Uploads, group_commit
 from fakesweep.schema.errors import LedgerAway
+from fakesweep.schema.judging.catalogue import read_catalogue
 from fakesweep.schema.settings import Settings
 from tests.chaos.broker import Broker
 from tests.integration.uploads import check_counts, handed_in, images, in_queue, one, uris
@@ -73,7 +73,7 @@ def test_a_broker_that_falls_silent_keeps_no_upload_waiting(
 def test_without_a_ledger_a_submission_is_refused_in_a_while_and_the_next_goes_on(
     broker_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gathering, "PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr(group_commit, "PATIENCE_SECONDS", 1.0)
     with killable_postgres() as server:
         server.start()
         server.renew_database()
@@ -86,7 +86,7 @@ def test_without_a_ledger_a_submission_is_refused_in_a_while_and_the_next_goes_o
             server.kill()
             with pytest.raises(LedgerAway, match="did not answer within 1 s; hand the"):
                 uploads.submit(handed_in("s3://photos/b.jpg"))
-            monkeypatch.setattr(gathering, "PATIENCE_SECONDS", 30.0)
+            monkeypatch.setattr(group_commit, "PATIENCE_SECONDS", 30.0)
             with ThreadPoolExecutor(1) as threads:
                 waiting = threads.submit(uploads.submit, handed_in("s3://photos/c.jpg"))
                 wait_until(lambda: len(uploads._waiting) > 0, "it is put back")

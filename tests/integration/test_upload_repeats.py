@@ -9,13 +9,13 @@ import structlog
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 
-from fakesweep.producer.scans import Producer, open_producer
-from fakesweep.producer.uploads import Submitted, Upload, Uploads, gathering
+from fakesweep.producer.resources import Producer, open_producer
+from fakesweep.producer.uploads import Submitted, Upload, Uploads, group_commit
 from fakesweep.producer.uploads.submissions import record_together
-from fakesweep.schema.catalogue import read_catalogue
 from fakesweep.schema.errors import SubmissionConflict
+from fakesweep.schema.judging.catalogue import read_catalogue
+from fakesweep.schema.ledger.uploads import open_scan, record_uploads
 from fakesweep.schema.settings import Settings
-from fakesweep.schema.uploads import open_scan, record_uploads
 from fakesweep.schema.words import Lane
 from tests.integration.uploads import HOLD, WAITING, check_counts, handed_in, images, one, uris
 from tests.servers import wait_until
@@ -109,15 +109,15 @@ def test_a_commit_whose_answer_was_lost_at_midnight_is_not_recorded_again_the_ne
                 text("UPDATE ledger.scans SET created_at = now() - interval '1 day'")
             )
         lost.extend(answers)
-        monkeypatch.setattr(gathering, "record_together", record_together)
+        monkeypatch.setattr(group_commit, "record_together", record_together)
         raise OperationalError("COMMIT", {}, Exception("the connection is gone"))
 
-    monkeypatch.setattr(gathering, "record_together", lose_the_answer)
+    monkeypatch.setattr(group_commit, "record_together", lose_the_answer)
     submitted = uploads.submit(handed_in(*uris(3)), key="abc")
     assert [submitted] == lost, (
         "the second time finds what the first recorded, and is no repetition"
     )
-    monkeypatch.setattr(gathering, "record_together", lose_the_answer)
+    monkeypatch.setattr(group_commit, "record_together", lose_the_answer)
     submitted = uploads.submit(handed_in(*uris(3)))
     assert submitted.image_ids == lost[1].image_ids
     check_counts(producer.engine, 6)

@@ -12,12 +12,12 @@ import pytest
 from sqlalchemy import text
 
 from fakesweep.producer.feeder import publish_recorded
-from fakesweep.producer.scans import Producer, open_producer
+from fakesweep.producer.resources import Producer, open_producer
 from fakesweep.producer.service import serve
 from fakesweep.producer.uploads import Upload, Uploads
-from fakesweep.schema.catalogue import read_catalogue
 from fakesweep.schema.errors import CatalogueError, DatabaseError, FakesweepError
 from fakesweep.schema.failures import InvalidUri
+from fakesweep.schema.judging.catalogue import read_catalogue
 from fakesweep.schema.settings import Settings
 from fakesweep.schema.words import Lane
 from tests.integration.uploads import (

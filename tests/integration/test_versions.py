@@ -8,11 +8,12 @@ import boto3.session
 import pytest
 from moto.server import ThreadedMotoServer
 
-from fakesweep.producer.sources import list_images, versions
-from fakesweep.producer.sources.versions import list_version, list_versions
+from fakesweep.producer.sources import list_images
+from fakesweep.producer.sources.s3 import versions
+from fakesweep.producer.sources.s3.versions import list_version, list_versions
 from fakesweep.schema.errors import SourceError
 from fakesweep.schema.failures import ImageNotFound, SourceUnavailable
-from fakesweep.schema.ledger import ListedImage
+from fakesweep.schema.ledger.scans.scans import ListedImage
 from fakesweep.schema.settings import read_settings
 from fakesweep.schema.uris import S3Address, from_s3, to_s3
 from fakesweep.workers.fetch import open_fetcher

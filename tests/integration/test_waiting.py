@@ -3,8 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+from fakesweep.diagnosis import Reason, waits_of
 from fakesweep.schema.settings import Settings
-from fakesweep.waiting import Reason, waits_of
 from tests.servers import free_port
 from tests.unit.fakesweep.test_waiting import ALL_THERE, MOVING, NOON, STILL
 

@@ -7,9 +7,9 @@ from sqlalchemy import Engine
 
 from fakesweep.cli import run as run_command
 from fakesweep.exits import Exit
-from fakesweep.schema import webhooks
-from fakesweep.schema.control import cancel_scan
-from fakesweep.schema.deliveries import tell_events
+from fakesweep.schema.ledger.scans.control import cancel_scan
+from fakesweep.schema.ledger.webhooks import webhooks
+from fakesweep.schema.ledger.webhooks.deliveries import tell_events
 from fakesweep.schema.words import Event, Lane, VerdictWord
 from tests.integration.deliveries import judge, states, wait_for_states
 from tests.integration.ledger.rows import ask, end, record, run, tuples, value

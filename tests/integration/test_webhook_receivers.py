@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from fakesweep.schema import webhooks
+from fakesweep.schema.ledger.webhooks import webhooks
 from tests.integration.deliveries import add, judge, wait_for_states, why
 from tests.integration.ledger.rows import run, tuples, value
 from tests.servers import free_port, wait_until

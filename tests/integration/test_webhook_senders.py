@@ -14,8 +14,8 @@ from signal import SIGKILL
 import pytest
 from sqlalchemy import Engine
 
-from fakesweep.schema.database import open_engine
-from fakesweep.schema.results import store_outcomes
+from fakesweep.schema.ledger.batches.outcomes import store_outcomes
+from fakesweep.schema.ledger.connection import open_engine
 from tests.integration.deliveries import add, judge, states, wait_for_states
 from tests.integration.ledger.rows import (
     WORKER,

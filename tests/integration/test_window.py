@@ -17,11 +17,12 @@ from sqlalchemy import Engine, text
 
 from fakesweep.producer import feeder
 from fakesweep.producer.feeder import publish_recorded, reconcile
-from fakesweep.producer.listing import list_scan
-from fakesweep.producer.scans import Producer, ScanRequest, add_scan, open_producer
-from fakesweep.schema.catalogue import read_catalogue
-from fakesweep.schema.ledger import scans_to_list
-from fakesweep.schema.listing import MAX_BATCH_URI_BYTES
+from fakesweep.producer.listing.scan import list_scan
+from fakesweep.producer.resources import Producer, open_producer
+from fakesweep.producer.scans import ScanRequest, add_scan
+from fakesweep.schema.judging.catalogue import read_catalogue
+from fakesweep.schema.ledger.scans.listing import MAX_BATCH_URI_BYTES
+from fakesweep.schema.ledger.scans.scans import scans_to_list
 from fakesweep.schema.settings import PREFIX, Settings
 from fakesweep.schema.uris import MAX_URI_BYTES
 from fakesweep.schema.words import SCAN_LANES, Lane

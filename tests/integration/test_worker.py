@@ -18,14 +18,15 @@ from celery import Celery
 from sqlalchemy import Engine, text
 
 from fakesweep.producer.publisher import Publisher
+from fakesweep.schema.ledger.reports.progress import progress
 from fakesweep.schema.queues import CLASSIFY_BATCH, celery_settings
-from fakesweep.schema.reports import progress
 from fakesweep.schema.settings import Settings
 from fakesweep.schema.uris import from_path
 from fakesweep.schema.words import Lane
-from fakesweep.workers.decode import decode
-from fakesweep.workers.pipeline import run_batch
-from fakesweep.workers.work import Work, open_work
+from fakesweep.workers.pipeline.batch import run_batch
+from fakesweep.workers.pipeline.resources import Work
+from fakesweep.workers.process.startup import open_work
+from fakesweep.workers.sandbox.decode import decode
 from tests.batches import publish_scan, result_rows, uris_of
 from tests.photographs import folder_of_photographs, photograph
 from tests.servers import wait_until
@@ -288,5 +289,5 @@ def test_events_and_remote_control_are_there_only_where_the_setting_asks_for_the
 
 
 def test_the_pipeline_can_be_imported_without_celery() -> None:
-    code = "import sys, fakesweep.workers.pipeline; sys.exit('celery' in sys.modules)"
+    code = "import sys, fakesweep.workers.pipeline.batch; sys.exit('celery' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import redis
 from sqlalchemy import Engine, text
 
-from fakesweep.producer.scans import Producer
+from fakesweep.producer.resources import Producer
 from fakesweep.producer.uploads import Submitted, Upload, Uploads
 from fakesweep.schema.words import Lane
 from tests.servers import wait_until

@@ -10,10 +10,10 @@ import pytest
 from fakesweep.cli import cli
 from fakesweep.contract.commands import COMMANDS
 from fakesweep.contract.documents import documents
-from fakesweep.producer.webhooks.bodies import example_body
+from fakesweep.producer.webhooks.payload import example_body
+from fakesweep.schema.ledger.reports.results import RESULT_COLUMNS
+from fakesweep.schema.ledger.webhooks.webhooks import Webhook
 from fakesweep.schema.message import BatchImage, BatchMessage, read_message
-from fakesweep.schema.result_rows import RESULT_COLUMNS
-from fakesweep.schema.webhooks import Webhook
 from fakesweep.schema.words import Lane
 from tests.contract import FOLDER, by_contract, validator
 from tests.unit.test_documents import commands_below

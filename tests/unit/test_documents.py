@@ -9,7 +9,7 @@ import pytest
 
 from fakesweep.cli import cli
 from fakesweep.exits import Exit
-from fakesweep.workers.endings import EXIT_STATUS
+from fakesweep.workers.threads.fatal import EXIT_STATUS
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text("utf-8")

@@ -16,20 +16,20 @@ import pytest
 from botocore.parsers import ResponseParserError
 
 from fakesweep.producer.sources import resolve_source
-from fakesweep.producer.sources.lines import Line
+from fakesweep.producer.sources.manifest.lines import Line
 from fakesweep.producer.sources.names import shown
-from fakesweep.producer.sources.s3_answers import ListingParser
-from fakesweep.schema.copying import lines_of
+from fakesweep.producer.sources.s3.listing_parser import ListingParser
 from fakesweep.schema.errors import SourceError
 from fakesweep.schema.failures import InvalidUri
 from fakesweep.schema.formats import format_of
-from fakesweep.schema.labels import side_of
-from fakesweep.schema.logs import cleared
-from fakesweep.schema.secrets import without_credentials, without_secrets
+from fakesweep.schema.judging.labels import side_of
+from fakesweep.schema.ledger.copy import lines_of
+from fakesweep.schema.net.storage import one_line
+from fakesweep.schema.redaction import without_credentials, without_secrets
 from fakesweep.schema.selection import patterns_of
-from fakesweep.schema.storage import one_line
+from fakesweep.schema.telemetry.logs import cleared
 from fakesweep.schema.uris import normalise, scheme_of
-from fakesweep.workers.readers.reasons import is_not_built_in, reason
+from fakesweep.workers.sandbox.readers.reasons import is_not_built_in, reason
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("schema", "producer", "workers", "fakesweep")
@@ -52,17 +52,17 @@ class Use(NamedTuple):
 
 USES: dict[str, Use | str] = {
     "fakesweep/manual_page.py:_paragraphs": "reads the help of our own commands",
-    "producer/api/bodies.py:_LENGTH": Use("fullmatch", ("1",)),
-    "producer/api/framing.py:_UNCLEAR": Use("search", ("a", "\r\n", "\t")),
-    "producer/api/framing.py:_REQUEST_LINE": Use("fullmatch", ("a", "a ", "a |b", "a b|/")),
-    "producer/api/framing.py:_FIELD": Use("fullmatch", ("a", "a:", "a:| ", "a:x| y", "a:|\t")),
-    "producer/api/framing.py:_LENGTH": Use("fullmatch", ("1",)),
-    "producer/api/framing.py:_CHUNK_SIZE": Use("fullmatch", ("1",)),
+    "producer/api/submission_body.py:_LENGTH": Use("fullmatch", ("1",)),
+    "serving/framing.py:_UNCLEAR": Use("search", ("a", "\r\n", "\t")),
+    "serving/framing.py:_REQUEST_LINE": Use("fullmatch", ("a", "a ", "a |b", "a b|/")),
+    "serving/framing.py:_FIELD": Use("fullmatch", ("a", "a:", "a:| ", "a:x| y", "a:|\t")),
+    "serving/framing.py:_LENGTH": Use("fullmatch", ("1",)),
+    "serving/framing.py:_CHUNK_SIZE": Use("fullmatch", ("1",)),
     "producer/api/models.py:_digits": "its text is a part of a path: see the functions below",
-    "producer/api/requests.py:_TOKEN": Use("sub", ("fsk_", "fakesweep_", "fsk_|a", "a-")),
-    "producer/sources/inventory.py:_NO_ESCAPE": Use("search", ("%41", "a", "%|4")),
-    "producer/sources/s3.py:_PLAIN_KEY": Use("fullmatch", ("a", "a/", "a|é")),
-    "producer/sources/s3_answers.py:_AS_S3_WRITES": Use(
+    "serving/middleware.py:_TOKEN": Use("sub", ("fsk_", "fakesweep_", "fsk_|a", "a-")),
+    "producer/sources/inventory/listing.py:_NO_ESCAPE": Use("search", ("%41", "a", "%|4")),
+    "producer/sources/s3/prefix.py:_PLAIN_KEY": Use("fullmatch", ("a", "a/", "a|é")),
+    "producer/sources/s3/listing_parser.py:_AS_S3_WRITES": Use(
         "findall",
         (
             "<Contents>",
@@ -77,12 +77,12 @@ USES: dict[str, Use | str] = {
     "producer/uploads/sqs.py:_AMAZON": MADE_BY_US,
     "producer/uploads/sqs.py:_PASSING": Use("search", ("Throt", "a", "Unavailabl")),
     "producer/uploads/sqs.py:_MISSING": Use("search", ("NonExistentQueu", "QueueDoesNotExis")),
-    "schema/secrets.py:_USER_OF_URL": Use("sub", ("://", "://|a", "a://@", "://a:", "@")),
-    "schema/secrets.py:_WORD": Use("sub", ("a", "a ", " ", "?")),
-    "schema/secrets.py:_ADDRESS": Use("search", ("http://", "https:/", "http", "h|t")),
-    "schema/secrets.py:_PARAMETER": Use("match", ("a", "a=", "%.~-")),
-    "schema/tokens.py:_TOKEN": Use("fullmatch", ("fsk_", "fsk_|a")),
-    "schema/copying.py:_SPECIAL": Use("search", ("a", "a\t")),
+    "schema/redaction.py:_USER_OF_URL": Use("sub", ("://", "://|a", "a://@", "://a:", "@")),
+    "schema/redaction.py:_WORD": Use("sub", ("a", "a ", " ", "?")),
+    "schema/redaction.py:_ADDRESS": Use("search", ("http://", "https:/", "http", "h|t")),
+    "schema/redaction.py:_PARAMETER": Use("match", ("a", "a=", "%.~-")),
+    "schema/ledger/api_tokens.py:_TOKEN": Use("fullmatch", ("fsk_", "fsk_|a")),
+    "schema/ledger/copy.py:_SPECIAL": Use("search", ("a", "a\t")),
     "schema/formats.py:_format": "see the functions below",
     "schema/ages.py:_AGE": MADE_BY_US,
     "schema/ages.py:_LIKE_AN_AGE": MADE_BY_US,
@@ -90,7 +90,7 @@ USES: dict[str, Use | str] = {
     "schema/broker.py:_check_host": MADE_BY_US,
     "schema/broker.py:_socket": MADE_BY_US,
     "schema/broker.py:checked": MADE_BY_US,
-    "schema/logins.py:_NAME": MADE_BY_US,
+    "schema/ledger/logins.py:_NAME": MADE_BY_US,
     "schema/settings.py:_ADDRESS_OF_A_SERVICE": MADE_BY_US,
     "schema/settings.py:_OF_A_SERVICE": MADE_BY_US,
     "schema/settings.py:_endpoint": MADE_BY_US,
@@ -100,16 +100,16 @@ USES: dict[str, Use | str] = {
     "schema/uris.py:_SCHEME": Use("match", ("a", "a:", "a:/", "://", "a|+.-")),
     "schema/uris.py:_BUCKET": Use("fullmatch", ("a", "a.", "a|-")),
     "schema/uris.py:_BLANK": Use("search", ("a", "a ")),
-    "schema/webhooks.py:_NAME": MADE_BY_US,
-    "schema/catalogue.py:_HUB_ID": Use("fullmatch", ("a", "a/", "a|.-")),
-    "schema/labels.py:side_of": "see the functions below",
-    "workers/readers/reasons.py:reason": "see the functions below",
-    "workers/readers/reasons.py:is_not_built_in": "see the functions below",
-    "workers/fetch/ways.py:_PLAIN": Use(
+    "schema/ledger/webhooks/webhooks.py:_NAME": MADE_BY_US,
+    "schema/judging/catalogue.py:_HUB_ID": Use("fullmatch", ("a", "a/", "a|.-")),
+    "schema/judging/labels.py:side_of": "see the functions below",
+    "workers/sandbox/readers/reasons.py:reason": "see the functions below",
+    "workers/sandbox/readers/reasons.py:is_not_built_in": "see the functions below",
+    "workers/fetch/s3_routes.py:_PLAIN": Use(
         "fullmatch", ("AWS4-HMAC-SHA256 Credential=|a", "AWS4-HMAC-SHA256 Credential=|/20260101")
     ),
-    "workers/fetch/ways.py:_CODE": Use("search", ("<Code>", "<Code>|a", "<Code>a<")),
-    "workers/fetch/ways.py:_MESSAGE": Use("search", ("<Message>", "<Message>|a")),
+    "workers/fetch/s3_routes.py:_CODE": Use("search", ("<Code>", "<Code>|a", "<Code>a<")),
+    "workers/fetch/s3_routes.py:_MESSAGE": Use("search", ("<Message>", "<Message>|a")),
     "fakesweep/stack/cluster.py:_PLAIN_PATH": MADE_BY_US,
     "fakesweep/stack/processes.py:_CAUSE": MADE_BY_US,
     "fakesweep/stack/processes.py:_STAMP": MADE_BY_US,

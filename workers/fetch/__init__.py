@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from urllib3 import PoolManager
 
 from fakesweep.schema.failures import AccessDenied, InvalidUri
-from fakesweep.schema.reach import admits_bucket
+from fakesweep.schema.net.egress import admits_bucket
 from fakesweep.schema.uris import S3Address, normalise, scheme_of, to_path, to_s3
-from fakesweep.workers.fetch.attempts import Deadline, with_attempts
 from fakesweep.workers.fetch.files import read_file, real_roots
+from fakesweep.workers.fetch.retry import Deadline, with_attempts
 from fakesweep.workers.fetch.web import open_pool, read_url
 
 if TYPE_CHECKING:

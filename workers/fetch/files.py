@@ -16,8 +16,8 @@ from fakesweep.schema.failures import (
     ImageNotFound,
     SourceUnavailable,
 )
-from fakesweep.workers.fetch.attempts import Deadline, Transient
-from fakesweep.workers.fetch.bodies import check_size, read_pieces
+from fakesweep.workers.fetch.body import check_size, read_pieces
+from fakesweep.workers.fetch.retry import Deadline, Transient
 
 if TYPE_CHECKING:
     from fakesweep.schema.settings import Settings

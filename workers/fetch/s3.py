@@ -37,7 +37,7 @@ from fakesweep.schema.failures import (
     InvalidUri,
     SourceUnavailable,
 )
-from fakesweep.schema.storage import (
+from fakesweep.schema.net.storage import (
     HOW_TO_DO_WITHOUT_CREDENTIALS,
     HOW_TO_GIVE_CREDENTIALS,
     Refusal,
@@ -48,10 +48,10 @@ from fakesweep.schema.storage import (
     s3_options,
 )
 from fakesweep.schema.uris import S3Address
-from fakesweep.workers.fetch.attempts import Deadline, Transient
-from fakesweep.workers.fetch.bodies import check_size, read_response
-from fakesweep.workers.fetch.troubles import broken, refused
-from fakesweep.workers.fetch.ways import ErrorAnswer, Way, read_error, way_of
+from fakesweep.workers.fetch.body import check_size, read_response
+from fakesweep.workers.fetch.errors import broken, refused
+from fakesweep.workers.fetch.retry import Deadline, Transient
+from fakesweep.workers.fetch.s3_routes import ErrorAnswer, Way, read_error, way_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

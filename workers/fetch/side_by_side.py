@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
 from fakesweep.schema.failures import ImageFailure, SourceUnavailable
-from fakesweep.workers.fetch.attempts import too_late
-from fakesweep.workers.wording import one_line
+from fakesweep.workers.error_text import one_line
+from fakesweep.workers.fetch.retry import too_late
 
 Found = bytes | ImageFailure
 

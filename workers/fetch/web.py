@@ -8,12 +8,12 @@ from urllib3 import BaseHTTPResponse, PoolManager, Timeout
 from urllib3.exceptions import HTTPError
 
 from fakesweep.schema.failures import AccessDenied, FetchFailure, InvalidUri, SourceUnavailable
-from fakesweep.schema.reach import AddressRefused, open_pools, redirected
-from fakesweep.schema.storage import USER_AGENT, one_line, refusal_of
+from fakesweep.schema.net.egress import AddressRefused, open_pools, redirected
+from fakesweep.schema.net.storage import USER_AGENT, one_line, refusal_of
 from fakesweep.schema.uris import scheme_of
-from fakesweep.workers.fetch.attempts import Deadline, Transient
-from fakesweep.workers.fetch.bodies import check_size, read_response
-from fakesweep.workers.fetch.troubles import broken, refused
+from fakesweep.workers.fetch.body import check_size, read_response
+from fakesweep.workers.fetch.errors import broken, refused
+from fakesweep.workers.fetch.retry import Deadline, Transient
 
 if TYPE_CHECKING:
     from fakesweep.schema.settings import Settings

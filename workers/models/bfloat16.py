@@ -9,7 +9,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from fakesweep.workers.wording import one_line
+from fakesweep.workers.error_text import one_line
 
 PLAIN_ATTENTION = "fakesweep_plain"
 

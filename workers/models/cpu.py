@@ -9,7 +9,7 @@ import torch
 
 from fakesweep.workers.models.numerics import Prepared, probabilities, scale_and_shift, shape_of
 from fakesweep.workers.models.place import Precision
-from fakesweep.workers.models.preprocess import Preprocessing
+from fakesweep.workers.sandbox.preprocess import Preprocessing
 
 
 class CpuEngine:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 import structlog
 import torch
 
+from fakesweep.workers.error_text import one_line
 from fakesweep.workers.models.numerics import Prepared, probabilities, scale_and_shift, shape_of
 from fakesweep.workers.models.place import Place
-from fakesweep.workers.models.preprocess import Preprocessing
-from fakesweep.workers.wording import one_line
+from fakesweep.workers.sandbox.preprocess import Preprocessing
 
 LARGEST_DIFFERENCE = 0.02
 """A quicker way whose probabilities are further off than rounding is not taken."""

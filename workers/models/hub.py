@@ -13,8 +13,9 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils.tqdm import disable_progress_bars, enable_progress_bars
 
-from fakesweep.schema.catalogue import BUNDLED, ModelEntry
 from fakesweep.schema.errors import ModelAway, ModelError
+from fakesweep.schema.judging.catalogue import BUNDLED, ModelEntry
+from fakesweep.workers.error_text import one_line
 from fakesweep.workers.models.files import (
     CONFIG,
     INDEX_SUFFIX,
@@ -25,7 +26,6 @@ from fakesweep.workers.models.files import (
     digest,
     find_files,
 )
-from fakesweep.workers.wording import one_line
 
 _CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
 

@@ -12,11 +12,12 @@ import torch
 from transformers import AutoConfig, AutoModelForImageClassification
 from transformers.utils import logging as transformers_logging
 
-from fakesweep.schema.catalogue import ModelEntry
 from fakesweep.schema.errors import DeviceError, ModelAway, ModelError
 from fakesweep.schema.failures import ModelFailed
-from fakesweep.schema.labels import Labels, Side, read_labels
-from fakesweep.schema.registry import ModelIdentity
+from fakesweep.schema.judging.catalogue import ModelEntry
+from fakesweep.schema.judging.labels import Labels, Side, read_labels
+from fakesweep.schema.ledger.registry.models import ModelIdentity
+from fakesweep.workers.error_text import one_line
 from fakesweep.workers.models.bfloat16 import prepare_for_cpu
 from fakesweep.workers.models.cpu import CpuEngine
 from fakesweep.workers.models.files import CheckpointFiles, find_files
@@ -24,10 +25,9 @@ from fakesweep.workers.models.gpu import GpuEngine
 from fakesweep.workers.models.hub import resolve
 from fakesweep.workers.models.loaded import TRIAL, LoadedModel, is_out_of_memory
 from fakesweep.workers.models.place import Place, Precision
-from fakesweep.workers.models.preprocess import Preprocessing
 from fakesweep.workers.models.processor import load_processor, plain_steps
 from fakesweep.workers.models.sizing import fit
-from fakesweep.workers.wording import one_line
+from fakesweep.workers.sandbox.preprocess import Preprocessing
 
 __all__ = ["LoadedModel", "load_model"]
 

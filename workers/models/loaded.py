@@ -11,14 +11,14 @@ from PIL import Image
 
 from fakesweep.schema.errors import DeviceError
 from fakesweep.schema.failures import ModelFailed
-from fakesweep.schema.registry import ModelIdentity
+from fakesweep.schema.ledger.registry.models import ModelIdentity
+from fakesweep.workers.error_text import one_line
 from fakesweep.workers.models.cpu import CpuEngine
 from fakesweep.workers.models.gpu import GpuEngine
 from fakesweep.workers.models.numerics import Prepared
 from fakesweep.workers.models.place import Place
-from fakesweep.workers.models.preprocess import Pixels, Preprocessing
 from fakesweep.workers.models.processor import run_processor
-from fakesweep.workers.wording import one_line
+from fakesweep.workers.sandbox.preprocess import Pixels, Preprocessing
 
 Scores = tuple[float, ...]
 Answers = list[Scores | ModelFailed]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from fakesweep.workers.models.preprocess import Floats, Pixels, Preprocessing
+from fakesweep.workers.sandbox.preprocess import Floats, Pixels, Preprocessing
 
 Prepared = Pixels | Floats
 """An image ready for a model: uint8 [height, width, 3], or float32 [3, height, width]."""

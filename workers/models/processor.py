@@ -10,7 +10,7 @@ from PIL import Image
 from transformers import AutoImageProcessor
 
 from fakesweep.schema.errors import ModelError
-from fakesweep.workers.models.preprocess import Floats, Preprocessing
+from fakesweep.workers.sandbox.preprocess import Floats, Preprocessing
 
 TOLERANCE = 1e-5
 """Largest difference in normalised values (about -1 to 1) between plain steps and processor."""

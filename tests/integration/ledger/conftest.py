@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Engine, make_url, text
 
-from fakesweep.schema.database import open_engine
-from fakesweep.schema.deliveries import Delivery
+from fakesweep.schema.ledger.connection import open_engine
+from fakesweep.schema.ledger.webhooks.deliveries import Delivery
 from fakesweep.schema.migrations import upgrade
 from tests.integration.ledger.deliveries import FAKE, add, scan_scores, take_all
 from tests.integration.ledger.rows import add_model

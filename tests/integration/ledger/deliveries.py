@@ -6,8 +6,14 @@ from uuid import uuid4
 
 from sqlalchemy import Engine
 
-from fakesweep.schema import webhooks
-from fakesweep.schema.deliveries import Delivery, Failed, record_delivered, record_failed, take_due
+from fakesweep.schema.ledger.webhooks import webhooks
+from fakesweep.schema.ledger.webhooks.deliveries import (
+    Delivery,
+    Failed,
+    record_delivered,
+    record_failed,
+    take_due,
+)
 from fakesweep.schema.words import VerdictWord
 from tests.integration.ledger.rows import scan, tuples, value
 

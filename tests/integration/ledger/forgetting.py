@@ -7,8 +7,8 @@ from datetime import timedelta
 
 from sqlalchemy import Connection, Engine
 
-from fakesweep.forgetting import Forgotten, Plan, forget, plan_forgetting
-from fakesweep.schema.retention import clock
+from fakesweep.producer.retention.prune import Forgotten, Plan, forget, plan_forgetting
+from fakesweep.schema.ledger.retention.ended_scans import clock
 from tests.integration.ledger.rows import (
     add_model,
     ask,

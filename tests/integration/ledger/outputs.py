@@ -2,9 +2,7 @@
 
 from sqlalchemy import Engine
 
-from fakesweep.schema.control import RETRYABLE, begin_retry, retry_failures
-from fakesweep.schema.message import BatchMessage
-from fakesweep.schema.outputs import (
+from fakesweep.schema.ledger.outputs.parts import (
     add_output,
     cut_part,
     outputs_to_write,
@@ -12,6 +10,8 @@ from fakesweep.schema.outputs import (
     record_written,
     standing,
 )
+from fakesweep.schema.ledger.scans.control import RETRYABLE, begin_retry, retry_failures
+from fakesweep.schema.message import BatchMessage
 from tests.integration.ledger.rows import ask, claimed, end, failed, record, store
 from tests.integration.ledger.steering import steer
 

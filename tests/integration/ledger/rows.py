@@ -8,15 +8,23 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Engine, RowMapping, text
 
-from fakesweep.schema.claims import Claim, claim_batch
-from fakesweep.schema.contents import Content
 from fakesweep.schema.failures import FailureCode
-from fakesweep.schema.labels import read_labels
-from fakesweep.schema.ledger import ListedImage, add_scan, take_recorded
-from fakesweep.schema.listing import end_listing
+from fakesweep.schema.judging.labels import read_labels
+from fakesweep.schema.ledger.batches.contents import Content
+from fakesweep.schema.ledger.batches.leases import Claim, claim_batch
+from fakesweep.schema.ledger.batches.outcomes import (
+    Failure,
+    Judgement,
+    Outcome,
+    known_scores,
+    store_outcomes,
+)
+from fakesweep.schema.ledger.batches.publishing import take_recorded
+from fakesweep.schema.ledger.registry.models import ModelIdentity, register_model
+from fakesweep.schema.ledger.registry.policies import policy_id
+from fakesweep.schema.ledger.scans.listing import end_listing
+from fakesweep.schema.ledger.scans.scans import ListedImage, add_scan
 from fakesweep.schema.message import BatchImage, BatchMessage
-from fakesweep.schema.registry import ModelIdentity, policy_id, register_model
-from fakesweep.schema.results import Failure, Judgement, Outcome, known_scores, store_outcomes
 from fakesweep.schema.selection import Selection
 from fakesweep.schema.words import Kind, Lane
 from tests.batches import end_source, record_batch

@@ -7,10 +7,11 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Engine
 
 from fakesweep.producer.publisher import Publisher
-from fakesweep.producer.scans import Producer, ScanRequest
-from fakesweep.producer.schedules import add_schedule
-from fakesweep.schema.catalogue import read_catalogue
-from fakesweep.schema.schedules import pause_schedule
+from fakesweep.producer.resources import Producer
+from fakesweep.producer.scans import ScanRequest
+from fakesweep.producer.schedules.firing import add_schedule
+from fakesweep.schema.judging.catalogue import read_catalogue
+from fakesweep.schema.ledger.schedules.schedules import pause_schedule
 from fakesweep.schema.settings import Settings
 from fakesweep.schema.words import Lane
 from tests.integration.ledger.rows import run, tuples, value

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, Engine
 
-from fakesweep.schema.reports import progress
+from fakesweep.schema.ledger.reports.progress import progress
 from tests.integration.ledger.rows import ask, claimed, end, failed, record, store, take, value
 from tests.servers import wait_until
 

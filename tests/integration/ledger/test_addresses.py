@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
 from fakesweep.schema.errors import OutputError
-from fakesweep.schema.outputs import add_output
-from fakesweep.schema.result_rows import results
-from fakesweep.schema.uploads import Stream, Upload, known_images, open_scan, record_uploads
+from fakesweep.schema.ledger.outputs.parts import add_output
+from fakesweep.schema.ledger.reports.results import results
+from fakesweep.schema.ledger.uploads import Stream, Upload, known_images, open_scan, record_uploads
 from fakesweep.schema.uris import MAX_URI_BYTES, from_path, path_of
 from fakesweep.schema.words import Lane
 from tests.integration.ledger.rows import (

@@ -3,8 +3,8 @@
 import pytest
 from sqlalchemy import Engine
 
-from fakesweep.schema import answers
-from fakesweep.schema.answers import Position, ended_images, image_page
+from fakesweep.schema.ledger.reports import images
+from fakesweep.schema.ledger.reports.images import Position, ended_images, image_page
 from fakesweep.schema.words import VerdictWord
 from tests.integration.ledger.rows import (
     add_model,
@@ -68,7 +68,7 @@ def test_images_are_listed_by_scan_verdict_and_status(engine: Engine) -> None:
 def test_a_page_looks_at_a_bounded_number_of_images(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answers, "WALKED_IMAGES", 3)
+    monkeypatch.setattr(images, "WALKED_IMAGES", 3)
     tiny = add_model(engine)
     uris = [f"s3://photos/{number}" for number in range(8)]
     scan_id, _ = scan(engine, {uri: {tiny: 0.9 if uri == uris[-1] else 0.1} for uri in uris})

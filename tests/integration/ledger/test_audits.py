@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import Engine
 
-from fakesweep.schema.audits import let_follow
-from fakesweep.schema.claims import known_contents
-from fakesweep.schema.control import cancel_scan, pause_scan
-from fakesweep.schema.ledger import ListedImage
-from fakesweep.schema.listing import Page, Part, Recorded, record_page
+from fakesweep.schema.ledger.batches.leases import known_contents
+from fakesweep.schema.ledger.scans.audits import let_follow
+from fakesweep.schema.ledger.scans.control import cancel_scan, pause_scan
+from fakesweep.schema.ledger.scans.listing import Page, Part, Recorded, record_page
+from fakesweep.schema.ledger.scans.scans import ListedImage
 from fakesweep.schema.message import BatchMessage
 from fakesweep.schema.selection import Selection
 from fakesweep.schema.words import Lane

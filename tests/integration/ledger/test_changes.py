@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from fakesweep.cli import run as run_command
 from fakesweep.exits import Exit
 from fakesweep.schema.failures import FailureCode
-from fakesweep.schema.listing import Page, Part, record_page
+from fakesweep.schema.ledger.scans.listing import Page, Part, record_page
 from tests.integration.ledger.rows import (
     add_model,
     ask,

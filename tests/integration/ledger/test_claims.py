@@ -4,11 +4,18 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Engine
 
-from fakesweep.schema.claims import Claim, claim_batch, release_all, release_batch, renew_leases
+from fakesweep.schema.judging.policies import Policy
+from fakesweep.schema.ledger.batches.leases import (
+    Claim,
+    claim_batch,
+    release_all,
+    release_batch,
+    renew_leases,
+)
+from fakesweep.schema.ledger.batches.recovery import return_expired
+from fakesweep.schema.ledger.registry.policies import rejudge
+from fakesweep.schema.ledger.registry.processes import register_worker
 from fakesweep.schema.message import BatchImage
-from fakesweep.schema.policy import Policy
-from fakesweep.schema.recovery import return_expired
-from fakesweep.schema.registry import register_worker, rejudge
 from fakesweep.schema.words import Lane
 from tests.integration.ledger.rows import (
     WORKER,

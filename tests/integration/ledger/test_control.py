@@ -6,11 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import Connection, Engine
 
-from fakesweep.schema.claims import release_batch
-from fakesweep.schema.control import begin_retry, cancel_scan, pause_scan, resume_scan
 from fakesweep.schema.errors import ScanError
-from fakesweep.schema.ledger import scans_to_list, take_recorded
-from fakesweep.schema.reports import progress
+from fakesweep.schema.ledger.batches.leases import release_batch
+from fakesweep.schema.ledger.batches.publishing import take_recorded
+from fakesweep.schema.ledger.reports.progress import progress
+from fakesweep.schema.ledger.scans.control import begin_retry, cancel_scan, pause_scan, resume_scan
+from fakesweep.schema.ledger.scans.scans import scans_to_list
 from fakesweep.schema.words import Lane
 from tests.batches import record_batch
 from tests.integration.ledger.rows import (

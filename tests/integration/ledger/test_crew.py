@@ -5,9 +5,9 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Engine
 
-from fakesweep.schema.crew import crew_of
-from fakesweep.schema.registry import register_worker, retire_worker
-from fakesweep.schema.reports import progress
+from fakesweep.schema.ledger.registry.processes import register_worker, retire_worker
+from fakesweep.schema.ledger.reports.progress import progress
+from fakesweep.schema.ledger.reports.scan_workers import crew_of
 from tests.integration.ledger.rows import ask, claimed, end, failed, record, run, store, take
 
 

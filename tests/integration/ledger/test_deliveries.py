@@ -6,9 +6,9 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Engine, text
 
-from fakesweep.schema import deliveries, webhooks
-from fakesweep.schema.deliveries import Delivery, forget_delivered, take_due
 from fakesweep.schema.errors import WebhookError
+from fakesweep.schema.ledger.webhooks import deliveries, webhooks
+from fakesweep.schema.ledger.webhooks.deliveries import Delivery, forget_delivered, take_due
 from fakesweep.schema.words import VerdictWord
 from tests.integration.ledger.deliveries import (
     FAKE,

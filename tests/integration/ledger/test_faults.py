@@ -3,15 +3,20 @@
 import pytest
 from sqlalchemy import Engine
 
-from fakesweep.schema.claims import claim_batch
-from fakesweep.schema.control import pause_scan, resume_scan
+from fakesweep.schema.ledger.batches.deferrals import (
+    LONGEST_PAUSE_SECONDS,
+    set_aside,
+    troubles,
+    try_again,
+)
+from fakesweep.schema.ledger.batches.delivery import Taken, take_up
+from fakesweep.schema.ledger.batches.leases import claim_batch
+from fakesweep.schema.ledger.batches.recovery import UNSEEN_SECONDS, return_expired
+from fakesweep.schema.ledger.registry.processes import register_worker
+from fakesweep.schema.ledger.reports.stalls import movement
+from fakesweep.schema.ledger.scans.control import pause_scan, resume_scan
 from fakesweep.schema.message import BatchMessage
-from fakesweep.schema.recovery import UNSEEN_SECONDS, return_expired
-from fakesweep.schema.registry import register_worker
-from fakesweep.schema.reports import movement
 from fakesweep.schema.settings import LONGEST_LEASE_SECONDS
-from fakesweep.schema.taking import Taken, take_up
-from fakesweep.schema.troubles import LONGEST_PAUSE_SECONDS, set_aside, troubles, try_again
 from fakesweep.schema.words import Lane
 from tests.integration.ledger.rows import (
     WORKER,

@@ -5,16 +5,16 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import Engine
 
-from fakesweep.schema.ledger import (
+from fakesweep.schema.ledger.batches.publishing import take_recorded
+from fakesweep.schema.ledger.scans.listing import end_listing, parts_left
+from fakesweep.schema.ledger.scans.scans import (
     ListedImage,
     SourceLeft,
     lock_listing,
     scans_to_list,
     sources_left,
-    take_recorded,
     unlock_listing,
 )
-from fakesweep.schema.listing import end_listing, parts_left
 from fakesweep.schema.message import BatchMessage
 from fakesweep.schema.words import Lane
 from tests.batches import end_source, record_batch

@@ -3,11 +3,11 @@
 import pytest
 from sqlalchemy import Engine
 
-from fakesweep import forgetting
-from fakesweep.schema.control import cancel_scan
+from fakesweep.producer.retention import prune as forgetting
 from fakesweep.schema.errors import RetentionError
 from fakesweep.schema.failures import FailureCode
-from fakesweep.schema.results import known_scores
+from fakesweep.schema.ledger.batches.outcomes import known_scores
+from fakesweep.schema.ledger.scans.control import cancel_scan
 from tests.integration.ledger.forgetting import (
     claim_all,
     count,

@@ -5,9 +5,9 @@ import pytest
 from sqlalchemy import Engine, event, make_url
 from sqlalchemy.exc import ProgrammingError
 
-from fakesweep.schema.database import open_engine
 from fakesweep.schema.errors import DatabaseError
-from fakesweep.schema.logins import set_login
+from fakesweep.schema.ledger.connection import open_engine
+from fakesweep.schema.ledger.logins import set_login
 from fakesweep.schema.words import LoginRole
 from tests.acceptance.command import Command, refusal
 from tests.integration.ledger.rows import run, value

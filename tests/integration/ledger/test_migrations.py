@@ -7,8 +7,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, make_url, text
 
 from fakesweep.schema import migrations
-from fakesweep.schema.database import explained, open_engine
 from fakesweep.schema.errors import DatabaseError, MigrationError
+from fakesweep.schema.ledger.connection import explained, open_engine
 from fakesweep.schema.migrations import (
     HEAD,
     alembic_config,

@@ -5,17 +5,17 @@ from collections import Counter
 import pytest
 from sqlalchemy import Engine
 
-from fakesweep.schema.control import cancel_scan
-from fakesweep.schema.ledger import ListedImage
-from fakesweep.schema.output_summary import read_output_summary
-from fakesweep.schema.outputs import (
+from fakesweep.schema.ledger.batches.recovery import return_expired
+from fakesweep.schema.ledger.outputs.parts import (
     add_output,
     end_output,
     part_rows,
     reopen_outputs,
     unwritten_part,
 )
-from fakesweep.schema.recovery import return_expired
+from fakesweep.schema.ledger.outputs.summary import read_output_summary
+from fakesweep.schema.ledger.scans.control import cancel_scan
+from fakesweep.schema.ledger.scans.scans import ListedImage
 from tests.batches import record_batch
 from tests.integration.ledger.outputs import (
     HERE,

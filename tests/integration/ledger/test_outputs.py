@@ -5,10 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import Connection, Engine
 
-from fakesweep.schema.control import cancel_scan, pause_scan, resume_scan
 from fakesweep.schema.errors import OutputError
-from fakesweep.schema.output_summary import SHOWN_ERRORS, read_output_summary
-from fakesweep.schema.outputs import (
+from fakesweep.schema.ledger.outputs.parts import (
     add_output,
     cut_part,
     end_output,
@@ -22,7 +20,9 @@ from fakesweep.schema.outputs import (
     standing,
     unlock_output,
 )
-from fakesweep.schema.repeats import set_token, take_token
+from fakesweep.schema.ledger.outputs.summary import SHOWN_ERRORS, read_output_summary
+from fakesweep.schema.ledger.scans.control import cancel_scan, pause_scan, resume_scan
+from fakesweep.schema.ledger.scans.idempotency import set_token, take_token
 from tests.integration.ledger.outputs import (
     HERE,
     cut,

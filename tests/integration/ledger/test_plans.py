@@ -7,8 +7,10 @@ import pytest
 from sqlalchemy import Engine, make_url, text
 
 from benchmarks.ingest import preload
-from fakesweep.schema import ledger, leftovers, recovery, result_rows, retention
-from fakesweep.schema.database import open_engine
+from fakesweep.schema.ledger.batches import publishing, recovery
+from fakesweep.schema.ledger.connection import open_engine
+from fakesweep.schema.ledger.reports import results
+from fakesweep.schema.ledger.retention import ended_scans, orphans
 from tests.integration.ledger.rows import add_model, run, value
 
 IMAGES = 20_000
@@ -158,7 +160,7 @@ def test_publishing_and_reconciling_look_at_unfinished_batches_alone(large: Engi
     statements = [
         str(statement.compile(dialect=large.dialect, compile_kwargs={"literal_binds": True}))
         for statement in (
-            ledger._TAKE_RECORDED.bindparams(lane="bulk", window=64),
+            publishing._TAKE_RECORDED.bindparams(lane="bulk", window=64),
             recovery._RETURN_EXPIRED.bindparams(quarantined_after=2),
             recovery._RETURN_LOST.bindparams(lane="bulk", older_than_seconds=30.0, waiting="{}"),
             recovery._LONG_PUBLISHED.bindparams(lane="bulk", older_than_seconds=30.0),
@@ -171,7 +173,7 @@ def test_publishing_and_reconciling_look_at_unfinished_batches_alone(large: Engi
 
 def test_results_are_streamed_batch_by_batch(large: Engine) -> None:
     """The first row comes after one batch is sorted, not after the scan is."""
-    sql = result_rows._RESULTS.format(where="").replace(":scan_id", "1").replace(":limit", "NULL")
+    sql = results._RESULTS.format(where="").replace(":scan_id", "1").replace(":limit", "NULL")
     nodes = _explain(large, f"DECLARE results CURSOR FOR {sql}")
     kinds = {node["Node Type"] for node in nodes}
     assert "Incremental Sort" in kinds
@@ -183,15 +185,15 @@ def test_results_are_streamed_batch_by_batch(large: Engine) -> None:
 
 def test_forgetting_looks_at_what_it_forgets_alone(large: Engine) -> None:
     statements = [
-        retention._FORGET_IMAGES.bindparams(batch_ids=[0]),
-        retention._BRING_BACK,
-        retention._SPARE.bindparams(scan_id=7),
-        retention._SPARE_SINCE.bindparams(after=900),
-        leftovers._FORGET_CONTENTS.bindparams(after=0, until=100, auditing=[7]),
+        ended_scans._FORGET_IMAGES.bindparams(batch_ids=[0]),
+        ended_scans._BRING_BACK,
+        ended_scans._SPARE.bindparams(scan_id=7),
+        ended_scans._SPARE_SINCE.bindparams(after=900),
+        orphans._FORGET_CONTENTS.bindparams(after=0, until=100, auditing=[7]),
     ]
     with large.connect() as connection:
-        connection.exec_driver_sql(retention._CREATE_STAGES)
-        connection.execute(retention._DOOM, {"scan_ids": [1]})
+        connection.exec_driver_sql(ended_scans._CREATE_STAGES)
+        connection.execute(ended_scans._DOOM, {"scan_ids": [1]})
         connection.exec_driver_sql("UPDATE ledger.images SET batch_id = 0 WHERE image_id <= 20")
         connection.exec_driver_sql("INSERT INTO freed SELECT n, 1 FROM generate_series(1, 99) n")
         connection.exec_driver_sql("ANALYZE doomed; ANALYZE freed")

@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from fakesweep.schema.errors import DatabaseError
-from fakesweep.schema.reports import query
+from fakesweep.schema.ledger.reports.adhoc import query
 from tests.integration.ledger.rows import add_model, scan, tuples
 
 SHAPE = """

@@ -3,8 +3,8 @@
 import pytest
 from sqlalchemy import Engine
 
-from fakesweep.schema.control import RETRYABLE, begin_retry, retry_failures
-from fakesweep.schema.reports import Progress, progress
+from fakesweep.schema.ledger.reports.progress import Progress, progress
+from fakesweep.schema.ledger.scans.control import RETRYABLE, begin_retry, retry_failures
 from tests.integration.ledger.rows import ask, claimed, end, failed, record, run, store, take
 
 

@@ -14,32 +14,27 @@ from sqlalchemy import Connection, Engine
 import fakesweep
 from fakesweep import schema
 from fakesweep.producer import api
-from fakesweep.schema import (
-    answers,
-    audit_reports,
-    control,
-    crew,
-    database,
-    ledger,
-    leftovers,
-    listing_counts,
-    logins,
-    migrations,
-    model_troubles,
-    outputs,
-    policies,
-    registry,
-    reports,
-    result_rows,
-    retention,
-    scan_names,
-    schedule_reports,
-    schedules,
-    strays,
-    tokens,
-    troubles,
-    webhooks,
+from fakesweep.schema import migrations
+from fakesweep.schema.ledger import api_tokens, dead_letters, logins
+from fakesweep.schema.ledger import connection as database
+from fakesweep.schema.ledger.batches import deferrals
+from fakesweep.schema.ledger.outputs import parts
+from fakesweep.schema.ledger.registry import model_errors, models, policies, processes
+from fakesweep.schema.ledger.reports import (
+    adhoc,
+    audits,
+    images,
+    progress,
+    results,
+    scan_workers,
+    stalls,
+    workers,
 )
+from fakesweep.schema.ledger.retention import ended_scans, orphans
+from fakesweep.schema.ledger.scans import control, listing_counts, names, scans
+from fakesweep.schema.ledger.schedules import reports as schedule_reports
+from fakesweep.schema.ledger.schedules import schedules
+from fakesweep.schema.ledger.webhooks import webhooks
 from fakesweep.schema.words import VerdictWord
 from tests.integration.ledger.deliveries import add as add_webhook
 from tests.integration.ledger.rows import add_model, run, scan
@@ -48,57 +43,57 @@ from tests.integration.ledger.schedule_rows import producer_on
 
 NAME = schema.__name__
 SCAN, AUDIT, IMAGE = 1, 2, 1
-START = answers.Position()
+START = images.Position()
 
 READS: dict[Callable[..., Any], Callable[[Connection], Any]] = {
-    answers.image_answer: lambda c: answers.image_answer(c, IMAGE),
-    answers.image_answers: lambda c: answers.image_answers(c, [IMAGE]),
-    answers.image_page: lambda c: (
-        answers.image_page(
+    images.image_answer: lambda c: images.image_answer(c, IMAGE),
+    images.image_answers: lambda c: images.image_answers(c, [IMAGE]),
+    images.image_page: lambda c: (
+        images.image_page(
             c, START, 1, scan_id=SCAN, verdict=VerdictWord.FAKE, status="classified"
         ).images
     ),
-    audit_reports.change_counts: lambda c: audit_reports.change_counts(c, AUDIT),
-    audit_reports.changes_of: lambda c: list(audit_reports.changes_of(c, AUDIT, ("new",))),
-    crew.crew_of: lambda c: [
-        crew.crew_of(c, reports.progress(c, one), within_seconds=60) for one in (SCAN, 3)
+    audits.change_counts: lambda c: audits.change_counts(c, AUDIT),
+    audits.changes_of: lambda c: list(audits.changes_of(c, AUDIT, ("new",))),
+    scan_workers.crew_of: lambda c: [
+        scan_workers.crew_of(c, progress.progress(c, one), within_seconds=60) for one in (SCAN, 3)
     ],
-    ledger.chosen: lambda c: ledger.chosen(c, SCAN),
-    ledger.sources_left: lambda c: ledger.sources_left(c, 3),
+    scans.chosen: lambda c: scans.chosen(c, SCAN),
+    scans.sources_left: lambda c: scans.sources_left(c, 3),
     listing_counts.left_out_counts: lambda c: listing_counts.left_out_counts(c, SCAN),
     listing_counts.unmatched_patterns: lambda c: [listing_counts.unmatched_patterns(c, SCAN)],
-    model_troubles.model_troubles: lambda c: [model_troubles.model_troubles(c, ["tiny"])],
-    outputs.output_of: lambda c: outputs.output_of(c, SCAN),
+    model_errors.model_troubles: lambda c: [model_errors.model_troubles(c, ["tiny"])],
+    parts.output_of: lambda c: parts.output_of(c, SCAN),
     policies.list_policies: policies.list_policies,
     policies.policy_history: lambda c: policies.policy_history(c, "default"),
     policies.policy_of_scan: lambda c: policies.policy_of_scan(c, SCAN),
-    registry.revisions_of: lambda c: registry.revisions_of(c, "tiny"),
-    registry.seen_on: lambda c: [registry.seen_on(c, "h", 60)],
-    registry.workers_seen: lambda c: [registry.workers_seen(c, 60)],
-    reports.counted: reports.counted,
-    reports.counted_since: lambda c: reports.counted_since(c, SCAN, reports.counted(c)),
-    reports.failure_counts: lambda c: [reports.failure_counts(c, SCAN)],
-    reports.live_workers: lambda c: [reports.live_workers(c, 60)],
-    reports.movement: lambda c: reports.movement(c, SCAN, within_seconds=60),
-    reports.progress: lambda c: reports.progress(c, SCAN),
-    reports.query: lambda c: list(reports.query(c, "SELECT * FROM verdicts")[1]),
-    reports.recent_scans: reports.recent_scans,
-    reports.sources_of: lambda c: reports.sources_of(c, SCAN),
-    reports.verdict_counts: lambda c: reports.verdict_counts(c, SCAN),
-    result_rows.results: lambda c: list(result_rows.results(c, SCAN, VerdictWord.FAKE)),
-    scan_names.find_scan: lambda c: [scan_names.find_scan(c, one) for one in (SCAN, "May", "last")],
+    models.revisions_of: lambda c: models.revisions_of(c, "tiny"),
+    processes.seen_on: lambda c: [processes.seen_on(c, "h", 60)],
+    processes.workers_seen: lambda c: [processes.workers_seen(c, 60)],
+    workers.counted: workers.counted,
+    workers.counted_since: lambda c: workers.counted_since(c, SCAN, workers.counted(c)),
+    results.failure_counts: lambda c: [results.failure_counts(c, SCAN)],
+    workers.live_workers: lambda c: [workers.live_workers(c, 60)],
+    stalls.movement: lambda c: stalls.movement(c, SCAN, within_seconds=60),
+    progress.progress: lambda c: progress.progress(c, SCAN),
+    adhoc.query: lambda c: list(adhoc.query(c, "SELECT * FROM verdicts")[1]),
+    progress.recent_scans: progress.recent_scans,
+    progress.sources_of: lambda c: progress.sources_of(c, SCAN),
+    results.verdict_counts: lambda c: results.verdict_counts(c, SCAN),
+    results.results: lambda c: list(results.results(c, SCAN, VerdictWord.FAKE)),
+    names.find_scan: lambda c: [names.find_scan(c, one) for one in (SCAN, "May", "last")],
     schedule_reports.runs_of: lambda c: [schedule_reports.runs_of(c, 1, 10)],
     schedule_reports.schedule_report: lambda c: schedule_reports.schedule_report(c, "nightly"),
     schedule_reports.schedule_reports: schedule_reports.schedule_reports,
-    strays.unreadable_count: lambda c: [strays.unreadable_count(c)],
-    troubles.troubles: troubles.troubles,
+    dead_letters.unreadable_count: lambda c: [dead_letters.unreadable_count(c)],
+    deferrals.troubles: deferrals.troubles,
     webhooks.dead_deliveries: lambda c: webhooks.dead_deliveries(c, "moderation", 10),
     webhooks.list_webhooks: webhooks.list_webhooks,
 }
 """What people are shown, each with a call of it that finds something."""
 
 INNER: set[Callable[..., Any]] = {
-    answers.ended_images,
+    images.ended_images,
     database.check_encoding,
     database.limit_statements,
     database.ping,
@@ -107,9 +102,9 @@ INNER: set[Callable[..., Any]] = {
 """What the API asks for itself, five times a second by one index, and what every process asks."""
 
 SECRET: set[Callable[..., Any]] = {
-    tokens.find_caller,
-    tokens.list_tokens,
-    tokens.may_look_up,
+    api_tokens.find_caller,
+    api_tokens.list_tokens,
+    api_tokens.may_look_up,
     webhooks.find_webhook,
 }
 """Who may use the HTTP API, and by which secrets webhooks are signed."""
@@ -120,32 +115,32 @@ ACTS: set[Callable[..., Any]] = {
     control.pause_scan,
     control.resume_scan,
     control.retry_failures,
-    leftovers.forget_contents,
-    leftovers.forget_old,
-    leftovers.last_content,
+    orphans.forget_contents,
+    orphans.forget_old,
+    orphans.last_content,
     logins.set_login,
     migrations.alembic_config,
     migrations.current_migration,
     migrations.upgrade,
-    registry.policy_id,
-    registry.rejudge,
-    retention.begin_forgetting,
-    retention.clock,
-    retention.doom,
-    retention.doomed_images,
-    retention.ended_scans,
-    retention.forget_images,
-    retention.forget_scan,
-    retention.lock_forgetting,
-    retention.may_forget,
-    retention.settled_sightings,
-    retention.spare,
-    retention.why_it_stays,
+    policies.policy_id,
+    policies.rejudge,
+    ended_scans.begin_forgetting,
+    ended_scans.clock,
+    ended_scans.doom,
+    ended_scans.doomed_images,
+    ended_scans.ended_scans,
+    ended_scans.forget_images,
+    ended_scans.forget_scan,
+    ended_scans.lock_forgetting,
+    ended_scans.may_forget,
+    ended_scans.settled_sightings,
+    ended_scans.spare,
+    ended_scans.why_it_stays,
     schedules.pause_schedule,
     schedules.remove_schedule,
-    strays.acknowledge_unreadable,
-    tokens.add_token,
-    tokens.revoke_token,
+    dead_letters.acknowledge_unreadable,
+    api_tokens.add_token,
+    api_tokens.revoke_token,
     webhooks.add_webhook,
     webhooks.pause_webhook,
     webhooks.remove_webhook,

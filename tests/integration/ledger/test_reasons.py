@@ -3,9 +3,9 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from fakesweep.schema.failures import FailureCode
+from fakesweep.schema.ledger.batches.outcomes import Failure, Outcome
+from fakesweep.schema.ledger.dead_letters import Stray, record_unreadable
 from fakesweep.schema.reasons import LONGEST_REASON_BYTES
-from fakesweep.schema.results import Failure, Outcome
-from fakesweep.schema.strays import Stray, record_unreadable
 from tests.integration.ledger.rows import (
     ask,
     claimed,

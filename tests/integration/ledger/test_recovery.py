@@ -3,9 +3,14 @@
 import pytest
 from sqlalchemy import Engine
 
-from fakesweep.schema.claims import claim_batch, release_batch
+from fakesweep.schema.ledger.batches.leases import claim_batch, release_batch
+from fakesweep.schema.ledger.batches.recovery import (
+    Returned,
+    any_long_published,
+    return_expired,
+    return_lost,
+)
 from fakesweep.schema.message import BatchMessage
-from fakesweep.schema.recovery import Returned, any_long_published, return_expired, return_lost
 from fakesweep.schema.words import Lane
 from tests.batches import record_batch
 from tests.integration.ledger.rows import (

@@ -7,16 +7,10 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from fakesweep.schema.errors import CatalogueError
-from fakesweep.schema.policy import Policy
-from fakesweep.schema.registry import (
-    policy_id,
-    record_load,
-    register_model,
-    register_worker,
-    rejudge,
-    retire_worker,
-    workers_seen,
-)
+from fakesweep.schema.judging.policies import Policy
+from fakesweep.schema.ledger.registry.models import record_load, register_model
+from fakesweep.schema.ledger.registry.policies import policy_id, rejudge
+from fakesweep.schema.ledger.registry.processes import register_worker, retire_worker, workers_seen
 from tests.integration.ledger.rows import (
     add_model,
     ask,

@@ -8,10 +8,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 from sqlalchemy import Engine
 
-from fakesweep.schema.claims import Claim
+from fakesweep.schema.ledger.batches.leases import Claim
+from fakesweep.schema.ledger.batches.outcomes import Outcome, store_outcomes
+from fakesweep.schema.ledger.registry.policies import rejudge
 from fakesweep.schema.message import BatchMessage
-from fakesweep.schema.registry import rejudge
-from fakesweep.schema.results import Outcome, store_outcomes
 from fakesweep.schema.words import VerdictWord
 from tests.integration.ledger.deliveries import add, told
 from tests.integration.ledger.rows import (

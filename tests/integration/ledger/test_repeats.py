@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from sqlalchemy import Engine
 
-from fakesweep.schema.repeats import set_token, take_token
+from fakesweep.schema.ledger.scans.idempotency import set_token, take_token
 from tests.integration.ledger.rows import ask
 from tests.integration.ledger.steering import in_background
 

@@ -5,22 +5,19 @@ from uuid import uuid5
 import pytest
 from sqlalchemy import Engine, text
 
-from fakesweep.schema.database import explained
 from fakesweep.schema.errors import DatabaseError, ScanError
-from fakesweep.schema.ledger import ListedImage
-from fakesweep.schema.registry import producer_seen, register_worker
-from fakesweep.schema.reports import (
-    FETCH_ROWS,
-    Movement,
+from fakesweep.schema.ledger.connection import explained
+from fakesweep.schema.ledger.registry.processes import producer_seen, register_worker
+from fakesweep.schema.ledger.reports.adhoc import FETCH_ROWS, query
+from fakesweep.schema.ledger.reports.progress import progress, recent_scans, sources_of
+from fakesweep.schema.ledger.reports.results import (
+    RESULT_COLUMNS,
     failure_counts,
-    movement,
-    progress,
-    query,
-    recent_scans,
-    sources_of,
+    results,
     verdict_counts,
 )
-from fakesweep.schema.result_rows import RESULT_COLUMNS, results
+from fakesweep.schema.ledger.reports.stalls import Movement, movement
+from fakesweep.schema.ledger.scans.scans import ListedImage
 from fakesweep.schema.words import Lane, VerdictWord
 from tests.batches import record_batch
 from tests.integration.ledger.rows import (

@@ -7,11 +7,17 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from fakesweep.schema.contents import Content
 from fakesweep.schema.failures import FailureCode
+from fakesweep.schema.ledger.batches.contents import Content
+from fakesweep.schema.ledger.batches.outcomes import (
+    Judgement,
+    KnownScore,
+    Outcome,
+    known_scores,
+    store_outcomes,
+)
+from fakesweep.schema.ledger.reports.progress import progress
 from fakesweep.schema.message import BatchMessage
-from fakesweep.schema.reports import progress
-from fakesweep.schema.results import Judgement, KnownScore, Outcome, known_scores, store_outcomes
 from fakesweep.schema.words import Kind, VerdictWord
 from tests.integration.ledger.rows import (
     WORKER,

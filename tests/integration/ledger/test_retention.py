@@ -9,14 +9,19 @@ import pytest
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 
-from fakesweep import forgetting
-from fakesweep.forgetting import Forgotten, forget, plan_forgetting
-from fakesweep.schema import retention
-from fakesweep.schema.control import begin_retry, cancel_scan, pause_scan, retry_failures
+from fakesweep.producer.retention import prune as forgetting
+from fakesweep.producer.retention.prune import Forgotten, forget, plan_forgetting
 from fakesweep.schema.errors import RetentionError, ScanError
 from fakesweep.schema.failures import FailureCode
-from fakesweep.schema.results import known_scores
-from fakesweep.schema.retention import clock
+from fakesweep.schema.ledger.batches.outcomes import known_scores
+from fakesweep.schema.ledger.retention import ended_scans
+from fakesweep.schema.ledger.retention.ended_scans import clock
+from fakesweep.schema.ledger.scans.control import (
+    begin_retry,
+    cancel_scan,
+    pause_scan,
+    retry_failures,
+)
 from tests.integration.ledger.forgetting import (
     YEAR,
     alone,
@@ -65,7 +70,7 @@ def test_a_scan_that_ended_long_ago_goes_with_all_that_is_known_of_it(engine: En
 def test_at_each_step_every_scan_accounts_for_all_it_has(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "STEP_IMAGES", 2)
+    monkeypatch.setattr(ended_scans, "STEP_IMAGES", 2)
     first = old_scan(engine, "a", "b", "c", batches=3)
     old_scan(engine, "a", "b")
     left = []
@@ -80,7 +85,7 @@ def test_at_each_step_every_scan_accounts_for_all_it_has(
 def test_forgetting_that_was_stopped_goes_on_where_it_was(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "STEP_IMAGES", 2)
+    monkeypatch.setattr(ended_scans, "STEP_IMAGES", 2)
     scan_id = old_scan(engine, "a", "b", "c", batches=3)
     stop = threading.Event()
     with alone(engine) as connection:
@@ -253,7 +258,7 @@ def test_a_scan_that_runs_again_since_it_was_planned_stays_with_what_it_refers_t
 def test_a_scan_that_runs_again_while_it_is_forgotten_keeps_what_it_has_still(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "STEP_IMAGES", 2)
+    monkeypatch.setattr(ended_scans, "STEP_IMAGES", 2)
     scan_id = old_scan(engine, "a", "b", "c", batches=3)
     run(engine, "UPDATE ledger.outcomes SET finished_at = finished_at - interval '400 days'")
     walk = steps(engine)
@@ -281,9 +286,9 @@ def test_a_step_that_met_another_transaction_is_done_again_and_no_other_error_is
 ) -> None:
     old_scan(engine, "a", "b")
     codes = ["40P01", "40001"]
-    forget_images = retention.forget_images
+    forget_images = ended_scans.forget_images
 
-    def meets_others(connection: Connection, **wanted: Any) -> retention.Step:
+    def meets_others(connection: Connection, **wanted: Any) -> ended_scans.Step:
         step = forget_images(connection, **wanted)
         if codes:
             connection.exec_driver_sql(
@@ -291,7 +296,7 @@ def test_a_step_that_met_another_transaction_is_done_again_and_no_other_error_is
             )
         return step
 
-    monkeypatch.setattr(retention, "forget_images", meets_others)
+    monkeypatch.setattr(ended_scans, "forget_images", meets_others)
     assert prune(engine) == Forgotten(scans=1, images=2, verdicts=1, contents=1)
     old_scan(engine, "a", "b")
     codes.append("23514")
@@ -304,7 +309,7 @@ def test_beside_workers_and_audits_nothing_is_lost(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Scans of the very contents that are forgotten run all the while, and have their verdicts."""
-    monkeypatch.setattr(retention, "STEP_IMAGES", 1)
+    monkeypatch.setattr(ended_scans, "STEP_IMAGES", 1)
     monkeypatch.setattr(forgetting, "BUSY_PAUSE_SECONDS", 0.001)
     model = add_model(engine)
     images = [found(name) for name in "abcdef"]

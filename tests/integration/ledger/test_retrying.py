@@ -8,11 +8,18 @@ from datetime import datetime
 import pytest
 from sqlalchemy import Engine
 
-from fakesweep.schema.control import RETRYABLE, begin_retry, cancel_scan, pause_scan, retry_failures
 from fakesweep.schema.errors import ScanError
 from fakesweep.schema.failures import FailureCode
-from fakesweep.schema.ledger import ListedImage
-from fakesweep.schema.reports import failure_counts, progress
+from fakesweep.schema.ledger.reports.progress import progress
+from fakesweep.schema.ledger.reports.results import failure_counts
+from fakesweep.schema.ledger.scans.control import (
+    RETRYABLE,
+    begin_retry,
+    cancel_scan,
+    pause_scan,
+    retry_failures,
+)
+from fakesweep.schema.ledger.scans.scans import ListedImage
 from fakesweep.schema.words import Lane
 from tests.batches import record_batch
 from tests.integration.ledger.rows import (

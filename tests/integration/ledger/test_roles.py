@@ -9,33 +9,33 @@ from sqlalchemy import Connection, Engine, make_url
 from sqlalchemy.exc import DBAPIError
 
 from fakesweep.producer.feeder import publish_recorded, reconcile
-from fakesweep.producer.listing import list_scan
-from fakesweep.producer.scans import ScanRequest, add_scan, open_producer
-from fakesweep.schema import control, reports
-from fakesweep.schema.catalogue import read_catalogue
-from fakesweep.schema.claims import release_all, renew_leases
-from fakesweep.schema.database import open_engine
-from fakesweep.schema.deliveries import tell_events
+from fakesweep.producer.listing.scan import list_scan
+from fakesweep.producer.resources import open_producer
+from fakesweep.producer.scans import ScanRequest, add_scan
 from fakesweep.schema.failures import FailureCode
-from fakesweep.schema.migrations import check_migration
-from fakesweep.schema.policy import Policy
-from fakesweep.schema.recovery import return_expired, return_lost
-from fakesweep.schema.registry import (
-    policy_id,
+from fakesweep.schema.judging.catalogue import read_catalogue
+from fakesweep.schema.judging.policies import Policy
+from fakesweep.schema.ledger.batches.leases import release_all, renew_leases
+from fakesweep.schema.ledger.batches.recovery import return_expired, return_lost
+from fakesweep.schema.ledger.connection import open_engine
+from fakesweep.schema.ledger.registry.policies import policy_id, rejudge
+from fakesweep.schema.ledger.registry.processes import (
     producer_seen,
     record_stages,
     register_worker,
-    rejudge,
     retire_producer,
     retire_worker,
 )
-from fakesweep.schema.result_rows import results
+from fakesweep.schema.ledger.reports import adhoc, progress, results, stalls, workers
+from fakesweep.schema.ledger.scans import control
+from fakesweep.schema.ledger.uploads import Upload, record_uploads
+from fakesweep.schema.ledger.webhooks.deliveries import tell_events
+from fakesweep.schema.migrations import check_migration
 from fakesweep.schema.settings import Settings
-from fakesweep.schema.stages import Counts, Stage, StageCounts, report
-from fakesweep.schema.uploads import Upload, record_uploads
+from fakesweep.schema.telemetry.throughput import Counts, Stage, StageCounts, report
 from fakesweep.schema.words import Lane
-from fakesweep.workers.pipeline import run_batch
-from fakesweep.workers.work import open_work
+from fakesweep.workers.pipeline.batch import run_batch
+from fakesweep.workers.process.startup import open_work
 from tests.batches import publish_scan, result_rows, uris_of
 from tests.integration.ledger.forbidden import FORBIDDEN
 from tests.integration.ledger.rows import (
@@ -153,7 +153,7 @@ def test_a_producer_lists_publishes_and_brings_back_by_the_rights_of_its_role(
         assert publish_recorded(producer) == 3
         reconcile(producer)
         with producer.engine.connect() as connection:
-            found = reports.progress(connection, scan_id)
+            found = progress.progress(connection, scan_id)
     assert (found.submitted, found.failed) == (6, 1)
 
 
@@ -195,14 +195,14 @@ def test_a_producer_can_run_every_statement_of_its_side(
 
 
 def _read_everything(connection: Connection, scan_id: int) -> None:
-    assert len(list(results(connection, scan_id))) == 2
-    assert reports.recent_scans(connection)
-    assert reports.sources_of(connection, scan_id)
-    assert reports.failure_counts(connection, scan_id) == {}
-    assert reports.verdict_counts(connection, scan_id)
-    assert reports.live_workers(connection, 60) == []
-    assert reports.movement(connection, scan_id, within_seconds=60)
-    reports.counted_since(connection, scan_id, reports.counted(connection))
+    assert len(list(results.results(connection, scan_id))) == 2
+    assert progress.recent_scans(connection)
+    assert progress.sources_of(connection, scan_id)
+    assert results.failure_counts(connection, scan_id) == {}
+    assert results.verdict_counts(connection, scan_id)
+    assert workers.live_workers(connection, 60) == []
+    assert stalls.movement(connection, scan_id, within_seconds=60)
+    workers.counted_since(connection, scan_id, workers.counted(connection))
 
 
 @pytest.mark.parametrize("example", [one for one in EXAMPLES if not WRITES.search(one)])
@@ -212,7 +212,7 @@ def test_an_analyst_can_run_every_documented_query(
     with engines["analyst"].connect() as connection:
         check_migration(connection)
         connection.rollback()
-        columns, rows = reports.query(connection, example)
+        columns, rows = adhoc.query(connection, example)
         assert columns
         list(rows)
 

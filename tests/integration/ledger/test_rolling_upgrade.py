@@ -9,14 +9,14 @@ from alembic import command
 from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError
 
-from fakesweep.schema.claims import Claim, claim_batch, renew_leases
-from fakesweep.schema.database import open_engine
+from fakesweep.schema.judging.policies import Policy
+from fakesweep.schema.ledger.batches.leases import Claim, claim_batch, renew_leases
+from fakesweep.schema.ledger.batches.outcomes import Outcome, store_outcomes
+from fakesweep.schema.ledger.batches.recovery import return_expired, return_lost
+from fakesweep.schema.ledger.connection import open_engine
 from fakesweep.schema.message import BatchImage, BatchMessage, UnreadableMessage, read_message
 from fakesweep.schema.migrations import alembic_config, upgrade
-from fakesweep.schema.policy import Policy
 from fakesweep.schema.queues import QUEUES
-from fakesweep.schema.recovery import return_expired, return_lost
-from fakesweep.schema.results import Outcome, store_outcomes
 from fakesweep.schema.words import Lane
 from tests.integration.ledger import version_before as before
 from tests.integration.ledger.rows import (

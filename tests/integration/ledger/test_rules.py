@@ -10,17 +10,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine
 
-from fakesweep.schema import control
-from fakesweep.schema.claims import Claim
-from fakesweep.schema.crew import crew_of
 from fakesweep.schema.errors import ScanError
 from fakesweep.schema.failures import FailureCode
+from fakesweep.schema.judging.policies import Policy
+from fakesweep.schema.ledger.batches.leases import Claim
+from fakesweep.schema.ledger.batches.recovery import return_expired
+from fakesweep.schema.ledger.registry.policies import policy_id
+from fakesweep.schema.ledger.registry.processes import register_worker, seen_on, workers_seen
+from fakesweep.schema.ledger.reports.progress import progress
+from fakesweep.schema.ledger.reports.scan_workers import crew_of
+from fakesweep.schema.ledger.reports.stalls import movement
+from fakesweep.schema.ledger.reports.workers import live_workers
+from fakesweep.schema.ledger.scans import control
+from fakesweep.schema.ledger.webhooks.webhooks import add_webhook
 from fakesweep.schema.message import BatchMessage
-from fakesweep.schema.policy import Policy
-from fakesweep.schema.recovery import return_expired
-from fakesweep.schema.registry import policy_id, register_worker, seen_on, workers_seen
-from fakesweep.schema.reports import live_workers, movement, progress
-from fakesweep.schema.webhooks import add_webhook
 from fakesweep.schema.words import Event, Kind, Lane, ScanState, VerdictWord
 from tests.integration.ledger.rows import (
     add_model,

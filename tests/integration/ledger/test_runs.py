@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import Engine
 
-from fakesweep.schema import listing
-from fakesweep.schema.ledger import ListedImage
-from fakesweep.schema.listing import Page, Part, Recorded, record_page
-from fakesweep.schema.registry import rejudge
-from fakesweep.schema.runs import Run, runs_of
+from fakesweep.schema.ledger.registry.policies import rejudge
+from fakesweep.schema.ledger.scans import listing
+from fakesweep.schema.ledger.scans.audit_digests import Run, runs_of
+from fakesweep.schema.ledger.scans.listing import Page, Part, Recorded, record_page
+from fakesweep.schema.ledger.scans.scans import ListedImage
 from tests.integration.ledger.rows import (
     add_model,
     ask,

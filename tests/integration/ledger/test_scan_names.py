@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import Engine
 
 from fakesweep.schema.errors import ScanError
-from fakesweep.schema.scan_names import MOST_NAME_CHARACTERS, check_name, find_scan
+from fakesweep.schema.ledger.scans.names import MOST_NAME_CHARACTERS, check_name, find_scan
 from tests.integration.ledger.rows import run
 
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, make_url
 
-from fakesweep.producer.scans import Producer
-from fakesweep.producer.schedules import fire_due, resume, run_now
-from fakesweep.schema.database import open_engine
+from fakesweep.producer.resources import Producer
+from fakesweep.producer.schedules.firing import fire_due, resume, run_now
 from fakesweep.schema.errors import CatalogueError, FakesweepError, ScheduleError, SourceError
-from fakesweep.schema.schedule_reports import runs_of, schedule_report, schedule_reports
-from fakesweep.schema.schedules import pause_schedule, remove_schedule
+from fakesweep.schema.ledger.connection import open_engine
+from fakesweep.schema.ledger.schedules.reports import runs_of, schedule_report, schedule_reports
+from fakesweep.schema.ledger.schedules.schedules import pause_schedule, remove_schedule
 from fakesweep.schema.selection import Selection
 from tests.integration.ledger.rows import run, tuples, value
 from tests.integration.ledger.schedule_rows import (

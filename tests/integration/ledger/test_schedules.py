@@ -7,12 +7,12 @@ from functools import partial
 import pytest
 from sqlalchemy import Engine
 
-from fakesweep.producer import schedules
-from fakesweep.producer.scans import Producer
-from fakesweep.producer.schedules import fire_due, keep_schedules
-from fakesweep.schema.control import cancel_scan, pause_scan
-from fakesweep.schema.schedule_reports import ScheduleState
-from fakesweep.schema.schedules import ScheduleOutcome, hold_due
+from fakesweep.producer.resources import Producer
+from fakesweep.producer.schedules import firing
+from fakesweep.producer.schedules.firing import fire_due, keep_schedules
+from fakesweep.schema.ledger.scans.control import cancel_scan, pause_scan
+from fakesweep.schema.ledger.schedules.reports import ScheduleState
+from fakesweep.schema.ledger.schedules.schedules import ScheduleOutcome, hold_due
 from fakesweep.schema.selection import Selection
 from fakesweep.schema.words import Lane
 from tests.integration.ledger.rows import end, rows, run, tuples, value
@@ -171,7 +171,7 @@ def test_times_that_were_missed_in_great_number_are_recorded_part_by_part(
     producer: Producer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = producer.engine
-    monkeypatch.setattr(schedules, "MOST_TIMES", 10)
+    monkeypatch.setattr(firing, "MOST_TIMES", 10)
     add(producer, cron="* * * * *")
     run(
         engine, "UPDATE ledger.schedules SET next_at = date_trunc('minute', now() - interval '1 h')"

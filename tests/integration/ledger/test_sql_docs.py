@@ -7,19 +7,19 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, make_url, text
 
-from fakesweep.producer.schedules import fire_due
-from fakesweep.schema.claims import Claim
-from fakesweep.schema.database import open_engine
+from fakesweep.producer.schedules.firing import fire_due
 from fakesweep.schema.failures import FailureCode
-from fakesweep.schema.ledger import ListedImage
-from fakesweep.schema.listing import Page, Part, record_page
+from fakesweep.schema.ledger.batches.leases import Claim
+from fakesweep.schema.ledger.batches.outcomes import Outcome
+from fakesweep.schema.ledger.connection import open_engine
+from fakesweep.schema.ledger.outputs.parts import add_output
+from fakesweep.schema.ledger.registry.processes import producer_seen, record_stages, register_worker
+from fakesweep.schema.ledger.reports.adhoc import query
+from fakesweep.schema.ledger.scans.listing import Page, Part, record_page
+from fakesweep.schema.ledger.scans.scans import ListedImage
+from fakesweep.schema.ledger.webhooks.webhooks import add_webhook
 from fakesweep.schema.message import BatchImage, BatchMessage
-from fakesweep.schema.outputs import add_output
-from fakesweep.schema.registry import producer_seen, record_stages, register_worker
-from fakesweep.schema.reports import query
-from fakesweep.schema.results import Outcome
-from fakesweep.schema.stages import Counts, Stage, StageCounts, Wall, report
-from fakesweep.schema.webhooks import add_webhook
+from fakesweep.schema.telemetry.throughput import Counts, Stage, StageCounts, Wall, report
 from fakesweep.schema.words import VerdictWord
 from tests.integration.ledger.rows import (
     WORKER,

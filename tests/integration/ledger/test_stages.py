@@ -6,10 +6,16 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import Engine
 
-from fakesweep.schema.claims import Claim
-from fakesweep.schema.registry import record_stages, register_worker, retire_worker
-from fakesweep.schema.reports import Counted, WorkerReport, counted, counted_since, live_workers
-from fakesweep.schema.stages import Counts, Stage, StageCounts, report
+from fakesweep.schema.ledger.batches.leases import Claim
+from fakesweep.schema.ledger.registry.processes import record_stages, register_worker, retire_worker
+from fakesweep.schema.ledger.reports.workers import (
+    Counted,
+    WorkerReport,
+    counted,
+    counted_since,
+    live_workers,
+)
+from fakesweep.schema.telemetry.throughput import Counts, Stage, StageCounts, report
 from tests.integration.ledger.rows import (
     add_model,
     ask,

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import Engine
 
+from fakesweep.schema.ledger.batches.delivery import Refused, Taken, take_up
+from fakesweep.schema.ledger.dead_letters import MAX_BODY_CHARACTERS
 from fakesweep.schema.message import BatchImage, BatchMessage
-from fakesweep.schema.strays import MAX_BODY_CHARACTERS
-from fakesweep.schema.taking import Refused, Taken, take_up
 from fakesweep.schema.words import Lane
 from tests.integration.ledger.rows import (
     WORKER,

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from fakesweep.schema.errors import TokenError
-from fakesweep.schema.tokens import (
+from fakesweep.schema.ledger.api_tokens import (
     PREFIX,
     Caller,
     TokenReport,

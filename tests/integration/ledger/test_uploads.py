@@ -6,12 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import Engine
 
-from fakesweep.schema.answers import ModelAnswer, image_answer
-from fakesweep.schema.control import cancel_scan, pause_scan, resume_scan
 from fakesweep.schema.failures import FailureCode
-from fakesweep.schema.ledger import scans_to_list
-from fakesweep.schema.strays import Stray, record_unreadable
-from fakesweep.schema.uploads import (
+from fakesweep.schema.ledger.dead_letters import Stray, record_unreadable
+from fakesweep.schema.ledger.reports.images import ModelAnswer, image_answer
+from fakesweep.schema.ledger.scans.control import cancel_scan, pause_scan, resume_scan
+from fakesweep.schema.ledger.scans.scans import scans_to_list
+from fakesweep.schema.ledger.uploads import (
     Sighting,
     Stream,
     Submission,

@@ -4,10 +4,10 @@ import pytest
 from sqlalchemy import Engine, make_url
 from sqlalchemy.exc import DBAPIError
 
-from fakesweep.schema.contents import Content
-from fakesweep.schema.database import open_engine
 from fakesweep.schema.failures import FailureCode
-from fakesweep.schema.results import Judgement, Outcome
+from fakesweep.schema.ledger.batches.contents import Content
+from fakesweep.schema.ledger.batches.outcomes import Judgement, Outcome
+from fakesweep.schema.ledger.connection import open_engine
 from fakesweep.schema.words import Kind, VerdictWord
 from tests.integration.ledger.rows import (
     add_model,

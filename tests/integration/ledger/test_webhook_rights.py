@@ -6,10 +6,10 @@ import pytest
 from sqlalchemy import Engine, make_url
 from sqlalchemy.exc import DBAPIError
 
-from fakesweep.schema import webhooks
-from fakesweep.schema.database import open_engine
-from fakesweep.schema.deliveries import Delivery, forget_delivered, pause_gone
-from fakesweep.schema.registry import rejudge
+from fakesweep.schema.ledger.connection import open_engine
+from fakesweep.schema.ledger.registry.policies import rejudge
+from fakesweep.schema.ledger.webhooks import webhooks
+from fakesweep.schema.ledger.webhooks.deliveries import Delivery, forget_delivered, pause_gone
 from fakesweep.schema.words import Lane
 from tests.integration.ledger.deliveries import add, fail, take_all
 from tests.integration.ledger.rows import (

@@ -5,11 +5,11 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Engine
 
-from fakesweep.schema import webhooks
-from fakesweep.schema.deliveries import Delivery, pause_gone
 from fakesweep.schema.errors import WebhookError
-from fakesweep.schema.registry import rejudge
-from fakesweep.schema.results import store_outcomes
+from fakesweep.schema.ledger.batches.outcomes import store_outcomes
+from fakesweep.schema.ledger.registry.policies import rejudge
+from fakesweep.schema.ledger.webhooks import webhooks
+from fakesweep.schema.ledger.webhooks.deliveries import Delivery, pause_gone
 from fakesweep.schema.words import Kind, Lane, VerdictWord
 from tests.integration.ledger.deliveries import (
     FAKE,

@@ -4,8 +4,8 @@ import pytest
 from sqlalchemy import Engine
 
 from fakesweep.schema.failures import FailureCode
-from fakesweep.schema.labels import Side
-from fakesweep.schema.schedules import ScheduleOutcome
+from fakesweep.schema.judging.labels import Side
+from fakesweep.schema.ledger.schedules.schedules import ScheduleOutcome
 from fakesweep.schema.words import BatchState, Change, ImageStatus, Kind, Lane, ReadAs, VerdictWord
 from tests.integration.ledger.rows import add_model, tuples
 

@@ -11,8 +11,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from fakesweep.schema.copying import copy_rows
-from fakesweep.schema.results import Outcome, _image_row, _verdict_rows
+from fakesweep.schema.ledger.batches.outcomes import Outcome, _image_row, _verdict_rows
+from fakesweep.schema.ledger.copy import copy_rows
 
 CLAIM = text("""
     UPDATE ledger.batches b

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.checkpoints import Name, make_checkpoint
-from fakesweep.schema.catalogue import ModelEntry
+from fakesweep.schema.judging.catalogue import ModelEntry
 from fakesweep.workers.models.load import load_model
 from tests.reference import FLOAT32_ON_CPU
 

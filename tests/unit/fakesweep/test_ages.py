@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import click
 import pytest
 
-from fakesweep.ages import UNITS_HELP, AgeOption, MomentOption
+from fakesweep.age_options import UNITS_HELP, AgeOption, MomentOption
 from fakesweep.cli import cli, run
 from fakesweep.exits import Exit
 

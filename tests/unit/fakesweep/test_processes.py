@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fakesweep.processes import Worker, last_words, running_worker
+from fakesweep.foreground.worker_process import Worker, last_words, running_worker
 from fakesweep.schema.errors import ScanError
 from fakesweep.schema.settings import read_settings
 from tests.servers import wait_until
@@ -57,7 +57,7 @@ def test_a_running_worker_is_no_reason_to_stop(tmp_path: Path) -> None:
 def test_a_worker_that_does_not_leave_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fakesweep.processes.END_SECONDS", 0.1)
+    monkeypatch.setattr("fakesweep.foreground.worker_process.END_SECONDS", 0.1)
     deaf = (
         "import signal, sys; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); input()"
     )
@@ -91,7 +91,8 @@ def test_a_worker_is_told_to_leave_once_however_often_it_is_asked(tmp_path: Path
 
 def test_a_process_told_to_ends_with_its_standard_input() -> None:
     program = (
-        "import time; from fakesweep.processes import end_with_stdin; end_with_stdin(25); "
+        "import time; from fakesweep.foreground.worker_process import end_with_stdin; "
+        "end_with_stdin(25); "
         "print(1, flush=True); time.sleep(600)"
     )
     process = subprocess.Popen(
@@ -133,7 +134,7 @@ def test_a_worker_that_cannot_start_leaves_its_reason_in_its_log(
 
 def test_old_logs_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKESWEEP_HOME", str(tmp_path))
-    monkeypatch.setattr("fakesweep.processes.KEPT_LOGS", 2)
+    monkeypatch.setattr("fakesweep.foreground.worker_process.KEPT_LOGS", 2)
     logs = tmp_path / "logs"
     logs.mkdir()
     for number in range(5):

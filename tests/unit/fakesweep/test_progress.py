@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from fakesweep import terminal
-from fakesweep.progress import in_words, shown_progress
-from fakesweep.schema.reports import Progress
+from fakesweep.foreground.progress import in_words, shown_progress
+from fakesweep.schema.ledger.reports.progress import Progress
 from fakesweep.summary import Summary, as_page, identity, progress_as_json, rates_in_words
 
 BEGUN = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -99,7 +99,7 @@ def test_the_page_of_a_cancelled_scan_says_how_much_was_not_looked_at() -> None:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     now = 0.0
-    monkeypatch.setattr("fakesweep.progress.time.monotonic", lambda: now)
+    monkeypatch.setattr("fakesweep.foreground.progress.time.monotonic", lambda: now)
 
     def forward(seconds: float) -> None:
         nonlocal now

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from fakesweep.producer import waiting as producer_waiting
-from fakesweep.producer.waiting import Waiting
-from fakesweep.quiet import log_troubles
+from fakesweep.logging_setup import log_troubles
+from fakesweep.producer import backoff as producer_waiting
+from fakesweep.producer.backoff import Waiting
 from fakesweep.schema.settings import Settings
 from fakesweep.schema.words import BROKER, LEDGER
 

@@ -3,7 +3,7 @@ import signal
 
 import pytest
 
-from fakesweep.signals import SIGNALS, told_to_stop
+from fakesweep.foreground.signals import SIGNALS, told_to_stop
 
 
 @pytest.mark.parametrize("number", SIGNALS)

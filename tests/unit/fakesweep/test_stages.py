@@ -2,9 +2,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
-from fakesweep.schema.reports import WorkerReport
-from fakesweep.schema.stages import Stage, StageReport, StageShare, Wall
-from fakesweep.stages import past_wall, worker_line
+from fakesweep.schema.ledger.reports.workers import WorkerReport
+from fakesweep.schema.telemetry.throughput import Stage, StageReport, StageShare, Wall
+from fakesweep.throughput import past_wall, worker_line
 
 SHARES = dict(
     zip(

@@ -16,7 +16,7 @@ SAID = "120 of 400 images so far, 14.0 images/s, 20 s left so far, 5 failed"
 SCAN = """
 import threading, click, structlog
 from fakesweep import terminal
-from fakesweep.quiet import log_troubles
+from fakesweep.logging_setup import log_troubles
 from fakesweep.schema.settings import Settings
 
 log_troubles(Settings())

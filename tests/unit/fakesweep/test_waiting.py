@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from fakesweep.schema.reports import Movement, Progress
+from fakesweep.diagnosis import Reason, Wait, waits_of
+from fakesweep.schema.ledger.reports.progress import Progress
+from fakesweep.schema.ledger.reports.stalls import Movement
 from fakesweep.schema.settings import Settings
-from fakesweep.waiting import Reason, Wait, waits_of
 from tests.unit.fakesweep.test_progress import RUNNING
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)

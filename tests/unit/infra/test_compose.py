@@ -10,7 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from fakesweep.cli import cli
-from fakesweep.processes import END_SECONDS
+from fakesweep.foreground.worker_process import END_SECONDS
 from fakesweep.schema.settings import PREFIX, Settings, read_settings
 from fakesweep.schema.words import LoginRole
 

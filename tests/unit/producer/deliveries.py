@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from fakesweep.schema.deliveries import Delivery
+from fakesweep.schema.ledger.webhooks.deliveries import Delivery
 
 _DELIVERY = Delivery(
     delivery_id=7,

@@ -12,8 +12,8 @@ from fakesweep import cli
 from fakesweep.exits import Exit
 from fakesweep.producer.api import documents, models
 from fakesweep.producer.api.app import make_app
-from fakesweep.producer.api.problems import MEDIA_TYPE, ProblemDetails
 from fakesweep.schema.uris import SCHEMES
+from fakesweep.serving.problems import MEDIA_TYPE, ProblemDetails
 
 DOCUMENT = make_app().openapi()
 

@@ -5,7 +5,7 @@ import time
 import h11
 import pytest
 
-from fakesweep.producer.api.framing import (
+from fakesweep.serving.framing import (
     BYTES_A_CHUNK,
     MOST_CHUNKS,
     MOST_HEAD_BYTES,

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from fakesweep.producer.api.limits import WINDOW_SECONDS, RateLimits, Window, seconds_until
-from fakesweep.schema.tokens import Caller
+from fakesweep.schema.ledger.api_tokens import Caller
 from fakesweep.schema.words import Scope
+from fakesweep.serving.rate_limits import WINDOW_SECONDS, RateLimits, Window, seconds_until
 from tests.servers import free_port
 
 _COUNTS = st.integers(0, 1_000)

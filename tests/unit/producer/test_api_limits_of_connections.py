@@ -10,13 +10,13 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from fakesweep.producer.api import connections, lookup, places
-from fakesweep.producer.api import requests as surroundings
-from fakesweep.producer.api.connections import Connections, group_of
-from fakesweep.producer.api.places import Places
-from fakesweep.producer.api.problems import Problem
-from fakesweep.schema.tokens import Caller
+from fakesweep.schema.ledger.api_tokens import Caller
 from fakesweep.schema.words import Scope as TokenScope
+from fakesweep.serving import connections, request_slots, token_lookup
+from fakesweep.serving import middleware as surroundings
+from fakesweep.serving.connections import Connections, group_of
+from fakesweep.serving.problems import Problem
+from fakesweep.serving.request_slots import Places
 
 TOKEN = "fsw_" + "A" * 43
 
@@ -140,8 +140,8 @@ def test_addresses_are_counted_by_what_one_site_has(address: str, group: str) ->
 
 
 def test_strangers_have_places_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(places, "MOST_STRANGERS", 3)
-    monkeypatch.setattr(places, "MOST_STRANGERS_FOR_ADDRESS", 2)
+    monkeypatch.setattr(request_slots, "MOST_STRANGERS", 3)
+    monkeypatch.setattr(request_slots, "MOST_STRANGERS_FOR_ADDRESS", 2)
     counted = Places()
     with ExitStack() as held:
         for _ in range(2):
@@ -156,7 +156,7 @@ def test_strangers_have_places_of_their_own(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_token_waits_a_moment_for_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(places, "MOST_FOR_TOKEN", 1)
+    monkeypatch.setattr(request_slots, "MOST_FOR_TOKEN", 1)
 
     async def run() -> None:
         counted, order = Places(), list[str]()
@@ -187,8 +187,8 @@ def test_strangers_take_no_places_of_callers(monkeypatch: pytest.MonkeyPatch) ->
     async def found(*_: object) -> Caller:
         return Caller(1, "gallery", frozenset(TokenScope), 600)
 
-    monkeypatch.setattr(places, "MOST_STRANGERS", 2)
-    monkeypatch.setattr(lookup.Lookup, "caller", found)
+    monkeypatch.setattr(request_slots, "MOST_STRANGERS", 2)
+    monkeypatch.setattr(token_lookup.Lookup, "caller", found)
 
     class App:
         state: Any = type("State", (), {"resources": None})

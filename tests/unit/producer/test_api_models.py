@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from fakesweep.producer.api.bodies import _parsed
 from fakesweep.producer.api.models import MOST_URIS
-from fakesweep.producer.api.problems import Problem, ProblemCode
+from fakesweep.producer.api.submission_body import _parsed
+from fakesweep.serving.problems import Problem, ProblemCode
 from tests.api_fuzzing import SHAPES
 
 ONE = "s3://uploads/a.jpg"

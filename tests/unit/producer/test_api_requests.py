@@ -13,14 +13,14 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message
 from structlog.testing import capture_logs
 
-from fakesweep.producer.api import bodies, images
-from fakesweep.producer.api import requests as surroundings
+from fakesweep.producer.api import images, submission_body
 from fakesweep.producer.api.app import make_app
-from fakesweep.producer.api.problems import MEDIA_TYPE, Problem
 from fakesweep.schema.errors import LedgerAway
+from fakesweep.schema.ledger.api_tokens import Caller
 from fakesweep.schema.settings import Settings
-from fakesweep.schema.tokens import Caller
 from fakesweep.schema.words import Scope
+from fakesweep.serving import middleware as surroundings
+from fakesweep.serving.problems import MEDIA_TYPE, Problem
 
 TOKEN = "fsw_" + "s" * 43
 
@@ -115,7 +115,7 @@ def test_a_ledger_that_goes_away_while_images_are_handed_in_is_told() -> None:
 
 
 def test_a_body_that_does_not_arrive_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "READ_SECONDS", 0.01)
+    monkeypatch.setattr(submission_body, "READ_SECONDS", 0.01)
 
     async def nothing_more() -> Message:
         await asyncio.Event().wait()
@@ -126,7 +126,7 @@ def test_a_body_that_does_not_arrive_is_not_waited_for(monkeypatch: pytest.Monke
         "headers": [(b"content-type", b"application/json"), (b"content-length", b"99")],
     }
     with pytest.raises(Problem) as caught:
-        asyncio.run(bodies.read_submission(Request(scope, nothing_more)))
+        asyncio.run(submission_body.read_submission(Request(scope, nothing_more)))
     assert caught.value.details.status == 408
 
 
@@ -140,5 +140,5 @@ def test_a_length_that_is_none_is_too_large(length: str) -> None:
         ],
     }
     with pytest.raises(Problem) as caught:
-        asyncio.run(bodies.read_submission(Request(scope)))
+        asyncio.run(submission_body.read_submission(Request(scope)))
     assert caught.value.details.status == 413

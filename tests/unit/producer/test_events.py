@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakesweep.producer.uploads.events import read_queue
+from fakesweep.producer.uploads.event_listener import read_queue
 from fakesweep.producer.uploads.s3_events import Told, read_events
 from fakesweep.producer.uploads.sqs import Queue
 from fakesweep.schema.errors import SourceError
+from fakesweep.schema.ledger.uploads import Upload
 from fakesweep.schema.settings import Settings
-from fakesweep.schema.uploads import Upload
 from fakesweep.schema.uris import normalise
 from tests.queues_server import TEST_EVENT, by_bridge, by_sns, event, record
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from botocore.model import Shape
 
-from fakesweep.producer.sources.facts import LARGEST_SIZE, etag_of, moment_of, size_of
-from fakesweep.producer.sources.s3_answers import Found, ListingParser
+from fakesweep.producer.sources.metadata import LARGEST_SIZE, etag_of, moment_of, size_of
+from fakesweep.producer.sources.s3.listing_parser import Found, ListingParser
 
 
 @pytest.mark.parametrize("said", ["0", "1", "9223372036854775807", 0, LARGEST_SIZE])

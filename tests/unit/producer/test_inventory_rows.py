@@ -12,10 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import orc, parquet
 
-from fakesweep.producer.sources import inventory_arrow, inventory_rows
-from fakesweep.producer.sources.inventory import is_inventory
-from fakesweep.producer.sources.inventory_manifest import InventoryFormat
-from fakesweep.producer.sources.inventory_rows import MAX_LINE_LETTERS, BrokenRow, Row, read_rows
+from fakesweep.producer.sources.inventory import arrow
+from fakesweep.producer.sources.inventory import rows as inventory_rows
+from fakesweep.producer.sources.inventory.fields import Row
+from fakesweep.producer.sources.inventory.listing import is_inventory
+from fakesweep.producer.sources.inventory.manifest import InventoryFormat
+from fakesweep.producer.sources.inventory.rows import MAX_LINE_LETTERS, BrokenRow, read_rows
 from fakesweep.schema.errors import SourceError
 
 COLUMNS = ("Bucket", "Key", "Size")
@@ -158,7 +160,7 @@ def written_as(request: pytest.FixtureRequest) -> InventoryFormat:
 
 @pytest.fixture
 def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inventory_arrow, "PIECE_ROWS", 3)
+    monkeypatch.setattr(arrow, "PIECE_ROWS", 3)
 
 
 @pytest.mark.usefixtures("_small_pieces")

@@ -3,7 +3,7 @@ from bisect import bisect_right
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakesweep.producer.sources.middles import middle
+from fakesweep.producer.sources.s3.split_points import middle
 
 KEYS = st.lists(
     st.text(st.sampled_from("019azAZ/-_.~é\u65e5\U0001f600\x01"), min_size=1, max_size=8),

@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
-from fakesweep.producer.outputs.lines import lines_of, part_file
+from fakesweep.producer.outputs.records import lines_of, part_file
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 

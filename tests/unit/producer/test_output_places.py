@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fakesweep.producer.outputs.places import (
+from fakesweep.producer.outputs.destinations import (
     MAX_PREFIX_BYTES,
     Destination,
     check_destination,

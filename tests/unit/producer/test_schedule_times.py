@@ -10,7 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from fakesweep.producer.cron import check_cron, next_time, times_after, times_until, zone_of
+from fakesweep.producer.schedules.cron import (
+    check_cron,
+    next_time,
+    times_after,
+    times_until,
+    zone_of,
+)
 from fakesweep.schema.errors import ScheduleError
 
 MINUTE = timedelta(minutes=1)

@@ -3,10 +3,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from fakesweep.producer.selecting import Chooser, check_selection
+from fakesweep.producer.listing.filter import Chooser, check_selection
 from fakesweep.schema.errors import SourceError
-from fakesweep.schema.ledger import Entry, LeftOut, ListedImage
-from fakesweep.schema.listing_counts import Counted
+from fakesweep.schema.ledger.scans.listing_counts import Counted
+from fakesweep.schema.ledger.scans.scans import Entry, LeftOut, ListedImage
 from fakesweep.schema.selection import Selection
 from fakesweep.schema.words import LeftOutReason
 

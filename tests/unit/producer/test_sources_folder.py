@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from fakesweep.producer.sources import check_source, list_entries, list_images
 from fakesweep.schema.errors import SourceError
 from fakesweep.schema.failures import FailureCode
-from fakesweep.schema.ledger import LeftOut, ListedImage
+from fakesweep.schema.ledger.scans.scans import LeftOut, ListedImage
 from fakesweep.schema.selection import Selection, suffixes_of
 from fakesweep.schema.settings import read_settings
 from fakesweep.schema.uris import from_path, path_of, to_path

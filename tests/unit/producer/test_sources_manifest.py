@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fakesweep.producer.sources import check_source, list_images
-from fakesweep.producer.sources.lines import MAX_LINE_BYTES
+from fakesweep.producer.sources.manifest.lines import MAX_LINE_BYTES
 from fakesweep.schema.errors import SourceError
-from fakesweep.schema.ledger import ListedImage
+from fakesweep.schema.ledger.scans.scans import ListedImage
 from fakesweep.schema.settings import read_settings
 from fakesweep.schema.uris import from_path
 

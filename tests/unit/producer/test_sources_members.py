@@ -7,7 +7,7 @@ import pytest
 from fakesweep.producer.sources import check_named, members, resolve_source
 from fakesweep.producer.sources.members import gathered, list_members
 from fakesweep.schema.errors import SourceError
-from fakesweep.schema.ledger import NamedSource
+from fakesweep.schema.ledger.scans.scans import NamedSource
 from fakesweep.schema.settings import read_settings
 from fakesweep.schema.uris import from_path
 

@@ -7,7 +7,7 @@ import pytest
 
 from fakesweep.producer.sources import check_source, list_entries, list_images
 from fakesweep.schema.errors import SourceError
-from fakesweep.schema.ledger import LeftOut
+from fakesweep.schema.ledger.scans.scans import LeftOut
 from fakesweep.schema.selection import Selection
 from fakesweep.schema.settings import read_settings
 

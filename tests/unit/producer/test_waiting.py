@@ -5,8 +5,8 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from fakesweep.producer import waiting as producer_waiting
-from fakesweep.producer.waiting import FIRST_LINE_SECONDS, Waiting
+from fakesweep.producer import backoff as producer_waiting
+from fakesweep.producer.backoff import FIRST_LINE_SECONDS, Waiting
 from fakesweep.schema.words import BROKER, LEDGER
 
 
@@ -19,7 +19,7 @@ def _anew(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     now = 100.0
-    monkeypatch.setattr("fakesweep.producer.waiting.time.monotonic", lambda: now)
+    monkeypatch.setattr("fakesweep.producer.backoff.time.monotonic", lambda: now)
 
     def forward(seconds: float) -> None:
         nonlocal now

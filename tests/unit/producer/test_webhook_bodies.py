@@ -3,8 +3,8 @@
 import json
 from datetime import UTC, datetime, timedelta, timezone
 
-from fakesweep.producer.webhooks.bodies import body_of, example_body, message_id
-from fakesweep.schema.webhooks import Webhook
+from fakesweep.producer.webhooks.payload import body_of, example_body, message_id
+from fakesweep.schema.ledger.webhooks.webhooks import Webhook
 from tests.unit.producer.deliveries import delivery
 
 

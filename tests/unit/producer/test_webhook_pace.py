@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakesweep.producer.webhooks.pace import HOUR_SECONDS, PACE
+from fakesweep.producer.webhooks.retry_schedule import HOUR_SECONDS, PACE
 
 
 def test_attempts_go_on_for_two_days_and_end() -> None:

@@ -4,11 +4,11 @@ import threading
 
 import pytest
 
-from fakesweep.producer.webhooks.pace import Pace
-from fakesweep.producer.webhooks.senders import Ending, Senders
-from fakesweep.producer.webhooks.sending import Answer, check_url
-from fakesweep.schema.deliveries import Delivery
+from fakesweep.producer.webhooks.request import Answer, check_url
+from fakesweep.producer.webhooks.retry_schedule import Pace
+from fakesweep.producer.webhooks.sender_threads import Ending, Senders
 from fakesweep.schema.errors import WebhookError
+from fakesweep.schema.ledger.webhooks.deliveries import Delivery
 from tests.servers import wait_until
 from tests.unit.producer.deliveries import delivery
 

@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from fakesweep.schema.catalogue import DEFAULT_MODEL, Catalogue, ModelEntry, read_catalogue
 from fakesweep.schema.errors import CatalogueError
-from fakesweep.schema.labels import Side
-from fakesweep.schema.policy import Policy
+from fakesweep.schema.judging.catalogue import DEFAULT_MODEL, Catalogue, ModelEntry, read_catalogue
+from fakesweep.schema.judging.labels import Side
+from fakesweep.schema.judging.policies import Policy
 
 
 @pytest.fixture

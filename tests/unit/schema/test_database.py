@@ -1,7 +1,7 @@
 import pytest
 
-from fakesweep.schema.database import display_url, explained, open_engine
 from fakesweep.schema.errors import DatabaseError
+from fakesweep.schema.ledger.connection import display_url, explained, open_engine
 
 
 @pytest.mark.parametrize(

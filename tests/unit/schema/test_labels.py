@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakesweep.schema.catalogue import read_catalogue
 from fakesweep.schema.errors import ModelError
-from fakesweep.schema.labels import Labels, Side, SidesOrigin, read_labels, side_of
-from fakesweep.schema.policy import Policy
+from fakesweep.schema.judging.catalogue import read_catalogue
+from fakesweep.schema.judging.labels import Labels, Side, SidesOrigin, read_labels, side_of
+from fakesweep.schema.judging.policies import Policy
 from fakesweep.schema.words import Kind, VerdictWord
 
 REAL, AI, DEEPFAKE, FAKE = Side.REAL, Side.AI_GENERATED, Side.DEEPFAKE, Side.FAKE

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from fakesweep.schema.logs import cleared, set_up_logging
 from fakesweep.schema.settings import Settings
+from fakesweep.schema.telemetry.logs import cleared, set_up_logging
 
 
 @pytest.fixture(autouse=True)

@@ -1,9 +1,9 @@
 import pytest
 
-from fakesweep.schema.contents import Content
 from fakesweep.schema.failures import FailureCode
+from fakesweep.schema.ledger.batches.contents import Content
+from fakesweep.schema.ledger.batches.outcomes import Failure, Judgement, Outcome
 from fakesweep.schema.reasons import storable
-from fakesweep.schema.results import Failure, Judgement, Outcome
 from fakesweep.schema.words import ImageStatus, Kind, VerdictWord
 
 CONTENT = Content(b"\x00" * 32, 1)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakesweep.schema.errors import CatalogueError
-from fakesweep.schema.policy import Policy
+from fakesweep.schema.judging.policies import Policy
 from fakesweep.schema.words import VerdictWord
 
 REAL, UNCERTAIN, FAKE = VerdictWord.REAL, VerdictWord.UNCERTAIN, VerdictWord.FAKE

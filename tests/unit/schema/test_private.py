@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from fakesweep.processes import _new_log
+from fakesweep.foreground.worker_process import _new_log
 from fakesweep.schema.errors import StackError
-from fakesweep.schema.private import new_file, own_folder, runtime_folder, runtime_folders
+from fakesweep.schema.private_files import new_file, own_folder, runtime_folder, runtime_folders
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make folders of others")
 NOBODY = 65_534

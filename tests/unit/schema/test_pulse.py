@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fakesweep.schema.pulse import (
+from fakesweep.schema.telemetry.heartbeat import (
     LEAVE_SECONDS,
     LOOP_SECONDS,
     SILENT_SECONDS,
@@ -95,7 +95,7 @@ def test_a_process_may_take_its_time_to_start_and_to_leave_but_not_for_ever(
 def test_a_pulse_is_written_over_and_over_and_gone_in_the_end(
     temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fakesweep.schema.pulse.BEAT_SECONDS", 0.01)
+    monkeypatch.setattr("fakesweep.schema.telemetry.heartbeat.BEAT_SECONDS", 0.01)
     looks: list[Pulse] = []
     with beating(Pulse(Role.PRODUCER), looks.append):
         wait_until(lambda: len(looks) > 2, "it beats again")
@@ -118,7 +118,8 @@ def test_a_process_that_was_killed_has_no_pulse_even_where_another_has_its_numbe
     temporary: Path,
 ) -> None:
     program = (
-        "import os, signal, sys, tempfile, time; from fakesweep.schema.pulse import *; "
+        "import os, signal, sys, tempfile, time; "
+        "from fakesweep.schema.telemetry.heartbeat import *; "
         f"tempfile.tempdir = {str(temporary.parent)!r}; "
         "beat = beating(Pulse(Role.WORKER)); beat.__enter__(); "
         "print(1, flush=True); time.sleep(600)"
@@ -153,7 +154,7 @@ def test_nobody_elses_folder_is_trusted(temporary: Path) -> None:
 def test_a_pulse_that_cannot_be_written_holds_nothing_up(
     temporary: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fakesweep.schema.pulse.BEAT_SECONDS", 0.01)
+    monkeypatch.setattr("fakesweep.schema.telemetry.heartbeat.BEAT_SECONDS", 0.01)
     temporary.write_text("no folder")
     looks: list[Pulse] = []
     with beating(Pulse(Role.WORKER), looks.append):

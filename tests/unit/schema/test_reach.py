@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakesweep.schema.reach import Networks, admits, admits_bucket
+from fakesweep.schema.net.egress import Networks, admits, admits_bucket
 from fakesweep.schema.settings import Settings
 
 

@@ -8,8 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from fakesweep.schema.ledger import ListedImage
-from fakesweep.schema.runs import RUN_IMAGES, ends_run, one_run, runs_of, whole_runs
+from fakesweep.schema.ledger.scans.audit_digests import (
+    RUN_IMAGES,
+    ends_run,
+    one_run,
+    runs_of,
+    whole_runs,
+)
+from fakesweep.schema.ledger.scans.scans import ListedImage
 
 WHEN = datetime(2026, 2, 3, 4, 5, 6, 789_000, tzinfo=UTC)
 

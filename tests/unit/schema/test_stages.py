@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from fakesweep.schema.stages import (
+from fakesweep.schema.telemetry.throughput import (
     Counts,
     Stage,
     StageCounts,

@@ -1,7 +1,7 @@
 import pytest
 
+from fakesweep.schema.net.storage import Refusal, one_line, refusal_of, s3_options
 from fakesweep.schema.settings import read_settings
-from fakesweep.schema.storage import Refusal, one_line, refusal_of, s3_options
 
 
 def test_nothing_that_is_unset_hides_what_boto3_finds_itself() -> None:

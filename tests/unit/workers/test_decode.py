@@ -19,7 +19,7 @@ from fakesweep.schema.failures import (
     NotAnImage,
     TooManyPixels,
 )
-from fakesweep.workers.decode import DecodedImage, decode
+from fakesweep.workers.sandbox.decode import DecodedImage, decode
 from tests.samples import every_sample, oriented, picture, written
 
 MANY = 10_000_000
@@ -276,7 +276,7 @@ def test_a_decoded_image_crosses_processes_with_its_pixels_alone() -> None:
 def test_a_loader_imports_none_of_what_its_worker_alone_needs() -> None:
     heavy = {"boto3", "celery", "pydantic", "sqlalchemy", "structlog", "torch", "transformers"}
     code = (
-        "import sys, fakesweep.workers.loader, fakesweep.workers.models.preprocess;"
+        "import sys, fakesweep.workers.sandbox.process, fakesweep.workers.sandbox.preprocess;"
         f"sys.exit(bool({heavy!r} & set(sys.modules)))"
     )
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from fakesweep.schema.catalogue import ModelEntry
+from fakesweep.schema.judging.catalogue import ModelEntry
 from fakesweep.schema.settings import Settings
-from fakesweep.workers.decode import decode
-from fakesweep.workers.loader import Loader
 from fakesweep.workers.models.load import load_model
-from fakesweep.workers.models.preprocess import Preprocessing
+from fakesweep.workers.sandbox.decode import decode
+from fakesweep.workers.sandbox.preprocess import Preprocessing
+from fakesweep.workers.sandbox.process import Loader
 from tests.checkpoints import save_checkpoint
 from tests.reference import FLOAT32_ON_CPU
 from tests.samples import oriented, picture, written

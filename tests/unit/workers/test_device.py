@@ -10,8 +10,8 @@ import pytest
 from fakesweep.schema.errors import DeviceError
 from fakesweep.schema.failures import ModelFailed
 from fakesweep.schema.words import Lane
-from fakesweep.workers.device import WAITING_CALLS, Answer, Device
 from fakesweep.workers.models.load import LoadedModel
+from fakesweep.workers.scoring.device_queue import WAITING_CALLS, Answer, Device
 from tests.servers import wait_until
 
 THIRTEEN = ModelFailed("thirteen")
@@ -131,7 +131,7 @@ def test_calls_are_short_as_long_as_live_images_may_come(
     ask(device, model, [1, 2, 3, 4]).result(10)
     ask(device, model, [5, 6, 7], Lane.LIVE).result(10)
     ask(device, model, [11, 12, 13]).result(10)
-    monkeypatch.setattr("fakesweep.workers.device.LIVE_SECONDS", 0.0)
+    monkeypatch.setattr("fakesweep.workers.scoring.device_queue.LIVE_SECONDS", 0.0)
     ask(device, model, [21, 22, 23, 24]).result(10)
     assert model.calls == [[1, 2, 3, 4], [5, 6], [7], [11, 12], [13], [21, 22, 23, 24]]
 

@@ -4,11 +4,11 @@ import threading
 
 import pytest
 
-from fakesweep.workers.endings import EXIT_STATUS, vital_thread
+from fakesweep.workers.threads.fatal import EXIT_STATUS, vital_thread
 
 PROGRAM = """
 import sys, threading
-from fakesweep.workers.endings import vital_thread
+from fakesweep.workers.threads.fatal import vital_thread
 
 def work():
     {work}
@@ -24,7 +24,7 @@ STUCK = """
 import threading
 from types import SimpleNamespace
 from fakesweep.schema.words import Lane
-from fakesweep.workers.device import Device
+from fakesweep.workers.scoring.device_queue import Device
 
 hang = threading.Event().wait
 

@@ -11,7 +11,7 @@ from kombu.utils.json import loads
 
 from fakesweep.schema.message import BatchImage, BatchMessage, UnreadableMessage
 from fakesweep.schema.words import Lane
-from fakesweep.workers.envelope import check_body, open_envelope
+from fakesweep.workers.broker.envelope import check_body, open_envelope
 from tests.strays import EXTRAS, encoded, envelope, strays
 
 MESSAGE = BatchMessage(7, 3, Lane.BULK, (BatchImage(1, "s3://bucket/ä.jpg"),), attempt=0)

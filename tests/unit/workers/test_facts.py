@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from fakesweep.schema.contents import Content
+from fakesweep.schema.ledger.batches.contents import Content
 from fakesweep.schema.words import ReadAs
-from fakesweep.workers.facts import Facts, with_facts
-from fakesweep.workers.loader import FACTS
-from fakesweep.workers.losses import LoaderLost
+from fakesweep.workers.sandbox.facts import Facts, with_facts
+from fakesweep.workers.sandbox.losses import LoaderLost
+from fakesweep.workers.sandbox.process import FACTS
 
 CONTENT = Content(b"\x01" * 32, 77)
 SAID = {"width": 4, "height": 3, "format": "PNG", "frame_count": 1, "read_as": "scaled"}

@@ -5,15 +5,15 @@ from itertools import count
 import pytest
 
 from fakesweep.schema.failures import AccessDenied, FetchTimedOut, SourceUnavailable
+from fakesweep.schema.net.storage import pause_asked_for
 from fakesweep.schema.settings import read_settings
-from fakesweep.schema.storage import pause_asked_for
-from fakesweep.workers.fetch import attempts
-from fakesweep.workers.fetch.attempts import Deadline, Transient, with_attempts
+from fakesweep.workers.fetch import retry
+from fakesweep.workers.fetch.retry import Deadline, Transient, with_attempts
 
 
 @pytest.fixture(autouse=True)
 def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempts, "FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(retry, "FIRST_PAUSE_SECONDS", 0.001)
 
 
 @pytest.fixture
@@ -72,16 +72,16 @@ def test_no_attempt_starts_after_the_deadline(
 
 def test_a_pause_asked_for_is_kept_and_bounded() -> None:
     asked = Transient(SourceUnavailable("busy"), pause_seconds=7)
-    assert attempts._pause_seconds(asked, 1) == 7
+    assert retry._pause_seconds(asked, 1) == 7
     endless = Transient(SourceUnavailable("busy"), pause_seconds=86_400)
-    assert attempts._pause_seconds(endless, 1) == attempts.LONGEST_PAUSE_SECONDS
+    assert retry._pause_seconds(endless, 1) == retry.LONGEST_PAUSE_SECONDS
 
 
 def test_pauses_grow_and_differ(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempts, "FIRST_PAUSE_SECONDS", 1.0)
+    monkeypatch.setattr(retry, "FIRST_PAUSE_SECONDS", 1.0)
     busy = Transient(SourceUnavailable("busy"))
-    for attempt, longest in ((1, 1.0), (2, 2.0), (4, 8.0), (40, attempts.LONGEST_PAUSE_SECONDS)):
-        pauses = {attempts._pause_seconds(busy, attempt) for _ in range(20)}
+    for attempt, longest in ((1, 1.0), (2, 2.0), (4, 8.0), (40, retry.LONGEST_PAUSE_SECONDS)):
+        pauses = {retry._pause_seconds(busy, attempt) for _ in range(20)}
         assert all(longest / 2 <= pause <= longest for pause in pauses)
         assert len(pauses) > 1
 

@@ -11,8 +11,8 @@ from fakesweep.schema.failures import AccessDenied, ImageNotFound, ImageTooLarge
 from fakesweep.schema.settings import Settings, read_settings
 from fakesweep.schema.uris import from_path
 from fakesweep.workers.fetch import Fetcher, open_fetcher
-from fakesweep.workers.fetch.attempts import Deadline
-from fakesweep.workers.fetch.bodies import read_pieces
+from fakesweep.workers.fetch.body import read_pieces
+from fakesweep.workers.fetch.retry import Deadline
 
 NOBODY = 65_534
 

@@ -11,7 +11,7 @@ from botocore.credentials import Credentials
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fakesweep.workers.fetch.signature import encoded, signed_headers
+from fakesweep.workers.fetch.sigv4 import encoded, signed_headers
 
 MOMENT = datetime(2026, 11, 20, 17, 48, 32, tzinfo=UTC)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)

@@ -8,7 +8,7 @@ from botocore.credentials import Credentials
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPResponse, HTTPSConnectionPool
 
 from fakesweep.schema.uris import S3Address
-from fakesweep.workers.fetch.ways import Way, read_error, way_of
+from fakesweep.workers.fetch.s3_routes import Way, read_error, way_of
 
 CREDENTIALS = Credentials("AKIA/1", "secret")
 SIGNED = (

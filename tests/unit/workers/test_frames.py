@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from fakesweep.workers.frames import MAX_STEPS, count_frames
+from fakesweep.workers.sandbox.frames import MAX_STEPS, count_frames
 from tests.samples import picture, written
 
 

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 
 from fakesweep.schema.words import Lane
-from fakesweep.workers.lanes import Lanes
+from fakesweep.workers.threads.priority import Lanes
 from tests.servers import wait_until
 
 

@@ -6,7 +6,7 @@ import pytest
 
 PROGRAM = """
 import signal, threading
-from fakesweep.workers.leaving import Leaving
+from fakesweep.workers.process.shutdown import Leaving
 
 leaving = Leaving({grace_seconds}, lambda: print("handed back", flush=True))
 leaving.exit_status = {status}

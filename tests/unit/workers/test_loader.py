@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from fakesweep.schema.settings import Settings
-from fakesweep.workers import loader
 from fakesweep.workers.fetch import open_fetcher
 from fakesweep.workers.fetch.side_by_side import SideBySide
-from fakesweep.workers.losses import PLACE
-from fakesweep.workers.memory import write_whole
+from fakesweep.workers.sandbox import process
+from fakesweep.workers.sandbox.allocator import write_whole
+from fakesweep.workers.sandbox.losses import PLACE
 from tests.batches import uris_of
 from tests.photographs import folder_of_photographs
 
@@ -40,16 +40,16 @@ def test_replies_travel_together_but_wait_for_one_another_only_so_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = Clock()
-    monkeypatch.setattr("fakesweep.workers.loader.time.monotonic", clock)
+    monkeypatch.setattr("fakesweep.workers.sandbox.process.time.monotonic", clock)
 
     def replies() -> Iterator[dict[str, Any]]:
         for number in range(9):
-            clock.now += loader.GATHERED_SECONDS * (2 if number in {4, 7} else 0.1)
+            clock.now += process.GATHERED_SECONDS * (2 if number in {4, 7} else 0.1)
             yield {"number": number}
 
-    groups = [[reply["number"] for reply in group] for group in loader.gathered(replies())]
+    groups = [[reply["number"] for reply in group] for group in process.gathered(replies())]
     assert groups == [[0, 1, 2, 3, 4], [5, 6, 7], [8]]
-    assert list(loader.gathered(iter(()))) == []
+    assert list(process.gathered(iter(()))) == []
 
 
 def _replies(settings: Settings, tmp_path: Path, *requests: dict[str, Any]) -> list[Any]:
@@ -59,7 +59,7 @@ def _replies(settings: Settings, tmp_path: Path, *requests: dict[str, Any]) -> l
 
 
 @contextmanager
-def _loader(settings: Settings, tmp_path: Path) -> Iterator[loader.Loader]:
+def _loader(settings: Settings, tmp_path: Path) -> Iterator[process.Loader]:
     """A loader without a process of its own."""
     with (
         open_fetcher(settings) as fetcher,
@@ -67,7 +67,7 @@ def _loader(settings: Settings, tmp_path: Path) -> Iterator[loader.Loader]:
         (tmp_path / "place").open("w+b") as place,
     ):
         fetches = SideBySide(fetcher.fetch, settings.fetch_concurrency, 60)
-        yield loader.Loader(settings, fetches, pixels.fileno(), place.fileno())
+        yield process.Loader(settings, fetches, pixels.fileno(), place.fileno())
 
 
 def test_images_that_do_not_fit_into_a_loader_are_put_off(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_processor_time_is_counted_anew_for_each_image(
 ) -> None:
     clock = Clock()
     clock.now = 10_000.5
-    monkeypatch.setattr("fakesweep.workers.loader.time.process_time", clock)
+    monkeypatch.setattr("fakesweep.workers.sandbox.process.time.process_time", clock)
     uris = uris_of(folder_of_photographs(tmp_path / "in", 2))
     settings = Settings(
         file_roots=(tmp_path,), decode_timeout_seconds=7, fetch_deadline_seconds=200

@@ -4,7 +4,13 @@ import pytest
 
 from fakesweep.schema.failures import FailureCode, ImageFailure
 from fakesweep.schema.message import BatchImage
-from fakesweep.workers.losses import KILLED_PAUSES_SECONDS, Cause, LoaderLost, Trials, cause_of_end
+from fakesweep.workers.sandbox.losses import (
+    KILLED_PAUSES_SECONDS,
+    Cause,
+    LoaderLost,
+    Trials,
+    cause_of_end,
+)
 
 CHUNK = [BatchImage(number, f"file:///{number}.jpg") for number in range(4)]
 

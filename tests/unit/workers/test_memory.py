@@ -6,12 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from fakesweep.workers.memory import keep_freed_memory
+from fakesweep.workers.sandbox.allocator import keep_freed_memory
 
 PROGRAM = """
 import json
 from pathlib import Path
-from fakesweep.workers.memory import keep_freed_memory
+from fakesweep.workers.sandbox.allocator import keep_freed_memory
 
 def heap_bytes():
     for line in Path("/proc/self/maps").read_text().splitlines():

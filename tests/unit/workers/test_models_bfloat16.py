@@ -10,7 +10,7 @@ import structlog
 import torch
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from fakesweep.schema.catalogue import ModelEntry
+from fakesweep.schema.judging.catalogue import ModelEntry
 from fakesweep.workers.models import bfloat16
 from fakesweep.workers.models.bfloat16 import PLAIN_ATTENTION, PackedLinear, plain_attention
 from fakesweep.workers.models.load import load_model

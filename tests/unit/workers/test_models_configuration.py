@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from fakesweep.schema.catalogue import ModelEntry
 from fakesweep.schema.errors import ModelError
-from fakesweep.schema.labels import Side
+from fakesweep.schema.judging.catalogue import ModelEntry
+from fakesweep.schema.judging.labels import Side
 from fakesweep.workers.models.files import digest, find_files
 from fakesweep.workers.models.load import load_model
 from fakesweep.workers.models.place import resolve_place

@@ -8,7 +8,7 @@ import torch
 
 from fakesweep.workers.models.cpu import CpuEngine
 from fakesweep.workers.models.place import Precision
-from fakesweep.workers.models.preprocess import Preprocessing
+from fakesweep.workers.sandbox.preprocess import Preprocessing
 
 STEPS = Preprocessing(
     transparency_on_white=False,

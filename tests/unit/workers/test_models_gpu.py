@@ -11,14 +11,14 @@ import structlog
 import torch
 from transformers import ConvNextImageProcessorPil
 
-from fakesweep.schema.catalogue import ModelEntry
+from fakesweep.schema.judging.catalogue import ModelEntry
 from fakesweep.workers.models.cpu import CpuEngine
 from fakesweep.workers.models.gpu import LARGEST_DIFFERENCE, GpuEngine, Score, Scorer, quickened
 from fakesweep.workers.models.load import load_model
 from fakesweep.workers.models.loaded import LoadedModel
 from fakesweep.workers.models.numerics import probabilities
 from fakesweep.workers.models.place import Place, Precision
-from fakesweep.workers.models.preprocess import Preprocessing
+from fakesweep.workers.sandbox.preprocess import Preprocessing
 from tests.checkpoints import Architecture, coloured_noise, save_checkpoint
 from tests.reference import BFLOAT16_ON_CPU, FLOAT32_ON_CPU
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from fakesweep.schema.catalogue import ModelEntry
 from fakesweep.schema.errors import ModelAway, ModelError
+from fakesweep.schema.judging.catalogue import ModelEntry
 from fakesweep.workers.models.hub import check, pull, resolve
 from tests.web_server import Answer, Request, WebServer, web_server
 
@@ -66,7 +66,7 @@ class Hub:
         """
         code = (
             "import json, sys\n"
-            "from fakesweep.schema.catalogue import ModelEntry\n"
+            "from fakesweep.schema.judging.catalogue import ModelEntry\n"
             "from fakesweep.schema.errors import ModelError\n"
             "from fakesweep.workers.models import hub\n"
             "verb, source, revision = sys.argv[1:]\n"
@@ -178,7 +178,7 @@ def test_what_the_hub_answers_is_trouble_that_passes_or_does_not(hub: Hub) -> No
     hub.server.answer = lambda asked: Answer(int(asked.path.rpartition("/s")[2][:3]))
     code = (
         "import sys\n"
-        "from fakesweep.schema.catalogue import ModelEntry\n"
+        "from fakesweep.schema.judging.catalogue import ModelEntry\n"
         "from fakesweep.schema.errors import ModelError\n"
         "from fakesweep.workers.models import hub\n"
         "for status in sys.argv[1:]:\n"

@@ -10,14 +10,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import BitImageProcessorPil, EfficientNetImageProcessorPil
 
-from fakesweep.schema.catalogue import ModelEntry, read_catalogue
 from fakesweep.schema.errors import DeviceError, FakesweepError, ModelError
-from fakesweep.schema.labels import Side, SidesOrigin
+from fakesweep.schema.judging.catalogue import ModelEntry, read_catalogue
+from fakesweep.schema.judging.labels import Side, SidesOrigin
 from fakesweep.workers.models import sizing
 from fakesweep.workers.models.load import load_model
 from fakesweep.workers.models.loaded import LoadedModel
 from fakesweep.workers.models.place import Place
-from fakesweep.workers.models.preprocess import Preprocessing
+from fakesweep.workers.sandbox.preprocess import Preprocessing
 from tests.checkpoints import coloured_noise, save_checkpoint
 from tests.reference import BFLOAT16_ON_CPU, FLOAT32_ON_CPU
 

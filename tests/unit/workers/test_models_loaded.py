@@ -9,9 +9,9 @@ import pytest
 import structlog
 import torch
 
-from fakesweep.schema.catalogue import ModelEntry
 from fakesweep.schema.errors import DeviceError
 from fakesweep.schema.failures import ModelFailed
+from fakesweep.schema.judging.catalogue import ModelEntry
 from fakesweep.workers.models.cpu import CpuEngine
 from fakesweep.workers.models.load import load_model
 from fakesweep.workers.models.loaded import LoadedModel

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from fakesweep.schema.failures import ModelFailed
-from fakesweep.workers.models.preprocess import Preprocessing
+from fakesweep.workers.sandbox.preprocess import Preprocessing
 from tests.samples import picture
 
 STEPS = Preprocessing(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fakesweep.schema.catalogue import ModelEntry
+from fakesweep.schema.judging.catalogue import ModelEntry
 from fakesweep.workers.models.load import load_model
 from fakesweep.workers.models.place import resolve_place
 from tests.checkpoints import Architecture, coloured_noise, save_checkpoint
@@ -16,7 +16,7 @@ LEFT_OUT = {"torch._dynamo", "torch._inductor", "torch.distributed.tensor", "sci
 
 SCORES = """
 import json, sys
-from fakesweep.schema.catalogue import ModelEntry
+from fakesweep.schema.judging.catalogue import ModelEntry
 from fakesweep.workers.models.quick_import import import_quickly
 
 import_quickly()

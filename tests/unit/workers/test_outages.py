@@ -4,7 +4,7 @@ import sys
 import pytest
 import redis
 
-from fakesweep.workers.outages import without_tracebacks
+from fakesweep.workers.broker.log_filter import without_tracebacks
 
 
 def record(name: str, error: Exception | None = None) -> logging.LogRecord:
@@ -35,7 +35,7 @@ def test_any_other_error_keeps_its_traceback() -> None:
 
 
 def test_what_others_say_is_left_as_it_is() -> None:
-    said = record("fakesweep.workers.pipeline", redis.ConnectionError("refused"))
+    said = record("fakesweep.workers.pipeline.batch", redis.ConnectionError("refused"))
     assert without_tracebacks(said)
     assert said.getMessage() == "no ack,\n  none"
     assert said.exc_info is not None

@@ -1,12 +1,12 @@
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from fakesweep.schema.pulse import Pulse
 from fakesweep.schema.settings import Settings
-from fakesweep.schema.stages import Counts, Stage, StageCounts
+from fakesweep.schema.telemetry.heartbeat import Pulse
+from fakesweep.schema.telemetry.throughput import Counts, Stage, StageCounts
 from fakesweep.schema.words import Role
-from fakesweep.workers.pulse import look_at, worker_pulse
-from fakesweep.workers.work import Work
+from fakesweep.workers.pipeline.resources import Work
+from fakesweep.workers.process.heartbeat import look_at, worker_pulse
 
 LONG_AGO = -1.0
 

@@ -1,6 +1,6 @@
 from concurrent.futures import ThreadPoolExecutor
 
-from fakesweep.workers.recent import Recent, ScoreKey
+from fakesweep.workers.pipeline.score_cache import Recent, ScoreKey
 
 A, B, C = ((name * 32, 1) for name in (b"a", b"b", b"c"))
 

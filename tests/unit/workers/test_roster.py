@@ -8,12 +8,12 @@ from uuid import uuid4
 
 import pytest
 
-from fakesweep.schema.catalogue import Catalogue, ModelEntry
 from fakesweep.schema.errors import CatalogueError, DeviceError, ModelAway, ModelError
-from fakesweep.schema.patience import Patience
-from fakesweep.workers import roster
+from fakesweep.schema.judging.catalogue import Catalogue, ModelEntry
+from fakesweep.schema.ledger.retry import Patience
 from fakesweep.workers.models.load import LoadedModel
-from fakesweep.workers.roster import Roster
+from fakesweep.workers.scoring import model_cache
+from fakesweep.workers.scoring.model_cache import Roster
 
 CATALOGUE = Catalogue(
     {key: ModelEntry(key, f"/models/{key}") for key in ("quick", "slow", "third")}, {}
@@ -62,7 +62,7 @@ class Trouble:
 
 @pytest.fixture
 def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(roster, "FIRST_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(model_cache, "FIRST_PAUSE_SECONDS", 0.0)
 
 
 def test_who_wants_a_loaded_model_does_not_wait_for_the_load_of_another() -> None:
@@ -115,7 +115,14 @@ def test_between_two_tries_there_is_a_pause_that_grows() -> None:
         with pytest.raises(ModelAway, match="503"):
             models.models(["quick"])
     assert load.tries == 1
-    assert [roster.pause_after(tries) for tries in (1, 2, 3, 4, 5, 99)] == [5, 10, 20, 40, 60, 60]
+    assert [model_cache.pause_after(tries) for tries in (1, 2, 3, 4, 5, 99)] == [
+        5,
+        10,
+        20,
+        40,
+        60,
+        60,
+    ]
 
 
 @pytest.mark.usefixtures("_no_pause")

@@ -4,16 +4,16 @@ from collections.abc import Callable
 import pytest
 import structlog
 
-from fakesweep.schema.stages import Counts, StageReport
-from fakesweep.workers import stages as module
-from fakesweep.workers.stages import Stage, Stages
+from fakesweep.schema.telemetry.throughput import Counts, StageReport
+from fakesweep.workers.pipeline import throughput as module
+from fakesweep.workers.pipeline.throughput import Stage, Stages
 from tests.servers import wait_until
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     now = 1_000.0
-    monkeypatch.setattr("fakesweep.workers.stages.time.monotonic", lambda: now)
+    monkeypatch.setattr("fakesweep.workers.pipeline.throughput.time.monotonic", lambda: now)
 
     def forward(seconds: float) -> None:
         nonlocal now

@@ -4,7 +4,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from fakesweep.workers.turns import Turns
+from fakesweep.workers.threads.exclusive import Turns
 from tests.servers import wait_until
 
 

@@ -1,7 +1,7 @@
 from contextlib import ExitStack
 
 from fakesweep.schema.words import Lane
-from fakesweep.workers.waiters import Waiters
+from fakesweep.workers.scoring.load_waiters import Waiters
 
 
 def test_of_live_batches_one_slot_never_waits_and_bulk_ones_take_none_of_them() -> None:

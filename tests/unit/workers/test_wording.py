@@ -1,4 +1,4 @@
-from fakesweep.workers.wording import MAX_CHARACTERS, one_line
+from fakesweep.workers.error_text import MAX_CHARACTERS, one_line
 
 
 def test_what_a_stranger_wrote_into_a_file_is_one_short_printable_line() -> None:

@@ -17,11 +17,11 @@ from fakesweep.schema.failures import (
     TooManyPixels,
     UnsupportedImage,
 )
-from fakesweep.workers.decode import decode
-from fakesweep.workers.readers import codecs
-from fakesweep.workers.readers import tiff as walks
-from fakesweep.workers.readers.claims import boxes, jpeg_xl_size
-from fakesweep.workers.readers.heif import meta_of
+from fakesweep.workers.sandbox.decode import decode
+from fakesweep.workers.sandbox.readers import codecs
+from fakesweep.workers.sandbox.readers import tiff as walks
+from fakesweep.workers.sandbox.readers.claims import boxes, jpeg_xl_size
+from fakesweep.workers.sandbox.readers.heif import meta_of
 from tests.formats import avif_with_bad_alpha, bitmap, dng, icon_with, jxl, psd, tiff
 from tests.samples import picture, written
 

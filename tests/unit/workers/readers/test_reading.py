@@ -14,7 +14,7 @@ from PIL import Image
 from fakesweep.schema.failures import CorruptImage, NotAnImage, UnsupportedImage
 from fakesweep.schema.formats import FORMATS, IMAGE_SUFFIXES, READ, ImageFormat, Reader
 from fakesweep.schema.words import ReadAs
-from fakesweep.workers.decode import decode
+from fakesweep.workers.sandbox.decode import decode
 from tests.formats import Tags, avif_with_bad_alpha, bitmap, dng, icon_with, jxl, packed, psd, tiff
 from tests.samples import oriented, picture, written
 
@@ -257,5 +257,5 @@ def test_what_could_be_a_targa_only_by_accident_is_no_image(content: bytes) -> N
 
 
 def test_the_second_decoder_is_loaded_by_the_first_picture_that_needs_it() -> None:
-    code = "import sys, fakesweep.workers.loader; sys.exit('imagecodecs' in sys.modules)"
+    code = "import sys, fakesweep.workers.sandbox.process; sys.exit('imagecodecs' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

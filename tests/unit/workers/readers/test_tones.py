@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fakesweep.schema.words import ReadAs
-from fakesweep.workers.decode import decode
-from fakesweep.workers.readers.claims import jpeg_2000_depth, jpeg_xl_depth
-from fakesweep.workers.readers.tones import by_own_range
+from fakesweep.workers.sandbox.decode import decode
+from fakesweep.workers.sandbox.readers.claims import jpeg_2000_depth, jpeg_xl_depth
+from fakesweep.workers.sandbox.readers.tones import by_own_range
 from tests.formats import grey, packed, tiff
 from tests.samples import written
 

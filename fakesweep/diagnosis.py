@@ -1,0 +1,189 @@
+"""Why nothing of a scan moves: what stands in its way, for people and for programs."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from enum import StrEnum
+
+from fakesweep.schema import broker
+from fakesweep.schema.ledger.registry.model_errors import ModelTrouble
+from fakesweep.schema.ledger.registry.processes import LIVE_SECONDS
+from fakesweep.schema.ledger.reports.progress import Progress
+from fakesweep.schema.ledger.reports.stalls import Movement
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.words import BROKER, ScanState
+from fakesweep.server_errors import away_in_words
+from fakesweep.stack import find_stack
+from fakesweep.summary import moment
+from fakesweep.text import program
+
+STILL_AFTER = timedelta(seconds=10)
+BROKER_ANSWER_SECONDS = 2.0
+
+
+class Reason(StrEnum):
+    """Why nothing moves: what is missing first, then what is only slow."""
+
+    PAUSED = "paused"
+    NO_WORKER = "no_worker"
+    NO_PRODUCER = "no_producer"
+    NO_BROKER = "no_broker"
+    SET_ASIDE = "set_aside"
+    SOURCE = "source"
+    IN_WORK = "in_work"
+    IN_QUEUE = "in_queue"
+    NO_MODEL = "no_model"
+    LISTING = "listing"
+
+    @property
+    def is_blocking(self) -> bool:
+        """Whether waiting alone does not help, so that no time left can be told."""
+        return self not in (
+            Reason.SET_ASIDE, Reason.SOURCE, Reason.IN_WORK, Reason.IN_QUEUE, Reason.NO_MODEL,
+            Reason.LISTING,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A reason, and what to do about it in one line."""
+
+    reason: Reason
+    said: str
+
+
+def waits_of(
+    now: Progress, found: Movement, settings: Settings, troubles: Sequence[ModelTrouble] = ()
+) -> Sequence[Wait]:
+    """Return why nothing of a scan moves, where that is so.
+
+    What is missing is told at once. What is slow is told when nothing has moved for a while, and
+    the broker is asked then.
+    """
+    if ScanState(now.state).is_last or not (now.pending or now.listed_at is None):
+        return []
+    if now.paused_at is not None:
+        go_on = f"go on with: {program()} resume {now.scan_id}"
+        return [Wait(Reason.PAUSED, f"paused since {moment(now.paused_at)}; {go_on}")]
+    is_still = found.at - now.progressed_at > STILL_AFTER
+    waits = [*missing_of(now, found, settings), *_set_aside(found), *_unlisted(found)]
+    waits += (_model_away(trouble) for trouble in troubles if trouble.next_try_at is not None)
+    if is_still:
+        waits += _broker_missing(settings)
+    if is_still and not waits:
+        waits.append(_slow(now, found))
+    return waits
+
+
+def missing_of(now: Progress, found: Movement, settings: Settings) -> list[Wait]:
+    """Return which workers and producers an unfinished scan lacks, with what to run.
+
+    On the local stack one command is enough: it brings both along.
+    """
+    is_still = found.at - now.progressed_at > STILL_AFTER
+    waits = [*_missing(now, found, is_still=is_still)]
+    if settings.names_cluster or not waits:
+        return waits
+    go_on = f"; or finish the scan with: {program()} resume {now.scan_id}"
+    return [replace(wait, said=wait.said + go_on) for wait in waits]
+
+
+def _model_away(trouble: ModelTrouble) -> Wait:
+    again = f", next try {moment(trouble.next_try_at)}" if trouble.next_try_at else ""
+    return Wait(
+        Reason.NO_MODEL,
+        f"{trouble.hostname} cannot load {trouble.model} since {moment(trouble.since)} "
+        f"({trouble.tries} tries{again}): {trouble.reason}",
+    )
+
+
+def _missing(now: Progress, found: Movement, *, is_still: bool) -> Iterator[Wait]:
+    if now.pending and not found.workers:
+        yield Wait(
+            Reason.NO_WORKER,
+            f"no worker has been seen for {LIVE_SECONDS:.0f} s; start one: {program()} worker",
+        )
+    start_producer = f"start one: {program()} producer"
+    unlisted = sorted(set(found.listed_by) - set(found.producers))
+    if not found.producers:
+        if now.listed_at is None:
+            yield Wait(Reason.NO_PRODUCER, f"no producer lists its sources; {start_producer}")
+        elif found.recorded:
+            yield Wait(
+                Reason.NO_PRODUCER,
+                f"{found.recorded} batches wait to be queued and no producer is seen; "
+                f"{start_producer}",
+            )
+        elif found.expired or (is_still and found.published):
+            yield Wait(
+                Reason.NO_PRODUCER,
+                f"{found.expired + found.published} batches may be lost and no producer is seen "
+                f"that would queue them again; {start_producer}",
+            )
+    elif unlisted and now.listed_at is None and is_still:
+        yield Wait(
+            Reason.NO_PRODUCER,
+            f"only {', '.join(unlisted)} can list what is left; {start_producer} there",
+        )
+
+
+def _set_aside(found: Movement) -> Iterator[Wait]:
+    if found.troubled:
+        yield Wait(Reason.SET_ASIDE, troubles_in_words(found.troubled, found.trouble))
+
+
+def troubles_in_words(batches: int, reason: str | None) -> str:
+    """Return what is wrong with batches, and where to look."""
+    what = "1 batch" if batches == 1 else f"{batches} batches"
+    query = "SELECT * FROM batch_troubles"
+    return (
+        f"{what} could not be stored or brought back ({reason}) and will be tried again; "
+        f'look: {program()} sql "{query}"'
+    )
+
+
+def _unlisted(found: Movement) -> Iterator[Wait]:
+    since = found.listing_troubled_since
+    if found.listing_trouble is not None and since is not None:
+        said = f"its sources cannot be listed since {moment(since)}: {found.listing_trouble}"
+        yield Wait(Reason.SOURCE, said)
+
+
+def _broker_missing(settings: Settings) -> Iterator[Wait]:
+    """Ask the broker, where it is known which one it is."""
+    broker_url = settings.broker_url
+    if broker_url is None:
+        if settings.database_url is None and find_stack(settings) is None:
+            yield Wait(Reason.NO_BROKER, f"the broker does not answer; start it: {program()} up")
+        return
+    if (reason := _why_silent(broker_url)) is not None:
+        yield Wait(Reason.NO_BROKER, away_in_words(BROKER, reason, settings))
+
+
+def _why_silent(broker_url: str) -> str | None:
+    """Return why the broker does not answer, None where it does."""
+    from redis import Redis, RedisError  # noqa: PLC0415 - loaded where nothing moves, and then alone
+    from redis.backoff import NoBackoff  # noqa: PLC0415
+    from redis.retry import Retry  # noqa: PLC0415
+
+    try:
+        with Redis.from_url(
+            broker.client_url(broker_url),
+            socket_timeout=BROKER_ANSWER_SECONDS,
+            socket_connect_timeout=BROKER_ANSWER_SECONDS,
+            retry=Retry(NoBackoff(), 0),
+        ) as client:
+            client.ping()
+    except (RedisError, OSError) as error:
+        return str(error)
+    return None
+
+
+def _slow(now: Progress, found: Movement) -> Wait:
+    if found.running:
+        since = f", the oldest since {moment(found.running_since)}" if found.running_since else ""
+        return Wait(Reason.IN_WORK, f"{found.running} batches are in work{since}")
+    if now.pending:
+        waiting = found.recorded + found.published
+        return Wait(Reason.IN_QUEUE, f"{waiting} batches wait for their turn")
+    return Wait(Reason.LISTING, f"nothing was listed since {moment(now.progressed_at)}")

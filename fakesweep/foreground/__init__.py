@@ -1,0 +1,1 @@
+"""A scan in the foreground: producer and worker beside it, progress, and its end."""

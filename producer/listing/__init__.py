@@ -1,0 +1,1 @@
+"""Listing: from a scan's sources to the ledger, page by page."""

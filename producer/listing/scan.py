@@ -1,0 +1,290 @@
+"""From a source to the ledger: list what is left of a scan, and record it page by page."""
+
+import socket
+import threading
+import time
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+
+import structlog
+
+from fakesweep.producer.listing.filter import Chooser
+from fakesweep.producer.listing.parallel import Cut, Ended, Listed, Step, listed_side_by_side
+from fakesweep.producer.listing.prefetch import made_ahead
+from fakesweep.producer.resources import Producer
+from fakesweep.producer.sources import is_prefix, list_entries
+from fakesweep.producer.sources.members import list_members
+from fakesweep.producer.sources.names import NameRule
+from fakesweep.producer.sources.s3.prefix import opened_prefix
+from fakesweep.producer.watchdog import progressed, waits_for_ledger
+from fakesweep.schema.errors import FakesweepError, ScanError
+from fakesweep.schema.ledger.scans.audit_digests import one_run, runs_of, whole_runs
+from fakesweep.schema.ledger.scans.listing import (
+    Page,
+    Part,
+    cut_part,
+    end_listing,
+    end_part,
+    next_part,
+    parts_left,
+    record_page,
+    staged,
+)
+from fakesweep.schema.ledger.scans.scans import (
+    Entry,
+    ListedImage,
+    chosen,
+    lock_listing,
+    unlock_listing,
+)
+from fakesweep.schema.selection import Selection
+
+PAGE_IMAGES = 4_096
+"""Images recorded in one transaction, where they come so quickly."""
+
+PAGES_AHEAD = 2
+"""Pages that are made ready while the one before is recorded."""
+
+PAGE_SECONDS = 1.0
+"""After so long a whole batch is recorded without waiting for more."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """A scan whose sources are listed: what it takes of them, and until when.
+
+    `stands` is set while an audit knows most of each page by its runs.
+    """
+
+    producer: Producer
+    scan_id: int
+    stop: threading.Event
+    selection: Selection
+    chooser: Chooser
+    is_audit: bool
+    stands: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A page of a part that only has to be recorded."""
+
+    part: Part
+    page: Page
+
+
+def list_scan(producer: Producer, scan_id: int, stop: threading.Event) -> bool:
+    """List what is left of a scan's sources and record it, page by page.
+
+    Returns False, with nothing done, while another process lists this scan. Stops between two
+    pages when `stop` is set, or the scan paused or cancelled; the cursors in the ledger say where
+    to go on.
+
+    Raises:
+        SourceError: a source cannot be listed any further.
+        ScanError: a source can be listed on another machine only.
+    """
+    with producer.engine.connect() as lock:
+        if not lock_listing(lock, scan_id):
+            return False
+        lock.commit()
+        try:
+            _list_sources(producer, scan_id, stop)
+        finally:
+            unlock_listing(lock, scan_id)
+            lock.commit()
+    return True
+
+
+def _list_sources(producer: Producer, scan_id: int, stop: threading.Event) -> None:
+    with producer.engine.connect() as connection:
+        selection, asked_at, is_audit = chosen(connection, scan_id)
+        left = parts_left(connection, scan_id)
+    chooser = Chooser(selection, asked_at)
+    listing = _Listing(producer, scan_id, stop, selection, chooser, is_audit)
+    for _, parts in groupby(left, key=lambda part: part.position):
+        if not _list_source(listing, list(parts)):
+            return
+    waits_for_ledger()
+    with producer.engine.begin() as connection:
+        end_listing(connection, scan_id)
+    progressed()
+    log.info("scan_listed", scan_id=scan_id)
+
+
+def _list_source(listing: _Listing, parts: Sequence[Part]) -> bool:
+    """Record the steps of a source's listing; return False where it was halted."""
+    _refuse_foreign(parts[0])
+    steps_ahead = PAGES_AHEAD if is_prefix(parts[0].source) else PAGE_IMAGES
+    with (
+        made_ahead(_steps(listing, parts), steps_ahead, PAGE_SECONDS) as steps,
+        made_ahead(_ready(listing, steps), PAGES_AHEAD, PAGE_SECONDS) as pages,
+    ):
+        for page in pages:
+            if listing.stop.is_set() or not (page is None or _is_done(listing, page)):
+                return False
+    return not listing.stop.is_set()
+
+
+def _ready(
+    listing: _Listing, steps: Iterator[Step | None]
+) -> Generator[_Ready | Cut | Ended | None]:
+    """Yield steps in pages, with what is taken of each as PostgreSQL takes it."""
+    batch_images = listing.producer.settings.batch_images
+    for step in paged(steps, batch_images, is_audit=listing.is_audit):
+        if isinstance(step, Listed):
+            images, counts = listing.chooser.taken(step.entries)
+            page = _page(listing, images, step.cursor)
+            yield _Ready(step.part, page._replace(counts=counts))
+        else:
+            yield step
+
+
+def _page(listing: _Listing, images: Sequence[ListedImage], cursor: str) -> Page:
+    runs = runs_of(images) if listing.is_audit else one_run(images)
+    return Page(images, cursor, runs, None if listing.stands.is_set() else staged(images, runs))
+
+
+def _is_done(listing: _Listing, step: _Ready | Cut | Ended) -> bool:
+    """Record a step; return False where the scan is paused or cancelled."""
+    match step:
+        case _Ready(part, page):
+            return _is_recorded(listing, part, page)
+        case Cut(part, new):
+            with listing.producer.engine.begin() as connection:
+                cut_part(connection, listing.scan_id, part, new)
+        case Ended(part):
+            with listing.producer.engine.begin() as connection:
+                end_part(connection, listing.scan_id, part)
+    return True
+
+
+def _is_recorded(listing: _Listing, part: Part, page: Page) -> bool:
+    settings = listing.producer.settings
+    with listing.producer.engine.begin() as connection:
+        recorded = record_page(
+            connection,
+            listing.scan_id,
+            part,
+            page,
+            settings.batch_images,
+            failures_stand_days=settings.audit_failures_stand_days,
+        )
+    if recorded is None:
+        log.info("listing_halted", scan_id=listing.scan_id)
+        return False
+    progressed()
+    log.debug(
+        "page_recorded", scan_id=listing.scan_id, listed=len(page.images), added=recorded.added,
+        unchanged=recorded.unchanged, known=recorded.known,
+    )  # fmt: skip
+    if recorded.known * 2 > len(page.images):
+        listing.stands.set()
+    else:
+        listing.stands.clear()
+    if recorded.added:
+        listing.producer.recorded.set()
+    return True
+
+
+def _steps(listing: _Listing, parts: Sequence[Part]) -> Generator[Step]:
+    first, settings = parts[0], listing.producer.settings
+    if first.members:
+        yield from _one_by_one(first, list_members(first.members, first.cursor))
+        return
+    if not is_prefix(first.source) or listing.selection.versions:
+        entries = list_entries(first.source, first.cursor, settings, listing.selection)
+        yield from _one_by_one(first, entries)
+        return
+    with listing.producer.engine.connect() as connection:
+        number = next_part(connection, listing.scan_id, first.position)
+    names = NameRule(listing.selection.suffixes)
+    with opened_prefix(first.source, settings, names) as prefix:
+        yield from listed_side_by_side(prefix, parts, number, settings.listing_concurrency)
+
+
+def paged(
+    steps: Iterable[Step | None], batch_images: int, *, is_audit: bool = False
+) -> Iterator[Step | None]:
+    """Put images that were listed one after another into pages, each part's for itself.
+
+    A page is as large as it may be where images come quickly; where they do not, whole batches go
+    as soon as they are there; None says that a while went by. An audit's pages hold whole runs.
+    """
+    most = max(PAGE_IMAGES, batch_images)
+    gathered: dict[int, _Gathered] = {}
+    try:
+        for step in steps:
+            match step:
+                case Listed(part):
+                    one = gathered.get(part.number)
+                    if one is None:
+                        one = gathered[part.number] = _Gathered(part)
+                    yield from one.with_more(step, most, batch_images, is_audit=is_audit)
+                case Ended(part):
+                    if part.number in gathered:
+                        yield gathered.pop(part.number).all()
+                    yield step
+                case Cut():
+                    yield step
+                case None:
+                    late = [one for one in gathered.values() if one.is_due(batch_images)]
+                    yield from (one.whole(batch_images, is_audit=is_audit) for one in late)
+                    yield None
+    except FakesweepError:
+        # What was listed before the trouble is recorded; listing goes on behind it another time.
+        yield from (one.all() for one in gathered.values())
+        raise
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """Entries of a part that wait to be recorded together."""
+
+    part: Part
+    entries: list[Entry] = field(default_factory=list)
+    cursor: str = ""
+    since: float = field(default_factory=time.monotonic)
+
+    def with_more(
+        self, step: Listed, most: int, batch_images: int, *, is_audit: bool
+    ) -> Iterator[Listed]:
+        """Take a step's entries, and yield a page where they are enough for one."""
+        self.entries += step.entries
+        self.cursor = step.cursor
+        if len(self.entries) >= most or self.is_due(batch_images):
+            yield self.whole(batch_images, is_audit=is_audit)
+
+    def is_due(self, batch_images: int) -> bool:
+        """Tell whether whole batches have waited for long enough."""
+        is_late = time.monotonic() - self.since >= PAGE_SECONDS
+        return is_late and len(self.entries) >= batch_images
+
+    def whole(self, batch_images: int, *, is_audit: bool) -> Listed:
+        """Take as many entries as fill their batches, or are whole runs."""
+        count = whole_runs(self.entries) if is_audit else 0
+        count = count or len(self.entries) // batch_images * batch_images
+        taken, self.entries = self.entries[:count], self.entries[count:]
+        self.since = time.monotonic()
+        return Listed(self.part, taken, taken[-1].cursor if self.entries else self.cursor)
+
+    def all(self) -> Listed:
+        """Take everything."""
+        return Listed(self.part, self.entries, self.cursor)
+
+
+def _one_by_one(part: Part, entries: Iterator[Entry]) -> Iterator[Step]:
+    for entry in entries:
+        yield Listed(part, [entry], entry.cursor)
+    yield Ended(part)
+
+
+def _refuse_foreign(part: Part) -> None:
+    if part.hostname is not None and part.hostname != socket.gethostname():
+        raise ScanError(
+            f"{part.source} can only be listed on the machine {part.hostname!r}; "
+            f"run `fakesweep resume` there"
+        )

@@ -1,0 +1,1 @@
+"""Schedules: cron times, and the scans that each makes."""

@@ -1,0 +1,1 @@
+"""S3 Inventory as a source."""

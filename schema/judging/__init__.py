@@ -1,0 +1,1 @@
+"""How scores become verdicts: the catalogue of models, the sides of labels, policies."""

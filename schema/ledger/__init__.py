@@ -1,0 +1,1 @@
+"""Every statement that the application runs, and the connections that run them."""

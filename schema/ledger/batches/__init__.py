@@ -1,0 +1,1 @@
+"""Statements about batches: published, leased, stored, recovered."""

@@ -1,0 +1,229 @@
+"""Statements that bring back what nobody works on any more, and corner what takes workers down.
+
+Each batch is brought back on its own: one at fault is set aside, and the others come back.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from functools import partial
+
+from sqlalchemy import Connection, Row, TextClause, text
+
+from fakesweep.schema.failures import FailureCode
+from fakesweep.schema.ledger.batches.deferrals import set_aside
+from fakesweep.schema.ledger.batches.states import idle_state
+from fakesweep.schema.ledger.savepoints import apart
+from fakesweep.schema.settings import LONGEST_LEASE_SECONDS
+from fakesweep.schema.words import Lane
+
+QUARANTINED_AFTER = 2
+"""A batch whose lease ran out so often goes on in quarantine, alone in its worker."""
+
+STRIKES = 2
+"""An image that was alone in a worker when that ended, so often, is taken to have ended it."""
+
+UNSEEN_SECONDS = 300.0
+"""A worker that gave no sign of life for so long has no lease, whatever its batches say."""
+
+# No lease is longer than the settings allow, nor outlives its worker.
+_END_LEASES = text("""
+    UPDATE ledger.batches SET lease_until = '-infinity' WHERE batch_id IN (
+        SELECT b.batch_id FROM ledger.batches b
+        WHERE b.state = 'running' AND (
+            b.lease_until IS NULL
+            OR b.lease_until > now() + make_interval(secs => :longest_seconds)
+            OR b.lease_until >= now() AND EXISTS (
+                SELECT FROM workers w WHERE w.worker_id = b.worker_id
+                  AND w.seen_at < now() - make_interval(secs => :unseen_seconds)
+            )
+        ) FOR UPDATE OF b SKIP LOCKED
+    )
+""")
+
+_EXPIRED = """
+    SELECT batch_id FROM ledger.batches x WHERE ledger.is_expired(x) FOR UPDATE SKIP LOCKED
+"""
+
+_RETURN = f"""
+    UPDATE ledger.batches b
+    SET state = {idle_state("recorded")}, lease_until = NULL, expiries = expiries + 1,
+        strikes = strikes + CAST(lane = 'quarantine' AS integer),
+        lane = CASE WHEN expiries + 1 >= :quarantined_after THEN 'quarantine' ELSE lane END
+    WHERE batch_id {{which}} RETURNING batch_id, lane, strikes
+"""  # noqa: S608 - our own words
+
+_RETURN_EXPIRED = text(_RETURN.format(which=f"IN ({_EXPIRED})"))
+_RETURN_ONE = text(_RETURN.format(which="= :batch_id"))
+
+_RETURN_LOST = text(f"""
+    UPDATE ledger.batches b SET state = {idle_state("recorded")}
+    WHERE batch_id IN (
+        SELECT batch_id FROM ledger.batches
+        WHERE lane = CAST(:lane AS ledger.lane) AND state = 'published'
+          AND published_at < now() - make_interval(secs => :older_than_seconds)
+          AND batch_id <> ALL(CAST(:waiting AS bigint[]))
+        FOR UPDATE SKIP LOCKED
+    ) RETURNING batch_id
+""")  # noqa: S608 - our own words
+
+_LONG_PUBLISHED = text("""
+    SELECT EXISTS (
+        SELECT FROM ledger.batches
+        WHERE lane = CAST(:lane AS ledger.lane) AND state = 'published'
+          AND published_at < now() - make_interval(secs => :older_than_seconds)
+    )
+""")
+
+_PENDING = text("""
+    SELECT image_id FROM ledger.pending WHERE batch_id = :batch_id ORDER BY image_id
+""")
+
+_RECOUNT = text("SELECT ledger.recount_batch(:batch_id)")
+
+_ADD_HALF = text("""
+    INSERT INTO ledger.batches (scan_id, lane, state, image_count, expiries, split_from)
+    SELECT scan_id, lane, state, :moved, expiries, batch_id FROM ledger.batches
+    WHERE batch_id = :batch_id RETURNING batch_id
+""")
+
+_MOVE_IMAGES = text("UPDATE ledger.images SET batch_id = :half WHERE image_id = ANY(:image_ids)")
+
+# The attempt goes up, so that nobody who held all of it can still store.
+_KEEP_HALF = text("""
+    UPDATE ledger.batches SET attempt = attempt + 1, strikes = 0 WHERE batch_id = :batch_id
+""")
+
+_ADD_KILLER = text("""
+    INSERT INTO ledger.outcomes (image_id, scan_id, failure_code, failure_message)
+    SELECT image_id, scan_id, CAST(:code AS ledger.failure_code), :message
+    FROM ledger.images WHERE image_id = :image_id
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A batch that could not be brought back, and why."""
+
+    batch_id: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """What became of the batches whose leases ran out; `killers` are the images given up.
+
+    `faults` are those that something is wrong with; they were set aside.
+    """
+
+    batches: int
+    in_quarantine: int
+    halved: int
+    killers: tuple[int, ...]
+    faults: tuple[Fault, ...] = ()
+
+
+@dataclass(slots=True)
+class _Cornered:
+    halved: int = 0
+    killers: list[int] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+
+
+def return_expired(connection: Connection) -> Returned:
+    """Hand batches whose worker has not renewed its lease back to be published again.
+
+    One that ran out again goes into quarantine. One that ran out there, alone in its worker, is cut
+    in halves, and where it is down to one image, that is recorded as failed. What the database
+    refuses to do with one batch is undone for it alone, and it is set aside.
+    """
+    limits = {"longest_seconds": LONGEST_LEASE_SECONDS, "unseen_seconds": UNSEEN_SECONDS}
+    connection.execute(_END_LEASES, limits)
+    cornered = _Cornered()
+    returned = _returned(connection, cornered.faults)
+    for row in returned:
+        if row.strikes:
+            reason = apart(connection, partial(_corner, connection, row, cornered))
+            if reason is not None:
+                cornered.faults.append(Fault(row.batch_id, reason))
+    for fault in cornered.faults:
+        apart(connection, partial(set_aside, connection, fault.batch_id, fault.reason))
+    quarantined = sum(row.lane == Lane.QUARANTINE for row in returned)
+    return Returned(
+        len(returned), quarantined, cornered.halved, tuple(cornered.killers), tuple(cornered.faults)
+    )
+
+
+def return_lost(
+    connection: Connection, lane: Lane, waiting: Collection[int], older_than_seconds: float
+) -> int:
+    """Hand batches back that were published long ago and do not wait in their queue.
+
+    `waiting` are the batches that do. One that a worker holds without having claimed it yet comes
+    back too: whoever claims it first has it.
+    """
+    return connection.execute(
+        _RETURN_LOST,
+        {
+            "lane": lane.value,
+            "waiting": list(waiting),
+            "older_than_seconds": older_than_seconds,
+        },
+    ).rowcount
+
+
+def any_long_published(connection: Connection, lane: Lane, older_than_seconds: float) -> bool:
+    """Tell whether a batch of the lane has been published for so long and not been taken up."""
+    wanted = {"lane": lane.value, "older_than_seconds": older_than_seconds}
+    return bool(connection.execute(_LONG_PUBLISHED, wanted).scalar_one())
+
+
+def recount(connection: Connection, batch_id: int) -> bool:
+    """Let a batch's counts be those of its rows; return whether none is pending, and it is done."""
+    return bool(connection.execute(_RECOUNT, {"batch_id": batch_id}).scalar_one())
+
+
+def _returned(connection: Connection, faults: list[Fault]) -> list[Row[tuple[int, str, int]]]:
+    """Hand batches back together, or, where one of them cannot be, one after another."""
+    returned: list[Row[tuple[int, str, int]]] = []
+
+    def give_back(statement: TextClause, **which: int) -> None:
+        wanted = {"quarantined_after": QUARANTINED_AFTER, **which}
+        returned.extend(connection.execute(statement, wanted).all())
+
+    if apart(connection, partial(give_back, _RETURN_EXPIRED)) is None:
+        return returned
+    for batch_id in connection.execute(text(_EXPIRED)).scalars().all():
+        reason = apart(connection, partial(give_back, _RETURN_ONE, batch_id=batch_id))
+        if reason is not None:
+            faults.append(Fault(batch_id, reason))
+    return returned
+
+
+def _corner(connection: Connection, row: Row[tuple[int, str, int]], cornered: _Cornered) -> None:
+    pending = list(connection.execute(_PENDING, {"batch_id": row.batch_id}).scalars())
+    if len(pending) > 1:
+        _halve(connection, row.batch_id, pending)
+        cornered.halved += 1
+    elif not pending or row.strikes >= STRIKES:
+        _give_up(connection, row.batch_id, pending)
+        cornered.killers.extend(pending)
+
+
+def _halve(connection: Connection, batch_id: int, pending: list[int]) -> None:
+    moved = pending[len(pending) // 2 :]
+    counts = {"batch_id": batch_id, "moved": len(moved)}
+    half = connection.execute(_ADD_HALF, counts).scalar_one()
+    connection.execute(_MOVE_IMAGES, {"half": half, "image_ids": moved})
+    connection.execute(_KEEP_HALF, counts)
+    recount(connection, batch_id)
+
+
+def _give_up(connection: Connection, batch_id: int, image_ids: list[int]) -> None:
+    """Record the images as failed; what is counted then are the outcomes there are."""
+    message = f"{STRIKES} workers in turn ended without a word while it was all they worked on"
+    for image_id in image_ids:
+        connection.execute(
+            _ADD_KILLER,
+            {"image_id": image_id, "code": FailureCode.KILLED_WORKER.value, "message": message},
+        )
+    recount(connection, batch_id)

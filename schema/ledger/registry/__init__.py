@@ -1,0 +1,1 @@
+"""Statements about what does the work: policies, models, processes."""

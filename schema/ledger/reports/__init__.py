@@ -1,0 +1,1 @@
+"""Statements of the reading side, from the public views."""

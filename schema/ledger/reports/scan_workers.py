@@ -1,0 +1,32 @@
+"""Statements about a scan's workers: how many there are, to say what it costs."""
+
+from sqlalchemy import Connection, text
+
+from fakesweep.schema.ledger.batches.states import IS_LIVE
+from fakesweep.schema.ledger.reports.progress import Progress
+from fakesweep.schema.words import ScanState
+
+_WORKED = text("""
+    SELECT count(DISTINCT worker_id) FROM batches WHERE scan_id = :scan_id
+""")
+
+_AT_WORK = text(f"""
+    SELECT count(*) FROM workers
+    WHERE {IS_LIVE}
+      AND worker_id = ANY (ARRAY(
+          SELECT worker_id FROM batches
+          WHERE scan_id = :scan_id AND finished_at > now() - interval '60 seconds'
+          UNION
+          SELECT worker_id FROM batches WHERE scan_id = :scan_id AND state = 'running'
+      ))
+""")  # noqa: S608 - our own words
+
+
+def crew_of(connection: Connection, now: Progress, *, within_seconds: float) -> int:
+    """Return how many workers a scan has: those that live and worked on it in the last minute.
+
+    Of a scan that has ended, all that ever did.
+    """
+    wanted = {"scan_id": now.scan_id, "within_seconds": within_seconds}
+    statement = _WORKED if ScanState(now.state).is_last else _AT_WORK
+    return int(connection.execute(statement, wanted).scalar_one())

@@ -1,0 +1,78 @@
+"""The statement that tells why a scan does not move."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from fakesweep.schema.ledger.batches.states import IS_LIVE
+
+_MOVEMENT = text(f"""
+    SELECT now() AS at, b.*, (
+        SELECT count(*) FROM workers
+        WHERE {IS_LIVE}
+          AND worker_id <> ALL (CAST(:gone AS uuid[]))
+    ) AS workers, ARRAY(
+        SELECT hostname FROM producers
+        WHERE {IS_LIVE}
+          AND producer_id <> ALL (CAST(:gone AS uuid[]))
+    ) AS producers, ARRAY(
+        SELECT hostname FROM scan_sources
+        WHERE scan_id = :scan_id AND listed_at IS NULL AND hostname IS NOT NULL
+    ) AS listed_by, lt.reason AS listing_trouble,
+        lt.since AS listing_troubled_since
+    FROM (
+        SELECT count(*) FILTER (WHERE state = 'recorded') AS recorded,
+               count(*) FILTER (WHERE state = 'published') AS published,
+               count(*) FILTER (WHERE state = 'running') AS running,
+               count(*) FILTER (WHERE is_expired) AS expired,
+               min(published_at) FILTER (WHERE state = 'running') AS running_since,
+               coalesce(sum(pending) FILTER (WHERE lane = 'quarantine'), 0) AS quarantined,
+               count(*) FILTER (WHERE trouble IS NOT NULL) AS troubled,
+               (array_agg(trouble ORDER BY troubled_since DESC)
+                   FILTER (WHERE trouble IS NOT NULL))[1] AS trouble
+        FROM batches WHERE scan_id = :scan_id AND state <> 'done'
+    ) AS b LEFT JOIN listing_troubles lt ON lt.scan_id = :scan_id
+""")  # noqa: S608 - our own words
+
+
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """What could move a scan at a moment of the database's clock.
+
+    Batches by their state, `expired` those running whose lease ran out; `running_since` is when the
+    oldest one in work was published; `quarantined` are images. `producers` are the hosts of those
+    that live, `listed_by` the hosts that alone can list a source that is left. `troubled` batches
+    could not be stored or brought back when they were last tried, the newest because of `trouble`.
+    `listing_trouble` is why its sources could not be listed any further, `listing_troubled_since`
+    since when; None where they can.
+    """
+
+    at: datetime
+    recorded: int
+    published: int
+    running: int
+    expired: int
+    running_since: datetime | None
+    quarantined: int
+    workers: int
+    producers: Sequence[str]
+    listed_by: Sequence[str]
+    troubled: int = 0
+    trouble: str | None = None
+    listing_trouble: str | None = None
+    listing_troubled_since: datetime | None = None
+
+
+def movement(
+    connection: Connection, scan_id: int, *, within_seconds: float, gone: Collection[UUID] = ()
+) -> Movement:
+    """Return what could move a scan: workers and producers count if seen within so many seconds.
+
+    Those that are known as gone do not.
+    """
+    wanted = {"scan_id": scan_id, "within_seconds": within_seconds, "gone": list(gone)}
+    row = connection.execute(_MOVEMENT, wanted).mappings().one()
+    return Movement(**{**row, "quarantined": int(row["quarantined"])})

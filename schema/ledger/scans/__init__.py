@@ -1,0 +1,1 @@
+"""Statements about scans: added, listed, steered, audited."""

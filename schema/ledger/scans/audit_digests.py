@@ -1,0 +1,141 @@
+"""Runs: stretches of a listing that an audit knows again by one digest, not image by image.
+
+A run ends behind a URI whose checksum says so. So whatever is added or gone, and wherever pages are
+cut, the runs beside it are the same the next time.
+"""
+
+import zlib
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import NamedTuple
+
+from sqlalchemy import Connection, text
+
+from fakesweep.schema.ledger.scans.scans import Entry, ListedImage
+
+RUN_IMAGES = 128
+"""Images of a run, on average."""
+
+_DIGEST_BYTES = 16
+
+# A run stands where the newest page that saw it does: nothing in it changed, and each image of it
+# has a verdict by every current model and this very policy. With this statement an audit's
+# transaction may add to what audits saw, and nobody forgets images of that until it ends.
+_SEE_AGAIN = text("""
+    WITH standing AS MATERIALIZED (
+        SELECT asked.digest, seen.image_ids
+        FROM unnest(CAST(:digests AS bytea[])) AS asked (digest) CROSS JOIN LATERAL (
+            SELECT image_ids FROM ledger.sightings s
+            WHERE s.digest = asked.digest ORDER BY s.sighting_id DESC LIMIT 1
+        ) AS seen
+        WHERE cardinality(seen.image_ids) * :models = (
+            SELECT count(*) FROM ledger.verdicts v
+            WHERE v.image_id = ANY(seen.image_ids) AND v.policy_id = :policy_id
+              AND v.model_id = ANY(:model_ids)
+        )
+    ), noted AS (
+        INSERT INTO ledger.sightings (scan_id, image_ids, digest)
+        SELECT :scan_id, image_ids, digest FROM standing
+    )
+    SELECT digest FROM standing
+""")
+
+# Where an image of a run is not accounted for, there is nothing to know the run by.
+_NOTE = text("""
+    INSERT INTO ledger.sightings (scan_id, image_ids, digest)
+    SELECT :scan_id, array_agg(DISTINCT image_id), CASE
+        WHEN count(*) = (CAST(:sizes AS integer[]))[run + 1]
+        THEN nullif((CAST(:digests AS bytea[]))[run + 1], '') END
+    FROM stage_sighted GROUP BY run
+""")
+
+
+class Look(NamedTuple):
+    """By what an audit judges: its policy and the current revisions of its models.
+
+    `models` is how many models it asks; fewer `model_ids` are current where no worker loaded one.
+    Failures that are about the bytes stand for `failures_stand_days`.
+    """
+
+    scan_id: int
+    policy_id: int
+    model_ids: tuple[int, ...]
+    models: int
+    failures_stand_days: float = 0.0
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether every model was loaded by a worker, so that something can stand."""
+        return len(self.model_ids) == self.models
+
+
+class Run(NamedTuple):
+    """Images of a page from one place up to another, and the digest of what was listed of them.
+
+    It is empty where that is not enough to know them again.
+    """
+
+    first: int
+    end: int
+    digest: bytes
+
+
+def ends_run(uri: str) -> bool:
+    """Say whether a run ends behind this URI."""
+    return zlib.crc32(uri.encode()) % RUN_IMAGES == 0
+
+
+def runs_of(images: Sequence[ListedImage]) -> list[Run]:
+    """Cut the images of a page into runs; one with an image of unknown size has no digest."""
+    runs: list[Run] = []
+    said: list[str] = []
+    is_vague = False
+    for place, (uri, _, size_bytes, etag, modified_at, *_) in enumerate(images, start=1):
+        is_vague = is_vague or size_bytes is None
+        when = modified_at and modified_at.timestamp()
+        said.append(f"{uri}\t{size_bytes}\t{etag}\t{when}")
+        if place == len(images) or ends_run(uri):
+            digest = b"" if is_vague else _digest("\n".join(said))
+            runs.append(Run(place - len(said), place, digest))
+            said.clear()
+            is_vague = False
+    return runs
+
+
+def one_run(images: Sequence[ListedImage]) -> list[Run]:
+    """Return all images of a page as one run that nobody knows again."""
+    return [Run(0, len(images), b"")]
+
+
+def whole_runs(entries: Sequence[Entry]) -> int:
+    """Return how many of the first entries are whole runs; 0 where no run ends among them."""
+    for place in range(len(entries), 0, -1):
+        if ends_run(entries[place - 1].uri):
+            return place
+    return 0
+
+
+def see_again(connection: Connection, look: Look, runs: Sequence[Run]) -> set[bytes]:
+    """Note the runs that stand as they were judged; return their digests."""
+    digests = [run.digest for run in runs if run.digest]
+    if not (look.is_loaded and digests):
+        return set()
+    wanted = look._asdict() | {
+        "model_ids": list(look.model_ids),
+        "digests": digests,
+    }
+    return {bytes(digest) for digest in connection.execute(_SEE_AGAIN, wanted).scalars()}
+
+
+def note(connection: Connection, scan_id: int, runs: Sequence[Run]) -> None:
+    """Note the images that the temporary table `stage_sighted` holds, run by run."""
+    wanted = {
+        "scan_id": scan_id,
+        "sizes": [run.end - run.first for run in runs],
+        "digests": [run.digest for run in runs],
+    }
+    connection.execute(_NOTE, wanted)
+
+
+def _digest(said: str) -> bytes:
+    return blake2b(said.encode(), digest_size=_DIGEST_BYTES).digest()

@@ -1,0 +1,1 @@
+"""What processes tell of themselves: heartbeat, throughput, logs."""

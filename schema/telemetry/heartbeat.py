@@ -1,0 +1,211 @@
+"""The pulse of a process: a small file that says what it is at, for `fakesweep health` to judge.
+
+Moments are of `time.monotonic`, which all processes of a machine share.
+"""
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+import structlog
+
+from fakesweep.schema.private_files import runtime_folder, runtime_folders
+from fakesweep.schema.words import Role
+
+BEAT_SECONDS = 3.0
+SILENT_SECONDS = 30.0
+LOOP_SECONDS = 60.0
+"""A loop that has not come round for so long is stuck, unless what it waits for does not answer."""
+
+START_SECONDS = 1_800.0
+"""A model may have to be downloaded first."""
+
+LISTING = "listing of scan"
+"""How the name of a thread begins that lists a scan."""
+
+LEAVE_SECONDS = 30.0
+"""How long a process may take to end when its grace is over."""
+
+log = structlog.get_logger(__name__)
+
+
+class Phase(StrEnum):
+    """Where a process stands in its life."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    LEAVING = "leaving"
+
+
+@dataclass(slots=True)
+class Pulse:
+    """What a process says of itself. It sets what changes; `beating` writes it down.
+
+    `looped_at` is when its loop last came round, `moved_at` when one of the `in_flight` batches
+    last got further, which `step_seconds` may pass between two steps of. `threads` are those of
+    its threads that are watched, by what they do, with when each last got on.
+    """
+
+    role: Role
+    step_seconds: float = 0.0
+    grace_seconds: float = 0.0
+    pid: int = field(default_factory=os.getpid)
+    born_ticks: int = field(default_factory=lambda: _born_ticks(os.getpid()) or 0)
+    phase: Phase = Phase.STARTING
+    phase_at: float = field(default_factory=time.monotonic)
+    beat_at: float = field(default_factory=time.monotonic)
+    looped_at: float = field(default_factory=time.monotonic)
+    moved_at: float = field(default_factory=time.monotonic)
+    in_flight: int = 0
+    threads: dict[str, float] = field(default_factory=dict)
+    ledger_away_since: float | None = None
+    broker_missed_at: float | None = None
+
+    def enter(self, phase: Phase) -> None:
+        """Begin a phase of life."""
+        self.phase, self.phase_at = phase, time.monotonic()
+
+    def tick(self) -> None:
+        """Say that the process's loop came round."""
+        self.looped_at = time.monotonic()
+        if self.phase is Phase.STARTING:
+            self.enter(Phase.RUNNING)
+
+
+@contextmanager
+def beating(pulse: Pulse, look: Callable[[Pulse], None] = lambda _: None) -> Iterator[None]:
+    """Write the pulse every few seconds for as long as the context lasts; `look` updates it first.
+
+    Where it cannot be written, the log says so, and the process goes on.
+    """
+    stop = threading.Event()
+
+    def beat() -> None:
+        is_failing = False
+        while True:
+            look(pulse)
+            pulse.beat_at = time.monotonic()
+            try:
+                _write(pulse)
+                is_failing = False
+            except OSError as error:
+                if not is_failing:
+                    log.warning("pulse_not_written", reason=str(error))
+                is_failing = True
+            if stop.wait(BEAT_SECONDS):
+                return
+
+    thread = threading.Thread(target=beat, name="pulse", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        with suppress(OSError):
+            _file(pulse.role, pulse.pid).unlink()
+
+
+def read_pulses(role: Role) -> list[Pulse]:
+    """Return the pulses of this user's live processes; files of dead ones are removed.
+
+    Raises:
+        OSError: the folder or a file cannot be read.
+    """
+    pulses = []
+    found = [file for folder in runtime_folders() for file in folder.glob(f"{role}-*.json")]
+    for file in sorted(found):
+        try:
+            pulse = _parsed(file)
+        except FileNotFoundError:
+            continue
+        if _born_ticks(pulse.pid) == pulse.born_ticks:
+            pulses.append(pulse)
+        else:
+            file.unlink(missing_ok=True)
+    return pulses
+
+
+def complaint(pulse: Pulse, now: float) -> str | None:
+    """Return why a process makes no progress, None where it does, or waits for others to return."""
+    if now - pulse.beat_at > SILENT_SECONDS:
+        return f"has not been heard of for {now - pulse.beat_at:.0f} s"
+    phase_seconds = now - pulse.phase_at
+    match pulse.phase:
+        case Phase.STARTING:
+            late = phase_seconds > START_SECONDS
+            return f"has been starting for {phase_seconds:.0f} s" if late else None
+        case Phase.LEAVING:
+            late = phase_seconds > pulse.grace_seconds + LEAVE_SECONDS
+            return f"was told to leave {phase_seconds:.0f} s ago" if late else None
+    if now - pulse.looped_at > LOOP_SECONDS and not _misses_broker(pulse, now):
+        return f"has not looked for work for {now - pulse.looped_at:.0f} s"
+    return _stuck(pulse, now)
+
+
+def _stuck(pulse: Pulse, now: float) -> str | None:
+    for name, moved_at in pulse.threads.items():
+        if now - moved_at > pulse.step_seconds:
+            return f"has not got on with its {name} for {now - moved_at:.0f} s"
+    still = now - pulse.moved_at
+    if pulse.in_flight and pulse.ledger_away_since is None and still > pulse.step_seconds:
+        return f"holds {pulse.in_flight} batches that have not moved for {still:.0f} s"
+    return None
+
+
+def activity(pulse: Pulse, now: float) -> str:
+    """Return in a few words what a healthy process is at."""
+    if pulse.phase is not Phase.RUNNING:
+        return f"{pulse.phase} for {now - pulse.phase_at:.0f} s"
+    if pulse.ledger_away_since is not None:
+        return f"waiting for the database for {now - pulse.ledger_away_since:.0f} s"
+    if _misses_broker(pulse, now):
+        return "waiting for the broker"
+    if any(name.startswith(LISTING) for name in pulse.threads):
+        return f"running, {sum(name.startswith(LISTING) for name in pulse.threads)} scans listed"
+    if pulse.in_flight:
+        return f"working on {pulse.in_flight} batches, moved {now - pulse.moved_at:.0f} s ago"
+    return "running"
+
+
+def _misses_broker(pulse: Pulse, now: float) -> bool:
+    missed_at = pulse.broker_missed_at
+    return missed_at is not None and now - missed_at < LOOP_SECONDS
+
+
+def _write(pulse: Pulse) -> None:
+    file = _file(pulse.role, pulse.pid)
+    fresh = file.with_suffix(".new")
+    fresh.write_text(json.dumps(asdict(pulse)), "utf-8")
+    fresh.replace(file)
+
+
+def _parsed(file: Path) -> Pulse:
+    try:
+        pulse = Pulse(**json.loads(file.read_text("utf-8")))
+        pulse.role, pulse.phase = Role(pulse.role), Phase(pulse.phase)
+    except (TypeError, ValueError) as error:
+        raise OSError(f"another version's pulse lies in {file.parent}: {error}") from error
+    return pulse
+
+
+def _file(role: Role, pid: int) -> Path:
+    return runtime_folder() / f"{role}-{pid}.json"
+
+
+def _born_ticks(pid: int) -> int | None:
+    """Return when a process started, None where it has ended; a pid alone may be another's by now.
+
+    Source: proc_pid_stat(5), the fields 3 (state) and 22 (starttime).
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else int(fields[19])

@@ -1,0 +1,1 @@
+"""What every HTTP process needs: problems, tokens, rates, health, OpenAPI, guarded connections."""

@@ -1,0 +1,135 @@
+"""How many requests are under way: of each token, of all tokens, and of strangers."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from http import HTTPStatus
+from typing import TypeVar
+
+from fakesweep.serving.problems import Problem, ProblemCode, away
+
+MOST_AT_ONCE = 256
+"""Requests with a valid token; each may hold a body of 1 MiB."""
+
+MOST_FOR_TOKEN = 32
+PATIENCE_SECONDS = 1.0
+"""How long a request waits for a place of its token's; so long does each that is refused take."""
+
+MOST_STRANGERS = 256
+MOST_STRANGERS_FOR_ADDRESS = 64
+
+
+Key = TypeVar("Key", bytes, str)
+
+
+class Places:
+    """Counts requests under way. Strangers, who show no valid token, have places of their own."""
+
+    def __init__(self) -> None:
+        self._tokens: dict[bytes, asyncio.Semaphore] = {}
+        self._asking: Counter[bytes] = Counter()
+        self._addresses: Counter[str] = Counter()
+        self.proven = 0
+
+    @asynccontextmanager
+    async def of_token(self, digest: bytes) -> AsyncIterator["Place"]:
+        """Take one of the places that each token has, be it valid or not; wait a moment for one.
+
+        Raises:
+            Problem: all of them stay taken.
+        """
+        places = self._tokens.setdefault(digest, asyncio.Semaphore(MOST_FOR_TOKEN))
+        try:
+            with _counted(self._asking, digest):
+                await _acquired(places)
+                place = Place(self, places)
+                try:
+                    yield place
+                finally:
+                    place.give_back()
+        finally:
+            if not self._asking[digest]:
+                self._tokens.pop(digest, None)
+
+    @contextmanager
+    def of_stranger(self, address: str) -> Iterator[None]:
+        """Take one of the places of those without a valid token.
+
+        Raises:
+            Problem: all of them are taken, or those of this address.
+        """
+        is_full = self._addresses.total() >= MOST_STRANGERS
+        if is_full or self._addresses[address] >= MOST_STRANGERS_FOR_ADDRESS:
+            raise _overloaded()
+        with _counted(self._addresses, address):
+            yield
+
+
+class Place:
+    """A request's place among its token's, and once that is known to be valid, among all."""
+
+    def __init__(self, counted: Places, of_token: asyncio.Semaphore) -> None:
+        self._counted = counted
+        self._of_token = of_token
+        self._is_taken = True
+        self._is_proven = False
+
+    def prove(self) -> None:
+        """Take one of the places that all valid tokens share, too.
+
+        Raises:
+            Problem: all of them are taken.
+        """
+        if self._counted.proven >= MOST_AT_ONCE:
+            raise _overloaded()
+        self._is_proven = True
+        self._counted.proven += 1
+
+    @asynccontextmanager
+    async def left(self) -> AsyncIterator[None]:
+        """Leave both places to others for a while: who only waits needs none."""
+        was_proven = self._is_proven
+        self.give_back()
+        yield
+        await self._of_token.acquire()
+        self._is_taken = True
+        if was_proven:
+            self._is_proven = True
+            self._counted.proven += 1
+
+    def give_back(self) -> None:
+        """Leave both places for good."""
+        if self._is_taken:
+            self._of_token.release()
+        if self._is_proven:
+            self._counted.proven -= 1
+        self._is_taken = self._is_proven = False
+
+
+async def _acquired(places: asyncio.Semaphore) -> None:
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await places.acquire()
+    except TimeoutError:
+        raise Problem(
+            HTTPStatus.TOO_MANY_REQUESTS,
+            ProblemCode.TOO_MANY_AT_ONCE,
+            f"{MOST_FOR_TOKEN} requests with this token are under way; let some end first",
+            headers={"Retry-After": "1"},
+        ) from None
+
+
+@contextmanager
+def _counted(counts: "Counter[Key]", key: Key) -> Iterator[None]:
+    counts[key] += 1
+    try:
+        yield
+    finally:
+        counts[key] -= 1
+        if not counts[key]:
+            del counts[key]
+
+
+def _overloaded() -> Problem:
+    return away("too much is asked at once; ask again later", code=ProblemCode.OVERLOADED)

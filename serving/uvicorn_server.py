@@ -1,0 +1,75 @@
+"""uvicorn with guarded connections: an app is served until a signal tells it to stop."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable, Sequence
+from functools import partial
+from ipaddress import IPv4Network, IPv6Network
+from types import FrameType
+
+import structlog
+import uvicorn
+from starlette.types import ASGIApp
+
+from fakesweep.serving.connections import Connections
+from fakesweep.serving.listening import Listening, most_connections
+from fakesweep.serving.protocol import GuardedProtocol
+
+LEAVE_SECONDS = 10
+"""How long requests that are under way may take when it is told to stop."""
+
+log = structlog.get_logger(__name__)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, with somebody who looks after the connections."""
+
+    def __init__(
+        self, config: uvicorn.Config, table: Connections, when_leaving: Callable[[], None]
+    ) -> None:
+        super().__init__(config)
+        self._table = table
+        self._when_leaving = when_leaving
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Leave, as told by a signal; first of all what is to be done then."""
+        super().handle_exit(sig, frame)
+        asyncio.get_running_loop().call_soon_threadsafe(self._when_leaving)
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        watching = asyncio.create_task(self._table.watch())
+        try:
+            await super().serve(sockets)
+        finally:
+            watching.cancel()
+
+
+def serve_app(
+    app: ASGIApp,
+    listening: Listening,
+    proxies: Sequence[IPv4Network | IPv6Network],
+    when_leaving: Callable[[], None],
+) -> None:
+    """Answer requests until SIGTERM or SIGINT; those under way are answered first.
+
+    `when_leaving` is called in the event loop as soon as the signal has come.
+    """
+    table = listening.table = Connections(most_connections(), proxies)
+    config = uvicorn.Config(
+        app,
+        http=partial(GuardedProtocol, table),  # type: ignore[arg-type]  # it makes protocols
+        lifespan="off",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=[str(network) for network in proxies],
+        server_header=False,
+        timeout_graceful_shutdown=LEAVE_SECONDS,
+    )
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)
+    address, taken = listening.getsockname()[:2]
+    log.info("api_listening", host=address, port=taken)
+    _Server(config, table, when_leaving).run([listening])
+    log.info("api_stopped")

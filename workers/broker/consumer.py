@@ -1,0 +1,144 @@
+"""How this worker consumes: Celery's consumer, with our way to leave, to wait and to sort out."""
+
+import signal
+import threading
+import time
+import warnings
+from types import FrameType
+from typing import Any
+
+import structlog
+from celery import bootsteps
+from celery.exceptions import CPendingDeprecationWarning
+from celery.worker import state
+from celery.worker.consumer import Consumer as CeleryConsumer
+from celery.worker.consumer.tasks import Tasks
+from redis.exceptions import ConnectionError  # noqa: A004 - what Celery reconnects after
+
+from fakesweep.schema.telemetry.heartbeat import Phase
+from fakesweep.workers.broker.process import process
+from fakesweep.workers.broker.reserved_slots import Slots
+
+TICK_SECONDS = 1.0
+FORGOTTEN_TICKS = 3
+"""A message that a task has just left may be counted for a moment longer."""
+
+FIRST_PAUSE_SECONDS = 1
+LONGEST_PAUSE_SECONDS = 10
+FIRST_LINE_SECONDS = 10.0
+"""The log says again that the broker is away after so long, then after twice as long, and so on."""
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+
+log = structlog.get_logger(__name__)
+
+
+class Consumer(CeleryConsumer):
+    """Celery's consumer, that waits for the broker in few lines of the log."""
+
+    _away_since: float | None = None
+    _next_line_seconds = 0.0
+    _ticks_with_forgotten = 0
+
+    def start(self) -> None:
+        """Consume until this process is told to leave.
+
+        Celery has put its own answers to signals in place by now. Ours begin the same warm
+        shutdown, whichever signal it is.
+        """
+        for number in SIGNALS:
+            signal.signal(number, _leave)
+        # Celery warns at every outage of what a setting, that is set, will mean one day.
+        warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
+        super().start()
+
+    def ensure_connected(self, conn: Any) -> Any:
+        """Connect, however long the broker is away."""
+        conn.ensure_connection(
+            self._missed,
+            interval_start=FIRST_PAUSE_SECONDS,
+            interval_step=FIRST_PAUSE_SECONDS,
+            interval_max=LONGEST_PAUSE_SECONDS,
+            callback=state.maybe_shutdown,
+        )
+        self.first_connection_attempt = False
+        return conn
+
+    def on_connection_error_before_connected(self, exc: Exception) -> None:
+        """Wait before the next attempt to connect: the broker answers, and refuses."""
+        self._wait_after(exc)
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """Give up the connection; before the next one, wait where this one served for nothing."""
+        self._wait_after(exc)
+        super().on_connection_error_after_connected(exc)
+
+    def tick(self) -> None:
+        """Note that the loop came round, with a broker that answers."""
+        process.pulse.tick()
+        process.pulse.broker_missed_at = None
+        if self._away_since is not None:
+            log.warning("broker_back", seconds=round(time.monotonic() - self._away_since, 1))
+            self._away_since = None
+        self._drop_forgotten()
+
+    def _drop_forgotten(self) -> None:
+        """Connect anew where messages are held that no task works on.
+
+        Their acknowledgement failed, because the broker was away at that moment. Celery only logs
+        that, and counts them as in work for ever: with no room for another, it would never notice.
+
+        Raises:
+            ConnectionError: redis' own, which has Celery give the connection up.
+        """
+        channel: Any = self.task_consumer.channel  # type: ignore[attr-defined]  # set by Tasks
+        held = len(channel.qos._delivered) - len(channel.qos._dirty)  # noqa: SLF001 - kombu's count
+        is_forgotten = held > len(state.reserved_requests)
+        self._ticks_with_forgotten = self._ticks_with_forgotten + 1 if is_forgotten else 0
+        if self._ticks_with_forgotten >= FORGOTTEN_TICKS:
+            self._ticks_with_forgotten = 0
+            raise ConnectionError("messages could not be acknowledged")
+
+    def _wait_after(self, error: Exception) -> None:
+        is_repeated = self._away_since is not None
+        self._missed(error)
+        if is_repeated:
+            state.maybe_shutdown()
+            threading.Event().wait(FIRST_PAUSE_SECONDS)
+
+    def _missed(self, error: Exception, _pause_seconds: float = 0) -> None:
+        now = process.pulse.broker_missed_at = time.monotonic()
+        if self._away_since is None:
+            self._away_since, self._next_line_seconds = now, 0.0
+        away_seconds = now - self._away_since
+        if away_seconds < self._next_line_seconds:
+            return
+        self._next_line_seconds = max(FIRST_LINE_SECONDS, 2 * self._next_line_seconds)
+        log.warning(
+            "broker_away", seconds=round(away_seconds, 1), reason=" ".join(str(error).split())
+        )
+
+
+class Gate(bootsteps.StartStopStep):
+    """Keeps strays from Celery, from each connection's first message on, and ticks."""
+
+    requires = (Tasks,)
+    _timer: Any = None
+
+    def start(self, parent: Any) -> None:
+        """Stand between the connection that tasks come from and its consumer."""
+        channel = parent.task_consumer.channel
+        channel.client.set_response_callback("BRPOP", process.strays.sort_out)
+        channel._queue_cycle = Slots(channel, process.settings.batches_in_flight)  # noqa: SLF001
+        self._timer = parent.timer.call_repeatedly(TICK_SECONDS, parent.tick)
+
+    def stop(self, parent: Any) -> None:  # noqa: ARG002 - Celery's signature
+        """Tick no more; the connection is given up."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+def _leave(number: int, _frame: FrameType | None) -> None:
+    state.should_stop = 0  # type: ignore[assignment]  # as Celery's own answers to signals do
+    process.pulse.enter(Phase.LEAVING)
+    process.leaving.tell(signal.Signals(number).name)

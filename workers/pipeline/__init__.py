@@ -1,0 +1,1 @@
+"""The pipeline: what happens to a batch, as one straight line."""

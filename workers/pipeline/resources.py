@@ -1,0 +1,64 @@
+"""The resources of the pipeline, shared by the batches in flight."""
+
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import structlog
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from fakesweep.schema.ledger.batches.leases import release_all
+from fakesweep.schema.ledger.connection import first_line, limit_statements, open_engine
+from fakesweep.schema.ledger.registry.processes import retire_worker
+from fakesweep.schema.ledger.retry import Patience
+from fakesweep.schema.settings import Settings
+from fakesweep.workers.pipeline.leases import Leases
+from fakesweep.workers.pipeline.score_cache import Recent
+from fakesweep.workers.pipeline.throughput import Stages
+from fakesweep.workers.sandbox.pool import Loaders
+from fakesweep.workers.scoring.device_queue import Device
+from fakesweep.workers.scoring.load_waiters import Waiters
+from fakesweep.workers.scoring.model_cache import Roster
+from fakesweep.workers.threads.exclusive import Turns
+from fakesweep.workers.threads.priority import Lanes
+
+log = structlog.get_logger(__name__)
+
+
+_HAND_BACK_MS = 3_000
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Everything a batch needs, shared by the batches in flight."""
+
+    settings: Settings
+    worker_id: UUID
+    engine: Engine
+    loaders: Loaders
+    lanes: Lanes
+    roster: Roster
+    device: Device
+    recent: Recent
+    leases: Leases
+    stages: Stages
+    patience: Patience
+    turns: Turns
+    waiters: Waiters
+    only_scan_id: int | None = None
+    put_back: set[int] = field(default_factory=set)
+
+    def hand_back(self) -> None:
+        """Give every batch back to the ledger, and say that this worker has left.
+
+        Takes seconds at most. Where the ledger is away, leases run out instead.
+        """
+        engine = open_engine(self.settings.database_url or "", "leaving", pool_size=1)
+        try:
+            with engine.begin() as connection:
+                limit_statements(connection, _HAND_BACK_MS)
+                batches = release_all(connection, self.worker_id)
+                retire_worker(connection, self.worker_id)
+            log.info("handed_back", batches=batches)
+        except SQLAlchemyError as error:
+            log.warning("not_handed_back", reason=first_line(error))

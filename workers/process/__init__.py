@@ -1,0 +1,1 @@
+"""The life of a worker process: startup, heartbeat, shutdown."""

@@ -1,0 +1,167 @@
+"""The worker's composition root: settings → resources → work, opened once, closed in reverse."""
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from uuid import UUID, uuid4
+
+import structlog
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from fakesweep import schema
+from fakesweep.schema.errors import SettingsError
+from fakesweep.schema.judging.catalogue import read_catalogue
+from fakesweep.schema.ledger.connection import explained, first_line, open_engine
+from fakesweep.schema.ledger.registry.processes import record_stages, register_worker, retire_worker
+from fakesweep.schema.ledger.retry import Patience
+from fakesweep.schema.migrations import check_migration
+from fakesweep.schema.queues import LIVE_SLOTS
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.telemetry.throughput import Counts, StageReport
+from fakesweep.workers.pipeline.leases import Leases
+from fakesweep.workers.pipeline.resources import Work
+from fakesweep.workers.pipeline.score_cache import Recent
+from fakesweep.workers.pipeline.throughput import Stage, Stages
+from fakesweep.workers.sandbox.allocator import keep_freed_memory
+from fakesweep.workers.sandbox.pool import open_loaders
+from fakesweep.workers.scoring.device_queue import Device
+from fakesweep.workers.scoring.load_waiters import Waiters
+from fakesweep.workers.scoring.model_cache import Roster
+from fakesweep.workers.threads.exclusive import Turns
+from fakesweep.workers.threads.priority import Lanes
+
+LOADERS_PER_CORE = 2
+LIVE_LOADERS = 1
+"""Loader processes that nothing but live images goes through, beside those of all lanes."""
+
+_SPARE_CONNECTIONS = 4  # for leases, stages and what loaders look up, beside the batches' stores
+KEPT_BYTES = 1024**3
+"""Freed memory that a worker process keeps at hand: what a call of its models passes through."""
+
+log = structlog.get_logger(__name__)
+
+
+@contextmanager
+def open_work(
+    settings: Settings, worker_id: UUID | None = None, only_scan_id: int | None = None
+) -> Iterator[Work]:
+    """Open the database, the loaders and the models, and register this worker process.
+
+    `worker_id` is its row in the ledger, a new one where None is given. With `only_scan_id` it
+    leaves the batches of all other scans to others.
+
+    Raises:
+        SettingsError: no database or no broker is named.
+        DatabaseError: the database does not answer, or is at another migration.
+        CatalogueError: a model named in the settings is not known.
+        ModelError: a model named in the settings cannot be loaded, or there is no such device.
+    """
+    from fakesweep.workers.models.load import load_model  # noqa: PLC0415 - torch takes seconds to import
+    from fakesweep.workers.models.place import resolve_place  # noqa: PLC0415
+
+    if not settings.names_cluster:
+        raise SettingsError(
+            "a worker needs FAKESWEEP_DATABASE_URL and FAKESWEEP_BROKER_URL; "
+            "`fakesweep worker` sets them for the local stack"
+        )
+    started = time.monotonic()
+    database_url = settings.database_url or ""
+    worker_id = worker_id or uuid4()
+    place = resolve_place(settings.device, settings.precision)
+    keep_freed_memory(KEPT_BYTES)
+    catalogue = read_catalogue(settings.catalogue)
+    with ExitStack() as resources:
+        loader_count = settings.loaders or LOADERS_PER_CORE * len(os.sched_getaffinity(0))
+        connections = settings.batches_in_flight + LIVE_SLOTS + _SPARE_CONNECTIONS
+        engine = open_engine(database_url, "worker", pool_size=connections)
+        resources.callback(engine.dispose)
+        with explained(database_url), engine.begin() as connection:
+            check_migration(connection)
+            register_worker(
+                connection,
+                worker_id,
+                hostname=socket.gethostname(),
+                pid=os.getpid(),
+                device=str(place.device),
+                version=schema.__version__,
+            )
+        resources.callback(_retire, engine, worker_id)
+        patience = Patience(engine, settings.refusal_seconds)
+        # They start while models load.
+        loaders = resources.enter_context(open_loaders(settings, loader_count, LIVE_LOADERS))
+        roster = Roster(
+            patience,
+            worker_id,
+            catalogue,
+            lambda entry: load_model(
+                entry,
+                place,
+                decoding=settings.decode,
+                cpu_threads=settings.cpu_threads,
+                call_images=settings.device_batch_images,
+            ),
+            patience_seconds=settings.model_patience_seconds,
+            catalogue_name=(
+                "FAKESWEEP_CATALOGUE is not set there"
+                if settings.catalogue is None
+                else f"FAKESWEEP_CATALOGUE is {settings.catalogue} there"
+            ),
+        )
+        for key in dict.fromkeys(settings.models):
+            roster.model(key)
+        device = Device(
+            settings.device_timeout_seconds,
+            lambda seconds: stages.waited(Stage.DEVICE, seconds),
+        )
+        resources.enter_context(device.running())
+        stages = resources.enter_context(
+            Stages(
+                loader_count,
+                settings.batches_in_flight,
+                lambda: device.busy_seconds,
+                partial(_record_stages, engine, worker_id),
+            ).running()
+        )
+        work = Work(
+            settings=settings,
+            worker_id=worker_id,
+            engine=engine,
+            loaders=loaders,
+            lanes=resources.enter_context(Lanes(loader_count, LIVE_LOADERS).running()),
+            roster=roster,
+            device=device,
+            recent=Recent(),
+            leases=resources.enter_context(
+                Leases(patience, worker_id, settings.lease_seconds).running()
+            ),
+            stages=stages,
+            patience=patience,
+            turns=Turns(),
+            waiters=Waiters(),
+            only_scan_id=only_scan_id,
+        )
+        log.info(
+            "worker_ready",
+            worker=str(worker_id),
+            device=str(place.device),
+            precision=place.precision.value,
+            seconds=round(time.monotonic() - started, 2),
+        )
+        yield work
+
+
+def _record_stages(engine: Engine, worker_id: UUID, lately: StageReport, total: Counts) -> None:
+    with engine.begin() as connection:
+        record_stages(connection, worker_id, lately, total)
+
+
+def _retire(engine: Engine, worker_id: UUID) -> None:
+    try:
+        with engine.begin() as connection:
+            retire_worker(connection, worker_id)
+    except SQLAlchemyError as error:
+        log.warning("worker_not_retired", reason=first_line(error))

@@ -1,0 +1,356 @@
+"""The loader processes of a worker: started, lent to one chunk of images at a time, replaced."""
+
+import json
+import math
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import structlog
+
+from fakesweep.schema.errors import LoadersError
+from fakesweep.schema.settings import Settings
+from fakesweep.schema.uris import scheme_of
+from fakesweep.schema.words import Lane
+from fakesweep.workers.sandbox.allocator import write_whole
+from fakesweep.workers.sandbox.environment import first_environment, s3_environment
+from fakesweep.workers.sandbox.losses import PLACE, Cause, LoaderLost, cause_of_end
+from fakesweep.workers.sandbox.preprocess import Pixels
+
+NICENESS = 10
+"""The processor goes to the device's thread first, and to loaders of live images."""
+
+START_SECONDS = 60.0
+START_ATTEMPTS = 3
+FETCH_SLACK_SECONDS = 30.0
+END_SECONDS = 5.0
+LAST_WORDS_SECONDS = 1.0
+
+BUSY_SHARE = 0.1
+"""A loader that used so much of a processor meanwhile did not stand still."""
+
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+
+WALL_TIMES = 2
+"""An image may take `decode_timeout_seconds` of processor time, and twice that by the clock,
+because two loaders share a core."""
+
+MAX_ANSWER_BYTES = 16 * 1024**2
+"""Answers for a chunk have some kilobytes; a loader that says more was broken by what it read."""
+
+TOLD = {
+    name
+    for name in Settings.model_fields
+    if name.startswith(("fetch_", "s3_", "max_image_", "loader_", "decode"))
+} | {"allow_networks", "file_roots", "buckets"}
+"""The settings a loader is told: what it needs to fetch and decode, and no more."""
+
+Reply = dict[str, Any]
+
+log = structlog.get_logger(__name__)
+
+
+class _EndedEarlyError(LoadersError):
+    """It ended before it was ready: no image is to blame, and the next one may start."""
+
+
+class Loader:
+    """One loader process, as its owner sees it; used by one thread at a time."""
+
+    def __init__(self, settings: Settings, niceness: int = NICENESS) -> None:
+        self._settings = settings
+        self._is_ready = False
+        self._knows_s3 = False
+        self._left_alone = 0
+        self._pixels_fd = os.memfd_create("fakesweep-pixels")
+        self._place_fd = os.memfd_create("fakesweep-place")
+        ours, theirs = socket.socketpair()
+        self._connection = Connection(ours.detach())
+        try:
+            with theirs:
+                descriptors = (self._place_fd, theirs.fileno(), self._pixels_fd)
+                self._process = _start(descriptors, niceness)
+        except OSError as error:
+            self._close_descriptors()
+            raise LoadersError(f"no loader process can be started: {error}") from error
+        told = SimpleNamespace(**{name: getattr(settings, name) for name in sorted(TOLD)})
+        with suppress(OSError):  # that it ended already is found where it is waited for
+            self._connection.send(told)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process died while nobody used it."""
+        return self._process.poll() is not None
+
+    @property
+    def is_worn(self) -> bool:
+        """Whether threads of it are at something that may never end."""
+        return self._left_alone > 0
+
+    def fetch(self, uris: Sequence[str]) -> Iterator[Reply]:
+        """Fetch a chunk of images; yield a reply for each, in any order.
+
+        Raises:
+            LoaderLost: the process died, or did not answer in time.
+        """
+        longest = self._settings.fetch_deadline_seconds + FETCH_SLACK_SECONDS
+        request: dict[str, Any] = {"fetch": list(uris)}
+        if not self._knows_s3 and any(scheme_of(uri) == "s3" for uri in uris):
+            request["environment"] = s3_environment()
+            self._knows_s3 = True
+        for reply in self._ask(request, len(uris), longest):
+            self._left_alone = max(self._left_alone, reply.get("left_alone", 0))
+            yield reply
+
+    def hand_over(self, body: bytes) -> Reply:
+        """Give the process an image that is at hand as its chunk; return what `fetch` would yield.
+
+        Raises:
+            LoaderLost: the process died, or did not answer in time.
+        """
+        os.ftruncate(self._pixels_fd, 0)
+        write_whole(self._pixels_fd, memoryview(body), 0)
+        (reply,) = self._ask({"handed_over": len(body)}, 1, FETCH_SLACK_SECONDS)
+        return reply
+
+    def decode(
+        self, numbers: Sequence[int], steps: Sequence[Any]
+    ) -> Iterator[tuple[Reply, list[Pixels]]]:
+        """Decode and prepare images of the fetched chunk; yield a reply for each, and its pixels.
+
+        The pixels are uint8 [height, width, 3], one for each of the steps.
+
+        Raises:
+            LoaderLost: the process died, or took too long over one image, whose number it tells;
+                what it had answered before was yielded.
+        """
+        left = list(numbers)
+        while left:
+            request = {"decode": left, "steps": list(steps)}
+            longest = WALL_TIMES * self._settings.decode_timeout_seconds
+            replies: list[Reply] = []
+            try:
+                try:
+                    for reply in self._ask(request, len(left), longest):
+                        replies.append(reply)  # noqa: PERF402 - kept where the next one is lost
+                finally:
+                    yield from self._with_pixels(replies)
+            except LoaderLost as lost:
+                answered = {reply["number"] for reply in replies}
+                lost.number = self._place_among([one for one in left if one not in answered])
+                raise
+            left = [reply["number"] for reply in replies if "postponed" in reply]
+
+    def _with_pixels(self, replies: Sequence[Reply]) -> Iterator[tuple[Reply, list[Pixels]]]:
+        places = [place for reply in replies for place in reply.get("pixels", ())]
+        memory = self._read(sum(math.prod(place["shape"]) for place in places))
+        for reply in replies:
+            if "postponed" not in reply:
+                yield reply, [_view(memory, place) for place in reply.get("pixels", ())]
+
+    def _place_among(self, numbers: Sequence[int]) -> int | None:
+        """Return which of these images the process was at, as it noted itself."""
+        noted = os.pread(self._place_fd, PLACE.size, 0)
+        number = PLACE.unpack(noted)[0] if len(noted) == PLACE.size else -1
+        return number if number in numbers else next(iter(numbers), None)
+
+    def _read(self, size_bytes: int) -> Pixels:
+        """Copy so many bytes out of the memory shared with the process, all at once."""
+        if size_bytes > os.fstat(self._pixels_fd).st_size:
+            raise LoaderLost("the loader promised pixels that are not there")
+        memory = np.empty(size_bytes, np.uint8)
+        read = 0
+        while read < size_bytes:
+            read += os.preadv(self._pixels_fd, [memory[read:].data], read)
+        return memory
+
+    def wait_until_ready(self) -> None:
+        """Wait until the process has started.
+
+        Raises:
+            LoadersError: it does not start.
+        """
+        if self._is_ready:
+            return
+        try:
+            self._receive(START_SECONDS)
+        except LoaderLost as lost:
+            raise LoadersError(f"no loader process starts: {lost}") from lost
+        except (EOFError, OSError) as error:
+            raise _EndedEarlyError(f"no loader process starts: {self._last_words()[0]}") from error
+        self._is_ready = True
+
+    def close(self) -> None:
+        """End the process, at once; one that a dead file system holds is left to the system."""
+        self._process.kill()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(END_SECONDS)
+        self._close_descriptors()
+
+    def _close_descriptors(self) -> None:
+        self._connection.close()
+        os.close(self._pixels_fd)
+        os.close(self._place_fd)
+
+    def _ask(self, request: Mapping[str, Any], replies: int, seconds: float) -> Iterator[Reply]:
+        """Yield the replies to a request, each within so many seconds of the one before.
+
+        Raises:
+            LoaderLost: the process died, or did not answer in time.
+        """
+        try:
+            self._connection.send_bytes(json.dumps(request).encode())
+            while replies:
+                some = self._receive(seconds)
+                replies -= len(some)
+                yield from some
+        except (EOFError, OSError) as error:
+            raise LoaderLost(*self._last_words()) from error
+
+    def _receive(self, seconds: float) -> list[Reply]:
+        used_seconds = self._processor_seconds()
+        if not self._connection.poll(seconds):
+            used_seconds = self._processor_seconds() - used_seconds
+            is_busy = used_seconds > BUSY_SHARE * seconds
+            raise LoaderLost(
+                f"the loader did not answer within {seconds:g} s",
+                Cause.BUSY if is_busy else Cause.STANDING_STILL,
+            )
+        try:
+            replies: list[Reply] = json.loads(self._connection.recv_bytes(MAX_ANSWER_BYTES))
+        except ValueError as error:
+            raise LoaderLost("the loader answered what cannot be read") from error
+        return replies
+
+    def _processor_seconds(self) -> float:
+        """Return how long the process has used a processor, 0 where it is gone."""
+        try:
+            stat = Path(f"/proc/{self._process.pid}/stat").read_text()
+        except OSError:
+            return 0.0
+        user, system = stat.rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / _TICKS_PER_SECOND
+
+    def _last_words(self) -> tuple[str, Cause]:
+        try:
+            status = self._process.wait(LAST_WORDS_SECONDS)
+        except subprocess.TimeoutExpired:
+            return "the loader ended with what is no answer", Cause.BROKEN
+        if status == -signal.SIGXCPU:
+            said = "the loader ran out of processor time (FAKESWEEP_DECODE_TIMEOUT_SECONDS)"
+        else:
+            how = f"signal {-status}" if status < 0 else f"status {status}"
+            said = f"the loader ended with {how}"
+        return said, cause_of_end(status)
+
+
+class Loaders:
+    """Loader processes, some for live images alone; each is lent to one thread at a time."""
+
+    def __init__(self, settings: Settings, count: int, live_count: int = 0) -> None:
+        self._settings = settings
+        self._idle = _Idle(NICENESS)
+        self._idle_live = _Idle(0)
+        try:
+            for idle, wanted in ((self._idle, count), (self._idle_live, live_count)):
+                for _ in range(wanted):
+                    idle.put(Loader(settings, idle.niceness))
+        except LoadersError:
+            self.close()
+            raise
+
+    @contextmanager
+    def one(self, lane: Lane = Lane.BULK) -> Iterator[Loader]:
+        """Lend a loader to this thread; one that was lost is replaced by the next to need it.
+
+        Raises:
+            LoadersError: no process can be started, or each one dies while it starts.
+        """
+        idle = self._idle if lane is not Lane.LIVE or self._idle_live.empty() else self._idle_live
+        taken, loader = idle.get(), None
+        try:
+            loader = self._ready(taken, idle.niceness)
+            yield loader
+            if loader.is_worn:
+                loader.close()
+                loader = None
+        except BaseException:
+            # Whatever broke off, the loader may be in the midst of an answer: a fresh one is safe.
+            if loader is not None:
+                loader.close()
+                loader = None
+            raise
+        finally:
+            idle.put(loader)
+
+    def _ready(self, loader: Loader | None, niceness: int) -> Loader:
+        """Return a loader that has started: this one, or another where it ended meanwhile."""
+        attempt = 1
+        while True:
+            if loader is not None and loader.has_ended:
+                loader.close()
+                loader = None
+            loader = loader or Loader(self._settings, niceness)
+            try:
+                loader.wait_until_ready()
+            except LoadersError as error:
+                loader.close()
+                loader = None
+                if attempt == START_ATTEMPTS or not isinstance(error, _EndedEarlyError):
+                    raise
+                attempt += 1
+            else:
+                return loader
+
+    def close(self) -> None:
+        """End every loader; call it when no thread uses one any more."""
+        for idle in (self._idle, self._idle_live):
+            while not idle.empty():
+                if (loader := idle.get()) is not None:
+                    loader.close()
+
+
+class _Idle(queue.LifoQueue[Loader | None]):
+    """Loaders of one priority that nobody uses now; None is to be started first."""
+
+    def __init__(self, niceness: int) -> None:
+        super().__init__()
+        self.niceness = niceness
+
+
+@contextmanager
+def open_loaders(settings: Settings, count: int, live_count: int = 0) -> Iterator[Loaders]:
+    """Start so many loader processes, and end them with the context."""
+    loaders = Loaders(settings, count, live_count)
+    try:
+        yield loaders
+    finally:
+        loaders.close()
+
+
+def _start(descriptors: Sequence[int], niceness: int) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(  # noqa: S603 - our own module, and numbers
+        [
+            sys.executable, "-P", "-m", "fakesweep.workers.sandbox.process",
+            *map(str, descriptors), str(os.getpid()), str(niceness),
+        ],
+        pass_fds=descriptors,
+        stdin=subprocess.DEVNULL,
+        env=first_environment(),
+    )  # fmt: skip
+
+
+def _view(memory: Pixels, place: Mapping[str, Any]) -> Pixels:
+    """Return an image's pixels among those of a chunk, [height, width, 3]."""
+    shape, offset = place["shape"], place["offset"]
+    return memory[offset : offset + math.prod(shape)].reshape(shape)

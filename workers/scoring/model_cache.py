@@ -1,0 +1,259 @@
+"""The models of one worker process: each loaded once, recorded once, shared by all batches.
+
+A model is loaded in a thread of its own, so that who waits for it waits for no other. Trouble that
+may pass (the Hub does not answer, a file is missing, memory is short) is no verdict about an image:
+`models` says so, the batch is handed back, and loading is tried again after a pause.
+"""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import structlog
+from sqlalchemy import Connection
+
+from fakesweep.schema.errors import CatalogueError, FakesweepError, ModelAway, ModelError
+from fakesweep.schema.judging.catalogue import Catalogue, ModelEntry
+from fakesweep.schema.ledger.registry.model_errors import end_trouble, note_trouble
+from fakesweep.schema.ledger.registry.models import record_load, register_model
+from fakesweep.schema.ledger.retry import Patience
+
+if TYPE_CHECKING:
+    from fakesweep.workers.models.load import LoadedModel
+
+FIRST_PAUSE_SECONDS = 5.0
+LONGEST_PAUSE_SECONDS = 60.0
+REFUSED_SECONDS = 60.0
+"""A refusal stands for so long, unless somebody asks anew: a new scan, or a retry."""
+
+log = structlog.get_logger(__name__)
+
+Known = tuple[int, "LoadedModel"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The models of a batch by their row in the ledger, and by their key those that are refused."""
+
+    models: dict[int, "LoadedModel"]
+    refused: dict[str, FakesweepError]
+
+
+@dataclass(slots=True)
+class _Place:
+    """What is known of one model; times are of this machine, `asked_at` is the database's."""
+
+    known: Known | None = None
+    is_loading: bool = False
+    error: FakesweepError | None = None
+    tries: int = 0
+    since: float = 0.0
+    next_try: float = 0.0
+    gave_up: bool = False
+    asked_at: datetime | None = None
+    changed: threading.Condition = field(default_factory=threading.Condition)
+
+
+def pause_after(tries: int) -> float:
+    """Return for how many seconds a model is not tried again."""
+    return min(FIRST_PAUSE_SECONDS * 2.0 ** min(tries - 1, 10), LONGEST_PAUSE_SECONDS)
+
+
+class Roster:
+    """Loads a model when it is first asked for, and keeps it; safe to ask from many threads.
+
+    A model whose trouble lasts longer than `patience_seconds` is refused after all.
+    """
+
+    def __init__(
+        self,
+        patience: Patience,
+        worker_id: UUID,
+        catalogue: Catalogue,
+        load: Callable[[ModelEntry], "LoadedModel"],
+        *,
+        patience_seconds: float = 900.0,
+        catalogue_name: str = "FAKESWEEP_CATALOGUE is not set there",
+    ) -> None:
+        self._patience = patience
+        self._worker_id = worker_id
+        self._catalogue = catalogue
+        self._load_model = load
+        self._patience_seconds = patience_seconds
+        self._catalogue_name = catalogue_name
+        self._lock = threading.Lock()
+        self._places: dict[str, _Place] = {}
+
+    def models(
+        self,
+        keys: Sequence[str],
+        *,
+        asked_at: datetime | None = None,
+        claimed_at: datetime | None = None,
+        may_wait: bool = True,
+    ) -> Ready:
+        """Return the models that a batch wants, each loaded or refused.
+
+        `asked_at` says when somebody asked for the work of the batch: what was refused before that
+        is tried anew. All that are missing are begun before one is waited for.
+
+        Raises:
+            ModelAway: one cannot be loaded now, or (without `may_wait`) is not loaded yet.
+            DeviceError: the device is broken.
+        """
+        wanted = dict.fromkeys(keys)
+        for key in wanted:
+            self._begin(key, asked_at, claimed_at)
+        ready = Ready({}, {})
+        for key in wanted:
+            found = self._settled(key, may_wait=may_wait)
+            if isinstance(found, FakesweepError):
+                ready.refused[key] = found
+            else:
+                ready.models[found[0]] = found[1]
+        return ready
+
+    def model(self, key: str) -> Known:
+        """Return a model's row in the ledger and the model itself, however long it loads.
+
+        Raises:
+            FakesweepError: it cannot be loaded, for now (`ModelAway`) or at all.
+        """
+        self._begin(key, None, None)
+        found = self._settled(key, may_wait=True)
+        if isinstance(found, FakesweepError):
+            raise found
+        return found
+
+    def _place(self, key: str) -> _Place:
+        with self._lock:
+            return self._places.setdefault(key, _Place())
+
+    def _begin(self, key: str, asked_at: datetime | None, claimed_at: datetime | None) -> None:
+        """Start to load a model where it is due."""
+        place = self._place(key)
+        with place.changed:
+            if place.known or place.is_loading:
+                return
+            is_anew = (
+                place.error is not None
+                and not isinstance(place.error, ModelAway)
+                and asked_at is not None
+                and place.asked_at is not None
+                and asked_at > place.asked_at
+            )
+            if is_anew:
+                place.tries, place.gave_up = 0, False
+            elif place.error is not None and time.monotonic() < place.next_try:
+                return
+            if not place.gave_up and not isinstance(place.error, ModelAway):
+                place.since, place.tries = time.monotonic(), 0
+            place.is_loading = True
+            place.tries += 1
+            place.asked_at = claimed_at
+        threading.Thread(
+            target=self._load, args=(key, place), name=f"load-{key}", daemon=True
+        ).start()
+
+    def _settled(self, key: str, *, may_wait: bool) -> Known | FakesweepError:
+        """Return a model, or why it is refused."""
+        place = self._place(key)
+        with place.changed:
+            if place.is_loading and not may_wait:
+                raise ModelAway(f"model {key!r} is being loaded")
+            place.changed.wait_for(lambda: not place.is_loading)
+            if place.known is not None:
+                return place.known
+            error = place.error or ModelAway(f"model {key!r} is not loaded")
+        if isinstance(error, ModelError | CatalogueError) and not isinstance(error, ModelAway):
+            return error
+        raise type(error)(str(error))  # of its own: several threads may be told
+
+    def _load(self, key: str, place: _Place) -> None:
+        """Load a model, and note in its place what came of it; runs on a thread of its own."""
+        known: Known | None = None
+        error: FakesweepError | None = None
+        try:
+            known = self._loaded(key)
+        except FakesweepError as refused:
+            error = refused
+        except Exception as broken:  # noqa: BLE001 - whoever waits must hear of it
+            error = ModelAway(f"model {key!r} cannot be loaded now: {broken!r:.200}")
+        pause_seconds: float | None = None
+        lasted = time.monotonic() - place.since
+        gave_up = isinstance(error, ModelAway) and lasted > self._patience_seconds
+        if gave_up:
+            error = ModelError(
+                f"{error} (tried for {lasted:.0f} s, FAKESWEEP_MODEL_PATIENCE_SECONDS)"
+            )
+        elif isinstance(error, ModelAway):
+            pause_seconds = pause_after(place.tries)
+        with place.changed:
+            place.known, place.error, place.gave_up = known, error, gave_up
+            place.next_try = time.monotonic() + (
+                REFUSED_SECONDS if pause_seconds is None else pause_seconds
+            )
+            place.is_loading = False
+            place.changed.notify_all()
+        if error is not None:
+            self._note(key, place.tries, error, pause_seconds)
+
+    def _loaded(self, key: str) -> Known:
+        model = self._load_model(self._entry(key))
+
+        def record(connection: Connection) -> int:
+            model_id = register_model(connection, model.identity)
+            record_load(connection, self._worker_id, model_id, model.seconds)
+            end_trouble(connection, self._worker_id, key)
+            return model_id
+
+        model_id = self._patience.run(record)
+        log.info(
+            "model_loaded",
+            model=key,
+            revision=model.identity.revision,
+            fingerprint=model.identity.fingerprint,
+            device=str(model.place.device),
+            precision=model.place.precision.value,
+            images_per_call=model.call_images,
+            seconds=round(model.seconds, 3),
+        )
+        return model_id, model
+
+    def _entry(self, key: str) -> ModelEntry:
+        """Return what the catalogue says of a key.
+
+        A folder that is missing where others lie may come back: somebody replaces it.
+        """
+        try:
+            return self._catalogue.model(key)
+        except CatalogueError as error:
+            where = f"the worker on {socket.gethostname()}: {error}"
+            if key.startswith("/") and Path(key).parent.is_dir():
+                raise ModelAway(where) from error
+            raise CatalogueError(f"{where}; {self._catalogue_name}") from error
+
+    def _note(
+        self, key: str, tries: int, error: FakesweepError, pause_seconds: float | None
+    ) -> None:
+        if pause_seconds is None:
+            log.error("model_refused", model=key, reason=str(error))
+        else:
+            log.warning("model_away", model=key, reason=str(error), next_try_seconds=pause_seconds)
+        self._patience.run(
+            partial(
+                note_trouble,
+                worker_id=self._worker_id,
+                key=key,
+                reason=str(error),
+                tries=tries,
+                pause_seconds=pause_seconds,
+            )
+        )

@@ -1,0 +1,1 @@
+"""Threads that serve the lanes, and what ends a process without one of them."""
