@@ -34,7 +34,7 @@ from fakesweep.workers.process.startup import LOADERS_PER_CORE, open_work
 from fakesweep.workers.sandbox.pool import Loaders, open_loaders
 from fakesweep.workers.scoring.device_queue import Device
 from fakesweep.workers.threads.priority import Lanes
-from tests.batches import record_batch
+from tests.support.batches import record_batch
 
 CHUNK_IMAGES = 64
 UNUSED_BROKER = "redis://nobody-asks-it"

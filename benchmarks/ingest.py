@@ -38,7 +38,7 @@ from fakesweep.schema.ledger.scans.listing import end_listing
 from fakesweep.schema.ledger.scans.scans import ListedImage, add_scan
 from fakesweep.schema.migrations import upgrade
 from fakesweep.schema.words import Kind, Lane
-from tests.batches import end_source, record_batch
+from tests.support.batches import end_source, record_batch
 
 SHOWN_SETTINGS = (
     "server_version", "fsync", "synchronous_commit", "full_page_writes", "shared_buffers",

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.runs import Job
-from tests.servers import s3_server
+from tests.support.servers import s3_server
 
 
 def credentials() -> dict[str, str]:

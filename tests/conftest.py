@@ -15,7 +15,7 @@ from sqlalchemy import Engine, make_url, text
 from fakesweep.producer import backoff
 from fakesweep.schema.ledger import connection as schema_database
 from fakesweep.schema.migrations import upgrade
-from tests.servers import (
+from tests.support.servers import (
     CLUSTER_BROKER_DATABASE,
     S3Server,
     broker_server,

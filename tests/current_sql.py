@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine
 
 from fakesweep.schema.ledger.connection import open_engine
 from fakesweep.schema.migrations import HEAD, upgrade
-from tests.servers import postgres_server
+from tests.support.servers import postgres_server
 
 CURRENT_SQL = Path(__file__).resolve().parents[1] / "schema" / "current.sql"
 COMMAND = "make current-sql"

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from sqlalchemy import make_url, text
 
 from fakesweep.schema.ledger.connection import open_engine
-from tests.servers import broker_server, free_port, postgres_server, wait_until
+from tests.support.servers import broker_server, free_port, postgres_server, wait_until
 
 FILE = Path(__file__).resolve().parents[2] / "docker-compose.yml"
 SERVICES: dict[str, dict[str, Any]] = YAML(typ="safe").load(FILE)["services"]

@@ -14,8 +14,8 @@ from sqlalchemy import Connection, make_url, text
 from fakesweep.schema.ledger.connection import open_engine
 from tests.acceptance.base_install import make_base_install
 from tests.acceptance.command import Command
-from tests.photographs import photograph
-from tests.servers import CLUSTER_BROKER_DATABASE, S3Server, wait_until
+from tests.support.photographs import photograph
+from tests.support.servers import CLUSTER_BROKER_DATABASE, S3Server, wait_until
 
 FRESH_FROM = 100_000
 _seeds = itertools.count(FRESH_FROM)

@@ -16,9 +16,9 @@ from sqlalchemy import Engine, text
 from fakesweep.schema.ledger.connection import open_engine
 from tests.acceptance.command import Command, refusal
 from tests.acceptance.conftest import Photographs
-from tests.api_server import ApiProcess, make_token, running_api
-from tests.photographs import photograph
-from tests.servers import S3Server, wait_until
+from tests.support.api_server import ApiProcess, make_token, running_api
+from tests.support.photographs import photograph
+from tests.support.servers import S3Server, wait_until
 
 KILLS = 6
 

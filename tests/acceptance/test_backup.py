@@ -12,8 +12,8 @@ import pytest
 from tests.acceptance.command import Command, refusal
 from tests.acceptance.conftest import Photographs
 from tests.acceptance.test_dying_servers import running_producer
-from tests.contract import by_contract
-from tests.servers import wait_until
+from tests.support.contract import by_contract
+from tests.support.servers import wait_until
 
 ROWS = "SELECT uri, status, verdict, p_fake, model, sha256, classified_at FROM verdicts ORDER BY 1"
 GRANTS = (

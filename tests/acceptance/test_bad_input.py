@@ -9,7 +9,7 @@ from sqlalchemy import text
 from fakesweep.schema.ledger.connection import open_engine
 from tests.acceptance.command import Command, refusal
 from tests.acceptance.conftest import Photographs
-from tests.servers import free_port
+from tests.support.servers import free_port
 
 
 @pytest.fixture

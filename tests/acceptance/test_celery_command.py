@@ -8,7 +8,7 @@ import redis
 from tests.acceptance.command import Command
 from tests.acceptance.conftest import Photographs
 from tests.acceptance.test_dying_servers import broker_of, running_producer
-from tests.servers import free_port, wait_until
+from tests.support.servers import free_port, wait_until
 
 
 def test_celery_reads_the_local_queues(

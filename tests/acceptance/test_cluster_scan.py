@@ -14,8 +14,8 @@ from fakesweep.schema.ledger.connection import open_engine
 from fakesweep.schema.ledger.reports.results import RESULT_COLUMNS
 from tests.acceptance.command import Command, counts
 from tests.acceptance.conftest import Photographs
-from tests.photographs import photograph
-from tests.servers import S3Server, wait_until
+from tests.support.photographs import photograph
+from tests.support.servers import S3Server, wait_until
 
 
 def test_a_scan_leaves_the_work_to_the_cluster_and_starts_nothing(

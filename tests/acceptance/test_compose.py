@@ -12,8 +12,8 @@ from sqlalchemy import make_url
 from fakesweep.schema.ledger.connection import open_engine
 from tests.acceptance.composed import PASSWORDS, SERVICES, Composed, composed, free_address
 from tests.integration.ledger.rows import tuples, value
-from tests.photographs import photograph
-from tests.servers import s3_server, wait_until
+from tests.support.photographs import photograph
+from tests.support.servers import s3_server, wait_until
 
 HANDED = {
     "AWS_ACCESS_KEY_ID": "AKIAKEYISNOSECRET",

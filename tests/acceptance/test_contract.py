@@ -17,10 +17,10 @@ from fakesweep.schema.ledger.connection import open_engine
 from fakesweep.schema.ledger.webhooks.deliveries import Failed, record_failed, take_due, tell_events
 from tests.acceptance.command import Command
 from tests.acceptance.conftest import Photographs
-from tests.api_server import ApiProcess, make_token, running_api
-from tests.contract import by_contract
-from tests.servers import wait_until
-from tests.webhook_receiver import NETWORK, SECRET, webhook_receiver
+from tests.support.api_server import ApiProcess, make_token, running_api
+from tests.support.contract import by_contract
+from tests.support.servers import wait_until
+from tests.support.webhook_receiver import NETWORK, SECRET, webhook_receiver
 
 MODEL = "vit-tiny-cifake"
 Write = Callable[..., list[Any]]

@@ -13,8 +13,8 @@ from sqlalchemy import Connection, Engine, text
 from fakesweep.schema.ledger.connection import open_engine
 from tests.acceptance.command import Command, counts, refusal
 from tests.acceptance.conftest import Photographs
-from tests.photographs import photograph
-from tests.servers import free_port, wait_until
+from tests.support.photographs import photograph
+from tests.support.servers import free_port, wait_until
 
 
 @pytest.fixture

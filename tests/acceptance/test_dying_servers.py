@@ -12,9 +12,9 @@ from sqlalchemy import Connection, make_url, text
 from tests.acceptance.command import Command, counts
 from tests.acceptance.conftest import Photographs
 from tests.acceptance.test_api import token_of
-from tests.api_server import running_api
-from tests.homes import kill
-from tests.servers import wait_until
+from tests.support.api_server import running_api
+from tests.support.homes import kill
+from tests.support.servers import wait_until
 
 
 @contextmanager

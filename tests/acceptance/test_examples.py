@@ -20,12 +20,12 @@ from fakesweep.producer import client
 from fakesweep.schema.judging.catalogue import read_catalogue
 from fakesweep.schema.ledger.connection import open_engine
 from tests.acceptance.command import Command
-from tests.api_server import running_api
-from tests.contract import by_contract, validator
-from tests.photographs import photograph
-from tests.servers import S3Server
+from tests.support.api_server import running_api
+from tests.support.contract import by_contract, validator
+from tests.support.photographs import photograph
+from tests.support.servers import S3Server
+from tests.support.webhook_receiver import SECRET
 from tests.unit.test_documents import DOCUMENTS
-from tests.webhook_receiver import SECRET
 
 MODEL = "vit-tiny-cifake"
 LANGUAGES = {"text", "http", "toml", "sh", "console", "python", "json", "sql"}

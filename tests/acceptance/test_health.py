@@ -11,8 +11,8 @@ import pytest
 from fakesweep.schema.settings import Settings
 from tests.acceptance.command import Command
 from tests.chaos.broker import Broker
-from tests.servers import wait_until
-from tests.worker import WorkerProcess, running_worker
+from tests.support.servers import wait_until
+from tests.support.worker import WorkerProcess, running_worker
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from sqlalchemy import Connection, text
 from fakesweep.schema.ledger.reports.results import RESULT_COLUMNS
 from tests.acceptance.command import Command, counts, refusal
 from tests.acceptance.conftest import Photographs
-from tests.photographs import folder_of_photographs
-from tests.servers import wait_until
+from tests.support.photographs import folder_of_photographs
+from tests.support.servers import wait_until
 
 SLOW_IMAGES = 120
 

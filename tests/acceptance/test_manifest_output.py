@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 
 from tests.acceptance.command import Command, counts, refusal
 from tests.acceptance.conftest import Photographs
-from tests.servers import S3Server, wait_until
+from tests.support.servers import S3Server, wait_until
 
 MODEL = "vit-tiny-cifake"
 

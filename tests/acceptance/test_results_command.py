@@ -17,7 +17,7 @@ from tests.acceptance.command import Command
 
 @pytest.fixture(scope="module")
 def swept(local: Command, tmp_path_factory: pytest.TempPathFactory) -> int:
-    from tests.photographs import photograph  # noqa: PLC0415 - Pillow, for this fixture alone
+    from tests.support.photographs import photograph  # noqa: PLC0415 - Pillow, for this fixture alone
 
     folder = tmp_path_factory.mktemp("pictures")
     for number in range(4):

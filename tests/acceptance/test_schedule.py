@@ -11,7 +11,7 @@ from fakesweep.schema.ledger.connection import open_engine
 from fakesweep.schema.ledger.reports.progress import Progress, progress
 from tests.acceptance.command import Command
 from tests.acceptance.conftest import Photographs
-from tests.servers import wait_until
+from tests.support.servers import wait_until
 
 NEWEST = text("SELECT last_scan_id FROM schedules WHERE name = 'clock'")
 WEEKLY = ("--cron", "0 3 * * 1", "--timezone", "Europe/Berlin", "--model", "vit-tiny-cifake")

@@ -15,16 +15,16 @@ from celery import Celery
 from fakesweep.schema.queues import CLASSIFY_BATCH, celery_settings
 from fakesweep.schema.settings import Settings
 from tests.acceptance.command import Command, counts
-from tests.photographs import photograph
-from tests.secured import (
+from tests.support.photographs import photograph
+from tests.support.secured import (
     BROKER_PASSWORD,
     DATABASE_PASSWORD,
     Secured,
     secured_cluster,
     workers_at_work,
 )
-from tests.servers import S3Server, wait_until
-from tests.web_server import Answer, web_server
+from tests.support.servers import S3Server, wait_until
+from tests.support.web_server import Answer, web_server
 
 SIGNATURE = "5ee0c0ffee5ee0c0ffee5ee0"
 MORE = {

@@ -9,8 +9,8 @@ import pytest
 
 from tests.acceptance.command import Command, refusal
 from tests.acceptance.conftest import Photographs
-from tests.servers import wait_until
-from tests.webhook_receiver import NETWORK, SECRET, Receiver, Reply, webhook_receiver
+from tests.support.servers import wait_until
+from tests.support.webhook_receiver import NETWORK, SECRET, Receiver, Reply, webhook_receiver
 
 
 @pytest.fixture

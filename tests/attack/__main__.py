@@ -7,9 +7,9 @@ from pathlib import Path
 
 from fakesweep.schema.ledger.connection import open_engine
 from fakesweep.schema.migrations import upgrade
-from tests.api_server import serving_api
 from tests.attack.run import CONNECTIONS, under_attack
-from tests.servers import broker_server, postgres_server
+from tests.support.api_server import serving_api
+from tests.support.servers import broker_server, postgres_server
 
 
 def main() -> int:

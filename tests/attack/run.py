@@ -5,8 +5,8 @@ import sys
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from tests.api_server import Serving, make_token
 from tests.attack.honest import Noted, ask_honestly
+from tests.support.api_server import Serving, make_token
 
 CONNECTIONS = {"none": 0, "read-nothing": 300, "half-heads": 300, "slow-bodies": 250}
 HONEST = 8

@@ -10,7 +10,7 @@ import redis
 from fakesweep.stack.processes import wait_for
 from fakesweep.stack.redis_server import _program
 from tests.chaos.processes import MARK, push
-from tests.servers import free_port
+from tests.support.servers import free_port
 
 START_SECONDS = 20.0
 UNACKNOWLEDGED = "unacked"

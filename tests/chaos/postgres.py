@@ -12,7 +12,7 @@ import psycopg2
 from fakesweep.stack import accounts, cluster
 from fakesweep.stack.processes import wait_for
 from tests.chaos.processes import MARK, children_of, lives, push
-from tests.servers import free_port
+from tests.support.servers import free_port
 
 DATABASE = "chaos_test"
 UNDISTURBED = "chaos_undisturbed_test"

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos.processes import MARK, python
-from tests.photographs import photograph
-from tests.servers import S3Server, s3_server
+from tests.support.photographs import photograph
+from tests.support.servers import S3Server, s3_server
 
 BUCKET = "chaos"
 SEEDS_APART = 1_000_000

@@ -20,7 +20,7 @@ from fakesweep.workers.process.startup import open_work
 from tests.fuzz.mutators import broken
 from tests.fuzz.seeds import seeds
 from tests.fuzz.sweep import Tally, sweep, time_each
-from tests.servers import postgres_server
+from tests.support.servers import postgres_server
 
 BATCH_FILES = 500
 

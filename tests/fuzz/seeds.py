@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tests.formats import (
+from tests.support.formats import (
     avif_with_bad_alpha,
     bitmap,
     dng,
@@ -19,7 +19,7 @@ from tests.formats import (
     psd,
     tiff,
 )
-from tests.samples import every_sample, picture, written
+from tests.support.samples import every_sample, picture, written
 
 LARGEST_BYTES = 300_000
 _FROM_AN_ARCHIVE = 20

@@ -14,8 +14,8 @@ from fakesweep.schema.failures import FailureCode
 from fakesweep.workers.pipeline.batch import run_batch
 from fakesweep.workers.pipeline.resources import Work
 from fakesweep.workers.sandbox.losses import LoaderLost
-from tests.batches import publish_scan, result_rows, uris_of
-from tests.photographs import photograph
+from tests.support.batches import publish_scan, result_rows, uris_of
+from tests.support.photographs import photograph
 
 SOUND_EVERY = 16
 """Among the broken files stands a sound one here and there, which must be classified."""

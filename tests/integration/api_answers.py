@@ -4,7 +4,7 @@ import httpx
 from sqlalchemy import text
 
 from fakesweep.serving.problems import MEDIA_TYPE
-from tests.api_server import Serving
+from tests.support.api_server import Serving
 
 ONE = {"uri": "s3://uploads/a.jpg"}
 

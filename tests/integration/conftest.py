@@ -6,10 +6,10 @@ import pytest
 
 from fakesweep.schema.settings import Settings
 from fakesweep.schema.uris import to_s3
-from tests.api_server import Serving, serving_api
-from tests.inventories import FORMATS
-from tests.servers import S3Server
-from tests.webhook_receiver import Receiver, webhook_receiver
+from tests.support.api_server import Serving, serving_api
+from tests.support.inventories import FORMATS
+from tests.support.servers import S3Server
+from tests.support.webhook_receiver import Receiver, webhook_receiver
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ from sqlalchemy import Engine
 from fakesweep.schema.ledger.webhooks import webhooks
 from fakesweep.schema.words import VerdictWord
 from tests.integration.ledger.rows import add_model, scan, tuples, value
-from tests.servers import wait_until
-from tests.webhook_receiver import SECRET
+from tests.support.servers import wait_until
+from tests.support.webhook_receiver import SECRET
 
 COUNTS = "SELECT state, count(*) FROM webhook_deliveries GROUP BY state"
 

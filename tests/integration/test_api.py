@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from fakesweep.producer.api.submission_body import MOST_BYTES
-from tests.api_server import Serving, make_token
 from tests.integration.api_answers import ONE, code_of, images
+from tests.support.api_server import Serving, make_token
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -182,7 +182,8 @@ def test_schemathesis_finds_nothing(serving: Serving, tmp_path: Path) -> None:
         check=False,
         capture_output=True,
         text=True,
-        env=os.environ | {"SCHEMATHESIS_HOOKS": "tests.api_fuzzing", "PYTHONPATH": str(ROOT)},
+        env=os.environ
+        | {"SCHEMATHESIS_HOOKS": "tests.support.api_fuzzing", "PYTHONPATH": str(ROOT)},
         cwd=tmp_path,
         timeout=240,
     )  # fmt: skip

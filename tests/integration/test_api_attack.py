@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.api_server import Serving
 from tests.attack.attackers import ATTACKS
 from tests.attack.run import under_attack
+from tests.support.api_server import Serving
 
 
 @pytest.mark.parametrize("sort", ATTACKS)

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.api_server import ApiProcess, Serving, make_token, running_api
 from tests.integration.api_answers import ONE, code_of
-from tests.servers import wait_until
+from tests.support.api_server import ApiProcess, Serving, make_token, running_api
+from tests.support.servers import wait_until
 
 HURRY = """
 import resource

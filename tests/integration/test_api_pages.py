@@ -6,8 +6,8 @@ import httpx
 import pytest
 
 from fakesweep.schema.words import Scope
-from tests.api_server import Serving, make_token
 from tests.integration.api_answers import code_of
+from tests.support.api_server import Serving, make_token
 
 
 def pages(client: httpx.Client, path: str, name: str) -> Iterator[list[int]]:

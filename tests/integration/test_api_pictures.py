@@ -11,10 +11,10 @@ from sqlalchemy import text
 
 from fakesweep.schema.message import BatchImage
 from fakesweep.schema.uris import to_path
-from tests.api_server import Serving, make_token, running_api
 from tests.integration.api_answers import code_of, images
 from tests.integration.ledger.rows import add_model, claimed, content_of, judged, store
-from tests.servers import S3Server, wait_until
+from tests.support.api_server import Serving, make_token, running_api
+from tests.support.servers import S3Server, wait_until
 
 PICTURE = b"\x89PNG\r\n--b\r\n--boundary " + bytes(range(256)) * 2_000
 NAME = hashlib.sha256(PICTURE).hexdigest()

@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 from sqlalchemy import make_url
 
 from fakesweep.schema.ledger.connection import open_engine
-from tests.api_server import Serving, make_token, running_api
 from tests.integration.api_answers import ONE, code_of
-from tests.killable_postgres import killable_postgres
-from tests.servers import wait_until
+from tests.support.api_server import Serving, make_token, running_api
+from tests.support.killable_postgres import killable_postgres
+from tests.support.servers import wait_until
 
 
 def test_while_the_ledger_is_away_callers_are_told_to_come_back(

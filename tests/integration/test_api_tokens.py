@@ -11,9 +11,9 @@ import redis
 from fakesweep.schema.ledger.api_tokens import revoke_token
 from fakesweep.schema.words import Scope
 from fakesweep.serving.rate_limits import KEY_PREFIX
-from tests.api_server import ApiProcess, Serving, make_token, running_api
 from tests.integration.api_answers import ONE, code_of, images
-from tests.servers import broker_server, wait_until
+from tests.support.api_server import ApiProcess, Serving, make_token, running_api
+from tests.support.servers import broker_server, wait_until
 
 
 def revoke(serving: Serving, name: str) -> None:

@@ -24,11 +24,11 @@ from fakesweep.schema.settings import Settings, read_settings
 from fakesweep.schema.words import Lane
 from fakesweep.workers.pipeline.batch import run_batch
 from fakesweep.workers.process.startup import open_work
-from tests.batches import result_rows
 from tests.integration.ledger.rows import run, take, tuples, value
-from tests.killed_producers import kill_amid_listing
-from tests.photographs import photograph
-from tests.servers import S3Server
+from tests.support.batches import result_rows
+from tests.support.killed_producers import kill_amid_listing
+from tests.support.photographs import photograph
+from tests.support.servers import S3Server
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 OBJECTS = 40_000

@@ -21,13 +21,19 @@ from fakesweep.schema.ledger.connection import open_engine
 from fakesweep.schema.queues import LIVE_SLOTS
 from fakesweep.schema.settings import Settings
 from fakesweep.schema.words import Lane
-from tests.batches import publish_scan, result_rows
 from tests.chaos.broker import Broker
 from tests.conftest import _execute, _named
-from tests.photographs import photograph
-from tests.servers import wait_until
-from tests.web_server import Answer, Request, WebServer, web_server
-from tests.worker import WorkerProcess, batch_states, publish, running_worker, wait_until_done
+from tests.support.batches import publish_scan, result_rows
+from tests.support.photographs import photograph
+from tests.support.servers import wait_until
+from tests.support.web_server import Answer, Request, WebServer, web_server
+from tests.support.worker import (
+    WorkerProcess,
+    batch_states,
+    publish,
+    running_worker,
+    wait_until_done,
+)
 
 RECOVERY_SECONDS = 60
 BATCHES_IN_FLIGHT = 2

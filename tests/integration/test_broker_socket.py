@@ -11,7 +11,7 @@ from fakesweep.schema.message import BatchImage, BatchMessage
 from fakesweep.schema.settings import Settings
 from fakesweep.schema.words import Lane
 from fakesweep.serving.rate_limits import RateLimits
-from tests.servers import broker_server
+from tests.support.servers import broker_server
 
 PASSWORD = "hu/sh#?@:[%25"
 WRITTEN = "hu%2Fsh%23%3F%40%3A%5B%2525"

@@ -7,7 +7,7 @@ import pytest
 from tests.chaos.cluster import Size
 from tests.chaos.faults import KINDS, schedule
 from tests.chaos.run import Plan, run
-from tests.servers import missing
+from tests.support.servers import missing
 
 QUICK = (
     "broker_flushed",

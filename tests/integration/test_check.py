@@ -32,7 +32,7 @@ from fakesweep.schema.words import ReadAs
 from fakesweep.workers import single_picture
 from fakesweep.workers.models import load
 from fakesweep.workers.single_picture import Check
-from tests.photographs import photograph
+from tests.support.photographs import photograph
 
 PIXELS = np.random.default_rng(3).integers(0, 256, (40, 56, 3), np.uint8)
 ORIENTATION = 0x0112

@@ -22,10 +22,10 @@ from fakesweep.workers.pipeline.score_cache import ScoreKey
 from fakesweep.workers.pipeline.throughput import Stage
 from fakesweep.workers.process.startup import open_work
 from fakesweep.workers.sandbox.pool import open_loaders
-from tests.batches import publish_scan, result_rows, uris_of
-from tests.photographs import photograph
-from tests.servers import wait_until
-from tests.web_server import Answer, Request, WebServer, web_server
+from tests.support.batches import publish_scan, result_rows, uris_of
+from tests.support.photographs import photograph
+from tests.support.servers import wait_until
+from tests.support.web_server import Answer, Request, WebServer, web_server
 
 MIB = 1024**2
 MODEL = "vit-tiny-cifake"

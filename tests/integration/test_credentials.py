@@ -8,8 +8,8 @@ from sqlalchemy import Connection, Engine, text
 
 from fakesweep.schema.ledger.reports.progress import progress
 from tests.acceptance.command import Command
-from tests.servers import wait_until
-from tests.web_server import Answer, web_server
+from tests.support.servers import wait_until
+from tests.support.web_server import Answer, web_server
 
 USER, PASSWORD = "tom-the-moderator", "hush-hush"
 REFUSED = [

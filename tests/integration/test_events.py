@@ -26,7 +26,7 @@ from fakesweep.schema.errors import SourceError
 from fakesweep.schema.judging.catalogue import read_catalogue
 from fakesweep.schema.settings import PREFIX, Settings
 from fakesweep.schema.words import Lane
-from tests.queues_server import (
+from tests.support.queues_server import (
     REGION,
     TEST_EVENT,
     SqsQueue,
@@ -36,7 +36,7 @@ from tests.queues_server import (
     event,
     sqs_server,
 )
-from tests.servers import wait_until
+from tests.support.servers import wait_until
 
 _IMAGES = "SELECT count(*) FROM ledger.images"
 

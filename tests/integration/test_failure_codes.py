@@ -22,11 +22,11 @@ from fakesweep.workers.pipeline.batch import run_batch
 from fakesweep.workers.pipeline.resources import Work
 from fakesweep.workers.process.startup import open_work
 from fakesweep.workers.sandbox import losses, pool
-from tests.batches import publish_scan, result_rows
-from tests.checkpoints import save_checkpoint
-from tests.hostile_files import claiming, scan_bomb
-from tests.photographs import photograph
-from tests.web_server import Answer, Request, WebServer, web_server
+from tests.support.batches import publish_scan, result_rows
+from tests.support.checkpoints import save_checkpoint
+from tests.support.hostile_files import claiming, scan_bomb
+from tests.support.photographs import photograph
+from tests.support.web_server import Answer, Request, WebServer, web_server
 
 MODEL = "vit-tiny-cifake"
 MOST_BYTES = 20 * 1024**2

@@ -19,8 +19,8 @@ from fakesweep.schema.failures import AccessDenied, FetchFailure, SourceUnavaila
 from fakesweep.schema.settings import read_settings
 from fakesweep.workers.fetch import open_fetcher, retry
 from fakesweep.workers.sandbox.pool import open_loaders
-from tests.servers import S3Server, free_port
-from tests.web_server import Answer, WebServer, web_server
+from tests.support.servers import S3Server, free_port
+from tests.support.web_server import Answer, WebServer, web_server
 
 SECRET = "signature-that-nobody-may-see"
 REFUSED = "leads to an address that is not public, which is refused (FAKESWEEP_ALLOW_NETWORKS)"

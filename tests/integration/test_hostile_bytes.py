@@ -16,12 +16,12 @@ from fakesweep.schema.uris import from_path
 from fakesweep.workers.pipeline.batch import run_batch
 from fakesweep.workers.pipeline.resources import Work
 from fakesweep.workers.process.startup import open_work
-from tests import hostile_files as hostile
-from tests.batches import publish_scan, result_rows
-from tests.formats import dng, grey, psd
 from tests.fuzz.pieces import pieces
-from tests.photographs import photograph
-from tests.samples import every_sample, picture, written
+from tests.support import hostile_files as hostile
+from tests.support.batches import publish_scan, result_rows
+from tests.support.formats import dng, grey, psd
+from tests.support.photographs import photograph
+from tests.support.samples import every_sample, picture, written
 
 MIB = 1024**2
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF")

@@ -26,8 +26,8 @@ from fakesweep.schema.failures import (
 )
 from fakesweep.schema.settings import read_settings
 from fakesweep.workers.fetch import open_fetcher, retry
-from tests.servers import free_port
-from tests.web_server import Answer, Request, WebServer, web_server
+from tests.support.servers import free_port
+from tests.support.web_server import Answer, Request, WebServer, web_server
 
 SECRET = "signature-that-nobody-may-see"
 

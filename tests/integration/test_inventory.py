@@ -15,8 +15,8 @@ from fakesweep.producer.sources.inventory.listing import check_inventory
 from fakesweep.schema.errors import SourceError
 from fakesweep.schema.settings import read_settings
 from fakesweep.schema.uris import S3Address, to_s3
-from tests.inventories import FORMATS, LISTS, SOURCE, Object, a, listed, put, put_raw, uris
-from tests.servers import S3Server
+from tests.support.inventories import FORMATS, LISTS, SOURCE, Object, a, listed, put, put_raw, uris
+from tests.support.servers import S3Server
 
 pytestmark = pytest.mark.usefixtures("_small_pieces")
 

@@ -12,9 +12,9 @@ from fakesweep.schema.settings import read_settings
 from fakesweep.schema.uris import to_s3
 from fakesweep.schema.words import Lane
 from tests.integration.ledger.rows import tuples, value
-from tests.inventories import SOURCE, a, put
-from tests.killed_producers import kill_amid_listing
-from tests.servers import S3Server
+from tests.support.inventories import SOURCE, a, put
+from tests.support.killed_producers import kill_amid_listing
+from tests.support.servers import S3Server
 
 FILE_KEYS = (9_000, 14_000, 7_000)
 KEYS = sum(FILE_KEYS)

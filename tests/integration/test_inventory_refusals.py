@@ -11,9 +11,19 @@ from fakesweep.producer.sources.inventory.listing import check_inventory, list_i
 from fakesweep.schema.errors import SourceError
 from fakesweep.schema.settings import read_settings
 from fakesweep.schema.uris import to_s3
-from tests.inventories import LISTS, SOURCE, a, listed, manifest, packed, put, put_manifest, uris
-from tests.servers import S3Server
-from tests.web_server import Answer, WebServer, web_server
+from tests.support.inventories import (
+    LISTS,
+    SOURCE,
+    a,
+    listed,
+    manifest,
+    packed,
+    put,
+    put_manifest,
+    uris,
+)
+from tests.support.servers import S3Server
+from tests.support.web_server import Answer, WebServer, web_server
 
 pytestmark = pytest.mark.usefixtures("_small_pieces")
 

@@ -15,11 +15,11 @@ from sqlalchemy import Engine, text
 
 from fakesweep.schema.message import BatchMessage
 from fakesweep.schema.settings import Settings
-from tests.batches import publish_scan, result_rows, uris_of
-from tests.photographs import folder_of_photographs, photograph
-from tests.servers import wait_until
-from tests.web_server import Answer, Request, web_server
-from tests.worker import WorkerProcess, batch_states, publish, running_worker
+from tests.support.batches import publish_scan, result_rows, uris_of
+from tests.support.photographs import folder_of_photographs, photograph
+from tests.support.servers import wait_until
+from tests.support.web_server import Answer, Request, web_server
+from tests.support.worker import WorkerProcess, batch_states, publish, running_worker
 
 BROKEN_DEVICE = """
 import sys

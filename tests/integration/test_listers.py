@@ -23,9 +23,9 @@ from fakesweep.schema.ledger.scans.scans import Entry
 from fakesweep.schema.settings import Settings
 from fakesweep.schema.telemetry.heartbeat import Pulse, complaint
 from fakesweep.schema.words import Lane, Role
-from tests.dripping_server import dripping_server
-from tests.photographs import folder_of_photographs
-from tests.servers import wait_until
+from tests.support.dripping_server import dripping_server
+from tests.support.photographs import folder_of_photographs
+from tests.support.servers import wait_until
 
 REFUSE_IMAGES = """
     CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$

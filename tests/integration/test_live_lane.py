@@ -14,12 +14,12 @@ from fakesweep.schema.settings import Settings
 from fakesweep.schema.words import Lane, ScanState
 from fakesweep.workers.pipeline.batch import run_batch
 from fakesweep.workers.process.startup import open_work
-from tests.batches import publish_scan
 from tests.integration.ledger.rows import tuples
-from tests.photographs import photograph
-from tests.servers import wait_until
-from tests.web_server import Answer, Request, WebServer, web_server
-from tests.worker import publish, running_worker
+from tests.support.batches import publish_scan
+from tests.support.photographs import photograph
+from tests.support.servers import wait_until
+from tests.support.web_server import Answer, Request, WebServer, web_server
+from tests.support.worker import publish, running_worker
 
 UNFINISHED = "SELECT state::text, attempt FROM ledger.batches WHERE lane = 'bulk' ORDER BY batch_id"
 

@@ -11,10 +11,10 @@ from fakesweep.workers.pipeline.batch import run_batch
 from fakesweep.workers.process.startup import open_work
 from fakesweep.workers.sandbox import pool
 from fakesweep.workers.sandbox.losses import LoaderLost
-from tests.batches import publish_scan, result_rows, uris_of
-from tests.hostile_files import scan_bomb, tiff_with
-from tests.photographs import folder_of_photographs
-from tests.samples import picture, written
+from tests.support.batches import publish_scan, result_rows, uris_of
+from tests.support.hostile_files import scan_bomb, tiff_with
+from tests.support.photographs import folder_of_photographs
+from tests.support.samples import picture, written
 
 
 @pytest.fixture

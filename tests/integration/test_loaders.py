@@ -25,10 +25,10 @@ from fakesweep.workers.pipeline.batch import run_batch
 from fakesweep.workers.pipeline.resources import Work
 from fakesweep.workers.process.startup import LIVE_LOADERS, LOADERS_PER_CORE, open_work
 from fakesweep.workers.sandbox import losses, pool
-from tests.batches import publish_scan, result_rows, uris_of
-from tests.photographs import folder_of_photographs, photograph
-from tests.servers import S3Server, wait_until
-from tests.web_server import Answer, Request, WebServer, web_server
+from tests.support.batches import publish_scan, result_rows, uris_of
+from tests.support.photographs import folder_of_photographs, photograph
+from tests.support.servers import S3Server, wait_until
+from tests.support.web_server import Answer, Request, WebServer, web_server
 
 MIB = 1024**2
 

@@ -18,10 +18,10 @@ from fakesweep.schema.settings import Settings
 from fakesweep.workers.pipeline.batch import run_batch
 from fakesweep.workers.process.startup import open_work
 from fakesweep.workers.sandbox import losses, pool
-from tests.batches import publish_scan, result_rows, uris_of
-from tests.hostile_files import scan_bomb
 from tests.integration.test_loaders import get_ready, loader_pids
-from tests.photographs import folder_of_photographs
+from tests.support.batches import publish_scan, result_rows, uris_of
+from tests.support.hostile_files import scan_bomb
+from tests.support.photographs import folder_of_photographs
 
 
 @pytest.fixture

@@ -21,9 +21,9 @@ from fakesweep.schema.words import Lane
 from fakesweep.workers.pipeline.batch import run_batch
 from fakesweep.workers.process.startup import open_work
 from fakesweep.workers.scoring import model_cache
-from tests.batches import publish_scan, result_rows, uris_of
-from tests.photographs import folder_of_photographs
-from tests.worker import batch_states
+from tests.support.batches import publish_scan, result_rows, uris_of
+from tests.support.photographs import folder_of_photographs
+from tests.support.worker import batch_states
 
 BUNDLED = Path(__file__).parents[2] / "workers/checkpoints/vit-tiny-cifake"
 

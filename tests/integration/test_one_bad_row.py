@@ -21,9 +21,9 @@ from tests.integration.ledger.rows import ask, claimed, record, run, take, tuple
 from tests.integration.ledger.schedule_rows import add as add_schedule
 from tests.integration.ledger.schedule_rows import make_due, producer_on
 from tests.integration.test_outputs import finish_batches, output_scan
-from tests.servers import wait_until
-from tests.webhook_receiver import Receiver
-from tests.webhook_sender import delivering
+from tests.support.servers import wait_until
+from tests.support.webhook_receiver import Receiver
+from tests.support.webhook_sender import delivering
 
 
 @contextmanager

@@ -14,8 +14,8 @@ from fakesweep.schema.errors import SourceError
 from fakesweep.schema.failures import AccessDenied, ImageTooLarge, SourceUnavailable
 from fakesweep.schema.settings import read_settings
 from fakesweep.workers.fetch import open_fetcher, retry
-from tests.servers import s3_server
-from tests.web_server import Answer, Request, WebServer, s3_error, web_server
+from tests.support.servers import s3_server
+from tests.support.web_server import Answer, Request, WebServer, s3_error, web_server
 
 PAGE = b"""<ListBucketResult><IsTruncated>false</IsTruncated>
     <Contents><Key>a.jpg</Key><Size>1</Size></Contents></ListBucketResult>"""

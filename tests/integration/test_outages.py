@@ -34,11 +34,11 @@ from fakesweep.schema.words import Lane
 from fakesweep.workers.pipeline.batch import run_batch
 from fakesweep.workers.pipeline.resources import Work
 from fakesweep.workers.process.startup import open_work
-from tests.batches import publish_scan, result_rows
-from tests.killable_postgres import Server, killable_postgres
-from tests.photographs import photograph
-from tests.servers import wait_until
-from tests.web_server import Answer, Request, WebServer, web_server
+from tests.support.batches import publish_scan, result_rows
+from tests.support.killable_postgres import Server, killable_postgres
+from tests.support.photographs import photograph
+from tests.support.servers import wait_until
+from tests.support.web_server import Answer, Request, WebServer, web_server
 
 Lines = list[Any]
 LEASE_SECONDS = 1.0

@@ -19,8 +19,8 @@ from fakesweep.schema.selection import Selection
 from fakesweep.schema.settings import Settings, read_settings
 from fakesweep.schema.words import Lane
 from tests.integration.ledger.rows import value
-from tests.photographs import folder_of_photographs
-from tests.servers import S3Server
+from tests.support.photographs import folder_of_photographs
+from tests.support.servers import S3Server
 
 
 @pytest.fixture

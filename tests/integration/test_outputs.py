@@ -44,7 +44,7 @@ from tests.integration.ledger.rows import (
     value,
 )
 from tests.integration.ledger.steering import steer
-from tests.servers import S3Server, wait_until
+from tests.support.servers import S3Server, wait_until
 
 NEVER = threading.Event()
 

@@ -14,9 +14,9 @@ from fakesweep.schema.judging.labels import Side
 from fakesweep.workers.models.load import LoadedModel, load_model
 from fakesweep.workers.sandbox.decode import decode
 from fakesweep.workers.sandbox.preprocess import Preprocessing
-from tests.checkpoints import Architecture, save_checkpoint
-from tests.reference import FLOAT32_ON_CPU, reference_scores
-from tests.samples import every_sample, oriented, picture, written
+from tests.support.checkpoints import Architecture, save_checkpoint
+from tests.support.reference import FLOAT32_ON_CPU, reference_scores
+from tests.support.samples import every_sample, oriented, picture, written
 
 TOLERANCE = 1e-4
 BATCH = 64

@@ -11,10 +11,10 @@ from fakesweep.schema.settings import Settings
 from fakesweep.schema.uris import from_path
 from fakesweep.workers.pipeline.batch import run_batch
 from fakesweep.workers.process.startup import open_work
-from tests.batches import publish_scan, result_rows
-from tests.checkpoints import Architecture, save_checkpoint
-from tests.reference import reference_scores
-from tests.samples import every_sample
+from tests.support.batches import publish_scan, result_rows
+from tests.support.checkpoints import Architecture, save_checkpoint
+from tests.support.reference import reference_scores
+from tests.support.samples import every_sample
 
 TOLERANCE = 1e-4
 BFLOAT16_TOLERANCE = 0.05

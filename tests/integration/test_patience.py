@@ -16,7 +16,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from fakesweep.schema.ledger import retry as patience_module
 from fakesweep.schema.ledger.connection import open_engine
 from fakesweep.schema.ledger.retry import Patience
-from tests.servers import wait_until
+from tests.support.servers import wait_until
 
 Lines = list[Any]
 Begin = Callable[[Patience, Callable[[Connection], Any]], Future[Any]]

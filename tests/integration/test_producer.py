@@ -20,8 +20,8 @@ from fakesweep.schema.judging.catalogue import read_catalogue
 from fakesweep.schema.ledger.reports.progress import progress
 from fakesweep.schema.settings import Settings
 from fakesweep.schema.words import SCAN_LANES, Lane
-from tests.photographs import folder_of_photographs
-from tests.servers import wait_until
+from tests.support.photographs import folder_of_photographs
+from tests.support.servers import wait_until
 
 
 @pytest.fixture

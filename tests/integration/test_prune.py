@@ -28,8 +28,8 @@ from tests.integration.ledger.rows import (
     tuples,
     value,
 )
-from tests.servers import wait_until
-from tests.users import drop_users
+from tests.support.servers import wait_until
+from tests.support.users import drop_users
 
 OLDER = ("--older-than", "365d")
 

@@ -26,10 +26,10 @@ from fakesweep.schema.words import Lane
 from fakesweep.workers.pipeline.batch import run_batch
 from fakesweep.workers.process.startup import open_work
 from fakesweep.workers.threads.fatal import EXIT_STATUS
-from tests.batches import publish_scan, result_rows
-from tests.photographs import photograph
-from tests.servers import wait_until
-from tests.web_server import Answer, Request, web_server
+from tests.support.batches import publish_scan, result_rows
+from tests.support.photographs import photograph
+from tests.support.servers import wait_until
+from tests.support.web_server import Answer, Request, web_server
 
 LEASE_SECONDS = 3.0
 DEVICE_TIMEOUT_SECONDS = 2.0
@@ -88,7 +88,7 @@ def _workers(settings: Settings, log: Path) -> Iterator[Path]:
     ends = log.with_suffix(".ends")
     with log.open("wb") as errors, ends.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.poisoned_worker"],
+            [sys.executable, "-m", "tests.support.poisoned_worker"],
             stdout=output,
             stderr=errors,
             env=_environment({f"{PREFIX}{name}": value for name, value in told.items()}),

@@ -23,9 +23,9 @@ from fakesweep.workers.pipeline.batch import run_batch
 from fakesweep.workers.pipeline.resources import Work
 from fakesweep.workers.process.heartbeat import look_at
 from fakesweep.workers.process.startup import open_work
-from tests.batches import publish_scan, result_rows, uris_of
-from tests.photographs import folder_of_photographs
-from tests.servers import wait_until
+from tests.support.batches import publish_scan, result_rows, uris_of
+from tests.support.photographs import folder_of_photographs
+from tests.support.servers import wait_until
 
 REFUSAL_SECONDS = 1.0
 Lines = list[Any]

@@ -11,8 +11,8 @@ from fakesweep.producer.sources.deadlines import MOST_ANSWER_BYTES
 from fakesweep.producer.sources.s3 import prefix as s3_source
 from fakesweep.schema.errors import SourceError
 from fakesweep.schema.settings import read_settings
-from tests.dripping_server import DrippingServer, dripping_server
-from tests.web_server import Answer, WebServer, web_server
+from tests.support.dripping_server import DrippingServer, dripping_server
+from tests.support.web_server import Answer, WebServer, web_server
 
 LINE = b"s3://pictures/a.jpg\n"
 HTTP, S3 = "http", "s3"

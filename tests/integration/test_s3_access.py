@@ -10,7 +10,7 @@ from fakesweep.schema.failures import AccessDenied, SourceUnavailable
 from fakesweep.schema.ledger.scans.scans import ListedImage
 from fakesweep.schema.settings import read_settings
 from fakesweep.workers.fetch import open_fetcher
-from tests.servers import S3Server, free_port
+from tests.support.servers import S3Server, free_port
 
 
 def listed(source: str, cursor: str | None = None) -> list[ListedImage]:

@@ -20,8 +20,8 @@ from fakesweep.schema.failures import (
 )
 from fakesweep.schema.settings import read_settings
 from fakesweep.workers.fetch import Fetcher, open_fetcher, retry
-from tests.servers import S3Server
-from tests.web_server import Answer, WebServer, s3_error, web_server
+from tests.support.servers import S3Server
+from tests.support.web_server import Answer, WebServer, s3_error, web_server
 
 
 def fetched(uri: str) -> bytes:

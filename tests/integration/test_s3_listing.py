@@ -16,8 +16,8 @@ from fakesweep.schema.errors import SourceError
 from fakesweep.schema.ledger.scans.scans import ListedImage
 from fakesweep.schema.settings import read_settings
 from fakesweep.workers.fetch import retry
-from tests.servers import S3Server
-from tests.web_server import Answer, WebServer, s3_error, web_server
+from tests.support.servers import S3Server
+from tests.support.web_server import Answer, WebServer, s3_error, web_server
 
 
 def listed(source: str, cursor: str | None = None) -> list[ListedImage]:

@@ -16,7 +16,7 @@ from fakesweep.schema.failures import AccessDenied, InvalidUri, SourceUnavailabl
 from fakesweep.schema.settings import read_settings
 from fakesweep.workers.fetch import open_fetcher
 from fakesweep.workers.fetch.s3 import MOST_WAYS
-from tests.web_server import Answer, Request, WebServer, web_server
+from tests.support.web_server import Answer, Request, WebServer, web_server
 
 STRANGE_KEYS = [
     "a//b.jpg", "/a.jpg", "//a.jpg", "a/../b.jpg", "./a", "a/./b", "a/", "..a", "%2e%2e/%",

@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from fakesweep import cli
 from fakesweep.exits import Exit
 from tests.integration.ledger.rows import run
-from tests.photographs import folder_of_photographs
+from tests.support.photographs import folder_of_photographs
 
 WEEKLY = "--cron '0 3 * * 1' --timezone Europe/Berlin --model vit-tiny-cifake"
 

@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from fakesweep.producer.resources import Producer
 from tests.integration.ledger.rows import run, tuples, value
 from tests.integration.ledger.schedule_rows import add, producer_on
-from tests.servers import wait_until
+from tests.support.servers import wait_until
 
 SCHEDULES = 40
 KILLS = 5
@@ -66,7 +66,7 @@ class Keeper:
     def start(self) -> None:
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.schedule_keeper"],
+                [sys.executable, "-m", "tests.support.schedule_keeper"],
                 stdout=output, stderr=output, env=self._environment,
             )  # fmt: skip
 

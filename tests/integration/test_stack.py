@@ -21,8 +21,8 @@ from fakesweep.schema.errors import StackError
 from fakesweep.schema.ledger import connection as database
 from fakesweep.schema.settings import Settings
 from fakesweep.stack import find_stack, processes, start_stack, stop_stack
-from tests.homes import kill, made_home, pids_of
-from tests.servers import wait_until
+from tests.support.homes import kill, made_home, pids_of
+from tests.support.servers import wait_until
 
 NOBODY = 65534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can take another account")

@@ -28,8 +28,8 @@ from fakesweep.stack import (
     stop_stack,
 )
 from fakesweep.stack.keeping import kept_stack
-from tests.homes import kill, made_home, pids_of
-from tests.servers import wait_until
+from tests.support.homes import kill, made_home, pids_of
+from tests.support.servers import wait_until
 
 AT_WORK = (
     "import sys; from fakesweep.stack import used_stack; "

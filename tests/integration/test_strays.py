@@ -18,11 +18,11 @@ from fakesweep.schema.ledger.dead_letters import MAX_BODY_CHARACTERS, unreadable
 from fakesweep.schema.ledger.retry import Patience
 from fakesweep.schema.settings import Settings
 from fakesweep.workers.broker.dead_letters import KEPT_STRAYS, Strays
-from tests.batches import publish_scan, uris_of
-from tests.photographs import folder_of_photographs
-from tests.servers import free_port, wait_until
-from tests.strays import strays
-from tests.worker import publish, running_worker, wait_until_done
+from tests.support.batches import publish_scan, uris_of
+from tests.support.photographs import folder_of_photographs
+from tests.support.servers import free_port, wait_until
+from tests.support.strays import strays
+from tests.support.worker import publish, running_worker, wait_until_done
 
 LONG = b"\x00" + "ä".encode() * 10_000
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.command import counts, refusal
-from tests.photographs import folder_of_photographs
-from tests.secured import Secured, secured_cluster, workers_at_work
+from tests.support.photographs import folder_of_photographs
+from tests.support.secured import Secured, secured_cluster, workers_at_work
 
 
 @pytest.fixture(scope="module")

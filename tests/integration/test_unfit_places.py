@@ -16,7 +16,7 @@ from fakesweep.schema.migrations import check_migration, upgrade
 from fakesweep.schema.settings import Settings
 from fakesweep.stack import postgres as local_postgres
 from fakesweep.stack import redis_server, start_stack
-from tests.servers import wait_until
+from tests.support.servers import wait_until
 
 
 @pytest.fixture

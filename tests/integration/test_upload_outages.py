@@ -14,8 +14,8 @@ from fakesweep.schema.judging.catalogue import read_catalogue
 from fakesweep.schema.settings import Settings
 from tests.chaos.broker import Broker
 from tests.integration.uploads import check_counts, handed_in, images, in_queue, one, uris
-from tests.killable_postgres import killable_postgres
-from tests.servers import wait_until
+from tests.support.killable_postgres import killable_postgres
+from tests.support.servers import wait_until
 
 
 def test_without_a_broker_uploads_are_recorded_and_published_when_it_is_back(

@@ -18,7 +18,7 @@ from fakesweep.schema.ledger.uploads import open_scan, record_uploads
 from fakesweep.schema.settings import Settings
 from fakesweep.schema.words import Lane
 from tests.integration.uploads import HOLD, WAITING, check_counts, handed_in, images, one, uris
-from tests.servers import wait_until
+from tests.support.servers import wait_until
 
 
 @pytest.fixture

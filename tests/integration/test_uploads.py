@@ -29,7 +29,7 @@ from tests.integration.uploads import (
     submit_while_held,
     uris,
 )
-from tests.servers import wait_until
+from tests.support.servers import wait_until
 
 
 @pytest.fixture

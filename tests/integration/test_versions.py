@@ -17,8 +17,8 @@ from fakesweep.schema.ledger.scans.scans import ListedImage
 from fakesweep.schema.settings import read_settings
 from fakesweep.schema.uris import S3Address, from_s3, to_s3
 from fakesweep.workers.fetch import open_fetcher
-from tests.servers import S3Server
-from tests.web_server import Answer, WebServer, s3_error, web_server
+from tests.support.servers import S3Server
+from tests.support.web_server import Answer, WebServer, s3_error, web_server
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from fakesweep.diagnosis import Reason, waits_of
 from fakesweep.schema.settings import Settings
-from tests.servers import free_port
-from tests.unit.fakesweep.test_waiting import ALL_THERE, MOVING, NOON, STILL
+from tests.support.servers import free_port
+from tests.unit.fakesweep.test_diagnosis import ALL_THERE, MOVING, NOON, STILL
 
 
 def test_a_broker_that_answers_is_not_to_blame(broker_url: str) -> None:

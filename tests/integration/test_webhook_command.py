@@ -10,7 +10,7 @@ from standardwebhooks import Webhook
 
 from fakesweep.cli import run
 from fakesweep.exits import Exit
-from tests.webhook_receiver import SECRET
+from tests.support.webhook_receiver import SECRET
 
 Webhooks = Callable[..., str]
 

@@ -13,8 +13,8 @@ from fakesweep.schema.ledger.webhooks.deliveries import tell_events
 from fakesweep.schema.words import Event, Lane, VerdictWord
 from tests.integration.deliveries import judge, states, wait_for_states
 from tests.integration.ledger.rows import ask, end, record, run, tuples, value
-from tests.webhook_receiver import SECRET, Receiver
-from tests.webhook_sender import delivering
+from tests.support.webhook_receiver import SECRET, Receiver
+from tests.support.webhook_sender import delivering
 
 SCHEDULE = """
     INSERT INTO ledger.schedules (name, cron, timezone, model_keys, policy, lane, next_at)

@@ -13,10 +13,10 @@ from sqlalchemy import Engine
 from fakesweep.schema.ledger.webhooks import webhooks
 from tests.integration.deliveries import add, judge, wait_for_states, why
 from tests.integration.ledger.rows import run, tuples, value
-from tests.servers import free_port, wait_until
-from tests.tls import authority, tls_before
-from tests.webhook_receiver import Receiver, Reply, webhook_receiver
-from tests.webhook_sender import HASTY, delivering
+from tests.support.servers import free_port, wait_until
+from tests.support.tls import authority, tls_before
+from tests.support.webhook_receiver import Receiver, Reply, webhook_receiver
+from tests.support.webhook_sender import HASTY, delivering
 
 
 def test_a_failed_delivery_comes_again_under_the_same_id_with_the_same_body(

@@ -28,13 +28,13 @@ from tests.integration.ledger.rows import (
     take,
     tuples,
 )
-from tests.killable_postgres import Server, killable_postgres
-from tests.servers import wait_until
-from tests.webhook_receiver import Receiver, Reply
-from tests.webhook_sender import HASTY, deliver_until_told_to_stop, delivering
+from tests.support.killable_postgres import Server, killable_postgres
+from tests.support.servers import wait_until
+from tests.support.webhook_receiver import Receiver, Reply
+from tests.support.webhook_sender import HASTY, deliver_until_told_to_stop, delivering
 
 PROCESSES = get_context("forkserver")
-PROCESSES.set_forkserver_preload(["tests.webhook_sender"])
+PROCESSES.set_forkserver_preload(["tests.support.webhook_sender"])
 
 
 def test_a_sender_that_is_told_to_stop_notes_what_it_has_in_hand(

@@ -8,8 +8,8 @@ from sqlalchemy import Engine
 
 from tests.integration.deliveries import add, judge, wait_for_states
 from tests.integration.ledger.rows import run, tuples, value
-from tests.webhook_receiver import Receiver, Reply
-from tests.webhook_sender import HASTY, delivering
+from tests.support.webhook_receiver import Receiver, Reply
+from tests.support.webhook_sender import HASTY, delivering
 
 
 def test_a_verdict_is_told_signed_whole_and_once(

@@ -26,7 +26,7 @@ from fakesweep.schema.ledger.scans.scans import scans_to_list
 from fakesweep.schema.settings import PREFIX, Settings
 from fakesweep.schema.uris import MAX_URI_BYTES
 from fakesweep.schema.words import SCAN_LANES, Lane
-from tests.servers import broker_server, wait_until
+from tests.support.servers import broker_server, wait_until
 
 MIB = 1024**2
 MOST_REDIS_BYTES = 64 * MIB

@@ -27,10 +27,10 @@ from fakesweep.workers.pipeline.batch import run_batch
 from fakesweep.workers.pipeline.resources import Work
 from fakesweep.workers.process.startup import open_work
 from fakesweep.workers.sandbox.decode import decode
-from tests.batches import publish_scan, result_rows, uris_of
-from tests.photographs import folder_of_photographs, photograph
-from tests.servers import wait_until
-from tests.web_server import Answer, Request, web_server
+from tests.support.batches import publish_scan, result_rows, uris_of
+from tests.support.photographs import folder_of_photographs, photograph
+from tests.support.servers import wait_until
+from tests.support.web_server import Answer, Request, web_server
 
 
 @pytest.fixture

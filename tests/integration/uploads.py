@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 from fakesweep.producer.resources import Producer
 from fakesweep.producer.uploads import Submitted, Upload, Uploads
 from fakesweep.schema.words import Lane
-from tests.servers import wait_until
+from tests.support.servers import wait_until
 
 HOLD = "LOCK TABLE ledger.images IN SHARE MODE"
 WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted"

@@ -15,7 +15,7 @@ from fakesweep.schema.ledger.reports.results import RESULT_COLUMNS
 from fakesweep.schema.ledger.webhooks.webhooks import Webhook
 from fakesweep.schema.message import BatchImage, BatchMessage, read_message
 from fakesweep.schema.words import Lane
-from tests.contract import FOLDER, by_contract, validator
+from tests.support.contract import FOLDER, by_contract, validator
 from tests.unit.test_documents import commands_below
 
 OPEN = {"manifest-line"}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("schema", "producer", "workers", "fakesweep")
+PACKAGES = ("schema", "serving", "producer", "workers", "fakesweep")
 LEVELS = {"debug", "info", "warning", "error", "critical", "exception"}
 NAME = re.compile(r"[a-z]+(_[a-z]+)*")
 

@@ -27,7 +27,7 @@ from fakesweep.schema.ledger.scans.scans import ListedImage, add_scan
 from fakesweep.schema.message import BatchImage, BatchMessage
 from fakesweep.schema.selection import Selection
 from fakesweep.schema.words import Kind, Lane
-from tests.batches import end_source, record_batch
+from tests.support.batches import end_source, record_batch
 
 WORKER = uuid4()
 

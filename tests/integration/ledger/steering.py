@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine
 
 from fakesweep.schema.ledger.reports.progress import progress
 from tests.integration.ledger.rows import ask, claimed, end, failed, record, store, take, value
-from tests.servers import wait_until
+from tests.support.servers import wait_until
 
 T = TypeVar("T")
 

@@ -33,7 +33,7 @@ from tests.integration.ledger.rows import (
     take_one,
     value,
 )
-from tests.servers import wait_until
+from tests.support.servers import wait_until
 
 OTHER = uuid4()
 

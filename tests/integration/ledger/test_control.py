@@ -13,7 +13,6 @@ from fakesweep.schema.ledger.reports.progress import progress
 from fakesweep.schema.ledger.scans.control import begin_retry, cancel_scan, pause_scan, resume_scan
 from fakesweep.schema.ledger.scans.scans import scans_to_list
 from fakesweep.schema.words import Lane
-from tests.batches import record_batch
 from tests.integration.ledger.rows import (
     WORKER,
     ask,
@@ -35,6 +34,7 @@ from tests.integration.ledger.steering import (
     state_of,
     steer,
 )
+from tests.support.batches import record_batch
 
 Steer = Callable[[Connection, int], object]
 

@@ -17,7 +17,6 @@ from fakesweep.schema.ledger.scans.scans import (
 )
 from fakesweep.schema.message import BatchMessage
 from fakesweep.schema.words import Lane
-from tests.batches import end_source, record_batch
 from tests.integration.ledger.rows import (
     ask,
     claimed,
@@ -32,7 +31,8 @@ from tests.integration.ledger.rows import (
     tuples,
     value,
 )
-from tests.servers import wait_until
+from tests.support.batches import end_source, record_batch
+from tests.support.servers import wait_until
 
 
 def _cursor(engine: Engine, scan_id: int) -> str | None:

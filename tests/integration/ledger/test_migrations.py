@@ -18,7 +18,7 @@ from fakesweep.schema.migrations import (
 )
 from tests.acceptance.command import Command
 from tests.integration.ledger.rows import run, tuples, value
-from tests.servers import postgres_server, wait_until
+from tests.support.servers import postgres_server, wait_until
 
 ROLES = ["fakesweep_analyst", "fakesweep_api", "fakesweep_producer", "fakesweep_worker"]
 GRANTED = """

@@ -16,7 +16,6 @@ from fakesweep.schema.ledger.outputs.parts import (
 from fakesweep.schema.ledger.outputs.summary import read_output_summary
 from fakesweep.schema.ledger.scans.control import cancel_scan
 from fakesweep.schema.ledger.scans.scans import ListedImage
-from tests.batches import record_batch
 from tests.integration.ledger.outputs import (
     HERE,
     cut,
@@ -45,6 +44,7 @@ from tests.integration.ledger.rows import (
     value,
 )
 from tests.integration.ledger.steering import steer
+from tests.support.batches import record_batch
 
 
 def test_a_part_is_cut_by_its_lines_by_its_age_or_at_the_end(engine: Engine) -> None:

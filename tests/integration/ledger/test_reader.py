@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import Connection, Engine
 
 import fakesweep
-from fakesweep import schema
-from fakesweep.producer import api
+from fakesweep import schema, serving
+from fakesweep.producer import api, retention
 from fakesweep.schema import migrations
 from fakesweep.schema.ledger import api_tokens, dead_letters, logins
 from fakesweep.schema.ledger import connection as database
@@ -153,7 +153,7 @@ ACTS: set[Callable[..., Any]] = {
 
 def _imported() -> Iterator[Any]:
     """Yield what commands and the API import of the schema, wherever in their files."""
-    for package in (fakesweep, api):
+    for package in (fakesweep, api, retention, serving):
         for path in Path(package.__path__[0]).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text("utf-8"))):
                 if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(NAME):

@@ -12,7 +12,6 @@ from fakesweep.schema.ledger.batches.recovery import (
 )
 from fakesweep.schema.message import BatchMessage
 from fakesweep.schema.words import Lane
-from tests.batches import record_batch
 from tests.integration.ledger.rows import (
     WORKER,
     add_model,
@@ -32,6 +31,7 @@ from tests.integration.ledger.rows import (
     tuples,
     value,
 )
+from tests.support.batches import record_batch
 
 URIS = [f"s3://photos/{number}" for number in range(1, 6)]
 

@@ -28,7 +28,7 @@ from tests.integration.ledger.rows import (
     tuples,
     value,
 )
-from tests.servers import wait_until
+from tests.support.servers import wait_until
 
 WAITS = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory'"
 JUDGED = """

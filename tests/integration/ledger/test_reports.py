@@ -19,7 +19,6 @@ from fakesweep.schema.ledger.reports.results import (
 from fakesweep.schema.ledger.reports.stalls import Movement, movement
 from fakesweep.schema.ledger.scans.scans import ListedImage
 from fakesweep.schema.words import Lane, VerdictWord
-from tests.batches import record_batch
 from tests.integration.ledger.rows import (
     WORKER,
     add_model,
@@ -37,6 +36,7 @@ from tests.integration.ledger.rows import (
     take_one,
     value,
 )
+from tests.support.batches import record_batch
 
 
 def test_a_scan_that_does_not_exist_is_refused(engine: Engine) -> None:

@@ -21,7 +21,6 @@ from fakesweep.schema.ledger.scans.control import (
 )
 from fakesweep.schema.ledger.scans.scans import ListedImage
 from fakesweep.schema.words import Lane
-from tests.batches import record_batch
 from tests.integration.ledger.rows import (
     add_model,
     ask,
@@ -44,6 +43,7 @@ from tests.integration.ledger.steering import (
     state_of,
     steer,
 )
+from tests.support.batches import record_batch
 
 CODES = (FailureCode.NOT_FOUND, FailureCode.EMPTY, FailureCode.TIMED_OUT)
 

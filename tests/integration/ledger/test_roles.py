@@ -36,7 +36,6 @@ from fakesweep.schema.telemetry.throughput import Counts, Stage, StageCounts, re
 from fakesweep.schema.words import Lane
 from fakesweep.workers.pipeline.batch import run_batch
 from fakesweep.workers.process.startup import open_work
-from tests.batches import publish_scan, result_rows, uris_of
 from tests.integration.ledger.forbidden import FORBIDDEN
 from tests.integration.ledger.rows import (
     WORKER,
@@ -57,8 +56,9 @@ from tests.integration.ledger.rows import (
     value,
 )
 from tests.integration.ledger.test_sql_docs import EXAMPLES, WRITES
-from tests.photographs import folder_of_photographs
-from tests.users import drop_users
+from tests.support.batches import publish_scan, result_rows, uris_of
+from tests.support.photographs import folder_of_photographs
+from tests.support.users import drop_users
 
 ROLES = ("fakesweep_analyst", "fakesweep_api", "fakesweep_worker", "fakesweep_producer")
 

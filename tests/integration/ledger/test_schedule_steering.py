@@ -27,7 +27,7 @@ from tests.integration.ledger.schedule_rows import (
     scans,
     steer_named,
 )
-from tests.photographs import folder_of_photographs
+from tests.support.photographs import folder_of_photographs
 
 
 @pytest.fixture

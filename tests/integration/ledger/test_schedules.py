@@ -28,7 +28,7 @@ from tests.integration.ledger.schedule_rows import (
     scans,
 )
 from tests.integration.ledger.steering import steer
-from tests.servers import wait_until
+from tests.support.servers import wait_until
 
 
 @pytest.fixture

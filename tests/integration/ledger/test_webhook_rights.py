@@ -26,7 +26,7 @@ from tests.integration.ledger.rows import (
     tuples,
     value,
 )
-from tests.users import drop_users
+from tests.support.users import drop_users
 
 _TOLD = "webhook_id, image_id, model_id, scan_id, content_id, policy_id, p_fake, verdict"
 

@@ -6,7 +6,7 @@ from PIL import Image
 from benchmarks.checkpoints import Name, make_checkpoint
 from fakesweep.schema.judging.catalogue import ModelEntry
 from fakesweep.workers.models.load import load_model
-from tests.reference import FLOAT32_ON_CPU
+from tests.support.reference import FLOAT32_ON_CPU
 
 
 def _scores(name: Name, folder: Path) -> list[tuple[float, ...]]:

@@ -8,7 +8,7 @@ from benchmarks.peers.marks import mark, read_mark
 from benchmarks.race import RACES, find_pythons, run
 from benchmarks.runs import Job
 from benchmarks.sweep import sweep
-from tests.photographs import folder_of_photographs
+from tests.support.photographs import folder_of_photographs
 
 
 @pytest.fixture

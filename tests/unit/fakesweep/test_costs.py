@@ -5,7 +5,7 @@ import pytest
 from fakesweep.costs import Cost, cost_of
 from fakesweep.schema.settings import Settings
 from fakesweep.summary import Summary, as_page
-from tests.unit.fakesweep.test_progress import BEGUN, RUNNING
+from tests.unit.fakesweep.foreground.test_progress import BEGUN, RUNNING
 
 PRICED = Settings(worker_hour_price=1.20, currency="EUR")
 MOVING = replace(RUNNING, images_per_second=100.0)

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from fakesweep import terminal
 from fakesweep.actions.status import COLUMNS
-from tests.terminals import STYLE, lines_left, run_on_terminal
+from tests.support.terminals import STYLE, lines_left, run_on_terminal
 
 Table = Callable[[int, Sequence[str], Sequence[Sequence[str]]], list[str]]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import missing
+from tests.support.servers import missing
 
 ROOT = Path(__file__).resolve().parents[3]
 DOCKERFILES = sorted((ROOT / "infra").glob("*.Dockerfile"))

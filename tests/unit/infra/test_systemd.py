@@ -11,7 +11,7 @@ import click
 import pytest
 
 from fakesweep.cli import cli
-from tests.servers import missing
+from tests.support.servers import missing
 
 ROOT = Path(__file__).resolve().parents[3]
 UNITS = sorted((ROOT / "infra" / "systemd").iterdir())

@@ -1,0 +1,60 @@
+"""A producer that delivers webhooks hastily, on a thread or in a process to be killed."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+from fakesweep.producer.publisher import Publisher
+from fakesweep.producer.resources import Producer
+from fakesweep.producer.webhooks.delivery_loop import deliver_webhooks
+from fakesweep.producer.webhooks.retry_schedule import Pace
+from fakesweep.schema.judging.catalogue import read_catalogue
+from fakesweep.schema.ledger.connection import open_engine
+from fakesweep.schema.settings import Settings
+from tests.support.webhook_receiver import NETWORK
+
+HASTY = Pace(
+    pauses_seconds=(0.02,) * 8,
+    timeout_seconds=2.0,
+    lease_seconds=1.0,
+    look_seconds=0.02,
+    first_rest_seconds=0.01,
+    longest_rest_seconds=0.05,
+    leave_seconds=2.0,
+    at_once=4,
+)
+
+
+def producer_of(database_url: str, **settings: str) -> Producer:
+    """Return a producer that sends to this machine; it opens no broker."""
+    chosen = Settings.model_validate(
+        {"database_url": database_url, "broker_url": "redis://127.0.0.1:1/0",
+         "allow_networks": NETWORK, **settings}
+    )  # fmt: skip
+    engine = open_engine(database_url, "producer")
+    return Producer(chosen, read_catalogue(None), engine, Publisher(chosen))
+
+
+@contextmanager
+def delivering(database_url: str, pace: Pace = HASTY, **settings: str) -> Iterator[None]:
+    """Do the producer's duty on a thread, and see that it ends in order."""
+    stop = threading.Event()
+    producer = producer_of(database_url, **settings)
+    with ThreadPoolExecutor(1) as threads:
+        duty = threads.submit(deliver_webhooks, producer, stop, pace)
+        try:
+            yield
+        finally:
+            stop.set()
+            duty.result(30)
+            producer.engine.dispose()
+            producer.publisher.close()
+
+
+def deliver_until_told_to_stop(database_url: str) -> None:
+    """Do the producer's duty in a process of its own."""
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    deliver_webhooks(producer_of(database_url), stop, HASTY)
