@@ -184,6 +184,25 @@ def test_what_several_places_say_of_scans_agrees_whatever_happens(
         world.see()
 
 
+INLINED = {
+    "is_held": "FROM ledger.scans x WHERE ledger.is_held(x.paused_at, x.cancelled_at)",
+    "ended_of": "FROM ledger.batches x WHERE ledger.ended_of(x) > 0",
+    "pending_of": "FROM ledger.batches x WHERE ledger.pending_of(x) > 0",
+    "is_expired": "FROM ledger.batches x WHERE ledger.is_expired(x)",
+    "kind_told": "FROM ledger.verdicts x WHERE ledger.kind_told(x.verdict, x.kind) IS NULL",
+    "wants": "FROM ledger.webhooks x WHERE ledger.wants(x, ARRAY[x.name], 'live')",
+    "is_open": "FROM ledger.webhook_deliveries x WHERE ledger.is_open(x)",
+    "next_try": "FROM ledger.outputs x WHERE ledger.next_try(x.troubled_since, '1 h') > now()",
+    "judge": "FROM ledger.verdicts x WHERE judge(x.p_fake, 0.1, 0.9) = 'fake'",
+}
+
+
+@pytest.mark.parametrize("name", INLINED)
+def test_a_rule_of_one_expression_is_inlined(engine: Engine, name: str) -> None:
+    plan = "\n".join(one for (one,) in tuples(engine, f"EXPLAIN VERBOSE SELECT {INLINED[name]}"))
+    assert f"{name}(" not in plan
+
+
 CUTS = st.tuples(st.floats(0, 1), st.floats(0, 1)).map(sorted)
 
 
