@@ -1,5 +1,6 @@
 """Fixtures every test may ask for: one real server each a session, a fresh database a test."""
 
+import gc
 import itertools
 import logging
 import os
@@ -25,6 +26,14 @@ from tests.support.servers import (
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 _numbers = itertools.count(1)
+
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage from here on, and leave what was imported out of it for good."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)
@@ -87,7 +96,9 @@ def empty_database_url(postgres: str) -> str:
 def database_url(postgres: str) -> str:
     """A new database at this code's migration."""
     name = f"fakesweep_test_{next(_numbers)}"
-    _execute(postgres, f"CREATE DATABASE {name} TEMPLATE fakesweep_test_template")
+    _execute(
+        postgres, f"CREATE DATABASE {name} TEMPLATE fakesweep_test_template STRATEGY FILE_COPY"
+    )
     return _named(postgres, name)
 
 

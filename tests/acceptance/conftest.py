@@ -28,7 +28,13 @@ def local() -> Iterator[Command]:
     """The command with a local stack of its own, and small batches."""
     home = Path(tempfile.mkdtemp(prefix="fs-home-", dir="/tmp"))
     command = Command(
-        {"HOME": str(home), "BATCH_IMAGES": "4", "CPU_THREADS": "1", "LEASE_SECONDS": "5"}
+        {
+            "HOME": str(home),
+            "BATCH_IMAGES": "4",
+            "CPU_THREADS": "1",
+            "LOADERS": "1",
+            "LEASE_SECONDS": "5",
+        }
     )
     try:
         yield command
@@ -59,6 +65,7 @@ def cluster_without_worker(
             "HOME": str(tmp_path_factory.mktemp("no-home") / "never-made"),
             "BATCH_IMAGES": "4",
             "CPU_THREADS": "1",
+            "LOADERS": "1",
             "S3_ADDRESSING_STYLE": "path",
             "FILE_ROOTS": "/",
         },

