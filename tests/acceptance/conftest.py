@@ -126,7 +126,9 @@ def _new_database(postgres: str, name: str) -> str:
     assert re.fullmatch(r"\w+", name)
     engine = open_engine(postgres, "tests")
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE fakesweep_test_template"))
+        connection.execute(
+            text(f"CREATE DATABASE {name} TEMPLATE fakesweep_test_template STRATEGY FILE_COPY")
+        )
     engine.dispose()
     return make_url(postgres).set(database=name).render_as_string(hide_password=False)
 

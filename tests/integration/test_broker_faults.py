@@ -66,7 +66,10 @@ class Cluster:
 def cluster(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("faults")
     (folder / "logs").mkdir()
-    _execute(postgres, "CREATE DATABASE fakesweep_test_faults TEMPLATE fakesweep_test_template")
+    _execute(
+        postgres,
+        "CREATE DATABASE fakesweep_test_faults TEMPLATE fakesweep_test_template STRATEGY FILE_COPY",
+    )
     url = _named(postgres, "fakesweep_test_faults")
     engine = open_engine(url, "tests", pool_size=4)
     broker = Broker(folder)

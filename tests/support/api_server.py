@@ -91,7 +91,9 @@ def serving_api(postgres: str, broker_url: str, folder: Path) -> Iterator[Servin
     name = "fakesweep_test_api"
     server = open_engine(postgres, "tests")
     with server.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE fakesweep_test_template")
+        connection.exec_driver_sql(
+            f"CREATE DATABASE {name} TEMPLATE fakesweep_test_template STRATEGY FILE_COPY"
+        )
         connection.exec_driver_sql(f"CREATE USER {name} IN ROLE fakesweep_api")
     url = make_url(postgres).set(database=name)
     settings = {

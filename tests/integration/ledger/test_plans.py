@@ -100,7 +100,9 @@ def large(postgres: str) -> Iterator[Engine]:
     name = "fakesweep_test_plans"
     server = open_engine(postgres, "tests")
     with server.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE fakesweep_test_template"))
+        connection.execute(
+            text(f"CREATE DATABASE {name} TEMPLATE fakesweep_test_template STRATEGY FILE_COPY")
+        )
     server.dispose()
     url = make_url(postgres).set(database=name).render_as_string(hide_password=False)
     engine = open_engine(url, "tests")
