@@ -18,6 +18,7 @@ RUN pip install --no-cache-dir --no-deps --require-hashes --requirement producer
     && rm -r fakesweep
 
 COPY schema schema
+COPY serving serving
 COPY producer producer
 COPY workers workers
 COPY fakesweep fakesweep

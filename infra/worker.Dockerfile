@@ -22,6 +22,7 @@ RUN pip install --no-cache-dir --no-deps --require-hashes --requirement worker.t
     && rm -r fakesweep
 
 COPY schema schema
+COPY serving serving
 COPY producer producer
 COPY workers workers
 COPY fakesweep fakesweep

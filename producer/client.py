@@ -27,7 +27,7 @@ def submit(uris: Sequence[str], *, lane: str = "live") -> list[int]:
         LedgerAway: the database does not answer; the images may be recorded all the same.
         FakesweepError: the settings, the database or the broker do not let anything begin.
     """
-    from fakesweep.schema.ledger.uploads import Upload  # noqa: PLC0415 - `import producer` stays light
+    from fakesweep.schema.ledger.uploads import Upload  # noqa: PLC0415 - the import stays light
     from fakesweep.schema.words import Lane  # noqa: PLC0415
 
     submitted = _uploads().submit([Upload(uri) for uri in uris], lane=Lane(lane))

@@ -1,8 +1,8 @@
-"""An environment that holds what the base install declares, and nothing else."""
+"""Environments that hold what the base install declares, or what is named, and nothing else."""
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
@@ -12,19 +12,36 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def make_base_install(folder: Path) -> Path:
-    """Make a virtual environment of the declared requirements alone; return its Python.
+    """Make a virtual environment of the declared requirements alone; return its Python."""
+    python = make_environment(folder, required("fakesweep"))
+    (site_of(folder) / "fakesweep").symlink_to(ROOT / "fakesweep")
+    return python
+
+
+def make_environment(folder: Path, distributions: Iterable[Distribution]) -> Path:
+    """Make a virtual environment of these alone, and return its Python.
 
     The files are those of the environment the tests run in, linked: nothing is downloaded.
     """
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
-    [site] = folder.glob("lib/python*/site-packages")
-    for wanted in _required("fakesweep", frozenset(), set()):
-        for installed in _top_level(wanted):
+    site = site_of(folder)
+    for each in distributions:
+        for installed in _top_level(each):
             place = site / installed.name
             if not place.exists():
                 place.symlink_to(installed)
-    (site / "fakesweep").symlink_to(ROOT / "fakesweep")
     return folder / "bin" / "python"
+
+
+def site_of(folder: Path) -> Path:
+    """Return where an environment keeps what is installed."""
+    [site] = folder.glob("lib/python*/site-packages")
+    return site
+
+
+def required(name: str) -> Iterator[Distribution]:
+    """Yield all that an installed distribution needs, without its extras."""
+    yield from _required(name, frozenset(), set())
 
 
 def _required(

@@ -29,6 +29,7 @@ from tests.integration.uploads import (
     submit_while_held,
     uris,
 )
+from tests.support.packages import make_application
 from tests.support.servers import wait_until
 
 
@@ -188,7 +189,7 @@ def test_a_model_or_policy_that_is_not_known_is_refused_before_anything_is_taken
 _APPLICATION = """
 import os, sys, threading
 from fakesweep import submit
-assert not {"sqlalchemy", "celery", "boto3", "torch", "schema"} & set(sys.modules)
+assert not {"sqlalchemy", "celery", "boto3", "torch", "fakesweep.schema"} & set(sys.modules)
 ids = []
 threads = [threading.Thread(target=lambda: ids.extend(submit(["s3://photos/a.jpg"])))
            for _ in range(8)]
@@ -211,7 +212,7 @@ def test_an_application_hands_images_in_by_one_call_from_any_thread_or_fork(
 ) -> None:
     settings = producer.settings
     ran = subprocess.run(
-        [sys.executable, "-W", "error", "-c", _APPLICATION],
+        [sys.executable, "-W", "error", make_application(tmp_path / "own", _APPLICATION)],
         env={
             "PATH": os.environ["PATH"],
             "FAKESWEEP_DATABASE_URL": settings.database_url or "",

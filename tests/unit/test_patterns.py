@@ -275,9 +275,14 @@ def check(ask: Callable[[str], object], piece: str) -> None:
     assert seconds(ask, built(piece, 256)) < 10 * max(middle, 0.005), piece
 
 
+def module_of(file: str) -> str:
+    module = file.removesuffix(".py").replace("/", ".")
+    return module if module.startswith("fakesweep.") else f"fakesweep.{module}"
+
+
 def of_pattern(name: str, use: Use) -> Callable[[str], object]:
     file, _, constant = name.partition(":")
-    pattern = getattr(importlib.import_module(file.removesuffix(".py").replace("/", ".")), constant)
+    pattern = getattr(importlib.import_module(module_of(file)), constant)
     is_of_bytes = isinstance(pattern.pattern, bytes)
 
     def ask(text: str) -> object:

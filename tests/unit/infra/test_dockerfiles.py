@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.packages import ROOMS
 from tests.support.servers import missing
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -53,11 +54,9 @@ def test_what_is_copied_exists_and_reaches_the_builder(dockerfile: Path) -> None
 
 
 @named
-def test_every_package_of_the_wheel_is_copied(dockerfile: Path) -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+def test_every_room_of_the_package_is_copied(dockerfile: Path) -> None:
     copied = _instructions(dockerfile, "COPY")
-    assert {f"{package} {package}" for package in packages} <= set(copied)
+    assert {f"{name} {name}" for name in ("fakesweep", *ROOMS)} <= set(copied)
 
 
 def test_the_producer_is_installed_without_torch_and_the_worker_with_it() -> None:
