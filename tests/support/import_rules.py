@@ -12,7 +12,7 @@ class RoomsContract(Contract):
     """Modules of a package import from their own room and from the floors below it.
 
     `floors` names sub-packages from the top floor to the bottom, those of one floor parted by `|`.
-    What is in none of them is above them all.
+    What is in none of them is above them all, the package itself too.
     """
 
     type_name = "rooms"
@@ -31,7 +31,7 @@ class RoomsContract(Contract):
         for importer in sorted(graph.modules):
             for imported in sorted(graph.find_modules_directly_imported_by(importer)):
                 here, there = self._room(importer, floor_of), self._room(imported, floor_of)
-                if here is None or here == there or not imported.startswith(f"{self.package}."):
+                if here is None or here == there or not self._is_ours(imported):
                     continue
                 if floor_of[here] >= floor_of.get(there or "", 0):
                     upwards.append((importer, imported))
@@ -41,6 +41,9 @@ class RoomsContract(Contract):
         """Print a line for each import that is not allowed."""
         for importer, imported in check.metadata["upwards"]:
             output.print_error(f"{importer} may not import {imported}")
+
+    def _is_ours(self, module: str) -> bool:
+        return f"{module}.".startswith(f"{self.package}.")
 
     def _room(self, module: str, known: dict[str, int]) -> str | None:
         package, _, rest = module.partition(".")
