@@ -42,6 +42,12 @@ from tests.integration.ledger.rows import (
     value,
 )
 
+ALIKE = """
+    scan_id, image_id, model_id, uri, path, status, verdict, kind, p_fake, model, model_revision,
+    revision_is_current, policy, scores, content_id, sha256, size_bytes, width, height, format,
+    frame_count, read_as, classified_at, judged_at
+"""
+FAILED_ALIKE = "scan_id, image_id, uri, path, failure_code, failure_message, content_id, sha256"
 NEVER = {
     "pending images are counted alike": """
         SELECT p.scan_id FROM scan_progress p WHERE p.pending <> ALL (ARRAY[
@@ -63,6 +69,20 @@ NEVER = {
         WHERE CASE WHEN ledger.is_held(s.paused_at, s.cancelled_at)
                    THEN b.state IN ('recorded', 'published', 'set_aside')
                    ELSE b.state = 'held' END
+    """,
+    "a result is told alike as a verdict": f"""
+        (SELECT {ALIKE} FROM results WHERE model_id IS NOT NULL
+         EXCEPT SELECT {ALIKE} FROM verdicts)
+        UNION ALL
+        (SELECT {ALIKE} FROM verdicts
+         EXCEPT SELECT {ALIKE} FROM results WHERE model_id IS NOT NULL)
+    """,
+    "a result is told alike as a failure": f"""
+        (SELECT {FAILED_ALIKE} FROM results WHERE status = 'failed'
+         EXCEPT SELECT {FAILED_ALIKE} FROM failures)
+        UNION ALL
+        (SELECT {FAILED_ALIKE} FROM failures
+         EXCEPT SELECT {FAILED_ALIKE} FROM results WHERE status = 'failed')
     """,
     "what is superseded has a newer verdict": """
         SELECT v.image_id FROM ledger.verdicts v WHERE v.is_superseded AND NOT EXISTS (
