@@ -1,5 +1,6 @@
 """`fakesweep worker`: run one worker process until it is told to stop."""
 
+import gc
 import re
 from typing import Any, get_args
 
@@ -55,6 +56,7 @@ def worker(**asked: Any) -> int:
     batches in work; what is not done within FAKESWEEP_GRACE_SECONDS is handed back, and all of it
     at a second signal.
     """
+    gc.disable()  # until all that stays is imported (workers/models/quick_import.py)
     from fakesweep.actions.worker import worker as run
 
     return run(**asked)

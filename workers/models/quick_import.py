@@ -18,6 +18,7 @@ import structlog
 
 _ABSENT = ("is_torch_distributed_available", "is_scipy_available")
 _NAMES = "define_import_structure"
+_SYMBOLS = "torch.fx.experimental.symbolic_shapes"
 _MASKS = "torch._dynamo._trace_wrapped_higher_order_op"
 _SHARED = (
     "transformers.modeling_layers",
@@ -43,6 +44,7 @@ def import_quickly() -> None:
         with _without_compiler(), _without_training():
             for name in _SHARED:
                 importlib.import_module(name)
+        _put_off_symbols()
     except (AttributeError, ImportError, TypeError) as error:
         _log.info("transformers_imported_whole", reason=str(error))
         for name in [one for one in sys.modules if one.partition(".")[0] == "transformers"]:
@@ -111,6 +113,36 @@ def _without_compiler() -> Iterator[None]:
     finally:
         for name in modules:
             del sys.modules[name]
+
+
+class _Symbols(ModuleType):
+    """Stands in for torch's symbolic shapes, which bring SymPy, until one of them is needed."""
+
+    def expect_true(self, condition: Any) -> Any:
+        """Return the truth of a condition; building a network asks for plain ones alone."""
+        return condition if isinstance(condition, bool) else self.whole().expect_true(condition)
+
+    def is_nested_int(self, size: Any) -> Any:
+        """Return whether a size stands for many, which no plain number does."""
+        return not isinstance(size, int) and self.whole().is_nested_int(size)
+
+    def whole(self) -> Any:
+        """Import what it stands in for."""
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        return importlib.import_module(self.__name__)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self.whole(), name)
+
+
+def _put_off_symbols() -> None:
+    if _SYMBOLS not in sys.modules:
+        package, _, name = _SYMBOLS.rpartition(".")
+        sys.modules[_SYMBOLS] = _Symbols(_SYMBOLS)
+        setattr(sys.modules[package], name, sys.modules[_SYMBOLS])
 
 
 def _unmarked(function: Any = None, *_: Any, **__: Any) -> Any:

@@ -55,7 +55,16 @@ WHOLE_AGAIN = """
 from fakesweep.workers.models.quick_import import import_quickly
 
 import_quickly()
+import sys
 import torch
+
+torch.randn(2, 3, device="meta")
+assert "sympy" not in sys.modules
+from torch.fx.experimental.symbolic_shapes import ShapeEnv, expect_true, is_nested_int
+assert torch.fx.experimental.symbolic_shapes.ShapeEnv is ShapeEnv
+number = ShapeEnv().create_unbacked_symint()
+assert not is_nested_int(number) and expect_true(number >= 0)
+
 from torch._dynamo._trace_wrapped_higher_order_op import TransformGetItemToIndex
 from transformers import masking_utils, utils
 
