@@ -18,7 +18,7 @@ help:
 	@echo "make clocks  the suite under other hours, a leap day, changes of daylight saving (CLOCKS='tests/unit')"
 	@echo "make check   lint, types, the direction of imports, known vulnerabilities (INSIST=yes: never unchecked)"
 	@echo "make man     write the manual page, build/fakesweep.1, from the help of every command"
-	@echo "make current-sql  write schema/current.sql, the tables, views and functions after every migration"
+	@echo "make current-sql  write schema/ledger/current.sql, the tables, views and functions after every migration"
 	@echo "make lock    write the hashes of everything constraints.txt names, but for torch's builds"
 	@echo "make chaos   a scan under random faults (CHAOS='--seed 7 --faults 100' for a long one)"
 	@echo "make fuzz    break image files for minutes (FUZZ='--minutes 10 --seed 1')"

@@ -14,7 +14,7 @@ from fakesweep.schema.ledger.connection import open_engine
 from fakesweep.schema.migrations import HEAD, upgrade
 from tests.support.servers import postgres_server
 
-CURRENT_SQL = Path(__file__).resolve().parents[1] / "schema" / "current.sql"
+CURRENT_SQL = Path(__file__).resolve().parents[1] / "schema" / "ledger" / "current.sql"
 COMMAND = "make current-sql"
 
 _HEAD = f"""\

@@ -1,10 +1,7 @@
-"""SQL that several statements share: states of batches, and who is alive."""
+"""SQL about batches that statements share: what may be taken up, and the state of what is not."""
 
 TAKABLE = "('recorded', 'published')"
 """The states of a batch that a worker may take up."""
-
-IS_LIVE = "stopped_at IS NULL AND seen_at > now() - make_interval(secs => :within_seconds)"
-"""Of a row of the views `workers` and `producers`: it gave a sign of life lately."""
 
 
 def idle_state(word: str) -> str:

@@ -5,12 +5,13 @@ from uuid import UUID
 from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from fakesweep.schema.ledger.batches.states import IS_LIVE
 from fakesweep.schema.telemetry.throughput import Counts, StageReport
 
 LIVE_SECONDS = 15.0
 """A worker or producer that gave no sign of life for so long is not counted on."""
 
+IS_LIVE = "stopped_at IS NULL AND seen_at > now() - make_interval(secs => :within_seconds)"
+"""SQL: whether a row of the views `workers` and `producers` gave a sign of life lately."""
 
 _REGISTER_WORKER = text("""
     INSERT INTO ledger.workers (worker_id, hostname, pid, device, version)

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Connection, text
 
-from fakesweep.schema.ledger.batches.states import IS_LIVE
+from fakesweep.schema.ledger.registry.processes import IS_LIVE
 from fakesweep.schema.ledger.reports.progress import Progress
 from fakesweep.schema.words import ScanState
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from fakesweep.schema.ledger.batches.states import IS_LIVE
+from fakesweep.schema.ledger.registry.processes import IS_LIVE
 from fakesweep.schema.telemetry.throughput import (
     Counts,
     Stage,
