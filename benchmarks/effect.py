@@ -19,7 +19,7 @@ from fakesweep.schema.judging.catalogue import read_catalogue
 from fakesweep.schema.judging.policies import Policy
 from fakesweep.schema.settings import Settings
 from fakesweep.workers.models.load import LoadedModel, load_model
-from fakesweep.workers.models.numerics import Prepared
+from fakesweep.workers.models.numerics import ModelInput
 from fakesweep.workers.models.place import resolve_place
 from fakesweep.workers.sandbox.decode import decode
 
@@ -79,7 +79,9 @@ def difference(reference: Scores, scores: Scores, policy: Policy) -> str:
     )
 
 
-def _prepared(model: LoadedModel, paths: Sequence[Path], decoding: str) -> Iterator[list[Prepared]]:
+def _prepared(
+    model: LoadedModel, paths: Sequence[Path], decoding: str
+) -> Iterator[list[ModelInput]]:
     with ThreadPoolExecutor(cores()) as threads:
         for start in range(0, len(paths), READ_AT_ONCE):
             some = threads.map(
@@ -88,7 +90,7 @@ def _prepared(model: LoadedModel, paths: Sequence[Path], decoding: str) -> Itera
             yield [one for one in some if one is not None]
 
 
-def _prepare(model: LoadedModel, decoding: str, path: Path) -> Prepared | None:
+def _prepare(model: LoadedModel, decoding: str, path: Path) -> ModelInput | None:
     side = model.steps.needed_side if model.steps and decoding == "fast" else None
     try:
         return model.prepare(decode(path.read_bytes(), Settings().max_image_pixels, side).pixels)

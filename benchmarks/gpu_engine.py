@@ -13,7 +13,7 @@ from fakesweep.schema.failures import ImageFailure
 from fakesweep.schema.words import Lane
 from fakesweep.workers.models.load import LoadedModel
 from fakesweep.workers.models.place import Place
-from fakesweep.workers.scoring.device_queue import Device
+from fakesweep.workers.scoring.device_queue import DeviceQueue
 
 CHUNK_IMAGES = 64
 """Images handed to the device's queue at once: what a loader hands over."""
@@ -50,7 +50,7 @@ def network_rates(model: LoadedModel, seconds: float) -> tuple[float, ...]:
     return tuple(images / one for one in taken)
 
 
-def engine_rate(model: LoadedModel, device: Device, seconds: float) -> float:
+def engine_rate(model: LoadedModel, device: DeviceQueue, seconds: float) -> float:
     """Return images a second of a model through the device's queue, from arrays in memory.
 
     Copies to the device, normalising and the scores' way back are in it; the arrays are those that

@@ -29,11 +29,11 @@ from fakesweep.workers.models.load import LoadedModel, load_model
 from fakesweep.workers.models.place import resolve_place
 from fakesweep.workers.pipeline.batch import run_batch
 from fakesweep.workers.pipeline.resources import Work
-from fakesweep.workers.pipeline.score_cache import Recent
+from fakesweep.workers.pipeline.score_cache import ScoreCache
 from fakesweep.workers.process.startup import LOADERS_PER_CORE, open_work
-from fakesweep.workers.sandbox.pool import Loaders, open_loaders
-from fakesweep.workers.scoring.device_queue import Device
-from fakesweep.workers.threads.priority import Lanes
+from fakesweep.workers.sandbox.pool import LoaderPool, open_loader_pool
+from fakesweep.workers.scoring.device_queue import DeviceQueue
+from fakesweep.workers.threads.priority import PriorityThreads
 from tests.support.batches import record_batch
 
 CHUNK_IMAGES = 64
@@ -53,7 +53,7 @@ class Worker:
     """A model in an open worker, and what sweeps files by it into `sink`."""
 
     model: LoadedModel
-    device: Device
+    device: DeviceQueue
     sink: str
     sweep: Timed
 
@@ -92,7 +92,7 @@ def measured(worker: Worker, paths: Sequence[Path], in_flight: int) -> Swept:
 def open_with_database(checkpoint: Path, settings: Settings) -> Iterator[Worker]:
     """Open the product's own worker by settings that name a database nobody else uses."""
     with open_work(settings.model_copy(update={"models": (str(checkpoint),)})) as work:
-        _, model = work.roster.model(str(checkpoint))
+        _, model = work.model_cache.model(str(checkpoint))
         sweep = partial(_into_database, work, model.identity.key)
         yield Worker(model, work.device, "PostgreSQL", sweep)
 
@@ -104,9 +104,9 @@ def open_with_file(checkpoint: Path, settings: Settings, sink: Path) -> Iterator
     entry = read_catalogue(None).model(str(checkpoint))
     place = resolve_place(settings.device, settings.precision)
     with (
-        open_loaders(settings, loaders) as opened,
-        Lanes(loaders).running() as lanes,
-        Device(settings.device_timeout_seconds).running() as device,
+        open_loader_pool(settings, loaders) as opened,
+        PriorityThreads(loaders).running() as lanes,
+        DeviceQueue(settings.device_timeout_seconds).running() as device,
         sink.open("a", encoding="utf-8") as lines,
     ):
         model = load_model(entry, place, decoding=settings.decode)
@@ -115,7 +115,7 @@ def open_with_file(checkpoint: Path, settings: Settings, sink: Path) -> Iterator
 
 
 def _into_database(work: Work, key: str, paths: Sequence[Path], in_flight: int) -> float:
-    fresh = replace(work, recent=Recent())
+    fresh = replace(work, score_cache=ScoreCache())
     messages = _record(work.engine, key, paths, work.settings.batch_images)
     started = time.perf_counter()
     with ThreadPoolExecutor(in_flight) as threads:
@@ -157,9 +157,9 @@ class _Files:
 
     batch_images: int
     model: LoadedModel
-    device: Device
-    loaders: Loaders
-    lanes: Lanes
+    device: DeviceQueue
+    loaders: LoaderPool
+    lanes: PriorityThreads
     lines: IO[str]
     lock: threading.Lock = field(default_factory=threading.Lock)
 

@@ -45,16 +45,16 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Wait:
+class Blocker:
     """A reason, and what to do about it in one line."""
 
     reason: Reason
     said: str
 
 
-def waits_of(
+def blockers_of(
     now: Progress, found: Movement, settings: Settings, troubles: Sequence[ModelTrouble] = ()
-) -> Sequence[Wait]:
+) -> Sequence[Blocker]:
     """Return why nothing of a scan moves, where that is so.
 
     What is missing is told at once. What is slow is told when nothing has moved for a while, and
@@ -64,7 +64,7 @@ def waits_of(
         return []
     if now.paused_at is not None:
         go_on = f"go on with: {program()} resume {now.scan_id}"
-        return [Wait(Reason.PAUSED, f"paused since {moment(now.paused_at)}; {go_on}")]
+        return [Blocker(Reason.PAUSED, f"paused since {moment(now.paused_at)}; {go_on}")]
     is_still = found.at - now.progressed_at > STILL_AFTER
     waits = [*missing_of(now, found, settings), *_set_aside(found), *_unlisted(found)]
     waits += (_model_away(trouble) for trouble in troubles if trouble.next_try_at is not None)
@@ -75,7 +75,7 @@ def waits_of(
     return waits
 
 
-def missing_of(now: Progress, found: Movement, settings: Settings) -> list[Wait]:
+def missing_of(now: Progress, found: Movement, settings: Settings) -> list[Blocker]:
     """Return which workers and producers an unfinished scan lacks, with what to run.
 
     On the local stack one command is enough: it brings both along.
@@ -88,18 +88,18 @@ def missing_of(now: Progress, found: Movement, settings: Settings) -> list[Wait]
     return [replace(wait, said=wait.said + go_on) for wait in waits]
 
 
-def _model_away(trouble: ModelTrouble) -> Wait:
+def _model_away(trouble: ModelTrouble) -> Blocker:
     again = f", next try {moment(trouble.next_try_at)}" if trouble.next_try_at else ""
-    return Wait(
+    return Blocker(
         Reason.NO_MODEL,
         f"{trouble.hostname} cannot load {trouble.model} since {moment(trouble.since)} "
         f"({trouble.tries} tries{again}): {trouble.reason}",
     )
 
 
-def _missing(now: Progress, found: Movement, *, is_still: bool) -> Iterator[Wait]:
+def _missing(now: Progress, found: Movement, *, is_still: bool) -> Iterator[Blocker]:
     if now.pending and not found.workers:
-        yield Wait(
+        yield Blocker(
             Reason.NO_WORKER,
             f"no worker has been seen for {LIVE_SECONDS:.0f} s; start one: {program()} worker",
         )
@@ -107,29 +107,29 @@ def _missing(now: Progress, found: Movement, *, is_still: bool) -> Iterator[Wait
     unlisted = sorted(set(found.listed_by) - set(found.producers))
     if not found.producers:
         if now.listed_at is None:
-            yield Wait(Reason.NO_PRODUCER, f"no producer lists its sources; {start_producer}")
+            yield Blocker(Reason.NO_PRODUCER, f"no producer lists its sources; {start_producer}")
         elif found.recorded:
-            yield Wait(
+            yield Blocker(
                 Reason.NO_PRODUCER,
                 f"{found.recorded} batches wait to be queued and no producer is seen; "
                 f"{start_producer}",
             )
         elif found.expired or (is_still and found.published):
-            yield Wait(
+            yield Blocker(
                 Reason.NO_PRODUCER,
                 f"{found.expired + found.published} batches may be lost and no producer is seen "
                 f"that would queue them again; {start_producer}",
             )
     elif unlisted and now.listed_at is None and is_still:
-        yield Wait(
+        yield Blocker(
             Reason.NO_PRODUCER,
             f"only {', '.join(unlisted)} can list what is left; {start_producer} there",
         )
 
 
-def _set_aside(found: Movement) -> Iterator[Wait]:
+def _set_aside(found: Movement) -> Iterator[Blocker]:
     if found.troubled:
-        yield Wait(Reason.SET_ASIDE, troubles_in_words(found.troubled, found.trouble))
+        yield Blocker(Reason.SET_ASIDE, troubles_in_words(found.troubled, found.trouble))
 
 
 def troubles_in_words(batches: int, reason: str | None) -> str:
@@ -142,22 +142,22 @@ def troubles_in_words(batches: int, reason: str | None) -> str:
     )
 
 
-def _unlisted(found: Movement) -> Iterator[Wait]:
+def _unlisted(found: Movement) -> Iterator[Blocker]:
     since = found.listing_troubled_since
     if found.listing_trouble is not None and since is not None:
         said = f"its sources cannot be listed since {moment(since)}: {found.listing_trouble}"
-        yield Wait(Reason.SOURCE, said)
+        yield Blocker(Reason.SOURCE, said)
 
 
-def _broker_missing(settings: Settings) -> Iterator[Wait]:
+def _broker_missing(settings: Settings) -> Iterator[Blocker]:
     """Ask the broker, where it is known which one it is."""
     broker_url = settings.broker_url
     if broker_url is None:
         if settings.database_url is None and find_stack(settings) is None:
-            yield Wait(Reason.NO_BROKER, f"the broker does not answer; start it: {program()} up")
+            yield Blocker(Reason.NO_BROKER, f"the broker does not answer; start it: {program()} up")
         return
     if (reason := _why_silent(broker_url)) is not None:
-        yield Wait(Reason.NO_BROKER, away_in_words(BROKER, reason, settings))
+        yield Blocker(Reason.NO_BROKER, away_in_words(BROKER, reason, settings))
 
 
 def _why_silent(broker_url: str) -> str | None:
@@ -179,11 +179,11 @@ def _why_silent(broker_url: str) -> str | None:
     return None
 
 
-def _slow(now: Progress, found: Movement) -> Wait:
+def _slow(now: Progress, found: Movement) -> Blocker:
     if found.running:
         since = f", the oldest since {moment(found.running_since)}" if found.running_since else ""
-        return Wait(Reason.IN_WORK, f"{found.running} batches are in work{since}")
+        return Blocker(Reason.IN_WORK, f"{found.running} batches are in work{since}")
     if now.pending:
         waiting = found.recorded + found.published
-        return Wait(Reason.IN_QUEUE, f"{waiting} batches wait for their turn")
-    return Wait(Reason.LISTING, f"nothing was listed since {moment(now.progressed_at)}")
+        return Blocker(Reason.IN_QUEUE, f"{waiting} batches wait for their turn")
+    return Blocker(Reason.LISTING, f"nothing was listed since {moment(now.progressed_at)}")

@@ -26,7 +26,7 @@ from fakesweep.schema.selection import Selection
 from fakesweep.schema.telemetry.throughput import StageReport
 from fakesweep.schema.words import ScanState, VerdictWord
 from fakesweep.text import printable, program, seconds_in_words, shortened
-from fakesweep.throughput import past_wall
+from fakesweep.throughput import past_bottleneck
 
 SMALL_SCAN_ROWS = 40
 URI_WIDTH = 60
@@ -205,7 +205,7 @@ def write_scan_end(connection: Connection, summary: Summary, stages: StageReport
         click.echo(page_line(name, said))
     if stages is not None:
         rate = now.images_per_second_overall  # one for the same images, wherever it is told
-        click.echo(past_wall(replace(stages, images_per_second=rate)))
+        click.echo(past_bottleneck(replace(stages, images_per_second=rate)))
     if now.state == ScanState.FINISHED:
         fake_above = 0.5 if summary.cuts is None else summary.cuts.fake_above
         commands = next_commands(now.scan_id, fake_above, failed=now.failed > 0)

@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 
 from fakesweep.schema.ledger.reports.workers import WorkerReport
-from fakesweep.schema.telemetry.throughput import Stage, StageReport, StageShare, Wall
+from fakesweep.schema.telemetry.throughput import Bottleneck, Stage, StageReport, StageShare
 
 AWAITED = {Stage.FETCH: "a loader", Stage.DEVICE: "the device"}
 
 
-def past_wall(report: StageReport) -> str:
+def past_bottleneck(report: StageReport) -> str:
     """Say which stage was the wall of a scan that has ended, and why."""
     stages = _in_words(report.stages, report.images_per_second)
-    if report.wall == Wall.QUEUE:
+    if report.wall == Bottleneck.QUEUE:
         return f"no stage was the wall: the workers waited for work, {stages}"
     return f"{report.wall} was the wall: {stages}"
 
@@ -37,4 +37,4 @@ def _in_words(stages: Mapping[Stage, StageShare], images_per_second: float) -> s
 
 
 def _named(wall: str) -> str:
-    return "the queue" if wall == Wall.QUEUE else wall
+    return "the queue" if wall == Bottleneck.QUEUE else wall

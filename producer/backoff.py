@@ -26,7 +26,7 @@ class Outage:
     """Since when something is away, who waits for it, and after how long that is said again."""
 
     since: float
-    waiting: "WeakSet[Waiting]" = field(default_factory=WeakSet)
+    waiting: "WeakSet[Backoff]" = field(default_factory=WeakSet)
     next_line_seconds: float = 0.0
 
 
@@ -40,7 +40,7 @@ class Outages:
         self._lock = threading.Lock()
         self._outages: dict[Hashable, Outage] = {}
 
-    def missed(self, awaited: Hashable, by: "Waiting") -> float | None:
+    def missed(self, awaited: Hashable, by: "Backoff") -> float | None:
         """Return for how many seconds it has been away, None where that was said lately."""
         now = time.monotonic()
         with self._lock:
@@ -63,7 +63,7 @@ class Outages:
 _outages = Outages()
 
 
-class Waiting:
+class Backoff:
     """Waits of one thread for what does not answer, each longer than the one before."""
 
     def __init__(self, stop: threading.Event) -> None:

@@ -47,7 +47,7 @@ class ScanRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AskedScan:
     """The scan that a request came to; it is not new where its token found one."""
 
     scan_id: int
@@ -66,7 +66,7 @@ def add_scan(producer: Producer, request: ScanRequest) -> int:
     return ask_for_scan(producer, request).scan_id
 
 
-def ask_for_scan(producer: Producer, request: ScanRequest) -> Asked:
+def ask_for_scan(producer: Producer, request: ScanRequest) -> AskedScan:
     """Do as `add_scan` does, and tell whether the scan is new.
 
     A token that is known is looked at first: what was there when the scan was asked for need not be
@@ -81,12 +81,12 @@ def ask_for_scan(producer: Producer, request: ScanRequest) -> Asked:
     with producer.engine.begin() as connection:
         scan_id = _scan_of_token(connection, producer, request, sources)
         if scan_id is not None:
-            return Asked(scan_id, is_new=False)
+            return AskedScan(scan_id, is_new=False)
         for source in sources:
             check_named(source, producer.settings, request.selection)
         if request.output is not None:
             check_destination(resolve_destination(request.output), producer.settings)
-        return Asked(_record(connection, producer, request, sources), is_new=True)
+        return AskedScan(_record(connection, producer, request, sources), is_new=True)
 
 
 def record_request(

@@ -19,7 +19,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from fakesweep import schema
-from fakesweep.producer.backoff import PAUSE_SECONDS, Waiting
+from fakesweep.producer.backoff import PAUSE_SECONDS, Backoff
 from fakesweep.producer.feeder import publish_recorded, reconcile
 from fakesweep.producer.listing.pool import list_scans, reason_of, set_aside
 from fakesweep.producer.listing.scan import list_scan
@@ -34,14 +34,14 @@ from fakesweep.schema.ledger.connection import explained, may_pass
 from fakesweep.schema.ledger.registry.policies import policy_id
 from fakesweep.schema.ledger.registry.processes import producer_seen, retire_producer
 from fakesweep.schema.ledger.reports.progress import progress
-from fakesweep.schema.telemetry.heartbeat import Pulse, beating
+from fakesweep.schema.telemetry.heartbeat import Heartbeat, beating
 from fakesweep.schema.words import BROKER, Role, ScanState
 
 RECONCILE_SECONDS = 5.0
 
-Duty = Callable[[Producer, threading.Event], None]
+Job = Callable[[Producer, threading.Event], None]
 
-DUTIES: dict[str, Duty] = {
+JOBS: dict[str, Job] = {
     "schedules": keep_schedules,
     "streams": close_past_scans,
     "outputs": write_outputs,
@@ -68,21 +68,21 @@ def serve(producer: Producer, stop: threading.Event, only: int | None = None) ->
         _settle_policies(producer)
     producer_id, beats = uuid4(), Beats()
     # A copy of a list may take its time, and S3 then be asked as often as that is allowed.
-    pulse = Pulse(
+    heartbeat = Heartbeat(
         Role.PRODUCER, step_seconds=producer.settings.list_timeout_seconds + SLACK_SECONDS
     )
 
-    def look(pulse: Pulse) -> None:
-        pulse.threads = beats.all()
+    def look(heartbeat: Heartbeat) -> None:
+        heartbeat.threads = beats.all()
 
     with (
-        ThreadPoolExecutor(1 + len(DUTIES), thread_name_prefix="producer") as threads,
-        beating(pulse, look) if only is None else nullcontext(),
+        ThreadPoolExecutor(1 + len(JOBS), thread_name_prefix="producer") as threads,
+        beating(heartbeat, look) if only is None else nullcontext(),
     ):
         try:
             at_work = _begun(threads, producer, stop, only, beats)
             for _ in _published(producer, stop, only, producer_id):
-                pulse.tick()
+                heartbeat.tick()
                 for one in at_work:
                     if one.done():
                         one.result()
@@ -114,15 +114,15 @@ def _begun(
             threads.submit(_list_one, producer, stop, only),
             threads.submit(write_outputs, producer, stop, only),
         ]
-    duties: dict[str, Duty] = {"listers": partial(list_scans, beats=beats), **DUTIES}
+    duties: dict[str, Job] = {"listers": partial(list_scans, beats=beats), **JOBS}
     return [
         threads.submit(_kept, name, duty, producer, stop, beats) for name, duty in duties.items()
     ]
 
 
-def _kept(name: str, duty: Duty, producer: Producer, stop: threading.Event, beats: Beats) -> None:
+def _kept(name: str, duty: Job, producer: Producer, stop: threading.Event, beats: Beats) -> None:
     """Do a duty until `stop` is set; where an error ends it, begin it again after a while."""
-    waiting, before = Waiting(stop), ""
+    waiting, before = Backoff(stop), ""
     with beats.watched(name):
         while not stop.is_set():
             try:
@@ -139,7 +139,7 @@ def _published(
     producer: Producer, stop: threading.Event, only: int | None, producer_id: UUID
 ) -> Iterator[None]:
     """Publish and reconcile again and again; yield after each time."""
-    waiting, next_reconcile = Waiting(stop), 0.0
+    waiting, next_reconcile = Backoff(stop), 0.0
     while not stop.is_set():
         try:
             publish_recorded(producer, only)
@@ -180,7 +180,7 @@ def _reconcile(producer: Producer) -> None:
 
 
 def _list_one(producer: Producer, stop: threading.Event, scan_id: int) -> None:
-    waiting = Waiting(stop)
+    waiting = Backoff(stop)
     while not stop.is_set():
         try:
             list_scan(producer, scan_id, stop)

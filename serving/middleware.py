@@ -13,7 +13,7 @@ from fakesweep.schema.ledger.api_tokens import PREFIX
 from fakesweep.serving.connections import group_of
 from fakesweep.serving.problems import Problem, failed, ledger_problem
 from fakesweep.serving.protocol import GuardedProtocol
-from fakesweep.serving.request_slots import Places
+from fakesweep.serving.request_slots import RequestSlots
 from fakesweep.serving.token_lookup import Lookup, token_in
 
 LONGEST_PATH = 200
@@ -31,7 +31,7 @@ class EveryRequest:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._places = Places()
+        self._places = RequestSlots()
         self._lookup = Lookup()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -23,7 +23,7 @@ MOST_STRANGERS_FOR_ADDRESS = 64
 Key = TypeVar("Key", bytes, str)
 
 
-class Places:
+class RequestSlots:
     """Counts requests under way. Strangers, who show no valid token, have places of their own."""
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class Places:
         self.proven = 0
 
     @asynccontextmanager
-    async def of_token(self, digest: bytes) -> AsyncIterator["Place"]:
+    async def of_token(self, digest: bytes) -> AsyncIterator["RequestSlot"]:
         """Take one of the places that each token has, be it valid or not; wait a moment for one.
 
         Raises:
@@ -43,7 +43,7 @@ class Places:
         try:
             with _counted(self._asking, digest):
                 await _acquired(places)
-                place = Place(self, places)
+                place = RequestSlot(self, places)
                 try:
                     yield place
                 finally:
@@ -66,10 +66,10 @@ class Places:
             yield
 
 
-class Place:
+class RequestSlot:
     """A request's place among its token's, and once that is known to be valid, among all."""
 
-    def __init__(self, counted: Places, of_token: asyncio.Semaphore) -> None:
+    def __init__(self, counted: RequestSlots, of_token: asyncio.Semaphore) -> None:
         self._counted = counted
         self._of_token = of_token
         self._is_taken = True

@@ -15,13 +15,13 @@ from fakesweep.schema.queues import QUEUES, celery_settings
 from fakesweep.schema.settings import Settings, read_settings, with_preset
 from fakesweep.schema.telemetry.heartbeat import Phase, beating
 from fakesweep.schema.telemetry.logs import set_up_logging
-from fakesweep.workers.broker.dead_letters import Strays
+from fakesweep.workers.broker.dead_letters import DeadLetters
 from fakesweep.workers.broker.log_filter import without_tracebacks
 from fakesweep.workers.broker.process import process
 from fakesweep.workers.models.quick_import import import_quickly
 from fakesweep.workers.pipeline.resources import Work
-from fakesweep.workers.process.heartbeat import look_at, worker_pulse
-from fakesweep.workers.process.shutdown import Leaving
+from fakesweep.workers.process.heartbeat import look_at, worker_heartbeat
+from fakesweep.workers.process.shutdown import Shutdown
 from fakesweep.workers.process.startup import open_work
 from fakesweep.workers.threads.fatal import EXIT_STATUS
 
@@ -50,8 +50,8 @@ def current_work() -> Work:
 
 def end_as_broken() -> None:
     """End this process in order, as one that failed: whoever supervises it starts a new one."""
-    if not process.leaving.exit_status:
-        process.leaving.exit_status = EXIT_STATUS
+    if not process.shutdown.exit_status:
+        process.shutdown.exit_status = EXIT_STATUS
         os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -101,8 +101,8 @@ def _set_up_logging(**_: Any) -> None:
 
 @signals.worker_init.connect
 def _open(**_: Any) -> None:
-    process.pulse = worker_pulse(process.settings)
-    process.resources.enter_context(beating(process.pulse, look_at(lambda: process.work)))
+    process.heartbeat = worker_heartbeat(process.settings)
+    process.resources.enter_context(beating(process.heartbeat, look_at(lambda: process.work)))
     import_quickly()
     try:
         work = process.resources.enter_context(
@@ -112,15 +112,17 @@ def _open(**_: Any) -> None:
         log.critical("worker_cannot_start", reason=str(error))
         process.resources.close()
         raise SystemExit(1) from error
-    process.strays = process.resources.enter_context(Strays(work.patience).recorded())
-    process.leaving = Leaving(process.settings.grace_seconds, work.hand_back)
+    process.dead_letters = process.resources.enter_context(
+        DeadLetters(work.ledger_retry).recorded()
+    )
+    process.shutdown = Shutdown(process.settings.grace_seconds, work.hand_back)
     process.work = work
-    process.pulse.enter(Phase.RUNNING)
+    process.heartbeat.enter(Phase.RUNNING)
 
 
 @signals.worker_shutdown.connect
 def _close(sender: Any, **_: Any) -> None:
-    process.exit_status = process.leaving.exit_status or sender.exitcode or 0
+    process.exit_status = process.shutdown.exit_status or sender.exitcode or 0
     sender.exitcode = process.exit_status  # for those who run `celery worker`
     process.work = None
     process.resources.close()

@@ -18,7 +18,7 @@ from fakesweep.schema.words import Kind, Lane, ReadAs, VerdictWord
 from fakesweep.workers.fetch.body import check_size
 from fakesweep.workers.sandbox.facts import with_facts
 from fakesweep.workers.sandbox.losses import LoaderLost, Trials
-from fakesweep.workers.sandbox.pool import Loader, Loaders
+from fakesweep.workers.sandbox.pool import LoaderHandle, LoaderPool
 from fakesweep.workers.sandbox.preprocess import Pixels
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class Checker:
         # Who asks may read what they may read: the roots bind what strangers' URIs can reach.
         self._settings = settings.model_copy(update={"file_roots": (Path("/"),)})
         self._catalogue = catalogue
-        self._loaders = Loaders(self._settings, 1)  # it starts while models load
+        self._loaders = LoaderPool(self._settings, 1)  # it starts while models load
         self._models: dict[ModelEntry, LoadedModel] = {}
         self._lock = threading.Lock()
 
@@ -235,7 +235,7 @@ def _rounded(scores: Iterable[tuple[str, float]]) -> dict[str, float]:
     return {name: round(score, SCORE_DECIMALS) for name, score in summed.items()}
 
 
-def _had(picture: bytes | str, loader: Loader) -> dict[str, Any]:
+def _had(picture: bytes | str, loader: LoaderHandle) -> dict[str, Any]:
     if isinstance(picture, bytes):
         reply = loader.hand_over(picture)
     else:

@@ -6,14 +6,14 @@ import click
 
 from fakesweep.exits import Exit
 from fakesweep.output import write_json
-from fakesweep.schema.telemetry.heartbeat import activity, complaint, read_pulses
+from fakesweep.schema.telemetry.heartbeat import activity, complaint, read_heartbeats
 from fakesweep.schema.words import Role
 
 
 def health(*, role: str, in_json: bool) -> int:
     """Say whether a worker or producer here makes progress."""
     try:
-        pulses = read_pulses(Role(role))
+        pulses = read_heartbeats(Role(role))
     except OSError as error:
         click.echo(f"the health of a {role} cannot be read: {error}", err=True)
         return Exit.FAILED

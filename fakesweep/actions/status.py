@@ -12,7 +12,7 @@ import click
 from sqlalchemy import Connection
 
 from fakesweep.costs import Cost, cost_of
-from fakesweep.diagnosis import Wait, missing_of, troubles_in_words, waits_of
+from fakesweep.diagnosis import Blocker, blockers_of, missing_of, troubles_in_words
 from fakesweep.ledger_access import reading
 from fakesweep.output import write_json, write_table
 from fakesweep.presence import gone_here
@@ -21,7 +21,7 @@ from fakesweep.schema.ledger.dead_letters import acknowledge_unreadable, unreada
 from fakesweep.schema.ledger.registry.model_errors import model_troubles
 from fakesweep.schema.ledger.registry.processes import LIVE_SECONDS
 from fakesweep.schema.ledger.reports.progress import Progress, recent_scans
-from fakesweep.schema.ledger.reports.scan_workers import crew_of
+from fakesweep.schema.ledger.reports.scan_workers import scan_workers
 from fakesweep.schema.ledger.reports.stalls import movement
 from fakesweep.schema.ledger.reports.workers import WorkerReport, live_workers
 from fakesweep.schema.ledger.scans.names import LAST, find_scan
@@ -51,7 +51,7 @@ COLUMNS = ("scan", "name", "state", "submitted", "classified", "reused", "failed
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class StatusView:
     """A scan as it stands, what may work on it, and why nothing of it moves.
 
     `cost` is None where no price is set. `quarantined` are images of the scan, `unreadable`
@@ -61,7 +61,7 @@ class Look:
     summary: Summary
     cost: Cost | None
     workers: Sequence[WorkerReport]
-    waits: Sequence[Wait]
+    waits: Sequence[Blocker]
     quarantined: int
     unreadable: int
 
@@ -142,7 +142,7 @@ def _left(scan: Progress) -> str | None:
 
 def _look(
     connection: Connection, scan_id: int, settings: Settings, counted: Summary | None = None
-) -> Look:
+) -> StatusView:
     summary = read_summary(connection, scan_id, counted)
     gone = gone_here(connection, settings)
     workers = live_workers(connection, LIVE_SECONDS, gone)
@@ -151,20 +151,22 @@ def _look(
     troubles = model_troubles(connection, summary.progress.models)
     cost = _cost(connection, summary.progress, settings)
     connection.rollback()  # the broker may keep us waiting
-    waits = waits_of(summary.progress, found, settings, troubles)
+    waits = blockers_of(summary.progress, found, settings, troubles)
     if any(wait.reason.is_blocking for wait in waits):
         still = replace(summary.progress, seconds_left=None, seconds_left_so_far=None)
         summary = replace(summary, progress=still)
-    return Look(summary, cost, workers, waits, found.quarantined, unreadable)
+    return StatusView(summary, cost, workers, waits, found.quarantined, unreadable)
 
 
 def _cost(connection: Connection, now: Progress, settings: Settings) -> Cost | None:
     if settings.worker_hour_price is None:
         return None
-    return cost_of(now, crew_of(connection, now, within_seconds=LIVE_SECONDS), settings)
+    return cost_of(now, scan_workers(connection, now, within_seconds=LIVE_SECONDS), settings)
 
 
-def _until_it_ends(connection: Connection, scan_id: int, settings: Settings) -> Iterator[Look]:
+def _until_it_ends(
+    connection: Connection, scan_id: int, settings: Settings
+) -> Iterator[StatusView]:
     """Look again and again; verdicts are counted anew in a tenth of the time at most."""
     counted: Summary | None = None
     count_at = 0.0
@@ -182,7 +184,7 @@ def _until_it_ends(connection: Connection, scan_id: int, settings: Settings) -> 
         time.sleep(REFRESH_SECONDS)
 
 
-def _watch(looks: Iterator[Look], *, in_json: bool) -> None:
+def _watch(looks: Iterator[StatusView], *, in_json: bool) -> None:
     if sys.stdout.isatty() and not in_json:
         from fakesweep import terminal  # noqa: PLC0415 - rich is loaded for terminals only
 
@@ -202,7 +204,7 @@ def _watch(looks: Iterator[Look], *, in_json: bool) -> None:
         sys.stdout.flush()
 
 
-def _look_in_words(look: Look) -> str:
+def _look_in_words(look: StatusView) -> str:
     """Return a scan in one line: its counts, how fast it is, what that costs, what it waits for."""
     now = look.summary.progress
     words = [f"scan {now.scan_id} {now.state}: {identity(now)}"]
@@ -217,7 +219,7 @@ def _look_in_words(look: Look) -> str:
     return printable("; ".join(words))
 
 
-def _look_as_page(look: Look) -> str:
+def _look_as_page(look: StatusView) -> str:
     """Return a scan's page; until it has ended, with what is in its way, and the workers."""
     lines = [as_page(look.summary)]
     if look.cost is not None and (cost := look.cost.said()):
@@ -231,7 +233,7 @@ def _look_as_page(look: Look) -> str:
     return "\n".join(lines)
 
 
-def _look_as_json(look: Look) -> dict[str, Any]:
+def _look_as_json(look: StatusView) -> dict[str, Any]:
     return as_json(look.summary) | {
         "cost": look.cost and asdict(look.cost),
         "waiting": [wait.reason for wait in look.waits],
@@ -241,7 +243,7 @@ def _look_as_json(look: Look) -> dict[str, Any]:
     }
 
 
-def _has_ended(look: Look) -> bool:
+def _has_ended(look: StatusView) -> bool:
     return ScanState(look.summary.progress.state).is_last
 
 

@@ -14,8 +14,8 @@ from fakesweep.ledger_access import connected, made_ledger_url, reading
 from fakesweep.logging_setup import log_troubles
 from fakesweep.output import write_json, write_table
 from fakesweep.producer.webhooks.payload import example_body
-from fakesweep.producer.webhooks.request import Answer, check_url, open_receivers, send
-from fakesweep.producer.webhooks.retry_schedule import PACE
+from fakesweep.producer.webhooks.request import ReceiverAnswer, check_url, open_receivers, send
+from fakesweep.producer.webhooks.retry_schedule import RETRY_SCHEDULE
 from fakesweep.producer.webhooks.signing import check_secret, new_secret
 from fakesweep.schema.errors import WebhookError
 from fakesweep.schema.judging.catalogue import read_catalogue
@@ -213,10 +213,10 @@ def retry(*, which: str, in_json: bool) -> None:
     click.echo(said)
 
 
-def _try(found: Webhook, settings: Settings) -> tuple[Answer, float]:
+def _try(found: Webhook, settings: Settings) -> tuple[ReceiverAnswer, float]:
     """Send an example; return what came of it, and how many seconds that took."""
     body = example_body(found, datetime.now(UTC))
-    with open_receivers(settings, PACE.timeout_seconds, at_once=1) as pool:
+    with open_receivers(settings, RETRY_SCHEDULE.timeout_seconds, at_once=1) as pool:
         begun = time.monotonic()
         answer = send(pool, found.url, found.secret, f"msg_{uuid4().hex}", body)
         return answer, time.monotonic() - begun

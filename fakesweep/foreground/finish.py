@@ -16,7 +16,7 @@ from fakesweep.output import write_json
 from fakesweep.producer.resources import Producer
 from fakesweep.schema.errors import ScanError
 from fakesweep.schema.ledger.reports.progress import Progress, progress
-from fakesweep.schema.ledger.reports.workers import Counted, counted, counted_since
+from fakesweep.schema.ledger.reports.workers import WorkerCounts, counted, counted_since
 from fakesweep.schema.telemetry.throughput import StageReport, report
 from fakesweep.schema.words import ScanState
 from fakesweep.summary import Summary, as_json, identity, read_summary, write_scan_end
@@ -114,7 +114,7 @@ def _refuse_halted(producer: Producer, last: Progress) -> None:
         raise ScanError(f"scan {now.scan_id} was cancelled: {identity(now)}")
 
 
-def _say_end(producer: Producer, scan_id: int, before: Counted, *, in_json: bool) -> Summary:
+def _say_end(producer: Producer, scan_id: int, before: WorkerCounts, *, in_json: bool) -> Summary:
     with connected(producer.settings.database_url or "", "command") as connection:
         stages = _settled_stages(connection, scan_id, before)
         summary = read_summary(connection, scan_id)
@@ -126,7 +126,9 @@ def _say_end(producer: Producer, scan_id: int, before: Counted, *, in_json: bool
     return summary
 
 
-def _settled_stages(connection: Connection, scan_id: int, before: Counted) -> StageReport | None:
+def _settled_stages(
+    connection: Connection, scan_id: int, before: WorkerCounts
+) -> StageReport | None:
     """Say where the workers' time went since `before`, None where they told nothing."""
     given_up_at = time.monotonic() + SETTLE_SECONDS
     while True:

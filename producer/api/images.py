@@ -59,7 +59,7 @@ Key = Annotated[
         examples=["8e03978e-40d5-43dd-bc93-6894a57f9324"],
     ),
 ]
-Wait = Annotated[
+WaitSeconds = Annotated[
     int,
     Query(
         ge=0,
@@ -116,7 +116,7 @@ async def submit_images(
     opened: Opened,
     response: Response,
     key: Key = None,
-    wait: Wait = 0,
+    wait: WaitSeconds = 0,
 ) -> Accepted:
     """Record images to be judged, all of them or none: by their addresses, or one as it is.
 
@@ -195,7 +195,7 @@ async def get_image(
     image_id: RowId,
     opened: Opened,
     response: Response,
-    wait: Wait = 0,
+    wait: WaitSeconds = 0,
 ) -> Image:
     """Return whether an image is pending, or its verdict by each model, or why it has none."""
     found = await run_sync(_found, opened, image_id)

@@ -22,7 +22,7 @@ ASK_SECONDS = 0.2
 log = structlog.get_logger(__name__)
 
 
-class Waiting:
+class LongPoll:
     """Lets requests wait until images have ended; those for whom there is no room do not wait."""
 
     def __init__(self, engine: Engine) -> None:

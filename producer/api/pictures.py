@@ -14,7 +14,7 @@ from anyio.to_thread import run_sync
 from fakesweep.producer.api.forms import Form, FormError
 from fakesweep.producer.outputs.bucket import Bucket
 from fakesweep.producer.outputs.destinations import Destination, open_place, resolve_destination
-from fakesweep.producer.outputs.draft import Draft, Place
+from fakesweep.producer.outputs.draft import Draft, OutputPlace
 from fakesweep.producer.outputs.folder import DRAFTS, Folder
 from fakesweep.schema.errors import OutputError, SettingsError
 from fakesweep.schema.net.egress import admits_bucket
@@ -39,7 +39,7 @@ class Picture:
 class Pictures:
     """A place for pictures, each under the name of its SHA-256; the same bytes are kept once."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: OutputPlace) -> None:
         self._place = place
         self._threads = anyio.CapacityLimiter(THREADS)
 

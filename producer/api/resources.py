@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from fakesweep.producer.api.long_poll import Waiting
+from fakesweep.producer.api.long_poll import LongPoll
 from fakesweep.producer.api.pictures import Pictures
 from fakesweep.producer.resources import Producer
 from fakesweep.producer.uploads import Uploads
@@ -21,7 +21,7 @@ class Resources:
     uploads: Uploads
     limits: RateLimits
     health: HealthCheck
-    waiting: Waiting
+    waiting: LongPoll
     pictures: Pictures | None
 
 

@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager
 import structlog
 
 from fakesweep.producer.api.app import make_app
-from fakesweep.producer.api.long_poll import Waiting
+from fakesweep.producer.api.long_poll import LongPoll
 from fakesweep.producer.api.pictures import open_pictures
 from fakesweep.producer.api.resources import Resources
 from fakesweep.producer.publisher import Publisher
@@ -66,7 +66,7 @@ def _opened(producer: Producer) -> Iterator[Resources]:
                         "broker": lambda: _broker_trouble(producer.publisher),
                     }
                 ),
-                Waiting(producer.engine),
+                LongPoll(producer.engine),
                 pictures,
             )
     finally:

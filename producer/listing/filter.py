@@ -9,7 +9,7 @@ from urllib.parse import unquote, unquote_to_bytes
 
 from fakesweep.schema.ages import moment_of, recorded_moment
 from fakesweep.schema.errors import SourceError
-from fakesweep.schema.ledger.scans.listing_counts import EXCLUDE, INCLUDE, LEFT_OUT, Counted
+from fakesweep.schema.ledger.scans.listing_counts import EXCLUDE, INCLUDE, LEFT_OUT, ListingCounts
 from fakesweep.schema.ledger.scans.scans import Entry, LeftOut, ListedImage
 from fakesweep.schema.selection import Selection, check_pattern, patterns_of
 from fakesweep.schema.text import is_text
@@ -65,25 +65,25 @@ class Chooser:
             versions=selection.versions, suffixes=selection.suffixes
         )
 
-    def taken(self, entries: Sequence[Entry]) -> tuple[list[ListedImage], Counter[Counted]]:
+    def taken(self, entries: Sequence[Entry]) -> tuple[list[ListedImage], Counter[ListingCounts]]:
         """Return the images that are taken, and counts of everything else.
 
         What cannot be read is always taken: it ends as a failure for people to see.
         """
         images: list[ListedImage] = []
-        counts: Counter[Counted] = Counter()
+        counts: Counter[ListingCounts] = Counter()
         for entry in entries:
             if isinstance(entry, LeftOut):
                 reason: LeftOutReason | None = entry.reason
             else:
                 reason = self._refusal(entry, counts) if self._chooses else None
             if reason is not None:
-                counts[Counted(LEFT_OUT, reason.value)] += 1
+                counts[ListingCounts(LEFT_OUT, reason.value)] += 1
             elif isinstance(entry, ListedImage):
                 images.append(entry)
         return images, counts
 
-    def _refusal(self, image: ListedImage, counts: Counter[Counted]) -> LeftOutReason | None:
+    def _refusal(self, image: ListedImage, counts: Counter[ListingCounts]) -> LeftOutReason | None:
         if image.unreadable is not None:
             return None
         if self._include or self._exclude:
@@ -114,14 +114,14 @@ class _Patterns:
         composed = tuple(map(_composed, patterns))
         self._together = patterns_of(composed)
         self._each = [
-            (Counted(option, str(place)), patterns_of((one,)))
+            (ListingCounts(option, str(place)), patterns_of((one,)))
             for place, one in enumerate(composed, start=1)
         ]
 
     def __bool__(self) -> bool:
         return self._together is not None
 
-    def match(self, names: Sequence[str], counts: Counter[Counted]) -> bool:
+    def match(self, names: Sequence[str], counts: Counter[ListingCounts]) -> bool:
         """Say whether any pattern matches any of the names, and count each that does."""
         if self._together is None or not any(map(self._together.match, names)):
             return False

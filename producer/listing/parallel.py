@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from fakesweep.producer.sources.s3.prefix import Prefix, cursor_of, key_of
-from fakesweep.producer.sources.s3.split_points import middle
+from fakesweep.producer.sources.s3.split_points import split_point
 from fakesweep.schema.ledger.scans.listing import Part
 from fakesweep.schema.ledger.scans.scans import Entry
 
@@ -41,11 +41,11 @@ class Ended:
     part: Part
 
 
-Step = Listed | Cut | Ended
+ListingStep = Listed | Cut | Ended
 
 
 @dataclass(slots=True)
-class _Stretch:
+class _KeyRange:
     """A part while it is listed; keys up to `last` are its own, `position` is where it stands."""
 
     part: Part
@@ -57,7 +57,7 @@ class _Stretch:
 
 def listed_side_by_side(
     prefix: Prefix, parts: Sequence[Part], next_number: int, threads: int
-) -> Iterator[Step]:
+) -> Iterator[ListingStep]:
     """List what is left of a prefix on several threads.
 
     A part's steps come in their order, and the cut that makes a part comes before it.
@@ -80,15 +80,15 @@ class _Listing:
         self._next_number = next_number
         self._changed = threading.Condition()
         self._is_over = threading.Event()
-        self._waiting = deque(_stretch(part) for part in parts)
-        self._running: list[_Stretch] = []
-        self._steps: queue.Queue[Step | BaseException | None] = queue.Queue(2 * threads)
+        self._waiting = deque(_key_range(part) for part in parts)
+        self._running: list[_KeyRange] = []
+        self._steps: queue.Queue[ListingStep | BaseException | None] = queue.Queue(2 * threads)
         self._threads = [
             threading.Thread(target=self._work, name=f"listing-{number}", daemon=True)
             for number in range(threads)
         ]
 
-    def steps(self) -> Iterator[Step]:
+    def steps(self) -> Iterator[ListingStep]:
         for thread in self._threads:
             thread.start()
         left = len(self._threads)
@@ -122,7 +122,7 @@ class _Listing:
         else:
             self._steps.put(None)
 
-    def _list(self, stretch: _Stretch) -> None:
+    def _list(self, stretch: _KeyRange) -> None:
         # Only what was asked for before a cut can lie behind it, so that is dropped here.
         for page in self._prefix.pages(stretch.part.cursor, lambda: stretch.last):
             with self._changed:
@@ -142,7 +142,7 @@ class _Listing:
             self._running.remove(stretch)
             self._changed.notify_all()
 
-    def _taken(self) -> _Stretch | None:
+    def _taken(self) -> _KeyRange | None:
         """Return a stretch to list: one that waits, or half of another; None where none is left."""
         while not self._is_over.is_set():
             with self._changed:
@@ -161,8 +161,8 @@ class _Listing:
                 return taken
         return None
 
-    def _cut(self, stretch: _Stretch, start: str, last: str | None) -> _Stretch | None:
-        at = middle(start, last, self._prefix.start, self._prefix.has_key_after)
+    def _cut(self, stretch: _KeyRange, start: str, last: str | None) -> _KeyRange | None:
+        at = split_point(start, last, self._prefix.start, self._prefix.has_key_after)
         if at is None:
             return None
         with self._changed:
@@ -176,13 +176,13 @@ class _Listing:
             )
             self._next_number += 1
             stretch.last, stretch.cut_after = at, stretch.pages + CUT_AFTER_PAGES
-            self._running.append(_stretch(new))
+            self._running.append(_key_range(new))
             self._steps.put(Cut(stretch.part, new))
             return self._running[-1]
 
 
-def _stretch(part: Part) -> _Stretch:
-    return _Stretch(
+def _key_range(part: Part) -> _KeyRange:
+    return _KeyRange(
         part,
         key_of(part.cursor) if part.cursor else "",
         key_of(part.until) if part.until else None,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from fakesweep.producer.backoff import PAUSE_SECONDS, Waiting
+from fakesweep.producer.backoff import PAUSE_SECONDS, Backoff
 from fakesweep.producer.listing.scan import list_scan
 from fakesweep.producer.resources import Producer
 from fakesweep.producer.watchdog import Beats, progressed
@@ -97,7 +97,7 @@ def list_scans(producer: Producer, stop: threading.Event, beats: Beats) -> None:
     Raises:
         SQLAlchemyError: the ledger refuses to say what is due.
     """
-    waiting, listers = Waiting(stop), Listers(producer, stop, beats)
+    waiting, listers = Backoff(stop), Listers(producer, stop, beats)
     hostname = socket.gethostname()
     try:
         while not stop.is_set():

@@ -20,7 +20,7 @@ class _End:
 
 
 @contextmanager
-def made_ahead(
+def prefetched(
     steps: Generator[Step], most: int, tick_seconds: float
 ) -> Iterator[Iterator[Step | None]]:
     """Yield the steps in their order, of which up to so many are made before they are asked for.

@@ -10,8 +10,8 @@ from itertools import groupby
 import structlog
 
 from fakesweep.producer.listing.filter import Chooser
-from fakesweep.producer.listing.parallel import Cut, Ended, Listed, Step, listed_side_by_side
-from fakesweep.producer.listing.prefetch import made_ahead
+from fakesweep.producer.listing.parallel import Cut, Ended, Listed, ListingStep, listed_side_by_side
+from fakesweep.producer.listing.prefetch import prefetched
 from fakesweep.producer.resources import Producer
 from fakesweep.producer.sources import is_prefix, list_entries
 from fakesweep.producer.sources.members import list_members
@@ -19,16 +19,16 @@ from fakesweep.producer.sources.names import NameRule
 from fakesweep.producer.sources.s3.prefix import opened_prefix
 from fakesweep.producer.watchdog import progressed, waits_for_ledger
 from fakesweep.schema.errors import FakesweepError, ScanError
-from fakesweep.schema.ledger.scans.audit_digests import one_run, runs_of, whole_runs
+from fakesweep.schema.ledger.scans.audit_digests import digests_of, one_run, whole_runs
 from fakesweep.schema.ledger.scans.listing import (
     Page,
     Part,
-    cut_part,
     end_listing,
     end_part,
     next_part,
     parts_left,
     record_page,
+    split_part,
     staged,
 )
 from fakesweep.schema.ledger.scans.scans import (
@@ -43,7 +43,7 @@ from fakesweep.schema.selection import Selection
 PAGE_IMAGES = 4_096
 """Images recorded in one transaction, where they come so quickly."""
 
-PAGES_AHEAD = 2
+PREFETCHED_PAGES = 2
 """Pages that are made ready while the one before is recorded."""
 
 PAGE_SECONDS = 1.0
@@ -118,10 +118,10 @@ def _list_sources(producer: Producer, scan_id: int, stop: threading.Event) -> No
 def _list_source(listing: _Listing, parts: Sequence[Part]) -> bool:
     """Record the steps of a source's listing; return False where it was halted."""
     _refuse_foreign(parts[0])
-    steps_ahead = PAGES_AHEAD if is_prefix(parts[0].source) else PAGE_IMAGES
+    steps_ahead = PREFETCHED_PAGES if is_prefix(parts[0].source) else PAGE_IMAGES
     with (
-        made_ahead(_steps(listing, parts), steps_ahead, PAGE_SECONDS) as steps,
-        made_ahead(_ready(listing, steps), PAGES_AHEAD, PAGE_SECONDS) as pages,
+        prefetched(_steps(listing, parts), steps_ahead, PAGE_SECONDS) as steps,
+        prefetched(_ready(listing, steps), PREFETCHED_PAGES, PAGE_SECONDS) as pages,
     ):
         for page in pages:
             if listing.stop.is_set() or not (page is None or _is_done(listing, page)):
@@ -130,7 +130,7 @@ def _list_source(listing: _Listing, parts: Sequence[Part]) -> bool:
 
 
 def _ready(
-    listing: _Listing, steps: Iterator[Step | None]
+    listing: _Listing, steps: Iterator[ListingStep | None]
 ) -> Generator[_Ready | Cut | Ended | None]:
     """Yield steps in pages, with what is taken of each as PostgreSQL takes it."""
     batch_images = listing.producer.settings.batch_images
@@ -144,7 +144,7 @@ def _ready(
 
 
 def _page(listing: _Listing, images: Sequence[ListedImage], cursor: str) -> Page:
-    runs = runs_of(images) if listing.is_audit else one_run(images)
+    runs = digests_of(images) if listing.is_audit else one_run(images)
     return Page(images, cursor, runs, None if listing.stands.is_set() else staged(images, runs))
 
 
@@ -155,7 +155,7 @@ def _is_done(listing: _Listing, step: _Ready | Cut | Ended) -> bool:
             return _is_recorded(listing, part, page)
         case Cut(part, new):
             with listing.producer.engine.begin() as connection:
-                cut_part(connection, listing.scan_id, part, new)
+                split_part(connection, listing.scan_id, part, new)
         case Ended(part):
             with listing.producer.engine.begin() as connection:
                 end_part(connection, listing.scan_id, part)
@@ -190,7 +190,7 @@ def _is_recorded(listing: _Listing, part: Part, page: Page) -> bool:
     return True
 
 
-def _steps(listing: _Listing, parts: Sequence[Part]) -> Generator[Step]:
+def _steps(listing: _Listing, parts: Sequence[Part]) -> Generator[ListingStep]:
     first, settings = parts[0], listing.producer.settings
     if first.members:
         yield from _one_by_one(first, list_members(first.members, first.cursor))
@@ -207,22 +207,22 @@ def _steps(listing: _Listing, parts: Sequence[Part]) -> Generator[Step]:
 
 
 def paged(
-    steps: Iterable[Step | None], batch_images: int, *, is_audit: bool = False
-) -> Iterator[Step | None]:
+    steps: Iterable[ListingStep | None], batch_images: int, *, is_audit: bool = False
+) -> Iterator[ListingStep | None]:
     """Put images that were listed one after another into pages, each part's for itself.
 
     A page is as large as it may be where images come quickly; where they do not, whole batches go
     as soon as they are there; None says that a while went by. An audit's pages hold whole runs.
     """
     most = max(PAGE_IMAGES, batch_images)
-    gathered: dict[int, _Gathered] = {}
+    gathered: dict[int, _FullBatches] = {}
     try:
         for step in steps:
             match step:
                 case Listed(part):
                     one = gathered.get(part.number)
                     if one is None:
-                        one = gathered[part.number] = _Gathered(part)
+                        one = gathered[part.number] = _FullBatches(part)
                     yield from one.with_more(step, most, batch_images, is_audit=is_audit)
                 case Ended(part):
                     if part.number in gathered:
@@ -241,7 +241,7 @@ def paged(
 
 
 @dataclass(slots=True)
-class _Gathered:
+class _FullBatches:
     """Entries of a part that wait to be recorded together."""
 
     part: Part
@@ -276,7 +276,7 @@ class _Gathered:
         return Listed(self.part, self.entries, self.cursor)
 
 
-def _one_by_one(part: Part, entries: Iterator[Entry]) -> Iterator[Step]:
+def _one_by_one(part: Part, entries: Iterator[Entry]) -> Iterator[ListingStep]:
     for entry in entries:
         yield Listed(part, [entry], entry.cursor)
     yield Ended(part)

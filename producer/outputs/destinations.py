@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fakesweep.producer.outputs.bucket import open_bucket
-from fakesweep.producer.outputs.draft import Place
+from fakesweep.producer.outputs.draft import OutputPlace
 from fakesweep.producer.outputs.folder import Folder
 from fakesweep.schema.errors import OutputError
 from fakesweep.schema.failures import InvalidUri
@@ -54,7 +54,7 @@ def check_destination(destination: Destination, settings: Settings) -> None:
 
 
 @contextmanager
-def open_place(destination: Destination, settings: Settings) -> Iterator[Place]:
+def open_place(destination: Destination, settings: Settings) -> Iterator[OutputPlace]:
     """Yield the place that a destination names.
 
     Raises:

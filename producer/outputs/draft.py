@@ -33,7 +33,7 @@ class Draft:
         return digest
 
 
-class Place(Protocol):
+class OutputPlace(Protocol):
     """Where the files of an output are kept: a folder, or what is under a prefix of a bucket."""
 
     def check_new(self) -> None:

@@ -9,9 +9,9 @@ import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from fakesweep.producer.backoff import Waiting
+from fakesweep.producer.backoff import Backoff
 from fakesweep.producer.outputs.destinations import Destination, open_place
-from fakesweep.producer.outputs.draft import Place
+from fakesweep.producer.outputs.draft import OutputPlace
 from fakesweep.producer.outputs.records import SUMMARY_FILE, lines_of, part_file, summary_of
 from fakesweep.producer.resources import Producer
 from fakesweep.producer.watchdog import progressed
@@ -19,9 +19,9 @@ from fakesweep.schema.errors import OutputError
 from fakesweep.schema.ledger.connection import first_line, may_pass
 from fakesweep.schema.ledger.outputs.parts import (
     Standing,
-    cut_part,
     end_output,
     lock_output,
+    make_part,
     output_of,
     outputs_to_write,
     part_rows,
@@ -69,7 +69,7 @@ def write_outputs(producer: Producer, stop: threading.Event, only: int | None = 
     Raises:
         SQLAlchemyError: the ledger refuses what no waiting mends.
     """
-    waiting, next_reopen = Waiting(stop), 0.0
+    waiting, next_reopen = Backoff(stop), 0.0
     while not stop.is_set():
         try:
             if time.monotonic() >= next_reopen:
@@ -98,7 +98,7 @@ def finish_output(producer: Producer, scan_id: int, stop: threading.Event | None
         SQLAlchemyError: the ledger refuses what no waiting mends.
     """
     stop = stop or threading.Event()
-    waiting, attempts = Waiting(stop), 0
+    waiting, attempts = Backoff(stop), 0
     while True:
         try:
             is_complete = _brought_on(producer, scan_id, stop)
@@ -178,12 +178,12 @@ def _next_part(connection: Connection, scan_id: int) -> tuple[Standing, int | No
     now = standing(connection, scan_id)
     part = unwritten_part(connection, scan_id)
     if part is None:
-        part = cut_part(connection, now, scan_id, part_lines=PART_LINES, part_seconds=PART_SECONDS)
+        part = make_part(connection, now, scan_id, part_lines=PART_LINES, part_seconds=PART_SECONDS)
     connection.commit()
     return now, part
 
 
-def _write_part(connection: Connection, place: Place, scan_id: int, part: int) -> None:
+def _write_part(connection: Connection, place: OutputPlace, scan_id: int, part: int) -> None:
     """Write a part; it is marked by the session that holds the lock, so nobody else wrote it."""
     file = part_file(part)
     with place.draft(file) as draft:
@@ -200,7 +200,7 @@ def _write_part(connection: Connection, place: Place, scan_id: int, part: int) -
     log.info("output_part_written", scan_id=scan_id, part=part, lines=draft.lines)
 
 
-def _write_summary(connection: Connection, place: Place, scan_id: int) -> Pass:
+def _write_summary(connection: Connection, place: OutputPlace, scan_id: int) -> Pass:
     told = read_output_summary(connection, scan_id)
     connection.commit()
     if told is None:

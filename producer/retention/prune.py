@@ -125,7 +125,7 @@ def _images(
     connection: Connection, scan_id: int, plan: Plan, stop: threading.Event
 ) -> Iterator[tuple[int, int]]:
     """Forget a scan's images; yield how many went in each transaction, and how many verdicts."""
-    step = ended_scans.Step(0, plan.last_sighting)
+    step = ended_scans.Forgotten(0, plan.last_sighting)
     while step.last_batch_id is not None and not stop.is_set():
         wanted = partial(ended_scans.forget_images, scan_id=scan_id, before=plan.before, after=step)
         step = _committed(connection, wanted)

@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from fakesweep.producer.backoff import Waiting
+from fakesweep.producer.backoff import Backoff
 from fakesweep.producer.listing.filter import check_selection
 from fakesweep.producer.resources import Producer
 from fakesweep.producer.scans import ScanRequest, record_request
@@ -52,7 +52,7 @@ def keep_schedules(producer: Producer, stop: threading.Event) -> None:
 
     A database that stops answering is waited for, with a line in the log now and then.
     """
-    waiting = Waiting(stop)
+    waiting = Backoff(stop)
     left_out: set[int] = set()
     while not stop.is_set():
         try:

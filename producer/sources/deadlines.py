@@ -22,14 +22,14 @@ MOST_ANSWER_BYTES = 64 * 1024 * 1024
 """A thousand keys of a thousand bytes, encoded and with all that is said of them, are a tenth."""
 
 
-_CURRENT: ContextVar["Connections | None"] = ContextVar("connections", default=None)
+_CURRENT: ContextVar["TimedConnections | None"] = ContextVar("connections", default=None)
 
 
 class TimeIsUp(HTTPError):  # noqa: N818 - says what happened
     """A connection came about after its time; no attempt will help."""
 
 
-class Connections:
+class TimedConnections:
     """The newest connections of one client, all of which can be cut from another thread."""
 
     def __init__(self) -> None:
@@ -83,9 +83,9 @@ class Connections:
 
 
 @contextmanager
-def cut_after(seconds: float) -> Iterator[Connections]:
+def cut_after(seconds: float) -> Iterator[TimedConnections]:
     """Cut what is opened in the context, by this thread, when so many seconds have passed."""
-    with closing(Connections()) as connections, connections.limited(seconds):
+    with closing(TimedConnections()) as connections, connections.limited(seconds):
         token = _CURRENT.set(connections)
         try:
             yield connections
@@ -93,12 +93,12 @@ def cut_after(seconds: float) -> Iterator[Connections]:
             _CURRENT.reset(token)
 
 
-def connections_here() -> Connections:
+def connections_here() -> TimedConnections:
     """Return the connections of the context that this thread is in, or new ones without limit."""
-    return _CURRENT.get() or Connections()
+    return _CURRENT.get() or TimedConnections()
 
 
-def watch_client(client: Any, connections: Connections) -> None:
+def watch_client(client: Any, connections: TimedConnections) -> None:
     """Watch the connections that a client of boto3 will make, and bound what it reads of answers.
 
     Bodies of objects are not bounded here.
@@ -129,7 +129,7 @@ def watch_client(client: Any, connections: Connections) -> None:
     pools.update({"http": Pool, "https": TlsPool})
 
 
-def _watched(connection: socket.socket, connections: Connections) -> socket.socket:
+def _watched(connection: socket.socket, connections: TimedConnections) -> socket.socket:
     connections.watch(connection)
     return connection
 

@@ -7,7 +7,7 @@ from functools import partial
 from io import BufferedRandom
 from typing import IO
 
-from fakesweep.producer.sources.deadlines import Connections, cut_after
+from fakesweep.producer.sources.deadlines import TimedConnections, cut_after
 from fakesweep.producer.sources.errors import BrokenOff
 from fakesweep.producer.sources.names import shown
 from fakesweep.producer.watchdog import progressed
@@ -33,7 +33,7 @@ def copied(
 
 
 @contextmanager
-def limited(source: str, settings: Settings) -> Iterator[Connections]:
+def limited(source: str, settings: Settings) -> Iterator[TimedConnections]:
     """Cut what is opened in the context when a list has taken too long, and say so then.
 
     Raises:
@@ -73,7 +73,7 @@ def _copy(
     read: Callable[[], Iterable[bytes]],
     source: str,
     settings: Settings,
-    connections: Connections,
+    connections: TimedConnections,
     copy: IO[bytes],
 ) -> None:
     for attempts_left in reversed(range(settings.fetch_attempts)):

@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from fakesweep.producer.backoff import Waiting
+from fakesweep.producer.backoff import Backoff
 from fakesweep.producer.resources import Producer
 from fakesweep.producer.uploads.s3_events import Told, read_events
 from fakesweep.producer.uploads.sqs import (
@@ -29,7 +29,7 @@ from fakesweep.producer.uploads.submissions import (
     stream_of,
 )
 from fakesweep.schema.ledger.connection import first_line, may_pass
-from fakesweep.schema.ledger.dead_letters import MAX_BODY_CHARACTERS, Stray, record_unreadable
+from fakesweep.schema.ledger.dead_letters import MAX_BODY_CHARACTERS, DeadLetter, record_unreadable
 from fakesweep.schema.ledger.uploads import Stream
 from fakesweep.schema.net.storage import one_line
 from fakesweep.schema.words import Lane
@@ -61,7 +61,7 @@ def listen(producer: Producer, url: str, stop: threading.Event) -> None:
     """
     queue = read_queue(url, producer.settings)
     stream = stream_of(producer, f"events:{queue.name}", Lane.LIVE)
-    waiting, held, is_settled = Waiting(stop), list[Heard](), False
+    waiting, held, is_settled = Backoff(stop), list[Heard](), False
     with closing(open_client(queue, producer.settings)) as client:
         while not stop.is_set():
             try:
@@ -132,5 +132,5 @@ def _record_in(
 def _set_aside(connection: Connection, queue: Queue, heard: Heard, reason: str) -> None:
     reason = one_line(reason, MAX_REASON_CHARACTERS)
     body = heard.message.body[:MAX_BODY_CHARACTERS]
-    record_unreadable(connection, Stray(queue.name, reason, body))
+    record_unreadable(connection, DeadLetter(queue.name, reason, body))
     log.warning("event_set_aside", queue=queue.name, reason=reason)

@@ -10,7 +10,7 @@ from typing import Self
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from fakesweep.producer.backoff import Waiting
+from fakesweep.producer.backoff import Backoff
 from fakesweep.producer.resources import Producer
 from fakesweep.producer.uploads.submissions import (
     Handed,
@@ -227,7 +227,7 @@ class Uploads:
 
 def close_past_scans(producer: Producer, stop: threading.Event) -> None:
     """Close the scans that streams opened on earlier days, until told to stop."""
-    waiting = Waiting(stop)
+    waiting = Backoff(stop)
     while not stop.is_set():
         try:
             with producer.engine.begin() as connection:
@@ -243,7 +243,7 @@ def close_past_scans(producer: Producer, stop: threading.Event) -> None:
 
 def _publish_lane(producer: Producer, lane: Lane, stop: threading.Event) -> None:
     """Send what is recorded in a lane while the window has room, once the broker takes it."""
-    waiting, is_away = Waiting(stop), False
+    waiting, is_away = Backoff(stop), False
     while True:
         try:
             if is_away:  # what is taken from the ledger for nothing is lost for a while

@@ -17,9 +17,9 @@ from fakesweep.schema.judging.catalogue import DEFAULT_MODEL, DEFAULT_POLICY
 from fakesweep.schema.ledger.registry.policies import policy_id
 from fakesweep.schema.ledger.scans.listing import MAX_BATCH_URI_BYTES
 from fakesweep.schema.ledger.uploads import (
+    KeptSubmission,
     Sighting,
     Stream,
-    Submission,
     Upload,
     add_submission,
     known_images,
@@ -132,7 +132,7 @@ def record_together(
         if one.key is None or one.key not in answered:
             fresh.append(one)
             if one.key is not None:
-                answered[one.key] = Submission(one.key, one.digest, one.occurrence, 0, ())
+                answered[one.key] = KeptSubmission(one.key, one.digest, one.occurrence, 0, ())
     if not fresh:
         return [_repeated(one, answered[one.key or ""]) for one in submissions]
     scan_id, images = _record(connection, stream, fresh, batch_images)
@@ -191,7 +191,7 @@ def _batched(uploads: Iterable[Upload], size: int) -> Iterator[list[Upload]]:
         yield batch
 
 
-def _repeated(one: Handed, submission: Submission) -> Submitted | SubmissionConflict:
+def _repeated(one: Handed, submission: KeptSubmission) -> Submitted | SubmissionConflict:
     if submission.digest != one.digest:
         return SubmissionConflict(
             f"key {one_line(one.key or '')!r} was used before, for other uploads; "

@@ -11,12 +11,12 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 from urllib3 import PoolManager
 
-from fakesweep.producer.backoff import Waiting
+from fakesweep.producer.backoff import Backoff
 from fakesweep.producer.resources import Producer
 from fakesweep.producer.webhooks.payload import body_of, message_id
-from fakesweep.producer.webhooks.request import Answer, open_receivers, send
-from fakesweep.producer.webhooks.retry_schedule import PACE, Pace
-from fakesweep.producer.webhooks.sender_threads import Ending, Senders
+from fakesweep.producer.webhooks.request import ReceiverAnswer, open_receivers, send
+from fakesweep.producer.webhooks.retry_schedule import RETRY_SCHEDULE, RetrySchedule
+from fakesweep.producer.webhooks.sender_threads import Attempt, Senders
 from fakesweep.schema.ledger.connection import first_line
 from fakesweep.schema.ledger.savepoints import apart
 from fakesweep.schema.ledger.webhooks.deliveries import (
@@ -33,12 +33,14 @@ from fakesweep.schema.ledger.webhooks.deliveries import (
 FORGET_AFTER_DAYS = 30.0
 FORGET_EVERY_SECONDS = 3_600.0
 
-_FORGOTTEN = Answer(None, "its image was forgotten, so there is nothing to tell")
+_FORGOTTEN = ReceiverAnswer(None, "its image was forgotten, so there is nothing to tell")
 
 log = structlog.get_logger(__name__)
 
 
-def deliver_webhooks(producer: Producer, stop: threading.Event, pace: Pace = PACE) -> None:
+def deliver_webhooks(
+    producer: Producer, stop: threading.Event, pace: RetrySchedule = RETRY_SCHEDULE
+) -> None:
     """Deliver what is due until `stop` is set; a ledger that stops answering is waited for.
 
     Several producers share the work. What one that died had in hand is due again when its lease
@@ -47,8 +49,8 @@ def deliver_webhooks(producer: Producer, stop: threading.Event, pace: Pace = PAC
     Raises:
         SQLAlchemyError: the ledger refuses for good.
     """
-    engine, waiting = producer.engine, Waiting(stop)
-    unrecorded: list[Ending] = []
+    engine, waiting = producer.engine, Backoff(stop)
+    unrecorded: list[Attempt] = []
     next_forgetting = 0.0
     with open_receivers(producer.settings, pace.timeout_seconds, pace.at_once) as pool:
         senders = Senders(partial(_tell, pool), pace)
@@ -56,7 +58,7 @@ def deliver_webhooks(producer: Producer, stop: threading.Event, pace: Pace = PAC
             unrecorded += senders.collect()
             try:
                 due = _exchange(engine, senders, unrecorded, pace)
-                unrecorded = [Ending(one, _FORGOTTEN) for one in due if one.is_forgotten]
+                unrecorded = [Attempt(one, _FORGOTTEN) for one in due if one.is_forgotten]
                 for delivery in due:
                     if not delivery.is_forgotten:
                         senders.begin(delivery)
@@ -72,7 +74,7 @@ def deliver_webhooks(producer: Producer, stop: threading.Event, pace: Pace = PAC
 
 
 def _exchange(
-    engine: Engine, senders: Senders, ended: Sequence[Ending], pace: Pace
+    engine: Engine, senders: Senders, ended: Sequence[Attempt], pace: RetrySchedule
 ) -> list[Delivery]:
     """Note what ended, have events told and take what is due, in one transaction.
 
@@ -89,7 +91,7 @@ def _exchange(
         return take_due(connection, uuid4(), pace.lease_seconds, pace.at_once, senders.free())
 
 
-def _record(connection: Connection, ended: Sequence[Ending], pace: Pace) -> None:
+def _record(connection: Connection, ended: Sequence[Attempt], pace: RetrySchedule) -> None:
     failed = [_failed(one, pace) for one in ended if not one.answer.is_delivered]
     record_failed(connection, failed)
     record_delivered(
@@ -106,7 +108,7 @@ def _record(connection: Connection, ended: Sequence[Ending], pace: Pace) -> None
         log.warning("webhook_gone", webhook=name)
 
 
-def _failed(ending: Ending, pace: Pace) -> Failed:
+def _failed(ending: Attempt, pace: RetrySchedule) -> Failed:
     delivery, answer = ending.delivery, ending.answer
     attempts = delivery.attempts + 1
     pause_seconds = pace.pause_seconds(attempts, answer.retry_after_seconds)
@@ -123,7 +125,7 @@ def _failed(ending: Ending, pace: Pace) -> Failed:
     return Failed(delivery, answer.status, answer.reason, pause_seconds)
 
 
-def _tell(pool: PoolManager, delivery: Delivery) -> Answer:
+def _tell(pool: PoolManager, delivery: Delivery) -> ReceiverAnswer:
     return send(pool, delivery.url, delivery.secret, message_id(delivery), body_of(delivery))
 
 
@@ -136,7 +138,9 @@ def _forget(engine: Engine, stop: threading.Event) -> None:
         log.info("webhook_deliveries_forgotten", deliveries=dropped)
 
 
-def _leave(engine: Engine, senders: Senders, unrecorded: list[Ending], pace: Pace) -> None:
+def _leave(
+    engine: Engine, senders: Senders, unrecorded: list[Attempt], pace: RetrySchedule
+) -> None:
     """Wait a little for what is in hand; what does not end is due again when its lease runs out."""
     ends_at = time.monotonic() + pace.leave_seconds
     while senders.in_hand and time.monotonic() < ends_at:

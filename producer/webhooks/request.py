@@ -30,7 +30,7 @@ MOST_REST_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ReceiverAnswer:
     """What came of an attempt; `status` is None where no answer came.
 
     `reason` names no address, so that it may be shown and logged. `retry_after_seconds` is what
@@ -80,7 +80,7 @@ def open_receivers(settings: Settings, timeout_seconds: float, at_once: int) -> 
     )
 
 
-def send(pool: PoolManager, url: str, secret: str, message_id: str, body: bytes) -> Answer:
+def send(pool: PoolManager, url: str, secret: str, message_id: str, body: bytes) -> ReceiverAnswer:
     """Tell a receiver once; whatever goes wrong is an answer, too. Redirects are not followed."""
     timestamp = int(time.time())
     headers = {
@@ -94,8 +94,8 @@ def send(pool: PoolManager, url: str, secret: str, message_id: str, body: bytes)
             "POST", url, body=body, headers=headers, redirect=False, preload_content=False
         )
     except (HTTPError, UnicodeError) as error:
-        return Answer(None, _explained(error))
-    answer = Answer(
+        return ReceiverAnswer(None, _explained(error))
+    answer = ReceiverAnswer(
         response.status,
         f"{response.status} {http.client.responses.get(response.status, '')}".strip(),
         pause_asked_for(response.headers.get("Retry-After")),

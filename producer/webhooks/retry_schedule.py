@@ -9,7 +9,7 @@ LONGEST_RETRY_AFTER_SECONDS = 24 * HOUR_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class RetrySchedule:
     """The times of delivering.
 
     `pauses_seconds` come between the attempts; after the last, a delivery is dead. A receiver that
@@ -46,4 +46,4 @@ class Pace:
         return min(max(rest, retry_after_seconds or 0.0), self.longest_rest_seconds)
 
 
-PACE = Pace()
+RETRY_SCHEDULE = RetrySchedule()

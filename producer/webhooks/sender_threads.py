@@ -8,19 +8,19 @@ from dataclasses import dataclass
 
 import structlog
 
-from fakesweep.producer.webhooks.request import Answer
-from fakesweep.producer.webhooks.retry_schedule import Pace
+from fakesweep.producer.webhooks.request import ReceiverAnswer
+from fakesweep.producer.webhooks.retry_schedule import RetrySchedule
 from fakesweep.schema.ledger.webhooks.deliveries import Delivery
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class Attempt:
     """What came of one attempt."""
 
     delivery: Delivery
-    answer: Answer
+    answer: ReceiverAnswer
 
 
 @dataclass(slots=True)
@@ -39,11 +39,11 @@ class Senders:
     behind.
     """
 
-    def __init__(self, send: Callable[[Delivery], Answer], pace: Pace) -> None:
+    def __init__(self, send: Callable[[Delivery], ReceiverAnswer], pace: RetrySchedule) -> None:
         self._send = send
         self._pace = pace
         self._receivers: dict[int, _Receiver] = {}
-        self._ended: deque[Ending] = deque()
+        self._ended: deque[Attempt] = deque()
         self._moved = threading.Event()
 
     @property
@@ -61,7 +61,7 @@ class Senders:
         self._receivers.setdefault(delivery.webhook_id, _Receiver()).in_hand += 1
         threading.Thread(target=self._run, args=(delivery,), name="webhook", daemon=True).start()
 
-    def collect(self) -> list[Ending]:
+    def collect(self) -> list[Attempt]:
         """Return what ended since the last time."""
         endings = [self._ended.popleft() for _ in range(len(self._ended))]
         for ending in endings:
@@ -81,8 +81,8 @@ class Senders:
             answer = self._send(delivery)
         except Exception as error:  # one delivery that cannot be sent is no reason to tell nobody
             log.exception("webhook_cannot_be_sent", webhook=delivery.webhook)
-            answer = Answer(None, f"it cannot be sent ({type(error).__name__})")
-        self._ended.append(Ending(delivery, answer))
+            answer = ReceiverAnswer(None, f"it cannot be sent ({type(error).__name__})")
+        self._ended.append(Attempt(delivery, answer))
         self._moved.set()
 
     def _room(self, receiver: _Receiver, now: float) -> int:
@@ -91,7 +91,7 @@ class Senders:
         most = 1 if receiver.failures else self._pace.at_once
         return max(0, most - receiver.in_hand)
 
-    def _note(self, receiver: _Receiver, ending: Ending) -> None:
+    def _note(self, receiver: _Receiver, ending: Attempt) -> None:
         name, answer = ending.delivery.webhook, ending.answer
         receiver.in_hand -= 1
         if answer.is_delivered:

@@ -21,7 +21,7 @@ _ACKNOWLEDGE = text("""
 
 
 @dataclass(frozen=True, slots=True)
-class Stray:
+class DeadLetter:
     """A message that could not be read: where it lay, why, and how its text began."""
 
     queue: str
@@ -29,7 +29,7 @@ class Stray:
     body: str
 
 
-def record_unreadable(connection: Connection, stray: Stray) -> None:
+def record_unreadable(connection: Connection, stray: DeadLetter) -> None:
     """Put a message aside."""
     said = {name: storable(one) for name, one in asdict(stray).items()}
     said["reason"] = reason(stray.reason)

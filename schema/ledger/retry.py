@@ -35,7 +35,7 @@ REFUSAL_SECONDS = 300.0
 log = structlog.get_logger(__name__)
 
 
-class Patience:
+class LedgerRetry:
     """Runs transactions for many threads; all of them wait out one outage, under one log line.
 
     What succeeds meanwhile, as reading may while writing is refused, ends no outage.

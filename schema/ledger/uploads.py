@@ -104,7 +104,7 @@ class Sighting(NamedTuple):
     occurrence: str
 
 
-class Submission(NamedTuple):
+class KeptSubmission(NamedTuple):
     """What a key stands for: a digest of what was asked, and what was answered."""
 
     key: str
@@ -161,19 +161,21 @@ def record_uploads(
     return {Sighting(row.uri, row.occurrence): int(row.image_id) for row in added}
 
 
-def lock_keys(connection: Connection, keys: Sequence[str]) -> dict[str, Submission]:
+def lock_keys(connection: Connection, keys: Sequence[str]) -> dict[str, KeptSubmission]:
     """Keep others from answering to these keys until the transaction ends, and return answers."""
     if not keys:
         return {}
     connection.execute(_LOCK_KEYS, {"keys": keys})
     rows = connection.execute(_SUBMISSIONS, {"keys": keys})
     return {
-        row.key: Submission(row.key, bytes(row.digest), row.occurrence, row.scan_id, row.image_ids)
+        row.key: KeptSubmission(
+            row.key, bytes(row.digest), row.occurrence, row.scan_id, row.image_ids
+        )
         for row in rows
     }
 
 
-def add_submission(connection: Connection, submission: Submission) -> None:
+def add_submission(connection: Connection, submission: KeptSubmission) -> None:
     """Record what was answered to a key."""
     connection.execute(_ADD_SUBMISSION, submission._asdict())
 

@@ -1,4 +1,4 @@
-"""The pulse of a process: a small file that says what it is at, for `fakesweep health` to judge.
+"""The heartbeat of a process: a small file of its state that `fakesweep health` judges.
 
 Moments are of `time.monotonic`, which all processes of a machine share.
 """
@@ -44,7 +44,7 @@ class Phase(StrEnum):
 
 
 @dataclass(slots=True)
-class Pulse:
+class Heartbeat:
     """What a process says of itself. It sets what changes; `beating` writes it down.
 
     `looped_at` is when its loop last came round, `moved_at` when one of the `in_flight` batches
@@ -79,8 +79,10 @@ class Pulse:
 
 
 @contextmanager
-def beating(pulse: Pulse, look: Callable[[Pulse], None] = lambda _: None) -> Iterator[None]:
-    """Write the pulse every few seconds for as long as the context lasts; `look` updates it first.
+def beating(
+    heartbeat: Heartbeat, look: Callable[[Heartbeat], None] = lambda _: None
+) -> Iterator[None]:
+    """Write the heartbeat every few seconds until the context ends; `look` updates it first.
 
     Where it cannot be written, the log says so, and the process goes on.
     """
@@ -89,19 +91,19 @@ def beating(pulse: Pulse, look: Callable[[Pulse], None] = lambda _: None) -> Ite
     def beat() -> None:
         is_failing = False
         while True:
-            look(pulse)
-            pulse.beat_at = time.monotonic()
+            look(heartbeat)
+            heartbeat.beat_at = time.monotonic()
             try:
-                _write(pulse)
+                _write(heartbeat)
                 is_failing = False
             except OSError as error:
                 if not is_failing:
-                    log.warning("pulse_not_written", reason=str(error))
+                    log.warning("heartbeat_not_written", reason=str(error))
                 is_failing = True
             if stop.wait(BEAT_SECONDS):
                 return
 
-    thread = threading.Thread(target=beat, name="pulse", daemon=True)
+    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
     thread.start()
     try:
         yield
@@ -109,90 +111,96 @@ def beating(pulse: Pulse, look: Callable[[Pulse], None] = lambda _: None) -> Ite
         stop.set()
         thread.join()
         with suppress(OSError):
-            _file(pulse.role, pulse.pid).unlink()
+            _file(heartbeat.role, heartbeat.pid).unlink()
 
 
-def read_pulses(role: Role) -> list[Pulse]:
-    """Return the pulses of this user's live processes; files of dead ones are removed.
+def read_heartbeats(role: Role) -> list[Heartbeat]:
+    """Return the heartbeats of this user's live processes; files of dead ones are removed.
 
     Raises:
         OSError: the folder or a file cannot be read.
     """
-    pulses = []
+    heartbeats = []
     found = [file for folder in runtime_folders() for file in folder.glob(f"{role}-*.json")]
     for file in sorted(found):
         try:
-            pulse = _parsed(file)
+            heartbeat = _parsed(file)
         except FileNotFoundError:
             continue
-        if _born_ticks(pulse.pid) == pulse.born_ticks:
-            pulses.append(pulse)
+        if _born_ticks(heartbeat.pid) == heartbeat.born_ticks:
+            heartbeats.append(heartbeat)
         else:
             file.unlink(missing_ok=True)
-    return pulses
+    return heartbeats
 
 
-def complaint(pulse: Pulse, now: float) -> str | None:
+def complaint(heartbeat: Heartbeat, now: float) -> str | None:
     """Return why a process makes no progress, None where it does, or waits for others to return."""
-    if now - pulse.beat_at > SILENT_SECONDS:
-        return f"has not been heard of for {now - pulse.beat_at:.0f} s"
-    phase_seconds = now - pulse.phase_at
-    match pulse.phase:
+    if now - heartbeat.beat_at > SILENT_SECONDS:
+        return f"has not been heard of for {now - heartbeat.beat_at:.0f} s"
+    phase_seconds = now - heartbeat.phase_at
+    match heartbeat.phase:
         case Phase.STARTING:
             late = phase_seconds > START_SECONDS
             return f"has been starting for {phase_seconds:.0f} s" if late else None
         case Phase.LEAVING:
-            late = phase_seconds > pulse.grace_seconds + LEAVE_SECONDS
+            late = phase_seconds > heartbeat.grace_seconds + LEAVE_SECONDS
             return f"was told to leave {phase_seconds:.0f} s ago" if late else None
-    if now - pulse.looped_at > LOOP_SECONDS and not _misses_broker(pulse, now):
-        return f"has not looked for work for {now - pulse.looped_at:.0f} s"
-    return _stuck(pulse, now)
+    if now - heartbeat.looped_at > LOOP_SECONDS and not _misses_broker(heartbeat, now):
+        return f"has not looked for work for {now - heartbeat.looped_at:.0f} s"
+    return _stuck(heartbeat, now)
 
 
-def _stuck(pulse: Pulse, now: float) -> str | None:
-    for name, moved_at in pulse.threads.items():
-        if now - moved_at > pulse.step_seconds:
+def _stuck(heartbeat: Heartbeat, now: float) -> str | None:
+    for name, moved_at in heartbeat.threads.items():
+        if now - moved_at > heartbeat.step_seconds:
             return f"has not got on with its {name} for {now - moved_at:.0f} s"
-    still = now - pulse.moved_at
-    if pulse.in_flight and pulse.ledger_away_since is None and still > pulse.step_seconds:
-        return f"holds {pulse.in_flight} batches that have not moved for {still:.0f} s"
+    still = now - heartbeat.moved_at
+    if (
+        heartbeat.in_flight
+        and heartbeat.ledger_away_since is None
+        and still > heartbeat.step_seconds
+    ):
+        return f"holds {heartbeat.in_flight} batches that have not moved for {still:.0f} s"
     return None
 
 
-def activity(pulse: Pulse, now: float) -> str:
+def activity(heartbeat: Heartbeat, now: float) -> str:
     """Return in a few words what a healthy process is at."""
-    if pulse.phase is not Phase.RUNNING:
-        return f"{pulse.phase} for {now - pulse.phase_at:.0f} s"
-    if pulse.ledger_away_since is not None:
-        return f"waiting for the database for {now - pulse.ledger_away_since:.0f} s"
-    if _misses_broker(pulse, now):
+    if heartbeat.phase is not Phase.RUNNING:
+        return f"{heartbeat.phase} for {now - heartbeat.phase_at:.0f} s"
+    if heartbeat.ledger_away_since is not None:
+        return f"waiting for the database for {now - heartbeat.ledger_away_since:.0f} s"
+    if _misses_broker(heartbeat, now):
         return "waiting for the broker"
-    if any(name.startswith(LISTING) for name in pulse.threads):
-        return f"running, {sum(name.startswith(LISTING) for name in pulse.threads)} scans listed"
-    if pulse.in_flight:
-        return f"working on {pulse.in_flight} batches, moved {now - pulse.moved_at:.0f} s ago"
+    if any(name.startswith(LISTING) for name in heartbeat.threads):
+        listed = sum(name.startswith(LISTING) for name in heartbeat.threads)
+        return f"running, {listed} scans listed"
+    if heartbeat.in_flight:
+        still = now - heartbeat.moved_at
+        return f"working on {heartbeat.in_flight} batches, moved {still:.0f} s ago"
     return "running"
 
 
-def _misses_broker(pulse: Pulse, now: float) -> bool:
-    missed_at = pulse.broker_missed_at
+def _misses_broker(heartbeat: Heartbeat, now: float) -> bool:
+    missed_at = heartbeat.broker_missed_at
     return missed_at is not None and now - missed_at < LOOP_SECONDS
 
 
-def _write(pulse: Pulse) -> None:
-    file = _file(pulse.role, pulse.pid)
+def _write(heartbeat: Heartbeat) -> None:
+    file = _file(heartbeat.role, heartbeat.pid)
     fresh = file.with_suffix(".new")
-    fresh.write_text(json.dumps(asdict(pulse)), "utf-8")
+    fresh.write_text(json.dumps(asdict(heartbeat)), "utf-8")
     fresh.replace(file)
 
 
-def _parsed(file: Path) -> Pulse:
+def _parsed(file: Path) -> Heartbeat:
     try:
-        pulse = Pulse(**json.loads(file.read_text("utf-8")))
-        pulse.role, pulse.phase = Role(pulse.role), Phase(pulse.phase)
+        heartbeat = Heartbeat(**json.loads(file.read_text("utf-8")))
+        heartbeat.role, heartbeat.phase = Role(heartbeat.role), Phase(heartbeat.phase)
     except (TypeError, ValueError) as error:
-        raise OSError(f"another version's pulse lies in {file.parent}: {error}") from error
-    return pulse
+        raise OSError(f"another version's heartbeat lies in {file.parent}: {error}") from error
+    return heartbeat
 
 
 def _file(role: Role, pid: int) -> Path:

@@ -22,7 +22,7 @@ class Stage(StrEnum):
     STORE = "store"
 
 
-class Wall(StrEnum):
+class Bottleneck(StrEnum):
     """What keeps images from going faster: a stage, or the queue where work is waited for."""
 
     FETCH = "fetch"
@@ -122,7 +122,7 @@ class StageReport:
 
     seconds: float
     images_per_second: float
-    wall: Wall
+    wall: Bottleneck
     stages: Mapping[Stage, StageShare]
 
     def as_json(self) -> dict[str, Any]:
@@ -162,11 +162,14 @@ def report(counts: Counts) -> StageReport:
         for stage, one in counts.stages.items()
     }
     return StageReport(
-        round(counts.seconds, 1), shares[Stage.FETCH].images_per_second, wall_of(counts), shares
+        round(counts.seconds, 1),
+        shares[Stage.FETCH].images_per_second,
+        bottleneck_of(counts),
+        shares,
     )
 
 
-def wall_of(counts: Counts) -> Wall:
+def bottleneck_of(counts: Counts) -> Bottleneck:
     """Name the wall: the resource used most, where one is used for half its capacity or more.
 
     Resources are the loaders (then it is the longest of their stages), the device and the store.
@@ -181,7 +184,7 @@ def wall_of(counts: Counts) -> Wall:
     }
     most_used = max(used, key=lambda stage: used[stage])
     if used[most_used] >= BUSY_SHARE:
-        return Wall(most_used)
+        return Bottleneck(most_used)
     waited = {
         loading: stages[Stage.FETCH].wait_seconds,
         Stage.DEVICE: stages[Stage.DEVICE].wait_seconds,
@@ -189,8 +192,8 @@ def wall_of(counts: Counts) -> Wall:
     awaited = max(waited, key=lambda stage: waited[stage])
     worker_seconds = stages[Stage.DEVICE].capacity_seconds  # a worker has one device
     if waited[awaited] and waited[awaited] >= WAITING_CHUNKS * worker_seconds:
-        return Wall(awaited)
-    return Wall.QUEUE
+        return Bottleneck(awaited)
+    return Bottleneck.QUEUE
 
 
 def _rounded(counts: Mapping[str, float]) -> dict[str, float]:

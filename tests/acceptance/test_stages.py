@@ -3,7 +3,7 @@
 import json
 import socket
 
-from fakesweep.schema.telemetry.throughput import Stage, Wall
+from fakesweep.schema.telemetry.throughput import Bottleneck, Stage
 from tests.acceptance.command import Command
 from tests.acceptance.conftest import Photographs
 
@@ -13,7 +13,7 @@ def test_status_shows_what_the_workers_are_at(cluster: Command, photographs: Pho
     (worker,) = json.loads(cluster.ok("status", "--json"))["workers"]
     assert (worker["hostname"], worker["device"]) == (socket.gethostname(), "cpu")
     assert worker["images_per_second"] > 0
-    assert worker["wall"] in set(Wall)
+    assert worker["wall"] in set(Bottleneck)
     assert list(worker["stages"]) == [stage.value for stage in Stage]
     for share in worker["stages"].values():
         assert 0 <= share["busy"] <= 1
@@ -31,7 +31,7 @@ def test_a_scan_in_json_says_where_the_time_of_its_workers_went(
     cluster: Command, photographs: Photographs
 ) -> None:
     said = cluster.scan(str(photographs(40)))
-    assert said["wall"] in set(Wall)
+    assert said["wall"] in set(Bottleneck)
     assert said["stages"]["fetch"]["images_per_second"] > 0
     assert 0 < said["stages"]["decode"]["busy"] <= 1
     again = json.loads(cluster.ok("resume", "--json", str(said["scan_id"])))

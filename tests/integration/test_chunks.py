@@ -21,7 +21,7 @@ from fakesweep.workers.pipeline.resources import Work
 from fakesweep.workers.pipeline.score_cache import ScoreKey
 from fakesweep.workers.pipeline.throughput import Stage
 from fakesweep.workers.process.startup import open_work
-from fakesweep.workers.sandbox.pool import open_loaders
+from fakesweep.workers.sandbox.pool import open_loader_pool
 from tests.support.batches import publish_scan, result_rows, uris_of
 from tests.support.photographs import photograph
 from tests.support.servers import wait_until
@@ -103,7 +103,7 @@ def test_images_come_in_the_chunks_order_however_their_bytes_come(
             assert last_is_asked_for.wait(20)
 
     [message] = publish_scan(engine, serving(server, hold_back, 8))
-    loaded = load(message.images, dict([work.roster.model(MODEL)]), work, {}, Lane.BULK)
+    loaded = load(message.images, dict([work.model_cache.model(MODEL)]), work, {}, Lane.BULK)
     assert tuple(loaded.contents) == message.images
     assert len(loaded.prepared) == 8
 
@@ -135,7 +135,7 @@ def test_pixels_that_are_larger_together_than_a_loader_come_in_turn(
     for number in range(5):
         Image.new("RGB", (4_000, 4_000), (number,) * 3).save(tmp_path / f"{number}.png")
     tight = settings.model_copy(update={"loader_memory_bytes": 512 * MIB})
-    with open_loaders(tight, 1) as opened, opened.one() as one:
+    with open_loader_pool(tight, 1) as opened, opened.one() as one:
         list(one.fetch(uris_of(tmp_path)))
         found = {}
         for reply, [pixels] in one.decode(range(5), [None]):
@@ -145,7 +145,7 @@ def test_pixels_that_are_larger_together_than_a_loader_come_in_turn(
 
 
 def key_of(seed: int, work: Work) -> ScoreKey:
-    row, _ = work.roster.model(MODEL)
+    row, _ = work.model_cache.model(MODEL)
     return hashlib.sha256(photograph(seed)).digest(), row
 
 
@@ -166,7 +166,9 @@ def test_a_copy_in_a_later_chunk_of_its_batch_is_reused(
 
     def hold_back(number: int) -> None:
         if number == last:
-            wait_until(lambda: bool(work.recent.find([first_key])), "the first chunk is scored")
+            wait_until(
+                lambda: bool(work.score_cache.find([first_key])), "the first chunk is scored"
+            )
 
     uris = serving(server, hold_back, last + 1, seed=lambda number: number % last)
     [message] = publish_scan(engine, uris)
@@ -200,7 +202,7 @@ def scored_and_not_stored(
     thread.start()
     try:
         key = key_of(7, work)
-        wait_until(lambda: bool(work.recent.find([key])), "the first batch is scored")
+        wait_until(lambda: bool(work.score_cache.find([key])), "the first batch is scored")
         yield message, copy
         assert result_rows(engine, message.scan_id) == []
     finally:

@@ -129,14 +129,14 @@ def test_a_loader_that_is_killed_each_time_comes_to_a_code_of_its_own(
     work: Work, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(losses, "KILLED_PAUSES_SECONDS", (0.1, 0.1, 0.1))
-    decode = pool.Loader.decode
+    decode = pool.LoaderHandle.decode
 
-    def pressed(loader: pool.Loader, *asked: Any) -> Iterator[Any]:
+    def pressed(loader: pool.LoaderHandle, *asked: Any) -> Iterator[Any]:
         with suppress(ProcessLookupError):
             os.kill(loader._process.pid, signal.SIGKILL)
         return decode(loader, *asked)
 
-    monkeypatch.setattr(pool.Loader, "decode", pressed)
+    monkeypatch.setattr(pool.LoaderHandle, "decode", pressed)
     uri = f"file://{tmp_path}/a.jpg"
     (tmp_path / "a.jpg").write_bytes(photograph(0))
     assert codes_of(engine, work, [uri]) == {uri: "killed_loader"}

@@ -18,7 +18,7 @@ from fakesweep.schema.errors import SourceError
 from fakesweep.schema.failures import AccessDenied, FetchFailure, SourceUnavailable
 from fakesweep.schema.settings import read_settings
 from fakesweep.workers.fetch import open_fetcher, retry
-from fakesweep.workers.sandbox.pool import open_loaders
+from fakesweep.workers.sandbox.pool import open_loader_pool
 from tests.support.servers import S3Server, free_port
 from tests.support.web_server import Answer, WebServer, web_server
 
@@ -303,7 +303,7 @@ def test_a_loader_process_is_told_what_may_be_reached(
 
     def codes(**changes: object) -> list[str | None]:
         settings = read_settings().model_copy(update=changes)
-        with open_loaders(settings, 1) as loaders, loaders.one() as loader:
+        with open_loader_pool(settings, 1) as loaders, loaders.one() as loader:
             replies = sorted(loader.fetch(uris), key=lambda reply: reply["number"])
         return [reply.get("failure") for reply in replies]
 

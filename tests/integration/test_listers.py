@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from fakesweep.diagnosis import Reason, waits_of
+from fakesweep.diagnosis import Reason, blockers_of
 from fakesweep.producer import service
 from fakesweep.producer.listing import pool, scan
 from fakesweep.producer.resources import Producer, open_producer
@@ -21,7 +21,7 @@ from fakesweep.schema.ledger.reports.progress import progress
 from fakesweep.schema.ledger.reports.stalls import movement
 from fakesweep.schema.ledger.scans.scans import Entry
 from fakesweep.schema.settings import Settings
-from fakesweep.schema.telemetry.heartbeat import Pulse, complaint
+from fakesweep.schema.telemetry.heartbeat import Heartbeat, complaint
 from fakesweep.schema.words import Lane, Role
 from tests.support.dripping_server import dripping_server
 from tests.support.photographs import folder_of_photographs
@@ -81,7 +81,7 @@ def is_listed(producer: Producer, scan_id: int) -> bool:
 def trouble(producer: Producer, scan_id: int) -> str | None:
     with producer.engine.connect() as connection:
         found = movement(connection, scan_id, within_seconds=60)
-        waits = waits_of(progress(connection, scan_id), found, producer.settings)
+        waits = blockers_of(progress(connection, scan_id), found, producer.settings)
     return next((wait.said for wait in waits if wait.reason is Reason.SOURCE), None)
 
 
@@ -182,7 +182,7 @@ def test_a_duty_that_fails_ends_neither_the_service_nor_other_duties(
         calls.append("failing")
         raise KeyError("what nobody thought of")
 
-    monkeypatch.setattr(service, "DUTIES", {**service.DUTIES, "webhooks": failing})
+    monkeypatch.setattr(service, "JOBS", {**service.JOBS, "webhooks": failing})
     scan_id = asked(producer, str(folder_of_photographs(tmp_path / "in", 4)))
     with serving(producer) as service_thread:
         wait_until(lambda: len(calls) > 2, "the duty is begun again")
@@ -214,7 +214,7 @@ def test_reconciling_and_a_lane_that_fail_keep_no_batch_from_being_published(
 
 def test_the_health_of_a_producer_sees_a_lister_that_does_not_get_on(producer: Producer) -> None:
     beats, stop = Beats(), threading.Event()
-    pulse = Pulse(Role.PRODUCER, step_seconds=60)
+    pulse = Heartbeat(Role.PRODUCER, step_seconds=60)
     pulse.tick()
     with dripping_server() as slow:
         slow.drip = b"H"  # it answers nothing that can be read
@@ -245,6 +245,6 @@ def test_what_waits_for_the_ledger_or_gets_on_is_healthy() -> None:
         for sign in signs:
             sign()
             assert beats.all()["outputs"] >= began
-        pulse = Pulse(Role.PRODUCER, step_seconds=1, threads=beats.all())
+        pulse = Heartbeat(Role.PRODUCER, step_seconds=1, threads=beats.all())
         pulse.tick()
         assert complaint(pulse, pulse.looped_at + 20) is None

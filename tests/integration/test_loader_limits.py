@@ -70,7 +70,7 @@ def test_a_loader_killed_while_it_starts_is_nobody_s_failure(
     )
     monkeypatch.setattr(sys, "executable", _program(tmp_path, dying))
     uris = uris_of(folder_of_photographs(tmp_path / "in", 3))
-    with pool.open_loaders(settings, 1) as opened, opened.one() as one:
+    with pool.open_loader_pool(settings, 1) as opened, opened.one() as one:
         assert sum("sha256" in reply for reply in one.fetch(uris)) == 3
     assert (tmp_path / "2").is_dir()
 
@@ -99,7 +99,7 @@ def test_a_loader_that_answers_nonsense_is_lost(
     monkeypatch.setattr(sys, "executable", _program(tmp_path, raving))
     with (
         pytest.raises(LoaderLost, match=reason),
-        pool.open_loaders(settings, 1) as opened,
+        pool.open_loader_pool(settings, 1) as opened,
         opened.one() as one,
     ):
         list(one.decode([0], [None]))
@@ -112,7 +112,7 @@ def test_nothing_that_decoders_say_of_bad_files_reaches_the_worker_s_log(
     lzw[2_000:2_400] = b"\xff" * 400
     (tmp_path / "codes.tif").write_bytes(lzw)
     (tmp_path / "samples.tif").write_bytes(tiff_with((277, 1, 2**32 - 1)))
-    with pool.open_loaders(settings, 1) as opened, opened.one() as one:
+    with pool.open_loader_pool(settings, 1) as opened, opened.one() as one:
         list(one.fetch(uris_of(tmp_path)))
         replies = [reply for reply, _ in one.decode([0, 1], [None])]
     assert {reply["failure"] for reply in replies} == {"corrupt"}

@@ -208,8 +208,8 @@ def test_where_a_machine_has_no_memory_left_loaders_go_first(work: Work) -> None
 def test_loaders_end_with_the_process_that_owns_them() -> None:
     code = (
         "import sys, time; from fakesweep.schema.settings import Settings; "
-        "from fakesweep.workers.sandbox.pool import open_loaders\n"
-        "with open_loaders(Settings(), 2) as loaders:\n"
+        "from fakesweep.workers.sandbox.pool import open_loader_pool\n"
+        "with open_loader_pool(Settings(), 2) as loaders:\n"
         "    with loaders.one() as loader: list(loader.fetch([]))\n"
         "    print('ready', flush=True); time.sleep(60)"
     )
@@ -230,7 +230,7 @@ def test_a_loader_whose_worker_leaves_in_the_middle_ends_without_a_word(
 ) -> None:
     go_on = threading.Event()
     server.answer = lambda _: Answer(404) if go_on.wait(30) else Answer(500)
-    loader = pool.Loader(settings)
+    loader = pool.LoaderHandle(settings)
     try:
         loader.wait_until_ready()
         loader._connection.send_bytes(json.dumps({"fetch": [f"{server.url}/a.jpg"]}).encode())
@@ -301,7 +301,7 @@ def test_loaders_that_end_at_once_are_no_images_failure(
     monkeypatch.setattr(subprocess, "Popen", Ending)
     with (
         pytest.raises(LoadersError, match="no loader process"),
-        pool.open_loaders(settings, 2) as opened,
+        pool.open_loader_pool(settings, 2) as opened,
         opened.one() as one,
     ):
         list(one.fetch([]))
@@ -314,7 +314,7 @@ def test_an_interpreter_that_is_gone_is_a_loaders_error(
     before = _open_files()
     with (
         pytest.raises(LoadersError, match=r"no loader process can be started: .*/no/such/python"),
-        pool.open_loaders(settings, 2),
+        pool.open_loader_pool(settings, 2),
     ):
         pass
     assert _open_files() == before
@@ -357,7 +357,7 @@ def test_a_loader_starts_with_no_secret_of_ours_and_without_torch(
 ) -> None:
     for name in SECRETS:
         monkeypatch.setenv(name, "hush")
-    with pool.open_loaders(settings, 2) as opened, opened.one() as one:
+    with pool.open_loader_pool(settings, 2) as opened, opened.one() as one:
         list(one.fetch([]))
         for pid in loader_pids(os.getpid()):
             found = Path(f"/proc/{pid}/environ").read_bytes()
@@ -374,7 +374,7 @@ def test_a_loader_learns_the_keys_of_s3_with_the_first_object_it_fetches(
     for_s3 = settings.model_copy(
         update={"s3_endpoint_url": s3.endpoint_url, "s3_addressing_style": "path"}
     )
-    with pool.open_loaders(for_s3, 1) as opened, opened.one() as one:
+    with pool.open_loader_pool(for_s3, 1) as opened, opened.one() as one:
         [refused] = one.fetch(["https://127.0.0.1:1/a.jpg"])
         [found] = one.fetch([f"s3://{bucket}/a.jpg"])
     assert "failure" in refused

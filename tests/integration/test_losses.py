@@ -63,15 +63,15 @@ def test_a_loader_killed_while_it_decodes_is_no_images_fault_while_that_may_pass
     """As where a neighbour takes the machine's memory for a while."""
     monkeypatch.setattr(losses, "KILLED_PAUSES_SECONDS", (0.1, 0.1, 0.1))
     left = list(range(times))
-    decode = pool.Loader.decode
+    decode = pool.LoaderHandle.decode
 
-    def pressed(loader: pool.Loader, *asked: Any) -> Iterator[Any]:
+    def pressed(loader: pool.LoaderHandle, *asked: Any) -> Iterator[Any]:
         if left:
             left.pop()
             os.kill(loader._process.pid, signal.SIGKILL)
         return decode(loader, *asked)
 
-    monkeypatch.setattr(pool.Loader, "decode", pressed)
+    monkeypatch.setattr(pool.LoaderHandle, "decode", pressed)
     [message] = publish_scan(engine, uris_of(folder_of_photographs(tmp_path / "in", 4)))
     with open_work(settings) as work:
         run_batch(message, work)

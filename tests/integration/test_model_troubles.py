@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
-from fakesweep.diagnosis import Reason, waits_of
+from fakesweep.diagnosis import Reason, blockers_of
 from fakesweep.schema.failures import FailureCode
 from fakesweep.schema.ledger.batches.publishing import take_recorded
 from fakesweep.schema.ledger.registry.model_errors import model_troubles
@@ -81,7 +81,7 @@ def test_a_batch_whose_model_is_away_for_a_moment_is_handed_back_and_classified_
             [trouble] = model_troubles(connection, now.models)
         assert (trouble.model, trouble.tries) == (key, 1)
         assert "has no weights" in trouble.reason
-        waits = {wait.reason: wait.said for wait in waits_of(now, found, settings, [trouble])}
+        waits = {wait.reason: wait.said for wait in blockers_of(now, found, settings, [trouble])}
         assert "next try" in waits[Reason.NO_MODEL]
         assert key in waits[Reason.NO_MODEL]
         (tmp_path / "away").rename(weights)
@@ -151,7 +151,7 @@ def test_a_batch_from_quarantine_waits_for_no_load_while_nothing_else_is_worked_
     with open_work(settings) as work:
         run_batch(alone, work)
         assert batch_states(engine)[message.batch_id] == "recorded"
-        work.roster.model(str(checkpoint))
+        work.model_cache.model(str(checkpoint))
         run_batch(published_again(engine, alone), work)
     assert batch_states(engine)[message.batch_id] == "done"
 

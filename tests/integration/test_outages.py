@@ -167,7 +167,7 @@ def _returned(connection: Connection) -> BatchMessage:
 
 
 def _away_seconds(work: Work) -> float:
-    since = work.patience.away_since
+    since = work.ledger_retry.away_since
     return 0.0 if since is None else time.monotonic() - since
 
 

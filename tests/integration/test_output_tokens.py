@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from fakesweep.producer.outputs.destinations import check_destination, resolve_destination
 from fakesweep.producer.resources import Producer, open_producer
-from fakesweep.producer.scans import Asked, ScanRequest, add_scan, ask_for_scan, record_request
+from fakesweep.producer.scans import AskedScan, ScanRequest, add_scan, ask_for_scan, record_request
 from fakesweep.schema.errors import OutputError, ScanError
 from fakesweep.schema.judging.catalogue import read_catalogue
 from fakesweep.schema.selection import Selection
@@ -55,11 +55,11 @@ def test_asking_again_with_a_token_finds_the_scan_there_is(
 ) -> None:
     request = request_for(photographs, output=str(tmp_path / "out"), name="a")
     first = ask_for_scan(producer, request)
-    assert first == Asked(first.scan_id, is_new=True)
+    assert first == AskedScan(first.scan_id, is_new=True)
     (tmp_path / "out" / "results").mkdir()
     shutil.rmtree(photographs)
     again = replace(request, name="b", sources=(f"{photographs}/../in/",))
-    assert ask_for_scan(producer, again) == Asked(first.scan_id, is_new=False)
+    assert ask_for_scan(producer, again) == AskedScan(first.scan_id, is_new=False)
     assert add_scan(producer, request) == first.scan_id
     with engine.begin() as connection:
         assert record_request(connection, producer, request) == first.scan_id

@@ -218,7 +218,7 @@ def test_what_was_written_before_a_crash_is_written_again_to_the_letter(
 def _write_until_killed(settings: Settings, ready: Any) -> None:
     """Write outputs, now and then slowly, so that a kill can come at any step."""
     writing.PART_LINES = 7
-    for step in ("part_rows", "record_written", "cut_part"):
+    for step in ("part_rows", "record_written", "make_part"):
         setattr(writing, step, _slowed(getattr(writing, step)))
     with open_producer(settings, read_catalogue(None)) as producer:
         ready.set()

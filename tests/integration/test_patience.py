@@ -15,11 +15,11 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from fakesweep.schema.ledger import retry as patience_module
 from fakesweep.schema.ledger.connection import open_engine
-from fakesweep.schema.ledger.retry import Patience
+from fakesweep.schema.ledger.retry import LedgerRetry
 from tests.support.servers import wait_until
 
 Lines = list[Any]
-Begin = Callable[[Patience, Callable[[Connection], Any]], Future[Any]]
+Begin = Callable[[LedgerRetry, Callable[[Connection], Any]], Future[Any]]
 _numbers = itertools.count(1)
 
 
@@ -96,7 +96,7 @@ def _await_away(lines: Lines, *, at_least: int = 1) -> None:
 def test_of_two_transactions_in_a_deadlock_both_end_well(
     shelf: Engine, begin: Begin, lines: Lines
 ) -> None:
-    patience, both_hold_one = Patience(shelf), threading.Barrier(2)
+    patience, both_hold_one = LedgerRetry(shelf), threading.Barrier(2)
     attempts: list[int] = []
 
     def add_to_both(connection: Connection, places: tuple[int, int]) -> None:
@@ -122,7 +122,7 @@ def test_a_full_pool_of_connections_is_waited_out(
 ) -> None:
     url = make_url(database_url).set(drivername="postgresql+psycopg2")
     narrow = create_engine(url, pool_size=1, max_overflow=0, pool_timeout=0.05)
-    patience = Patience(narrow)
+    patience = LedgerRetry(narrow)
     with narrow.connect():
         waiting = begin(patience, _add_book)
         _await_away(lines)
@@ -138,7 +138,7 @@ def test_a_server_that_takes_no_more_connections_is_waited_out(
 ) -> None:
     _run(shelf, f"GRANT ALL ON shelf TO {role}; ALTER ROLE {role} CONNECTION LIMIT 0")
     with _as_role(database_url, role) as engine:
-        waiting = begin(Patience(engine), _add_book)
+        waiting = begin(LedgerRetry(engine), _add_book)
         _await_away(lines)
         assert "too many connections" in lines[0]["reason"]
         _run(shelf, f"ALTER ROLE {role} CONNECTION LIMIT -1")
@@ -150,7 +150,7 @@ def test_rights_that_are_missing_are_waited_for(
     shelf: Engine, database_url: str, role: str, begin: Begin, lines: Lines
 ) -> None:
     with _as_role(database_url, role) as engine:
-        waiting = begin(Patience(engine), _add_book)
+        waiting = begin(LedgerRetry(engine), _add_book)
         _await_away(lines)
         assert lines[0]["reason"] == "permission denied for table shelf"
         _run(shelf, f"GRANT SELECT, UPDATE ON shelf TO {role}")
@@ -162,7 +162,7 @@ def test_a_table_that_is_not_there_yet_is_waited_for(
     shelf: Engine, begin: Begin, lines: Lines
 ) -> None:
     _run(shelf, "ALTER TABLE shelf RENAME TO another")
-    waiting = begin(Patience(shelf), _add_book)
+    waiting = begin(LedgerRetry(shelf), _add_book)
     _await_away(lines)
     _run(shelf, "ALTER TABLE another RENAME TO shelf")
     assert waiting.result(10) == 1
@@ -174,7 +174,7 @@ def test_a_read_only_database_is_waited_out(
     _run(shelf, f"GRANT ALL ON shelf TO {role}")
     _run(shelf, f"ALTER ROLE {role} SET default_transaction_read_only = on")
     with _as_role(database_url, role) as engine:
-        waiting = begin(Patience(engine), _add_book)
+        waiting = begin(LedgerRetry(engine), _add_book)
         _await_away(lines)
         assert "read-only transaction" in lines[0]["reason"]
         _run(shelf, f"ALTER ROLE {role} RESET default_transaction_read_only")
@@ -201,7 +201,7 @@ def test_what_no_waiting_mends_is_raised_at_once(
         connection.execute(text(sql))
 
     with pytest.raises(error):
-        Patience(shelf).run(work)
+        LedgerRetry(shelf).run(work)
     assert len(attempts) == 1
     assert lines == []
 
@@ -214,7 +214,7 @@ def test_an_error_of_the_work_itself_is_raised_at_once_and_nothing_is_written(
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        Patience(shelf).run(work)
+        LedgerRetry(shelf).run(work)
     assert _books(shelf) == [0, 0]
     assert lines == []
 
@@ -223,7 +223,7 @@ def test_an_error_of_the_work_itself_is_raised_at_once_and_nothing_is_written(
 def test_who_is_told_to_stop_waits_no_longer(database_url: str, role: str, lines: Lines) -> None:
     stop = threading.Event()
     with _as_role(database_url, role) as engine, ThreadPoolExecutor(1) as thread:
-        waiting = thread.submit(Patience(engine).run, _add_book, stop)
+        waiting = thread.submit(LedgerRetry(engine).run, _add_book, stop)
         try:
             _await_away(lines)
         finally:
@@ -239,7 +239,7 @@ def test_many_threads_wait_out_one_outage_under_one_line_for_each_step(
 ) -> None:
     _run(shelf, f"GRANT ALL ON shelf TO {role}; ALTER ROLE {role} CONNECTION LIMIT 0")
     with _as_role(database_url, role, connections=16) as engine:
-        patience = Patience(engine)
+        patience = LedgerRetry(engine)
         waiting = [begin(patience, _add_book) for _ in range(16)]
         _await_away(lines, at_least=4)
         assert patience.away_since is not None
@@ -262,7 +262,7 @@ def test_what_succeeds_beside_a_transaction_that_waits_does_not_fill_the_log(
 
     _run(shelf, f"GRANT SELECT ON shelf TO {role}")
     with _as_role(database_url, role, connections=2) as engine:
-        patience = Patience(engine)
+        patience = LedgerRetry(engine)
         waiting = begin(patience, add)
         _await_away(lines)
         since = patience.away_since

@@ -16,7 +16,7 @@ from fakesweep.schema.ledger.batches.outcomes import store_outcomes
 from fakesweep.schema.ledger.batches.publishing import take_recorded
 from fakesweep.schema.message import BatchMessage
 from fakesweep.schema.settings import Settings
-from fakesweep.schema.telemetry.heartbeat import Pulse, complaint
+from fakesweep.schema.telemetry.heartbeat import Heartbeat, complaint
 from fakesweep.schema.words import Lane, Role
 from fakesweep.workers.pipeline import batch as pipeline
 from fakesweep.workers.pipeline.batch import run_batch
@@ -109,7 +109,7 @@ def test_a_batch_that_is_refused_for_too_long_is_handed_back_with_the_reason(
         run_batch(message, work)
     assert _batch(engine) == ("set_aside", "refused by a test", 0, 0)
     assert work.leases.held == 0
-    assert work.patience.away_since is None
+    assert work.ledger_retry.away_since is None
     [said] = [line for line in lines if line["event"] == "batch_set_aside"]
     assert said["reason"] == "refused by a test"
     assert _count(lines, "ledger_away") == 1
@@ -169,7 +169,7 @@ def test_a_batch_that_cannot_be_claimed_is_set_aside(
 def test_the_pulse_does_not_excuse_what_is_refused(
     work: Work, engine: Engine, message: BatchMessage, lines: Lines
 ) -> None:
-    pulse, look = Pulse(Role.WORKER), look_at(lambda: work)
+    pulse, look = Heartbeat(Role.WORKER), look_at(lambda: work)
     with _refused(engine, "42501", "ledger.outcomes"):
         batch = threading.Thread(target=run_batch, args=(message, work))
         batch.start()

@@ -15,9 +15,9 @@ from structlog.testing import capture_logs
 
 from fakesweep.schema.ledger.connection import open_engine
 from fakesweep.schema.ledger.dead_letters import MAX_BODY_CHARACTERS, unreadable_count
-from fakesweep.schema.ledger.retry import Patience
+from fakesweep.schema.ledger.retry import LedgerRetry
 from fakesweep.schema.settings import Settings
-from fakesweep.workers.broker.dead_letters import KEPT_STRAYS, Strays
+from fakesweep.workers.broker.dead_letters import KEPT_DEAD_LETTERS, DeadLetters
 from tests.support.batches import publish_scan, uris_of
 from tests.support.photographs import folder_of_photographs
 from tests.support.servers import free_port, wait_until
@@ -33,8 +33,8 @@ def settings(database_url: str, broker_url: str) -> Settings:
 
 
 @pytest.fixture
-def recorded(engine: Engine) -> Iterator[Strays]:
-    with Strays(Patience(engine)).recorded() as recorded:
+def recorded(engine: Engine) -> Iterator[DeadLetters]:
+    with DeadLetters(LedgerRetry(engine)).recorded() as recorded:
         yield recorded
 
 
@@ -77,7 +77,7 @@ def test_a_worker_puts_every_kind_of_stray_aside_and_does_the_batches_between_th
 
 
 def test_only_the_beginning_of_a_stray_is_kept_as_postgresql_can_hold_it(
-    recorded: Strays, engine: Engine
+    recorded: DeadLetters, engine: Engine
 ) -> None:
     assert recorded.sort_out([b"bulk\x06\x163", LONG]) is None
     wait_until(lambda: bool(rows_of(engine)), "the stray is recorded")
@@ -87,7 +87,7 @@ def test_only_the_beginning_of_a_stray_is_kept_as_postgresql_can_hold_it(
     assert row["queue"] == "bulk"
 
 
-def test_no_secret_of_a_stray_is_kept(recorded: Strays, engine: Engine) -> None:
+def test_no_secret_of_a_stray_is_kept(recorded: DeadLetters, engine: Engine) -> None:
     with capture_logs() as logs:
         recorded.sort_out([b"live", b'{"uri": "https://me:pass@host/a?X-Amz-Signature=abc"}'])
     wait_until(lambda: bool(rows_of(engine)), "the stray is recorded")
@@ -99,13 +99,13 @@ def test_no_secret_of_a_stray_is_kept(recorded: Strays, engine: Engine) -> None:
 
 def test_while_the_ledger_is_away_the_log_tells_and_nobody_waits() -> None:
     away = open_engine(f"postgresql://nobody@127.0.0.1:{free_port()}/none", "tests")
-    with Strays(Patience(away)).recorded() as patient, capture_logs() as logs:
+    with DeadLetters(LedgerRetry(away)).recorded() as patient, capture_logs() as logs:
         began = time.monotonic()
-        for _ in range(KEPT_STRAYS + 50):
+        for _ in range(KEPT_DEAD_LETTERS + 50):
             assert patient.sort_out((b"bulk", b"garbage")) is None
         took_seconds = time.monotonic() - began
     told = [one for one in logs if one["event"] == "message_unreadable"]
-    assert len(told) == KEPT_STRAYS + 50
+    assert len(told) == KEPT_DEAD_LETTERS + 50
     assert told[0]["body"] == "garbage"
     assert any(one["event"] == "stray_not_recorded" for one in logs)
     assert took_seconds < 10
@@ -117,7 +117,7 @@ def test_strays_wait_for_a_ledger_that_is_slow_and_are_recorded_then(
 ) -> None:
     lock = engine.connect()
     lock.execute(text("LOCK ledger.unreadable_messages"))
-    with Strays(Patience(engine)).recorded() as patient:
+    with DeadLetters(LedgerRetry(engine)).recorded() as patient:
         for number in range(5):
             patient.sort_out((b"bulk", b"%d" % number))
         lock.close()

@@ -97,7 +97,7 @@ def test_a_message_that_names_an_image_twice_gives_no_image_the_score_of_another
     found = result_rows(engine, twice.scan_id)
     contents = [hashlib.sha256(photograph(seed)).hexdigest() for seed in range(3)]
     assert [row["sha256"] for row in found] == contents
-    _, model = work.roster.model("vit-tiny-cifake")
+    _, model = work.model_cache.model("vit-tiny-cifake")
     decoded = [decode(photograph(seed), 10_000).pixels for seed in range(3)]
     expected = model.classify([model.prepare(pixels) for pixels in decoded])
     labels = model.identity.labels

@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from fakesweep.producer.publisher import Publisher
 from fakesweep.producer.resources import Producer
 from fakesweep.producer.webhooks.delivery_loop import deliver_webhooks
-from fakesweep.producer.webhooks.retry_schedule import Pace
+from fakesweep.producer.webhooks.retry_schedule import RetrySchedule
 from fakesweep.schema.judging.catalogue import read_catalogue
 from fakesweep.schema.ledger.connection import open_engine
 from fakesweep.schema.settings import Settings
 from tests.support.webhook_receiver import NETWORK
 
-HASTY = Pace(
+HASTY = RetrySchedule(
     pauses_seconds=(0.02,) * 8,
     timeout_seconds=2.0,
     lease_seconds=1.0,
@@ -38,7 +38,7 @@ def producer_of(database_url: str, **settings: str) -> Producer:
 
 
 @contextmanager
-def delivering(database_url: str, pace: Pace = HASTY, **settings: str) -> Iterator[None]:
+def delivering(database_url: str, pace: RetrySchedule = HASTY, **settings: str) -> Iterator[None]:
     """Do the producer's duty on a thread, and see that it ends in order."""
     stop = threading.Event()
     producer = producer_of(database_url, **settings)

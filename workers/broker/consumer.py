@@ -17,7 +17,7 @@ from redis.exceptions import ConnectionError  # noqa: A004 - what Celery reconne
 
 from fakesweep.schema.telemetry.heartbeat import Phase
 from fakesweep.workers.broker.process import process
-from fakesweep.workers.broker.reserved_slots import Slots
+from fakesweep.workers.broker.reserved_slots import ReservedSlots
 
 TICK_SECONDS = 1.0
 FORGOTTEN_TICKS = 3
@@ -75,8 +75,8 @@ class Consumer(CeleryConsumer):
 
     def tick(self) -> None:
         """Note that the loop came round, with a broker that answers."""
-        process.pulse.tick()
-        process.pulse.broker_missed_at = None
+        process.heartbeat.tick()
+        process.heartbeat.broker_missed_at = None
         if self._away_since is not None:
             log.warning("broker_back", seconds=round(time.monotonic() - self._away_since, 1))
             self._away_since = None
@@ -107,7 +107,7 @@ class Consumer(CeleryConsumer):
             threading.Event().wait(FIRST_PAUSE_SECONDS)
 
     def _missed(self, error: Exception, _pause_seconds: float = 0) -> None:
-        now = process.pulse.broker_missed_at = time.monotonic()
+        now = process.heartbeat.broker_missed_at = time.monotonic()
         if self._away_since is None:
             self._away_since, self._next_line_seconds = now, 0.0
         away_seconds = now - self._away_since
@@ -128,8 +128,8 @@ class Gate(bootsteps.StartStopStep):
     def start(self, parent: Any) -> None:
         """Stand between the connection that tasks come from and its consumer."""
         channel = parent.task_consumer.channel
-        channel.client.set_response_callback("BRPOP", process.strays.sort_out)
-        channel._queue_cycle = Slots(channel, process.settings.batches_in_flight)  # noqa: SLF001
+        channel.client.set_response_callback("BRPOP", process.dead_letters.sort_out)
+        channel._queue_cycle = ReservedSlots(channel, process.settings.batches_in_flight)  # noqa: SLF001
         self._timer = parent.timer.call_repeatedly(TICK_SECONDS, parent.tick)
 
     def stop(self, parent: Any) -> None:  # noqa: ARG002 - Celery's signature
@@ -140,5 +140,5 @@ class Gate(bootsteps.StartStopStep):
 
 def _leave(number: int, _frame: FrameType | None) -> None:
     state.should_stop = 0  # type: ignore[assignment]  # as Celery's own answers to signals do
-    process.pulse.enter(Phase.LEAVING)
-    process.leaving.tell(signal.Signals(number).name)
+    process.heartbeat.enter(Phase.LEAVING)
+    process.shutdown.tell(signal.Signals(number).name)

@@ -6,10 +6,10 @@ from uuid import UUID
 import structlog
 
 from fakesweep.schema.settings import Settings
-from fakesweep.schema.telemetry.heartbeat import Pulse
-from fakesweep.workers.broker.dead_letters import Strays
+from fakesweep.schema.telemetry.heartbeat import Heartbeat
+from fakesweep.workers.broker.dead_letters import DeadLetters
 from fakesweep.workers.pipeline.resources import Work
-from fakesweep.workers.process.shutdown import Leaving
+from fakesweep.workers.process.shutdown import Shutdown
 
 log = structlog.get_logger(__name__)
 
@@ -20,9 +20,9 @@ class Process:
     settings: Settings
     worker_id: UUID
     only_scan_id: int | None = None
-    pulse: Pulse
-    leaving: Leaving
-    strays: Strays
+    heartbeat: Heartbeat
+    shutdown: Shutdown
+    dead_letters: DeadLetters
     work: Work | None = None
     exit_status = 0
     resources = ExitStack()

@@ -9,7 +9,7 @@ SOON_SECONDS = 0.1
 """While others may not be asked, the broker is asked so often whether that has changed."""
 
 
-class Slots:
+class ReservedSlots:
     """Keeps some of a worker's slots for live batches, so that an upload waits for no bulk batch.
 
     A channel of kombu's asks its queues in the order that such an object says, strictly: what is

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from fakesweep.workers.models.numerics import Prepared, probabilities, scale_and_shift, shape_of
+from fakesweep.workers.models.numerics import ModelInput, probabilities, scale_and_shift, shape_of
 from fakesweep.workers.models.place import Precision
 from fakesweep.workers.sandbox.preprocess import Preprocessing
 
@@ -32,7 +32,7 @@ class CpuEngine:
         self._batch = torch.empty(0, dtype=precision.dtype)
         self._floats = self._scale = self._shift = torch.empty(0)
 
-    def start(self, prepared: Sequence[Prepared]) -> Callable[[], torch.Tensor]:
+    def start(self, prepared: Sequence[ModelInput]) -> Callable[[], torch.Tensor]:
         """Score images; return what hands out their probabilities, float32 [images, labels].
 
         Raises:
@@ -46,7 +46,7 @@ class CpuEngine:
             scores = probabilities(logits, is_multi_label=self._is_multi_label)
         return lambda: scores
 
-    def _gathered(self, prepared: Sequence[Prepared]) -> torch.Tensor:
+    def _gathered(self, prepared: Sequence[ModelInput]) -> torch.Tensor:
         """Return [images, 3, height, width], normalised; it lasts until the next call."""
         shape = shape_of(prepared)
         if len(self._batch) < len(prepared) or self._batch.shape[1:] != shape:

@@ -10,7 +10,7 @@ import structlog
 import torch
 
 from fakesweep.workers.error_text import one_line
-from fakesweep.workers.models.numerics import Prepared, probabilities, scale_and_shift, shape_of
+from fakesweep.workers.models.numerics import ModelInput, probabilities, scale_and_shift, shape_of
 from fakesweep.workers.models.place import Place
 from fakesweep.workers.sandbox.preprocess import Preprocessing
 
@@ -98,7 +98,7 @@ class GpuEngine:
         self._travel = torch.cuda.Stream(place.device)  # type: ignore[no-untyped-call]
         self._slots = itertools.cycle((_Slot(), _Slot()))
 
-    def quicken(self, key: str, trial: Prepared, call_images: int) -> None:
+    def quicken(self, key: str, trial: ModelInput, call_images: int) -> None:
         """Compile and record calls of `call_images` and small ones; others fill up to them."""
         self._quick_shape = trial.shape
         with torch.inference_mode(), torch.cuda.device(self._device):
@@ -111,7 +111,7 @@ class GpuEngine:
                 seconds_of=timed,
             )
 
-    def start(self, prepared: Sequence[Prepared]) -> Callable[[], torch.Tensor]:
+    def start(self, prepared: Sequence[ModelInput]) -> Callable[[], torch.Tensor]:
         """Set a call going; return what waits for its probabilities, float32 [images, labels].
 
         Raises:
@@ -138,7 +138,7 @@ class GpuEngine:
 
         return wait
 
-    def _travelled(self, prepared: Sequence[Prepared], size: int) -> torch.Tensor:
+    def _travelled(self, prepared: Sequence[ModelInput], size: int) -> torch.Tensor:
         """Return the images on the device, filled up to `size` with whatever lay there before."""
         slot = next(self._slots)
         slot.left.synchronize()

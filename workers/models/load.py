@@ -132,12 +132,12 @@ def _load(
         ),
         seconds=0.0,
         place=place,
-        engine=open_engine(entry.key, network, place, steps, is_multi_label=is_multi_label),
+        engine=open_inference(entry.key, network, place, steps, is_multi_label=is_multi_label),
         preprocessing=processor if steps is None else steps,
     )
 
 
-def open_engine(
+def open_inference(
     key: str,
     network: Any,
     place: Place,

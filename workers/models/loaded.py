@@ -15,7 +15,7 @@ from fakesweep.schema.ledger.registry.models import ModelIdentity
 from fakesweep.workers.error_text import one_line
 from fakesweep.workers.models.cpu import CpuEngine
 from fakesweep.workers.models.gpu import GpuEngine
-from fakesweep.workers.models.numerics import Prepared
+from fakesweep.workers.models.numerics import ModelInput
 from fakesweep.workers.models.place import Place
 from fakesweep.workers.models.processor import run_processor
 from fakesweep.workers.sandbox.preprocess import Pixels, Preprocessing
@@ -52,7 +52,7 @@ class LoadedModel:
         """What a loader does to an image for this model; None where it leaves it as it is."""
         return self.preprocessing if isinstance(self.preprocessing, Preprocessing) else None
 
-    def finish(self, pixels: Pixels) -> Prepared:
+    def finish(self, pixels: Pixels) -> ModelInput:
         """Make what a loader hands over into the model's input.
 
         Raises:
@@ -60,7 +60,7 @@ class LoadedModel:
         """
         return pixels if self.steps else self.prepare(Image.fromarray(pixels))
 
-    def prepare(self, image: Image.Image) -> Prepared:
+    def prepare(self, image: Image.Image) -> ModelInput:
         """Make an RGB image into the model's input, from any thread.
 
         Returns uint8 [height, width, 3] that is normalised on the device, or float32
@@ -76,7 +76,7 @@ class LoadedModel:
         except (ValueError, TypeError, MemoryError) as error:
             raise ModelFailed(f"it cannot be prepared for the model: {one_line(error)}") from error
 
-    def classify(self, prepared: Sequence[Prepared]) -> Answers:
+    def classify(self, prepared: Sequence[ModelInput]) -> Answers:
         """Return the probabilities of each image in the order of the labels.
 
         Raises:
@@ -84,7 +84,7 @@ class LoadedModel:
         """
         return self.start(prepared)() if prepared else []
 
-    def start(self, prepared: Sequence[Prepared]) -> Callable[[], Answers]:
+    def start(self, prepared: Sequence[ModelInput]) -> Callable[[], Answers]:
         """Set a call going; the function that is returned waits for its answers.
 
         Where the call as a whole fails, its halves are tried, so that only the images that cannot
@@ -98,7 +98,7 @@ class LoadedModel:
         except (RuntimeError, ValueError) as error:
             return partial(self._in_halves, prepared, error)
 
-    def _wait(self, wait: Callable[[], torch.Tensor], prepared: Sequence[Prepared]) -> Answers:
+    def _wait(self, wait: Callable[[], torch.Tensor], prepared: Sequence[ModelInput]) -> Answers:
         try:
             scores = wait()
         except (RuntimeError, ValueError) as error:
@@ -109,7 +109,7 @@ class LoadedModel:
             for row, is_finite in zip(scores.tolist(), finite, strict=True)
         ]
 
-    def _in_halves(self, prepared: Sequence[Prepared], error: Exception) -> Answers:
+    def _in_halves(self, prepared: Sequence[ModelInput], error: Exception) -> Answers:
         if isinstance(error, torch.AcceleratorError):
             raise DeviceError(f"device {self.place.device}: {one_line(error)}") from error
         half = len(prepared) // 2

@@ -6,7 +6,7 @@ import torch
 
 from fakesweep.workers.sandbox.preprocess import Floats, Pixels, Preprocessing
 
-Prepared = Pixels | Floats
+ModelInput = Pixels | Floats
 """An image ready for a model: uint8 [height, width, 3], or float32 [3, height, width]."""
 
 
@@ -28,7 +28,7 @@ def probabilities(logits: torch.Tensor, *, is_multi_label: bool) -> torch.Tensor
     return scores.sigmoid() if is_multi_label else scores.softmax(dim=-1)
 
 
-def shape_of(prepared: Sequence[Prepared]) -> tuple[int, ...]:
+def shape_of(prepared: Sequence[ModelInput]) -> tuple[int, ...]:
     """Return the shape that all of these images have.
 
     Raises:

@@ -35,7 +35,7 @@ from fakesweep.workers.pipeline.chunk import Loaded, Models, Prepared, chunked, 
 from fakesweep.workers.pipeline.resources import Work
 from fakesweep.workers.pipeline.score_cache import ScoreKey
 from fakesweep.workers.pipeline.throughput import Stage
-from fakesweep.workers.scoring.device_queue import Answer
+from fakesweep.workers.scoring.device_queue import Scored
 
 REST_SECONDS = {Lane.LIVE: 0.2, Lane.QUARANTINE: 1.0, Lane.BULK: 1.0}
 """How long a slot rests that a batch was handed back from for want of a model."""
@@ -44,12 +44,12 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ChunkInFlight:
     """A loaded chunk whose images are on their way through the device, model by model."""
 
     loaded: Loaded
-    scores: dict[ScoreKey, Answer]
-    on_their_way: Sequence[tuple[Sequence[ScoreKey], Future[list[Answer]]]]
+    scores: dict[ScoreKey, Scored]
+    on_their_way: Sequence[tuple[Sequence[ScoreKey], Future[list[Scored]]]]
 
 
 def run_batch(message: BatchMessage, work: Work) -> None:
@@ -72,7 +72,7 @@ def run_batch(message: BatchMessage, work: Work) -> None:
             _leave_to_others(message, work)
             return
         try:
-            with work.turns.taken(alone=message.lane is Lane.QUARANTINE):
+            with work.batch_lock.taken(alone=message.lane is Lane.QUARANTINE):
                 _take_and_work(message, work)
         except ModelAway as away:
             log.info("batch_handed_back", reason=str(away))
@@ -87,7 +87,7 @@ def _take_and_work(message: BatchMessage, work: Work) -> None:
     try:
         _work_on(replace(message, images=taken.images), claim, work)
     except (DeviceError, LoadersError, ModelAway):
-        work.patience.run(partial(release_batch, claim=claim, worker_id=work.worker_id))
+        work.ledger_retry.run(partial(release_batch, claim=claim, worker_id=work.worker_id))
         raise
     except DBAPIError as error:
         _set_aside(message.batch_id, claim.attempt, error, work)
@@ -98,7 +98,7 @@ def _leave_to_others(message: BatchMessage, work: Work) -> None:
     if message.batch_id in work.put_back:
         time.sleep(REST_SECONDS[message.lane])
     work.put_back.add(message.batch_id)
-    work.patience.run(partial(put_back, batch_id=message.batch_id, attempt=message.attempt))
+    work.ledger_retry.run(partial(put_back, batch_id=message.batch_id, attempt=message.attempt))
 
 
 def _taken(message: BatchMessage, work: Work) -> Taken | None:
@@ -107,7 +107,7 @@ def _taken(message: BatchMessage, work: Work) -> Taken | None:
         take_up, message=message, worker_id=work.worker_id, lease_seconds=work.leases.seconds
     )
     try:
-        taken = work.patience.run(take)
+        taken = work.ledger_retry.run(take)
     except DBAPIError as error:
         _set_aside(message.batch_id, message.attempt or 0, error, work)
         return None
@@ -129,7 +129,7 @@ def _set_aside(batch_id: int, attempt: int, error: DBAPIError, work: Work) -> No
     log.error("batch_set_aside", reason=reason)
     aside = partial(set_aside, batch_id=batch_id, said=reason, attempt=attempt)
     try:
-        work.patience.run(aside)
+        work.ledger_retry.run(aside)
     except DBAPIError as refused:
         log.error("batch_not_handed_back", reason=first_line(refused))
 
@@ -139,7 +139,7 @@ def _work_on(message: BatchMessage, claim: Claim, work: Work) -> None:
     with work.leases.holding(claim):
         outcomes = list(judge_images(message, claim, work))
         with work.stages.timed(Stage.STORE, len(outcomes)):
-            stored = work.patience.run(
+            stored = work.ledger_retry.run(
                 lambda connection: store_outcomes(connection, claim, work.worker_id, outcomes)
             )
     log.info(
@@ -155,8 +155,8 @@ def judge_images(message: BatchMessage, claim: Claim, work: Work) -> Iterator[Ou
 
     Chunks of the batch are loaded side by side; they are judged in their order.
     """
-    with work.waiters.place(message.lane) as may_wait:
-        ready = work.roster.models(
+    with work.load_waiters.place(message.lane) as may_wait:
+        ready = work.model_cache.models(
             claim.model_keys,
             asked_at=claim.asked_at,
             claimed_at=claim.claimed_at,
@@ -169,7 +169,7 @@ def judge_images(message: BatchMessage, claim: Claim, work: Work) -> Iterator[Ou
         if not models:
             yield from (_failed(image, None, missing) for image in message.images)
             return
-    known = work.patience.run(partial(known_contents, claim=claim)) if claim.is_audit else {}
+    known = work.ledger_retry.run(partial(known_contents, claim=claim)) if claim.is_audit else {}
     chunks = [
         work.lanes.submit(
             message.lane,
@@ -201,7 +201,7 @@ def load_and_ask(
     lane: Lane,
     work: Work,
     since: float,
-) -> Asked:
+) -> ChunkInFlight:
     """Load a chunk that waited for a loader since a moment, and hand its images to the device.
 
     Runs on a thread of the lanes.
@@ -210,9 +210,9 @@ def load_and_ask(
     return ask(load(chunk, models, work, known, lane), models, lane, work)
 
 
-def ask(loaded: Loaded, models: Models, lane: Lane, work: Work) -> Asked:
+def ask(loaded: Loaded, models: Models, lane: Lane, work: Work) -> ChunkInFlight:
     """Have each prepared content scored by each model that has not scored it."""
-    scores: dict[ScoreKey, Answer] = {}
+    scores: dict[ScoreKey, Scored] = {}
     on_their_way = []
     for row, model in models.items():
         inputs: dict[ScoreKey, Any] = {}
@@ -224,10 +224,10 @@ def ask(loaded: Loaded, models: Models, lane: Lane, work: Work) -> Asked:
                     scores[digest, row] = failure
         future = work.device.submit(model, list(inputs.values()), lane)
         on_their_way.append((list(inputs), future))
-    return Asked(loaded, scores, on_their_way)
+    return ChunkInFlight(loaded, scores, on_their_way)
 
 
-def collect(asked: Asked, work: Work) -> None:
+def collect(asked: ChunkInFlight, work: Work) -> None:
     """Wait for the device's answers; what it scored is remembered for copies still to come.
 
     Raises:
@@ -237,7 +237,7 @@ def collect(asked: Asked, work: Work) -> None:
         with work.stages.timed(Stage.DEVICE, len(keys)):
             answers = dict(zip(keys, future.result(), strict=True))
         asked.scores.update(answers)
-        work.recent.remember(
+        work.score_cache.remember(
             {key: said for key, said in answers.items() if not isinstance(said, ImageFailure)}
         )
 
@@ -245,7 +245,7 @@ def collect(asked: Asked, work: Work) -> None:
 def judge(
     image: BatchImage,
     found: Content | ImageFailure,
-    asked: Asked,
+    asked: ChunkInFlight,
     models: Models,
     policy: Policy,
 ) -> Outcome:

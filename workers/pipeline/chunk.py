@@ -17,7 +17,7 @@ from fakesweep.workers.pipeline.score_cache import ScoreKey, Scores
 from fakesweep.workers.pipeline.throughput import Stage
 from fakesweep.workers.sandbox.facts import with_facts
 from fakesweep.workers.sandbox.losses import LoaderLost, Trials
-from fakesweep.workers.sandbox.pool import Loader
+from fakesweep.workers.sandbox.pool import LoaderHandle
 from fakesweep.workers.sandbox.preprocess import Pixels
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def recall(
 
 
 def load_some(
-    chunk: Sequence[BatchImage], models: Models, loader: Loader, loaded: Loaded, work: Work
+    chunk: Sequence[BatchImage], models: Models, loader: LoaderHandle, loaded: Loaded, work: Work
 ) -> None:
     """Bring as many images of a chunk into `loaded` as the loader has room for."""
     with work.stages.timed(Stage.FETCH, len(chunk)):
@@ -143,7 +143,9 @@ def load_some(
         digests = {one.sha256 for one in contents.values() if isinstance(one, Content)}
         loaded.known.update(look_up(digests, models, work))
         keys = ((digest, row) for digest in digests for row in models)
-        loaded.repeated.update(work.recent.find(key for key in keys if key not in loaded.known))
+        loaded.repeated.update(
+            work.score_cache.find(key for key in keys if key not in loaded.known)
+        )
     loaded.fetched.update(
         {image: one for image, one in contents.items() if isinstance(one, Content)}
     )
@@ -157,7 +159,9 @@ def load_some(
         )
 
 
-def fetch(chunk: Sequence[BatchImage], loader: Loader) -> dict[BatchImage, Content | ImageFailure]:
+def fetch(
+    chunk: Sequence[BatchImage], loader: LoaderHandle
+) -> dict[BatchImage, Content | ImageFailure]:
     """Let a loader fetch and hash a chunk; images it has no room for are left out."""
     replies = {reply["number"]: reply for reply in loader.fetch([image.uri for image in chunk])}
     contents: dict[BatchImage, Content | ImageFailure] = {}
@@ -173,7 +177,7 @@ def fetch(chunk: Sequence[BatchImage], loader: Loader) -> dict[BatchImage, Conte
 def look_up(digests: Iterable[bytes], models: Models, work: Work) -> dict[ScoreKey, KnownScore]:
     """Return the scores that the ledger holds of these contents by these very models."""
     wanted = sorted(digests)
-    return work.patience.run(lambda connection: known_scores(connection, wanted, list(models)))
+    return work.ledger_retry.run(lambda connection: known_scores(connection, wanted, list(models)))
 
 
 def prepare(
@@ -181,7 +185,7 @@ def prepare(
     contents: Mapping[BatchImage, Content | ImageFailure],
     loaded: Loaded,
     models: Models,
-    loader: Loader,
+    loader: LoaderHandle,
 ) -> Iterator[tuple[bytes, Prepared | ImageFailure]]:
     """Decode each content once that some model has not scored; yield each by its SHA-256.
 

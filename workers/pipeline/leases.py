@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from fakesweep.schema.ledger.batches.leases import Claim, renew_leases
 from fakesweep.schema.ledger.connection import first_line, may_pass
-from fakesweep.schema.ledger.retry import Patience
+from fakesweep.schema.ledger.retry import LedgerRetry
 from fakesweep.workers.threads.fatal import vital_thread
 
 RENEWALS = 4
@@ -26,9 +26,9 @@ log = structlog.get_logger(__name__)
 class Leases:
     """The batches held now; `seconds` is how long a lease lasts without renewal."""
 
-    def __init__(self, patience: Patience, worker_id: UUID, seconds: float) -> None:
+    def __init__(self, ledger_retry: LedgerRetry, worker_id: UUID, seconds: float) -> None:
         self.seconds = seconds
-        self._patience = patience
+        self._ledger_retry = ledger_retry
         self._worker_id = worker_id
         self._held: dict[int, int] = {}
         self._lock = threading.Lock()
@@ -64,7 +64,7 @@ class Leases:
     def _renew(self) -> None:
         while not self._stop.wait(min(self.seconds / RENEWALS, SEEN_SECONDS)):
             try:
-                self._patience.run(self._renew_held, self._stop)
+                self._ledger_retry.run(self._renew_held, self._stop)
             except DBAPIError as error:
                 if self._stop.is_set():
                     return

@@ -10,17 +10,17 @@ from sqlalchemy.exc import SQLAlchemyError
 from fakesweep.schema.ledger.batches.leases import release_all
 from fakesweep.schema.ledger.connection import first_line, limit_statements, open_engine
 from fakesweep.schema.ledger.registry.processes import retire_worker
-from fakesweep.schema.ledger.retry import Patience
+from fakesweep.schema.ledger.retry import LedgerRetry
 from fakesweep.schema.settings import Settings
 from fakesweep.workers.pipeline.leases import Leases
-from fakesweep.workers.pipeline.score_cache import Recent
+from fakesweep.workers.pipeline.score_cache import ScoreCache
 from fakesweep.workers.pipeline.throughput import Stages
-from fakesweep.workers.sandbox.pool import Loaders
-from fakesweep.workers.scoring.device_queue import Device
-from fakesweep.workers.scoring.load_waiters import Waiters
-from fakesweep.workers.scoring.model_cache import Roster
-from fakesweep.workers.threads.exclusive import Turns
-from fakesweep.workers.threads.priority import Lanes
+from fakesweep.workers.sandbox.pool import LoaderPool
+from fakesweep.workers.scoring.device_queue import DeviceQueue
+from fakesweep.workers.scoring.load_waiters import LoadWaiters
+from fakesweep.workers.scoring.model_cache import ModelCache
+from fakesweep.workers.threads.exclusive import SharedExclusiveLock
+from fakesweep.workers.threads.priority import PriorityThreads
 
 log = structlog.get_logger(__name__)
 
@@ -35,16 +35,16 @@ class Work:
     settings: Settings
     worker_id: UUID
     engine: Engine
-    loaders: Loaders
-    lanes: Lanes
-    roster: Roster
-    device: Device
-    recent: Recent
+    loaders: LoaderPool
+    lanes: PriorityThreads
+    model_cache: ModelCache
+    device: DeviceQueue
+    score_cache: ScoreCache
     leases: Leases
     stages: Stages
-    patience: Patience
-    turns: Turns
-    waiters: Waiters
+    ledger_retry: LedgerRetry
+    batch_lock: SharedExclusiveLock
+    load_waiters: LoadWaiters
     only_scan_id: int | None = None
     put_back: set[int] = field(default_factory=set)
 

@@ -12,7 +12,7 @@ ScoreKey = tuple[bytes, int]
 Scores = tuple[float, ...]
 
 
-class Recent:
+class ScoreCache:
     """The newest `kept` scores, by content and model; safe to use from many threads."""
 
     def __init__(self, kept: int = KEPT) -> None:

@@ -11,7 +11,7 @@ from fakesweep.workers.threads.fatal import vital_thread
 log = structlog.get_logger(__name__)
 
 
-class Leaving:
+class Shutdown:
     """Ends the process when its grace is over, or at once when it is told a second time.
 
     What is in flight then is handed back; `exit_status` is what the process ends with. Whoever

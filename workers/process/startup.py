@@ -17,22 +17,22 @@ from fakesweep.schema.errors import SettingsError
 from fakesweep.schema.judging.catalogue import read_catalogue
 from fakesweep.schema.ledger.connection import explained, first_line, open_engine
 from fakesweep.schema.ledger.registry.processes import record_stages, register_worker, retire_worker
-from fakesweep.schema.ledger.retry import Patience
+from fakesweep.schema.ledger.retry import LedgerRetry
 from fakesweep.schema.migrations import check_migration
 from fakesweep.schema.queues import LIVE_SLOTS
 from fakesweep.schema.settings import Settings
 from fakesweep.schema.telemetry.throughput import Counts, StageReport
 from fakesweep.workers.pipeline.leases import Leases
 from fakesweep.workers.pipeline.resources import Work
-from fakesweep.workers.pipeline.score_cache import Recent
+from fakesweep.workers.pipeline.score_cache import ScoreCache
 from fakesweep.workers.pipeline.throughput import Stage, Stages
 from fakesweep.workers.sandbox.allocator import keep_freed_memory
-from fakesweep.workers.sandbox.pool import open_loaders
-from fakesweep.workers.scoring.device_queue import Device
-from fakesweep.workers.scoring.load_waiters import Waiters
-from fakesweep.workers.scoring.model_cache import Roster
-from fakesweep.workers.threads.exclusive import Turns
-from fakesweep.workers.threads.priority import Lanes
+from fakesweep.workers.sandbox.pool import open_loader_pool
+from fakesweep.workers.scoring.device_queue import DeviceQueue
+from fakesweep.workers.scoring.load_waiters import LoadWaiters
+from fakesweep.workers.scoring.model_cache import ModelCache
+from fakesweep.workers.threads.exclusive import SharedExclusiveLock
+from fakesweep.workers.threads.priority import PriorityThreads
 
 LOADERS_PER_CORE = 2
 LIVE_LOADERS = 1
@@ -90,11 +90,11 @@ def open_work(
                 version=schema.__version__,
             )
         resources.callback(_retire, engine, worker_id)
-        patience = Patience(engine, settings.refusal_seconds)
+        ledger_retry = LedgerRetry(engine, settings.refusal_seconds)
         # They start while models load.
-        loaders = resources.enter_context(open_loaders(settings, loader_count, LIVE_LOADERS))
-        roster = Roster(
-            patience,
+        loaders = resources.enter_context(open_loader_pool(settings, loader_count, LIVE_LOADERS))
+        model_cache = ModelCache(
+            ledger_retry,
             worker_id,
             catalogue,
             lambda entry: load_model(
@@ -112,8 +112,8 @@ def open_work(
             ),
         )
         for key in dict.fromkeys(settings.models):
-            roster.model(key)
-        device = Device(
+            model_cache.model(key)
+        device = DeviceQueue(
             settings.device_timeout_seconds,
             lambda seconds: stages.waited(Stage.DEVICE, seconds),
         )
@@ -131,17 +131,17 @@ def open_work(
             worker_id=worker_id,
             engine=engine,
             loaders=loaders,
-            lanes=resources.enter_context(Lanes(loader_count, LIVE_LOADERS).running()),
-            roster=roster,
+            lanes=resources.enter_context(PriorityThreads(loader_count, LIVE_LOADERS).running()),
+            model_cache=model_cache,
             device=device,
-            recent=Recent(),
+            score_cache=ScoreCache(),
             leases=resources.enter_context(
-                Leases(patience, worker_id, settings.lease_seconds).running()
+                Leases(ledger_retry, worker_id, settings.lease_seconds).running()
             ),
             stages=stages,
-            patience=patience,
-            turns=Turns(),
-            waiters=Waiters(),
+            ledger_retry=ledger_retry,
+            batch_lock=SharedExclusiveLock(),
+            load_waiters=LoadWaiters(),
             only_scan_id=only_scan_id,
         )
         log.info(

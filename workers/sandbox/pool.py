@@ -64,7 +64,7 @@ class _EndedEarlyError(LoadersError):
     """It ended before it was ready: no image is to blame, and the next one may start."""
 
 
-class Loader:
+class LoaderHandle:
     """One loader process, as its owner sees it; used by one thread at a time."""
 
     def __init__(self, settings: Settings, niceness: int = NICENESS) -> None:
@@ -254,7 +254,7 @@ class Loader:
         return said, cause_of_end(status)
 
 
-class Loaders:
+class LoaderPool:
     """Loader processes, some for live images alone; each is lent to one thread at a time."""
 
     def __init__(self, settings: Settings, count: int, live_count: int = 0) -> None:
@@ -264,13 +264,13 @@ class Loaders:
         try:
             for idle, wanted in ((self._idle, count), (self._idle_live, live_count)):
                 for _ in range(wanted):
-                    idle.put(Loader(settings, idle.niceness))
+                    idle.put(LoaderHandle(settings, idle.niceness))
         except LoadersError:
             self.close()
             raise
 
     @contextmanager
-    def one(self, lane: Lane = Lane.BULK) -> Iterator[Loader]:
+    def one(self, lane: Lane = Lane.BULK) -> Iterator[LoaderHandle]:
         """Lend a loader to this thread; one that was lost is replaced by the next to need it.
 
         Raises:
@@ -293,14 +293,14 @@ class Loaders:
         finally:
             idle.put(loader)
 
-    def _ready(self, loader: Loader | None, niceness: int) -> Loader:
+    def _ready(self, loader: LoaderHandle | None, niceness: int) -> LoaderHandle:
         """Return a loader that has started: this one, or another where it ended meanwhile."""
         attempt = 1
         while True:
             if loader is not None and loader.has_ended:
                 loader.close()
                 loader = None
-            loader = loader or Loader(self._settings, niceness)
+            loader = loader or LoaderHandle(self._settings, niceness)
             try:
                 loader.wait_until_ready()
             except LoadersError as error:
@@ -320,7 +320,7 @@ class Loaders:
                     loader.close()
 
 
-class _Idle(queue.LifoQueue[Loader | None]):
+class _Idle(queue.LifoQueue[LoaderHandle | None]):
     """Loaders of one priority that nobody uses now; None is to be started first."""
 
     def __init__(self, niceness: int) -> None:
@@ -329,9 +329,9 @@ class _Idle(queue.LifoQueue[Loader | None]):
 
 
 @contextmanager
-def open_loaders(settings: Settings, count: int, live_count: int = 0) -> Iterator[Loaders]:
+def open_loader_pool(settings: Settings, count: int, live_count: int = 0) -> Iterator[LoaderPool]:
     """Start so many loader processes, and end them with the context."""
-    loaders = Loaders(settings, count, live_count)
+    loaders = LoaderPool(settings, count, live_count)
     try:
         yield loaders
     finally:

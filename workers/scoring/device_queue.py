@@ -20,7 +20,7 @@ from fakesweep.workers.threads.priority import ORDER
 if TYPE_CHECKING:
     from fakesweep.workers.models.load import LoadedModel
 
-Answer = tuple[float, ...] | ImageFailure
+Scored = tuple[float, ...] | ImageFailure
 
 LIVE_SECONDS = 5.0
 """So long after a live image the next is expected, and calls that it would wait for are short."""
@@ -39,8 +39,8 @@ class _Request:
     inputs: Sequence[Any] = field(compare=False)
     since: float = field(default_factory=time.monotonic, compare=False)
     asked: int = field(default=0, compare=False)
-    answers: dict[int, Answer] = field(default_factory=dict, compare=False)
-    future: Future[list[Answer]] = field(default_factory=Future, compare=False)
+    answers: dict[int, Scored] = field(default_factory=dict, compare=False)
+    future: Future[list[Scored]] = field(default_factory=Future, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +57,10 @@ class _Call:
     """A call of the model that is under way; `wait` returns its answers."""
 
     shares: Sequence[_Share]
-    wait: Callable[[], Sequence[Answer]]
+    wait: Callable[[], Sequence[Scored]]
 
 
-class Device:
+class DeviceQueue:
     """Scores for many threads at once, in full calls of one model each.
 
     A call that takes longer than `timeout_seconds` ends the process. `waited` is told how many
@@ -83,7 +83,7 @@ class Device:
         self._watch = vital_thread("device-watch", self._watch_calls)
 
     @contextmanager
-    def running(self) -> Iterator["Device"]:
+    def running(self) -> Iterator["DeviceQueue"]:
         """Serve for as long as the context lasts; what waits at its end is still answered."""
         self._thread.start()
         self._watch.start()
@@ -111,7 +111,7 @@ class Device:
 
     def submit(
         self, model: "LoadedModel", inputs: Sequence[Any], lane: Lane
-    ) -> Future[list[Answer]]:
+    ) -> Future[list[Scored]]:
         """Return where the answer for each image will be, in order, or a DeviceError.
 
         Blocks while bulk images enough for the next calls wait already, so that decoded images

@@ -8,7 +8,7 @@ from fakesweep.schema.queues import LIVE_SLOTS
 from fakesweep.schema.words import Lane
 
 
-class Waiters:
+class LoadWaiters:
     """Counts live batches that wait for models, so that a slot is left for those that need not.
 
     Bulk ones may all wait, in slots of their own. One from quarantine may not: nothing else would

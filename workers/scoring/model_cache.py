@@ -23,7 +23,7 @@ from fakesweep.schema.errors import CatalogueError, FakesweepError, ModelAway, M
 from fakesweep.schema.judging.catalogue import Catalogue, ModelEntry
 from fakesweep.schema.ledger.registry.model_errors import end_trouble, note_trouble
 from fakesweep.schema.ledger.registry.models import record_load, register_model
-from fakesweep.schema.ledger.retry import Patience
+from fakesweep.schema.ledger.retry import LedgerRetry
 
 if TYPE_CHECKING:
     from fakesweep.workers.models.load import LoadedModel
@@ -66,7 +66,7 @@ def pause_after(tries: int) -> float:
     return min(FIRST_PAUSE_SECONDS * 2.0 ** min(tries - 1, 10), LONGEST_PAUSE_SECONDS)
 
 
-class Roster:
+class ModelCache:
     """Loads a model when it is first asked for, and keeps it; safe to ask from many threads.
 
     A model whose trouble lasts longer than `patience_seconds` is refused after all.
@@ -74,7 +74,7 @@ class Roster:
 
     def __init__(
         self,
-        patience: Patience,
+        ledger_retry: LedgerRetry,
         worker_id: UUID,
         catalogue: Catalogue,
         load: Callable[[ModelEntry], "LoadedModel"],
@@ -82,7 +82,7 @@ class Roster:
         patience_seconds: float = 900.0,
         catalogue_name: str = "FAKESWEEP_CATALOGUE is not set there",
     ) -> None:
-        self._patience = patience
+        self._ledger_retry = ledger_retry
         self._worker_id = worker_id
         self._catalogue = catalogue
         self._load_model = load
@@ -214,7 +214,7 @@ class Roster:
             end_trouble(connection, self._worker_id, key)
             return model_id
 
-        model_id = self._patience.run(record)
+        model_id = self._ledger_retry.run(record)
         log.info(
             "model_loaded",
             model=key,
@@ -247,7 +247,7 @@ class Roster:
             log.error("model_refused", model=key, reason=str(error))
         else:
             log.warning("model_away", model=key, reason=str(error), next_try_seconds=pause_seconds)
-        self._patience.run(
+        self._ledger_retry.run(
             partial(
                 note_trouble,
                 worker_id=self._worker_id,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Turns:
+class SharedExclusiveLock:
     """Lets batches work together, or one alone; who wants to be alone waits for the others' end.
 
     While somebody waits to be alone, nobody else begins.

@@ -29,7 +29,7 @@ class _Turn:
     work: Callable[[], None] = field(compare=False)
 
 
-class Lanes:
+class PriorityThreads:
     """So many threads; each takes the most urgent work that waits, then the oldest.
 
     Besides, `live_threads` take live work alone: it waits for no thread that is at something else.
@@ -47,7 +47,7 @@ class Lanes:
         self._is_closing = False
 
     @contextmanager
-    def running(self) -> Iterator["Lanes"]:
+    def running(self) -> Iterator["PriorityThreads"]:
         """Take work for as long as the context lasts; what waits at its end is still done."""
         for thread in self._threads:
             thread.start()

@@ -18,7 +18,7 @@ _COMMENT_BYTES = 1_024
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ManifestEntry:
     """What a manifest says at one place: a reference, or the fault that hides it.
 
     `last` is the number of the last line it takes up.
@@ -33,7 +33,7 @@ class Entry:
 
 def read_entries(
     lines: Iterator[Line], written_as: ManifestFormat, after: int, name: str
-) -> Iterator[Entry]:
+) -> Iterator[ManifestEntry]:
     """Yield the entries of a manifest behind line `after`.
 
     Raises:
@@ -50,7 +50,7 @@ def read_entries(
             yield from (_json_entry(line) for line in _filled(lines, after))
 
 
-def read_mixed_entries(lines: Iterator[Line], after: int) -> Iterator[Entry]:
+def read_mixed_entries(lines: Iterator[Line], after: int) -> Iterator[ManifestEntry]:
     """Yield the entries of a stream of URIs, paths and JSON objects, one a line."""
     for line in _filled(lines, after):
         yield _json_entry(line) if line.raw.lstrip().startswith(b"{") else _txt_entry(line)
@@ -60,22 +60,22 @@ def _filled(lines: Iterator[Line], after: int) -> Iterator[Line]:
     return (line for line in lines if line.number > after and line.raw.strip())
 
 
-def _txt_entry(line: Line) -> Entry:
+def _txt_entry(line: Line) -> ManifestEntry:
     """Return what a line of text names. A `#` begins a comment where nothing or a space follows."""
     said = line.raw[:_COMMENT_BYTES].lstrip()
     if said.startswith(b"#") and said[1:2] in (b"", b" ", b"\t", b"#", b"\r", b"\n"):
-        return Entry(line, line.number, is_comment=True)
+        return ManifestEntry(line, line.number, is_comment=True)
     try:
-        return Entry(line, line.number, line.text())
+        return ManifestEntry(line, line.number, line.text())
     except ValueError as error:
-        return Entry(line, line.number, fault=str(error))
+        return ManifestEntry(line, line.number, fault=str(error))
 
 
-def _json_entry(line: Line) -> Entry:
+def _json_entry(line: Line) -> ManifestEntry:
     try:
-        return Entry(line, line.number, _reference(_parsed(line.text())))
+        return ManifestEntry(line, line.number, _reference(_parsed(line.text())))
     except ValueError as error:
-        return Entry(line, line.number, fault=str(error))
+        return ManifestEntry(line, line.number, fault=str(error))
 
 
 def _parsed(text: str) -> Any:
@@ -99,7 +99,9 @@ def _reference(parsed: Any) -> str:
     raise ValueError("has neither `uri` nor `source-ref`")
 
 
-def _csv_entries(lines: Iterator[Line], after: int, name: str, delimiter: str) -> Iterator[Entry]:
+def _csv_entries(
+    lines: Iterator[Line], after: int, name: str, delimiter: str
+) -> Iterator[ManifestEntry]:
     waiting: deque[Line] = deque()
     header = next(_records(lines, waiting, delimiter), None)
     if header is None:
@@ -125,13 +127,13 @@ class _Record:
     row: list[str] | None
     fault: str | None = None
 
-    def entry(self, position: int) -> Entry:
+    def entry(self, position: int) -> ManifestEntry:
         line, last = self.lines[0], self.lines[-1].number
         if self.row is None:
-            return Entry(line, last, fault=self.fault)
+            return ManifestEntry(line, last, fault=self.fault)
         if position >= len(self.row):
-            return Entry(line, last, fault="has no `uri`: its row is too short")
-        return Entry(line, last, self.row[position].strip())
+            return ManifestEntry(line, last, fault="has no `uri`: its row is too short")
+        return ManifestEntry(line, last, self.row[position].strip())
 
 
 def _records(lines: Iterator[Line], waiting: deque[Line], delimiter: str) -> Iterator[_Record]:

@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from fakesweep.producer.sources import web
-from fakesweep.producer.sources.manifest.entries import Entry, read_entries, read_mixed_entries
+from fakesweep.producer.sources.manifest.entries import (
+    ManifestEntry,
+    read_entries,
+    read_mixed_entries,
+)
 from fakesweep.producer.sources.manifest.lines import read_lines
 from fakesweep.producer.sources.manifest.packed import opened_list
 from fakesweep.producer.sources.names import ManifestFormat, shown
@@ -107,7 +111,9 @@ def list_stdin(cursor: str | None, settings: Settings) -> Iterator[ListedEntry]:
         raise SourceError(f"standard input cannot be read: {error.strerror}") from error
 
 
-def _listed(entries: Iterator[Entry], place: str, folder: Path | None) -> Iterator[ListedEntry]:
+def _listed(
+    entries: Iterator[ManifestEntry], place: str, folder: Path | None
+) -> Iterator[ListedEntry]:
     for entry in entries:
         if entry.is_comment:
             yield LeftOut(str(entry.last), LeftOutReason.COMMENT)
@@ -121,7 +127,7 @@ def _listed(entries: Iterator[Entry], place: str, folder: Path | None) -> Iterat
         yield image
 
 
-def _uri(entry: Entry, folder: Path | None) -> str:
+def _uri(entry: ManifestEntry, folder: Path | None) -> str:
     reference = entry.reference
     if entry.fault is not None:
         raise InvalidUri(entry.fault)

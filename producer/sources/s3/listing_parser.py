@@ -27,7 +27,7 @@ _AS_S3_WRITES = re.compile(
 """An object whose parts are plain text and in S3's own order: expressions read it quickest."""
 
 
-class Found(NamedTuple):
+class ListedObject(NamedTuple):
     """An object of a listing; unknown facts are None."""
 
     key: str
@@ -94,9 +94,9 @@ def _look_for_error(**said: Any) -> None:
     _LOOK_FOR_ERROR(**said)
 
 
-def _plain(plain: list[tuple[str, ...]], is_encoded: bool) -> Iterator[Found]:
+def _plain(plain: list[tuple[str, ...]], is_encoded: bool) -> Iterator[ListedObject]:
     for key, time, etag, size in plain:
-        yield Found(
+        yield ListedObject(
             _key(unescape(key) if "&" in key else key, is_encoded),
             size_of(size),
             etag_of(etag[6:-6] if etag.startswith("&quot;") else unescape(etag)),
@@ -104,13 +104,13 @@ def _plain(plain: list[tuple[str, ...]], is_encoded: bool) -> Iterator[Found]:
         )
 
 
-def _any(root: Any, space: str, is_encoded: bool) -> Iterator[Found]:
+def _any(root: Any, space: str, is_encoded: bool) -> Iterator[ListedObject]:
     for element in root.iter(f"{space}Contents"):
         said = {child.tag.removeprefix(space): child.text for child in element}
         if not said.get("Key"):
             raise ValueError("its listing holds an object without a key")
         size, etag, time = said.get("Size"), said.get("ETag"), said.get("LastModified")
-        yield Found(
+        yield ListedObject(
             _key(said["Key"] or "", is_encoded),
             size_of(size),
             etag_of(etag),

@@ -13,10 +13,10 @@ from botocore.parsers import ResponseParserError
 from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
 
-from fakesweep.producer.sources.deadlines import Connections, connections_here, watch_client
+from fakesweep.producer.sources.deadlines import TimedConnections, connections_here, watch_client
 from fakesweep.producer.sources.errors import BrokenOff, explain_s3
 from fakesweep.producer.sources.names import ANY_NAME, NameRule, has_image_extension, shown
-from fakesweep.producer.sources.s3.listing_parser import Found, listing_session
+from fakesweep.producer.sources.s3.listing_parser import ListedObject, listing_session
 from fakesweep.schema.errors import SourceError
 from fakesweep.schema.failures import InvalidUri
 from fakesweep.schema.ledger.scans.scans import Entry, LeftOut, ListedImage
@@ -73,7 +73,7 @@ class Prefix:
         address: S3Address,
         client: "S3Client",
         settings: Settings,
-        connections: Connections,
+        connections: TimedConnections,
         names: NameRule,
     ) -> None:
         self.start = address.key
@@ -148,7 +148,7 @@ class Prefix:
     def _where(self) -> str:
         return shown(f"s3://{self._address.bucket}/{self._address.key}")
 
-    def _checked(self, found: list[Found], after: str) -> str:
+    def _checked(self, found: list[ListedObject], after: str) -> str:
         for one in found:
             if not one.key.startswith(self.start):
                 raise SourceError(
@@ -163,7 +163,7 @@ class Prefix:
             after = one.key
         return after
 
-    def _entries(self, found: list[Found]) -> list[Entry]:
+    def _entries(self, found: list[ListedObject]) -> list[Entry]:
         """Return what objects come to; of those from a whole key on, that one alone."""
         entries: list[Entry] = []
         for one in found:
@@ -180,7 +180,7 @@ class Prefix:
     def _is_whole_key(self, key: str) -> bool:
         return key == self.start and has_image_extension(key)
 
-    def _listed(self, one: Found) -> ListedImage:
+    def _listed(self, one: ListedObject) -> ListedImage:
         key = one.key
         if _PLAIN_KEY.fullmatch(key):
             return ListedImage(self._uris + key, key, one.size_bytes, one.etag, one.modified_at)
@@ -203,7 +203,7 @@ def opened_prefix(source: str, settings: Settings, names: NameRule = ANY_NAME) -
     """
     address = admitted(source, settings)
     with (
-        closing(Connections()) as connections,
+        closing(TimedConnections()) as connections,
         closing(_open_client(settings, connections, listing_session())) as client,
     ):
         yield Prefix(address, client, settings, connections, names)
@@ -268,7 +268,7 @@ def admitted(source: str, settings: Settings) -> S3Address:
 
 
 def _open_client(
-    settings: Settings, connections: Connections, botocore_session: Any = None
+    settings: Settings, connections: TimedConnections, botocore_session: Any = None
 ) -> "S3Client":
     options = s3_options(settings, attempts=settings.fetch_attempts)
     with _explained("s3://", settings):

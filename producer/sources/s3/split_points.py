@@ -10,7 +10,7 @@ Probe = Callable[[str, str | None], bool]
 """Says whether there is a key behind the first text and not behind the second; None: any key."""
 
 
-def middle(start: str, last: str | None, prefix: str, has_key_after: Probe) -> str | None:
+def split_point(start: str, last: str | None, prefix: str, has_key_after: Probe) -> str | None:
     """Return a text greater than `start` that keys follow, up to `last`; None if none is found.
 
     From the left on, the first letter is looked for in which later keys differ from `start`, and

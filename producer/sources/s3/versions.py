@@ -10,7 +10,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from fakesweep.producer.sources.deadlines import Connections, watch_client
+from fakesweep.producer.sources.deadlines import TimedConnections, watch_client
 from fakesweep.producer.sources.errors import explain_s3
 from fakesweep.producer.sources.metadata import etag_of, moment_of, size_of
 from fakesweep.producer.sources.names import ANY_NAME, NameRule, has_image_extension, shown
@@ -83,7 +83,10 @@ def _versions(
     """
     where, last_key = f"s3://{address.bucket}/{address.key}", after.key if after else ""
     asked = s3_options(settings, settings.fetch_attempts).request
-    with closing(Connections()) as connections, _opened(where, settings, connections) as client:
+    with (
+        closing(TimedConnections()) as connections,
+        _opened(where, settings, connections) as client,
+    ):
         while True:
             with _explained(where, settings), connections.limited(settings.list_timeout_seconds):
                 page = _page(client, address, after, asked)
@@ -160,7 +163,7 @@ def _listed(bucket: str, found: "ObjectVersionTypeDef") -> ListedImage:
 
 
 @contextmanager
-def _opened(where: str, settings: Settings, connections: Connections) -> Iterator["S3Client"]:
+def _opened(where: str, settings: Settings, connections: TimedConnections) -> Iterator["S3Client"]:
     options = s3_options(settings, attempts=settings.fetch_attempts)
     with _explained(where, settings):
         session = boto3.session.Session()

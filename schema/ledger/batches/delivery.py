@@ -9,7 +9,7 @@ from sqlalchemy import Connection, TextClause, text
 from fakesweep.schema.ledger.batches.leases import Claim, claim_batch
 from fakesweep.schema.ledger.batches.recovery import recount
 from fakesweep.schema.ledger.batches.states import idle_state
-from fakesweep.schema.ledger.dead_letters import MAX_BODY_CHARACTERS, Stray, record_unreadable
+from fakesweep.schema.ledger.dead_letters import MAX_BODY_CHARACTERS, DeadLetter, record_unreadable
 from fakesweep.schema.message import BatchImage, BatchMessage
 from fakesweep.schema.telemetry.logs import cleared
 
@@ -110,6 +110,6 @@ def _disagreement(message: BatchMessage, claim: Claim, images: tuple[BatchImage,
     )
 
 
-def _put_aside(message: BatchMessage, reason: str) -> Stray:
+def _put_aside(message: BatchMessage, reason: str) -> DeadLetter:
     body = cleared(json.dumps(message.to_json(), ensure_ascii=False)[:MAX_BODY_CHARACTERS])
-    return Stray(message.lane.value, reason, body[:MAX_BODY_CHARACTERS])
+    return DeadLetter(message.lane.value, reason, body[:MAX_BODY_CHARACTERS])

@@ -238,7 +238,7 @@ def unwritten_part(connection: Connection, scan_id: int) -> int | None:
     return connection.execute(_UNWRITTEN, {"scan_id": scan_id}).scalar_one_or_none()
 
 
-def cut_part(
+def make_part(
     connection: Connection, now: Standing, scan_id: int, *, part_lines: int, part_seconds: float
 ) -> int | None:
     """Make a part of batches that are done, and return its number; None where it is too early.

@@ -22,7 +22,7 @@ _AT_WORK = text(f"""
 """)  # noqa: S608 - our own words
 
 
-def crew_of(connection: Connection, now: Progress, *, within_seconds: float) -> int:
+def scan_workers(connection: Connection, now: Progress, *, within_seconds: float) -> int:
     """Return how many workers a scan has: those that live and worked on it in the last minute.
 
     Of a scan that has ended, all that ever did.

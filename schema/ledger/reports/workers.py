@@ -62,7 +62,7 @@ class WorkerReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class WorkerCounts:
     """What every worker had counted by a moment of the database's clock."""
 
     at: datetime
@@ -81,15 +81,15 @@ def live_workers(
     return found
 
 
-def counted(connection: Connection) -> Counted:
+def counted(connection: Connection) -> WorkerCounts:
     """Return what the workers have counted so far, to be subtracted later."""
     at = connection.execute(text("SELECT now()")).scalar_one()
     rows = connection.execute(_COUNTED)
-    return Counted(at, {row.worker_id: counts_of(row.stages_total) for row in rows})
+    return WorkerCounts(at, {row.worker_id: counts_of(row.stages_total) for row in rows})
 
 
 def counted_since(
-    connection: Connection, scan_id: int, before: Counted
+    connection: Connection, scan_id: int, before: WorkerCounts
 ) -> tuple[Counts | None, bool]:
     """Return what the workers that stored batches of a scan since then have counted since then.
 

@@ -205,7 +205,7 @@ class EndedScan:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Forgotten:
     """What one transaction forgot, and up to where.
 
     `last_batch_id` is None where the scan has no further batch; `last_sighting` is the newest page
@@ -313,24 +313,26 @@ def begin_forgetting(connection: Connection, scan_id: int, before: datetime) -> 
     return True
 
 
-def forget_images(connection: Connection, scan_id: int, before: datetime, after: Step) -> Step:
+def forget_images(
+    connection: Connection, scan_id: int, before: datetime, after: Forgotten
+) -> Forgotten:
     """Forget chosen images of a scan's next batches, with their verdicts and outcomes.
 
     Images that an audit saw since the step before are spared. Nothing goes of a scan that somebody
     made run again.
     """
     if not _has_ended(connection, scan_id, before):
-        return Step(None, after.last_sighting)
+        return Forgotten(None, after.last_sighting)
     wanted = {"scan_id": scan_id, "after": after.last_batch_id, "images": STEP_IMAGES}
     batch_ids = list(connection.execute(_NEXT_BATCHES, wanted).scalars())
     if not batch_ids:
-        return Step(None, after.last_sighting)
+        return Forgotten(None, after.last_sighting)
     last_sighting = settled_sightings(connection)
     connection.execute(_SPARE_SINCE, {"after": after.last_sighting})
     gone = connection.execute(_FORGET_IMAGES, {"batch_ids": batch_ids}).one()
     connection.execute(_BRING_BACK)
     connection.execute(_DROP_EMPTY, {"batch_ids": batch_ids})
-    return Step(batch_ids[-1], last_sighting, gone.images, gone.verdicts)
+    return Forgotten(batch_ids[-1], last_sighting, gone.images, gone.verdicts)
 
 
 def forget_scan(connection: Connection, scan_id: int, before: datetime) -> bool:

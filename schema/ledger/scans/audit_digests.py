@@ -50,7 +50,7 @@ _NOTE = text("""
 """)
 
 
-class Look(NamedTuple):
+class AuditView(NamedTuple):
     """By what an audit judges: its policy and the current revisions of its models.
 
     `models` is how many models it asks; fewer `model_ids` are current where no worker loaded one.
@@ -85,7 +85,7 @@ def ends_run(uri: str) -> bool:
     return zlib.crc32(uri.encode()) % RUN_IMAGES == 0
 
 
-def runs_of(images: Sequence[ListedImage]) -> list[Run]:
+def digests_of(images: Sequence[ListedImage]) -> list[Run]:
     """Cut the images of a page into runs; one with an image of unknown size has no digest."""
     runs: list[Run] = []
     said: list[str] = []
@@ -115,7 +115,7 @@ def whole_runs(entries: Sequence[Entry]) -> int:
     return 0
 
 
-def see_again(connection: Connection, look: Look, runs: Sequence[Run]) -> set[bytes]:
+def see_again(connection: Connection, look: AuditView, runs: Sequence[Run]) -> set[bytes]:
     """Note the runs that stand as they were judged; return their digests."""
     digests = [run.digest for run in runs if run.digest]
     if not (look.is_loaded and digests):

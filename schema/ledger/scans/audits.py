@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, text
 
 from fakesweep.schema.failures import FailureCode
-from fakesweep.schema.ledger.scans.audit_digests import Look
+from fakesweep.schema.ledger.scans.audit_digests import AuditView
 from fakesweep.schema.ledger.scans.scans import ListedImage
 from fakesweep.schema.words import Change
 
@@ -130,7 +130,7 @@ def see(images: Sequence[ListedImage]) -> list[Seen]:
     return [Seen(place, image) for place, image in enumerate(images)]
 
 
-def compared(connection: Connection, look: Look, images: Sequence[ListedImage]) -> list[Seen]:
+def compared(connection: Connection, look: AuditView, images: Sequence[ListedImage]) -> list[Seen]:
     """Return the images in `stage_listed`, a temporary table, that do not stand as judged.
 
     Those that do are in `stage_sighted` then. `images` are all of the page.
@@ -173,7 +173,7 @@ class _Led(NamedTuple):
     scored: frozenset[int]
 
 
-def _led(connection: Connection, look: Look, content_ids: set[int]) -> _Led:
+def _led(connection: Connection, look: AuditView, content_ids: set[int]) -> _Led:
     wanted = sorted(content_ids)
     fetched = connection.execute(_LED, {"scan_id": look.scan_id, "content_ids": wanted}).scalars()
     scored: frozenset[int] = frozenset()

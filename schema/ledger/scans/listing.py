@@ -9,9 +9,16 @@ from typing import NamedTuple
 from sqlalchemy import Connection, text
 
 from fakesweep.schema.ledger.copy import copy_lines, copy_rows, lines_of
-from fakesweep.schema.ledger.scans.audit_digests import Look, Run, note, one_run, runs_of, see_again
+from fakesweep.schema.ledger.scans.audit_digests import (
+    AuditView,
+    Run,
+    digests_of,
+    note,
+    one_run,
+    see_again,
+)
 from fakesweep.schema.ledger.scans.audits import Seen, compared, see, vanish
-from fakesweep.schema.ledger.scans.listing_counts import Counted, count_listed
+from fakesweep.schema.ledger.scans.listing_counts import ListingCounts, count_listed
 from fakesweep.schema.ledger.scans.listing_errors import END_TROUBLE, end_trouble
 from fakesweep.schema.ledger.scans.scans import ListedImage
 from fakesweep.schema.reasons import reason
@@ -160,15 +167,15 @@ class Part:
 class Page(NamedTuple):
     """Images that were listed together, and where their part goes on behind them.
 
-    `counts` are of what was listed beside them. `runs` and `lines`, as `runs_of` and `staged` make
-    them, may be made beforehand: it takes a while.
+    `counts` are of what was listed beside them. `runs` and `lines` may be made beforehand by
+    `digests_of` and `staged`: it takes a while.
     """
 
     images: Sequence[ListedImage]
     cursor: str
     runs: Sequence[Run] | None = None
     lines: bytes | None = None
-    counts: Mapping[Counted, int] = MappingProxyType({})
+    counts: Mapping[ListingCounts, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,10 +241,10 @@ def record_page(
     row = connection.execute(_LOOK, {"scan_id": scan_id}).one_or_none()
     if row is None:
         return None
-    look = Look(scan_id, row.policy_id, tuple(row.model_ids), row.models, failures_stand_days)
+    look = AuditView(scan_id, row.policy_id, tuple(row.model_ids), row.models, failures_stand_days)
     runs = page.runs
     if runs is None:
-        runs = runs_of(page.images) if row.is_audit else one_run(page.images)
+        runs = digests_of(page.images) if row.is_audit else one_run(page.images)
     known = see_again(connection, look, runs) if row.is_audit else set()
     left = [run for run in runs if run.digest not in known]
     looked_at, counts = 0, _Counts()
@@ -258,14 +265,14 @@ def record_page(
         "again": counts.again,
     }
     connection.execute(_MOVE_CURSOR, moved)
-    repeated = {Counted("left_out", LeftOutReason.REPEATED): looked_at - counts.images}
+    repeated = {ListingCounts("left_out", LeftOutReason.REPEATED): looked_at - counts.images}
     count_listed(connection, scan_id, dict(page.counts) | repeated)
     return Recorded(counts.images, unchanged, _images_of(runs) - _images_of(left))
 
 
 def _look_at(
     connection: Connection,
-    look: Look,
+    look: AuditView,
     page: Page,
     runs: Sequence[Run],
     batch_images: int,
@@ -307,7 +314,7 @@ def next_part(connection: Connection, scan_id: int, position: int) -> int:
     return int(connection.execute(_NEXT_PART, wanted).scalar_one())
 
 
-def cut_part(connection: Connection, scan_id: int, part: Part, new: Part) -> None:
+def split_part(connection: Connection, scan_id: int, part: Part, new: Part) -> None:
     """Give what lies behind the cursor of a new part to it, up to where the other went."""
     connection.execute(
         _CUT_PART,

@@ -28,7 +28,7 @@ _MATCHED = text("""
 """)
 
 
-class Counted(NamedTuple):
+class ListingCounts(NamedTuple):
     """What is counted: what was left out, by reason, or images that a pattern matched.
 
     `sort` is `left_out`, `include` or `exclude`; `name` is the reason, or the pattern's place among
@@ -46,7 +46,7 @@ class Pattern(NamedTuple):
     pattern: str
 
 
-def count_listed(connection: Connection, scan_id: int, counts: Mapping[Counted, int]) -> None:
+def count_listed(connection: Connection, scan_id: int, counts: Mapping[ListingCounts, int]) -> None:
     """Add to what a scan's listing counted."""
     found = [(one.sort, one.name, files) for one, files in counts.items() if files]
     if found:

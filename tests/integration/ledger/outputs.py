@@ -4,7 +4,7 @@ from sqlalchemy import Engine
 
 from fakesweep.schema.ledger.outputs.parts import (
     add_output,
-    cut_part,
+    make_part,
     outputs_to_write,
     part_rows,
     record_written,
@@ -40,7 +40,7 @@ def finish(engine: Engine, message: BatchMessage) -> None:
 def cut(engine: Engine, scan_id: int, lines: int = 1_000, seconds: float = NEVER) -> int | None:
     with engine.begin() as connection:
         now = standing(connection, scan_id)
-        return cut_part(connection, now, scan_id, part_lines=lines, part_seconds=seconds)
+        return make_part(connection, now, scan_id, part_lines=lines, part_seconds=seconds)
 
 
 def images_of(engine: Engine, scan_id: int, part: int) -> list[int]:

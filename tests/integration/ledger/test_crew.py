@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 
 from fakesweep.schema.ledger.registry.processes import register_worker, retire_worker
 from fakesweep.schema.ledger.reports.progress import progress
-from fakesweep.schema.ledger.reports.scan_workers import crew_of
+from fakesweep.schema.ledger.reports.scan_workers import scan_workers
 from tests.integration.ledger.rows import ask, claimed, end, failed, record, run, store, take
 
 
@@ -34,7 +34,7 @@ def _scan(engine: Engine, workers: Sequence[UUID], done: int) -> int:
 
 def _crew(engine: Engine, scan_id: int) -> int:
     with engine.connect() as connection:
-        return crew_of(connection, progress(connection, scan_id), within_seconds=30)
+        return scan_workers(connection, progress(connection, scan_id), within_seconds=30)
 
 
 def test_a_running_scan_has_the_workers_that_work_on_it(engine: Engine) -> None:

@@ -8,9 +8,9 @@ from sqlalchemy import Connection, Engine
 from fakesweep.schema.errors import OutputError
 from fakesweep.schema.ledger.outputs.parts import (
     add_output,
-    cut_part,
     end_output,
     lock_output,
+    make_part,
     output_of,
     outputs_to_write,
     part_rows,
@@ -208,7 +208,7 @@ def test_a_producer_can_do_all_of_it_by_the_rights_of_its_role(engine: Engine) -
         assert outputs_to_write(connection, HERE) == [scan_id]
         record_trouble(connection, scan_id, "none", 60)
         now = standing(connection, scan_id)
-        assert cut_part(connection, now, scan_id, part_lines=1, part_seconds=0) == 1
+        assert make_part(connection, now, scan_id, part_lines=1, part_seconds=0) == 1
         assert len(list(part_rows(connection, scan_id, 1))) == 1
         record_written(connection, scan_id, 1, lines=1, size_bytes=1, sha256=b"\0" * 32)
         unlock_output(connection, scan_id)

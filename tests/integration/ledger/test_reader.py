@@ -55,8 +55,9 @@ READS: dict[Callable[..., Any], Callable[[Connection], Any]] = {
     ),
     audits.change_counts: lambda c: audits.change_counts(c, AUDIT),
     audits.changes_of: lambda c: list(audits.changes_of(c, AUDIT, ("new",))),
-    scan_workers.crew_of: lambda c: [
-        scan_workers.crew_of(c, progress.progress(c, one), within_seconds=60) for one in (SCAN, 3)
+    scan_workers.scan_workers: lambda c: [
+        scan_workers.scan_workers(c, progress.progress(c, one), within_seconds=60)
+        for one in (SCAN, 3)
     ],
     scans.chosen: lambda c: scans.chosen(c, SCAN),
     scans.sources_left: lambda c: scans.sources_left(c, 3),

@@ -4,7 +4,7 @@ from sqlalchemy.exc import DBAPIError
 
 from fakesweep.schema.failures import FailureCode
 from fakesweep.schema.ledger.batches.outcomes import Failure, Outcome
-from fakesweep.schema.ledger.dead_letters import Stray, record_unreadable
+from fakesweep.schema.ledger.dead_letters import DeadLetter, record_unreadable
 from fakesweep.schema.reasons import LONGEST_REASON_BYTES
 from tests.integration.ledger.rows import (
     ask,
@@ -34,7 +34,7 @@ def test_however_long_a_failures_message_is_its_batch_is_stored_and_the_row_shor
 
 def test_why_a_message_was_put_aside_is_short(engine: Engine) -> None:
     with engine.begin() as connection:
-        record_unreadable(connection, Stray("bulk", LONG, "body"))
+        record_unreadable(connection, DeadLetter("bulk", LONG, "body"))
     longest = "SELECT octet_length(reason) FROM ledger.unreadable_messages"
     assert 0 < value(engine, longest) <= LONGEST_REASON_BYTES
 

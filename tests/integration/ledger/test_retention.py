@@ -288,7 +288,7 @@ def test_a_step_that_met_another_transaction_is_done_again_and_no_other_error_is
     codes = ["40P01", "40001"]
     forget_images = ended_scans.forget_images
 
-    def meets_others(connection: Connection, **wanted: Any) -> ended_scans.Step:
+    def meets_others(connection: Connection, **wanted: Any) -> ended_scans.Forgotten:
         step = forget_images(connection, **wanted)
         if codes:
             connection.exec_driver_sql(

@@ -18,7 +18,7 @@ from fakesweep.schema.ledger.batches.recovery import return_expired
 from fakesweep.schema.ledger.registry.policies import policy_id
 from fakesweep.schema.ledger.registry.processes import register_worker, seen_on, workers_seen
 from fakesweep.schema.ledger.reports.progress import progress
-from fakesweep.schema.ledger.reports.scan_workers import crew_of
+from fakesweep.schema.ledger.reports.scan_workers import scan_workers
 from fakesweep.schema.ledger.reports.stalls import movement
 from fakesweep.schema.ledger.reports.workers import live_workers
 from fakesweep.schema.ledger.scans import control
@@ -342,5 +342,5 @@ def test_a_worker_that_told_of_its_work_is_live_in_every_answer(engine: Engine) 
         assert seen_on(connection, "h", 15) == [(worker_id, 7)]
         assert len(live_workers(connection, 15)) == 1
         assert movement(connection, scan_id, within_seconds=15).workers == 1
-        assert crew_of(connection, progress(connection, scan_id), within_seconds=15) == 1
+        assert scan_workers(connection, progress(connection, scan_id), within_seconds=15) == 1
     assert value(engine, "SELECT count(*) FROM model_troubles") == 1

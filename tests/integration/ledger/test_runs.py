@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 
 from fakesweep.schema.ledger.registry.policies import rejudge
 from fakesweep.schema.ledger.scans import listing
-from fakesweep.schema.ledger.scans.audit_digests import Run, runs_of
+from fakesweep.schema.ledger.scans.audit_digests import Run, digests_of
 from fakesweep.schema.ledger.scans.listing import Page, Part, Recorded, record_page
 from fakesweep.schema.ledger.scans.scans import ListedImage
 from tests.integration.ledger.rows import (
@@ -86,7 +86,7 @@ def test_of_a_run_with_a_change_each_image_is_compared_and_of_others_none(
 ) -> None:
     images = archive()
     audited(engine, images, model)
-    [touched] = [one for one in runs_of(images) if one.first <= 500 < one.end]
+    [touched] = [one for one in digests_of(images) if one.first <= 500 < one.end]
     images[500] = images[500]._replace(etag="e2")
     scan_id, recorded = audited(engine, images, model)
     assert (recorded.added, recorded.unchanged) == (1, 999)

@@ -19,7 +19,7 @@ from fakesweep.schema.ledger.scans.listing import Page, Part, record_page
 from fakesweep.schema.ledger.scans.scans import ListedImage
 from fakesweep.schema.ledger.webhooks.webhooks import add_webhook
 from fakesweep.schema.message import BatchImage, BatchMessage
-from fakesweep.schema.telemetry.throughput import Counts, Stage, StageCounts, Wall, report
+from fakesweep.schema.telemetry.throughput import Bottleneck, Counts, Stage, StageCounts, report
 from fakesweep.schema.words import VerdictWord
 from tests.integration.ledger.rows import (
     WORKER,
@@ -333,7 +333,7 @@ def test_every_failure_code_is_documented() -> None:
 
 def test_every_wall_is_documented() -> None:
     (said,) = re.findall(r"^\| `wall` \| .*: (.+) \|$", DOCUMENT, re.MULTILINE)
-    assert said == ", ".join(f"`{wall}`" for wall in Wall)
+    assert said == ", ".join(f"`{wall}`" for wall in Bottleneck)
 
 
 def test_no_example_touches_a_private_table() -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from fakesweep.schema.ledger.batches.leases import Claim
 from fakesweep.schema.ledger.registry.processes import record_stages, register_worker, retire_worker
 from fakesweep.schema.ledger.reports.workers import (
-    Counted,
+    WorkerCounts,
     WorkerReport,
     counted,
     counted_since,
@@ -63,12 +63,12 @@ def workers(engine: Engine) -> list[WorkerReport]:
         return live_workers(connection, 60.0)
 
 
-def now(engine: Engine) -> Counted:
+def now(engine: Engine) -> WorkerCounts:
     with engine.connect() as connection:
         return counted(connection)
 
 
-def since(engine: Engine, scan_id: int, before: Counted) -> tuple[Counts | None, bool]:
+def since(engine: Engine, scan_id: int, before: WorkerCounts) -> tuple[Counts | None, bool]:
     with engine.connect() as connection:
         return counted_since(connection, scan_id, before)
 

@@ -7,14 +7,14 @@ import pytest
 from sqlalchemy import Engine
 
 from fakesweep.schema.failures import FailureCode
-from fakesweep.schema.ledger.dead_letters import Stray, record_unreadable
+from fakesweep.schema.ledger.dead_letters import DeadLetter, record_unreadable
 from fakesweep.schema.ledger.reports.images import ModelAnswer, image_answer
 from fakesweep.schema.ledger.scans.control import cancel_scan, pause_scan, resume_scan
 from fakesweep.schema.ledger.scans.scans import scans_to_list
 from fakesweep.schema.ledger.uploads import (
+    KeptSubmission,
     Sighting,
     Stream,
-    Submission,
     Upload,
     add_submission,
     close_past_days,
@@ -257,13 +257,13 @@ def test_who_hands_in_may_do_everything_that_uploads_need(engine: Engine, role: 
         assert record_uploads(connection, scan_id, [Upload(*sighting)]) == {}
         assert known_images(connection, STREAM, [sighting]) == {sighting: image_id}
         assert lock_keys(connection, ["a"]) == {}
-        answered = Submission("a", b"digest", "once", scan_id, [image_id])
+        answered = KeptSubmission("a", b"digest", "once", scan_id, [image_id])
         add_submission(connection, answered)
         assert lock_keys(connection, ["a"]) == {"a": answered}
         assert image_answer(connection, image_id) is not None
         connection.exec_driver_sql("RESET ROLE")
         connection.exec_driver_sql("UPDATE ledger.scans SET created_at = now() - interval '1 day'")
         connection.exec_driver_sql("SET ROLE fakesweep_producer")
-        record_unreadable(connection, Stray("uploads", "the message is no JSON", "hello"))
+        record_unreadable(connection, DeadLetter("uploads", "the message is no JSON", "hello"))
         assert close_past_days(connection) == [scan_id]
         connection.exec_driver_sql("RESET ROLE")

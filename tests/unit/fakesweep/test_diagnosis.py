@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fakesweep.diagnosis import Reason, Wait, waits_of
+from fakesweep.diagnosis import Blocker, Reason, blockers_of
 from fakesweep.schema.ledger.reports.progress import Progress
 from fakesweep.schema.ledger.reports.stalls import Movement
 from fakesweep.schema.settings import Settings
@@ -22,11 +22,11 @@ ELSEWHERE = Settings(database_url="postgresql://db/x", home=Path("/nowhere"))
 
 
 def told(now: Progress, found: Movement) -> list[Reason]:
-    return [wait.reason for wait in waits_of(now, found, ELSEWHERE)]
+    return [wait.reason for wait in blockers_of(now, found, ELSEWHERE)]
 
 
-def only(now: Progress, found: Movement) -> Wait:
-    (wait,) = waits_of(now, found, ELSEWHERE)
+def only(now: Progress, found: Movement) -> Blocker:
+    (wait,) = blockers_of(now, found, ELSEWHERE)
     return wait
 
 
@@ -88,10 +88,10 @@ def test_the_machine_that_alone_can_list_a_folder_is_named() -> None:
 
 def test_work_that_is_only_slow_is_called_so() -> None:
     still = replace(ALL_THERE, at=STILL)
-    assert only(MOVING, still) == Wait(
+    assert only(MOVING, still) == Blocker(
         Reason.IN_WORK, "3 batches are in work, the oldest since 2026-11-20 12:00:00 UTC"
     )
-    assert only(MOVING, replace(still, running=0)) == Wait(
+    assert only(MOVING, replace(still, running=0)) == Blocker(
         Reason.IN_QUEUE, "3 batches wait for their turn"
     )
     unlisted = replace(MOVING, state="listing", listed_at=None, pending=0)

@@ -8,7 +8,7 @@ import structlog
 
 from fakesweep.logging_setup import log_troubles
 from fakesweep.producer import backoff as producer_waiting
-from fakesweep.producer.backoff import Waiting
+from fakesweep.producer.backoff import Backoff
 from fakesweep.schema.settings import Settings
 from fakesweep.schema.words import BROKER, LEDGER
 
@@ -32,7 +32,7 @@ def outage(settings: Settings, server: str) -> None:
     log_troubles(settings)
     stop = threading.Event()
     stop.set()
-    threads = [Waiting(stop), Waiting(stop)]
+    threads = [Backoff(stop), Backoff(stop)]
     for _ in range(3):
         for one in threads:
             one.wait(server, "connection to 'db' failed: Connection refused\nIs it running?")

@@ -3,8 +3,8 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from fakesweep.schema.ledger.reports.workers import WorkerReport
-from fakesweep.schema.telemetry.throughput import Stage, StageReport, StageShare, Wall
-from fakesweep.throughput import past_wall, worker_line
+from fakesweep.schema.telemetry.throughput import Bottleneck, Stage, StageReport, StageShare
+from fakesweep.throughput import past_bottleneck, worker_line
 
 SHARES = dict(
     zip(
@@ -19,7 +19,7 @@ SHARES = dict(
         strict=True,
     )
 )
-REPORT = StageReport(3.2, 812.04, Wall.DECODE, SHARES)
+REPORT = StageReport(3.2, 812.04, Bottleneck.DECODE, SHARES)
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 WORKER = WorkerReport(
     UUID(int=1), "gpu-3", 4_711, "cuda:0", "0.1.0", 812.04, "decode", SHARES, NOON, NOON, NOON
@@ -31,12 +31,12 @@ IN_WORDS = (
 
 
 def test_the_end_of_a_scan_names_the_wall_and_why() -> None:
-    assert past_wall(REPORT) == f"decode was the wall: {IN_WORDS}"
+    assert past_bottleneck(REPORT) == f"decode was the wall: {IN_WORDS}"
 
 
 def test_where_no_chunk_waited_nothing_is_said_about_it() -> None:
     never = {stage: replace(share, wait_seconds=None) for stage, share in SHARES.items()}
-    assert past_wall(replace(REPORT, stages=never)).endswith("busy, 812.0 images/s")
+    assert past_bottleneck(replace(REPORT, stages=never)).endswith("busy, 812.0 images/s")
 
 
 def test_a_worker_is_one_line_with_its_host_device_rate_and_wall() -> None:

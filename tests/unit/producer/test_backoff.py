@@ -6,7 +6,7 @@ import structlog
 from structlog.testing import capture_logs
 
 from fakesweep.producer import backoff as producer_waiting
-from fakesweep.producer.backoff import FIRST_LINE_SECONDS, Waiting
+from fakesweep.producer.backoff import FIRST_LINE_SECONDS, Backoff
 from fakesweep.schema.words import BROKER, LEDGER
 
 
@@ -28,10 +28,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     return forward
 
 
-def hasty() -> Waiting:
+def hasty() -> Backoff:
     stop = threading.Event()
     stop.set()
-    return Waiting(stop)
+    return Backoff(stop)
 
 
 def test_all_who_wait_for_one_server_do_so_under_one_line(

@@ -16,7 +16,7 @@ from fakesweep.serving import connections, request_slots, token_lookup
 from fakesweep.serving import middleware as surroundings
 from fakesweep.serving.connections import Connections, group_of
 from fakesweep.serving.problems import Problem
-from fakesweep.serving.request_slots import Places
+from fakesweep.serving.request_slots import RequestSlots
 
 TOKEN = "fsw_" + "A" * 43
 
@@ -142,7 +142,7 @@ def test_addresses_are_counted_by_what_one_site_has(address: str, group: str) ->
 def test_strangers_have_places_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(request_slots, "MOST_STRANGERS", 3)
     monkeypatch.setattr(request_slots, "MOST_STRANGERS_FOR_ADDRESS", 2)
-    counted = Places()
+    counted = RequestSlots()
     with ExitStack() as held:
         for _ in range(2):
             held.enter_context(counted.of_stranger("192.0.2.1"))
@@ -159,7 +159,7 @@ def test_a_token_waits_a_moment_for_a_place(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(request_slots, "MOST_FOR_TOKEN", 1)
 
     async def run() -> None:
-        counted, order = Places(), list[str]()
+        counted, order = RequestSlots(), list[str]()
 
         async def second() -> None:
             async with counted.of_token(b"a"):

@@ -5,7 +5,7 @@ import pytest
 
 from fakesweep.producer.listing.filter import Chooser, check_selection
 from fakesweep.schema.errors import SourceError
-from fakesweep.schema.ledger.scans.listing_counts import Counted
+from fakesweep.schema.ledger.scans.listing_counts import ListingCounts
 from fakesweep.schema.ledger.scans.scans import Entry, LeftOut, ListedImage
 from fakesweep.schema.selection import Selection
 from fakesweep.schema.words import LeftOutReason
@@ -87,7 +87,7 @@ def test_without_choices_everything_is_taken_and_counted_what_is_left_out() -> N
     entries: list[Entry] = [image("s3://photos/a.jpg"), LeftOut("2", LeftOutReason.OTHER_SUFFIX)]
     images, counts = Chooser(Selection(), NOON).taken(entries)
     assert images == entries[:1]
-    assert counts == {Counted("left_out", "other_suffix"): 1}
+    assert counts == {ListingCounts("left_out", "other_suffix"): 1}
 
 
 @pytest.mark.parametrize("pattern", ["", "a\0b", "caf\udce9*"])

@@ -8,7 +8,7 @@ import pytest
 from botocore.model import Shape
 
 from fakesweep.producer.sources.metadata import LARGEST_SIZE, etag_of, moment_of, size_of
-from fakesweep.producer.sources.s3.listing_parser import Found, ListingParser
+from fakesweep.producer.sources.s3.listing_parser import ListedObject, ListingParser
 
 
 @pytest.mark.parametrize("said", ["0", "1", "9223372036854775807", 0, LARGEST_SIZE])
@@ -49,12 +49,12 @@ def test_what_is_no_etag_is_none(said: str | None) -> None:
     assert etag_of(said) is None
 
 
-def found(*objects: str) -> list[Found]:
+def found(*objects: str) -> list[ListedObject]:
     body = "<ListBucketResult><IsTruncated>false</IsTruncated>" + "".join(objects)
     parser: Any = ListingParser()
     response = {"body": f"{body}</ListBucketResult>".encode(), "headers": {}, "status_code": 200}
     shape: Any = type("Listing", (Shape,), {})("ListObjectsV2Output", {"type": "structure"})
-    said: list[Found] = parser._do_parse(response, shape)["Objects"]
+    said: list[ListedObject] = parser._do_parse(response, shape)["Objects"]
     return said
 
 

@@ -4,22 +4,22 @@ import threading
 
 import pytest
 
-from fakesweep.producer.webhooks.request import Answer, check_url
-from fakesweep.producer.webhooks.retry_schedule import Pace
-from fakesweep.producer.webhooks.sender_threads import Ending, Senders
+from fakesweep.producer.webhooks.request import ReceiverAnswer, check_url
+from fakesweep.producer.webhooks.retry_schedule import RetrySchedule
+from fakesweep.producer.webhooks.sender_threads import Attempt, Senders
 from fakesweep.schema.errors import WebhookError
 from fakesweep.schema.ledger.webhooks.deliveries import Delivery
 from tests.support.servers import wait_until
 from tests.unit.producer.webhooks.deliveries import delivery
 
-GOOD = Answer(204, "204 No Content")
-BAD = Answer(500, "500 Internal Server Error")
-SLOW_TO_FORGIVE = Pace(at_once=3, first_rest_seconds=3_600.0, longest_rest_seconds=3_600.0)
-QUICK_TO_FORGIVE = Pace(at_once=3, first_rest_seconds=0.0)
+GOOD = ReceiverAnswer(204, "204 No Content")
+BAD = ReceiverAnswer(500, "500 Internal Server Error")
+SLOW_TO_FORGIVE = RetrySchedule(at_once=3, first_rest_seconds=3_600.0, longest_rest_seconds=3_600.0)
+QUICK_TO_FORGIVE = RetrySchedule(at_once=3, first_rest_seconds=0.0)
 
 
-def _collected(senders: Senders, count: int) -> list[Ending]:
-    endings: list[Ending] = []
+def _collected(senders: Senders, count: int) -> list[Attempt]:
+    endings: list[Attempt] = []
 
     def has_all() -> bool:
         endings.extend(senders.collect())
@@ -32,7 +32,7 @@ def _collected(senders: Senders, count: int) -> list[Ending]:
 def test_a_webhook_has_so_many_deliveries_in_hand_and_no_more() -> None:
     go_on = threading.Event()
 
-    def send(_: Delivery) -> Answer:
+    def send(_: Delivery) -> ReceiverAnswer:
         go_on.wait(10)
         return GOOD
 
@@ -77,7 +77,7 @@ def test_what_was_in_hand_when_a_receiver_failed_does_not_count_as_more_failures
 
 
 def test_an_error_that_nobody_expected_is_a_failure_of_that_delivery() -> None:
-    def send(_: Delivery) -> Answer:
+    def send(_: Delivery) -> ReceiverAnswer:
         raise RuntimeError("hush")
 
     senders = Senders(send, SLOW_TO_FORGIVE)
@@ -100,7 +100,7 @@ def test_an_error_that_nobody_expected_is_a_failure_of_that_delivery() -> None:
     ],
 )
 def test_any_2xx_delivers_and_nothing_else(status: int | None, *, is_delivered: bool) -> None:
-    assert Answer(status, "").is_delivered == is_delivered
+    assert ReceiverAnswer(status, "").is_delivered == is_delivered
 
 
 def test_an_address_is_told_over_http_alone_and_in_one_spelling() -> None:

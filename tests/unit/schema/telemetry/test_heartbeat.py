@@ -13,12 +13,12 @@ from fakesweep.schema.telemetry.heartbeat import (
     LOOP_SECONDS,
     SILENT_SECONDS,
     START_SECONDS,
+    Heartbeat,
     Phase,
-    Pulse,
     activity,
     beating,
     complaint,
-    read_pulses,
+    read_heartbeats,
 )
 from fakesweep.schema.words import Role
 from tests.support.servers import wait_until
@@ -32,9 +32,9 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / f"fakesweep-{os.getuid()}"
 
 
-def pulse(phase: Phase = Phase.RUNNING, **said: float | None) -> Pulse:
+def pulse(phase: Phase = Phase.RUNNING, **said: float | None) -> Heartbeat:
     """Return the pulse of a worker that is well at `NOW`, but for what is said."""
-    well = Pulse(Role.WORKER, step_seconds=300, grace_seconds=25, phase=phase)
+    well = Heartbeat(Role.WORKER, step_seconds=300, grace_seconds=25, phase=phase)
     well.phase_at = well.beat_at = well.looped_at = well.moved_at = NOW
     for name, value in said.items():
         setattr(well, name, value)
@@ -96,19 +96,19 @@ def test_a_pulse_is_written_over_and_over_and_gone_in_the_end(
     temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fakesweep.schema.telemetry.heartbeat.BEAT_SECONDS", 0.01)
-    looks: list[Pulse] = []
-    with beating(Pulse(Role.PRODUCER), looks.append):
+    looks: list[Heartbeat] = []
+    with beating(Heartbeat(Role.PRODUCER), looks.append):
         wait_until(lambda: len(looks) > 2, "it beats again")
-        [found] = read_pulses(Role.PRODUCER)
+        [found] = read_heartbeats(Role.PRODUCER)
         assert time.monotonic() - found.beat_at < 10
         assert (found.role, found.phase, found.pid) == (Role.PRODUCER, Phase.STARTING, os.getpid())
-        assert read_pulses(Role.WORKER) == []
+        assert read_heartbeats(Role.WORKER) == []
         assert temporary.stat().st_mode & 0o777 == 0o700
     assert list(temporary.iterdir()) == []
 
 
 def test_a_loop_that_comes_round_first_ends_the_start_and_nothing_else() -> None:
-    one, leaving = Pulse(Role.PRODUCER), pulse(Phase.LEAVING)
+    one, leaving = Heartbeat(Role.PRODUCER), pulse(Phase.LEAVING)
     one.tick()
     leaving.tick()
     assert (one.phase, leaving.phase) == (Phase.RUNNING, Phase.LEAVING)
@@ -121,34 +121,34 @@ def test_a_process_that_was_killed_has_no_pulse_even_where_another_has_its_numbe
         "import os, signal, sys, tempfile, time; "
         "from fakesweep.schema.telemetry.heartbeat import *; "
         f"tempfile.tempdir = {str(temporary.parent)!r}; "
-        "beat = beating(Pulse(Role.WORKER)); beat.__enter__(); "
+        "beat = beating(Heartbeat(Role.WORKER)); beat.__enter__(); "
         "print(1, flush=True); time.sleep(600)"
     )
     process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
-    wait_until(lambda: bool(read_pulses(Role.WORKER)), "the process has a pulse")
+    wait_until(lambda: bool(read_heartbeats(Role.WORKER)), "the process has a pulse")
     [left] = temporary.iterdir()
     process.kill()
     process.wait()
     assert process.stdout is not None
     process.stdout.close()
     said = json.loads(left.read_text())
-    assert read_pulses(Role.WORKER) == []
+    assert read_heartbeats(Role.WORKER) == []
     assert not left.exists()
     left.write_text(json.dumps(said | {"pid": os.getpid()}))
-    assert read_pulses(Role.WORKER) == []
+    assert read_heartbeats(Role.WORKER) == []
 
 
 def test_nobody_elses_folder_is_trusted(temporary: Path) -> None:
     temporary.mkdir(mode=0o700)
     temporary.chmod(0o770)
     with pytest.raises(PermissionError, match="is not a private folder of this user"):
-        read_pulses(Role.WORKER)
+        read_heartbeats(Role.WORKER)
     temporary.rmdir()
     elsewhere = temporary.with_name("elsewhere")
     elsewhere.mkdir(mode=0o700)
     temporary.symlink_to(elsewhere)
     with pytest.raises(PermissionError, match="is not a private folder of this user"):
-        read_pulses(Role.WORKER)
+        read_heartbeats(Role.WORKER)
 
 
 def test_a_pulse_that_cannot_be_written_holds_nothing_up(
@@ -156,14 +156,14 @@ def test_a_pulse_that_cannot_be_written_holds_nothing_up(
 ) -> None:
     monkeypatch.setattr("fakesweep.schema.telemetry.heartbeat.BEAT_SECONDS", 0.01)
     temporary.write_text("no folder")
-    looks: list[Pulse] = []
-    with beating(Pulse(Role.WORKER), looks.append):
+    looks: list[Heartbeat] = []
+    with beating(Heartbeat(Role.WORKER), looks.append):
         wait_until(lambda: len(looks) > 5, "it goes on")
-    assert capfd.readouterr().out.count("pulse_not_written") == 1
+    assert capfd.readouterr().out.count("heartbeat_not_written") == 1
 
 
 def test_the_pulse_of_another_version_is_said_to_be_one(temporary: Path) -> None:
     temporary.mkdir(mode=0o700)
     (temporary / "worker-1.json").write_text('{"role": "worker", "mood": "fine"}')
-    with pytest.raises(OSError, match="another version's pulse"):
-        read_pulses(Role.WORKER)
+    with pytest.raises(OSError, match="another version's heartbeat"):
+        read_heartbeats(Role.WORKER)

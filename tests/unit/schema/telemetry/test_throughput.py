@@ -3,15 +3,15 @@ import json
 import pytest
 
 from fakesweep.schema.telemetry.throughput import (
+    Bottleneck,
     Counts,
     Stage,
     StageCounts,
-    Wall,
     added_up,
+    bottleneck_of,
     counts_of,
     report,
     shares_of,
-    wall_of,
 )
 
 SECONDS = 10.0
@@ -51,41 +51,47 @@ def counts(
 @pytest.mark.parametrize(
     ("counted", "wall"),
     [
-        (counts(fetch=0.01, look_up=0.02, decode=0.93, device=0.4, store=0.05), Wall.DECODE),
-        (counts(fetch=0.5, look_up=0.1, decode=0.2, device=0.7, store=0.05), Wall.FETCH),
-        (counts(fetch=0.1, look_up=0.5, decode=0.2, device=0.7, store=0.05), Wall.LOOK_UP),
-        (counts(fetch=0.3, look_up=0.1, decode=0.4, device=0.85, store=0.1), Wall.DEVICE),
-        (counts(decode=0.3, device=0.2, store=0.55), Wall.STORE),
+        (counts(fetch=0.01, look_up=0.02, decode=0.93, device=0.4, store=0.05), Bottleneck.DECODE),
+        (counts(fetch=0.5, look_up=0.1, decode=0.2, device=0.7, store=0.05), Bottleneck.FETCH),
+        (counts(fetch=0.1, look_up=0.5, decode=0.2, device=0.7, store=0.05), Bottleneck.LOOK_UP),
+        (counts(fetch=0.3, look_up=0.1, decode=0.4, device=0.85, store=0.1), Bottleneck.DEVICE),
+        (counts(decode=0.3, device=0.2, store=0.55), Bottleneck.STORE),
     ],
 )
-def test_the_wall_is_the_resource_used_most(counted: Counts, wall: Wall) -> None:
-    assert wall_of(counted) == wall
+def test_the_wall_is_the_resource_used_most(counted: Counts, wall: Bottleneck) -> None:
+    assert bottleneck_of(counted) == wall
 
 
 def test_loaders_are_one_resource_whose_stages_add_up() -> None:
     counted = counts(fetch=0.2, look_up=0.15, decode=0.25, device=0.55)
-    assert wall_of(counted) == Wall.DECODE
+    assert bottleneck_of(counted) == Bottleneck.DECODE
 
 
 def test_a_worker_that_nothing_holds_up_waits_for_the_queue() -> None:
-    assert wall_of(counts()) == Wall.QUEUE
-    assert wall_of(counts(decode=0.49, device=0.49, store=0.49, waited=(0.5, 0.5))) == Wall.QUEUE
-    assert wall_of(counts(decode=0.51, device=0.49, store=0.49)) == Wall.DECODE
+    assert bottleneck_of(counts()) == Bottleneck.QUEUE
+    assert (
+        bottleneck_of(counts(decode=0.49, device=0.49, store=0.49, waited=(0.5, 0.5)))
+        == Bottleneck.QUEUE
+    )
+    assert bottleneck_of(counts(decode=0.51, device=0.49, store=0.49)) == Bottleneck.DECODE
 
 
 def test_what_chunks_wait_for_is_the_wall_though_it_seems_to_have_room() -> None:
-    assert wall_of(counts(decode=0.45, device=0.3, waited=(0.5, 2.0))) == Wall.DEVICE
-    assert wall_of(counts(fetch=0.4, decode=0.05, device=0.45, waited=(3.0, 2.0))) == Wall.FETCH
-    assert wall_of(counts(decode=0.6, device=0.3, waited=(0.0, 9.0))) == Wall.DECODE
+    assert bottleneck_of(counts(decode=0.45, device=0.3, waited=(0.5, 2.0))) == Bottleneck.DEVICE
+    assert (
+        bottleneck_of(counts(fetch=0.4, decode=0.05, device=0.45, waited=(3.0, 2.0)))
+        == Bottleneck.FETCH
+    )
+    assert bottleneck_of(counts(decode=0.6, device=0.3, waited=(0.0, 9.0))) == Bottleneck.DECODE
 
 
 def test_every_stage_and_the_queue_can_be_the_wall() -> None:
-    assert {wall.value for wall in Wall} == {stage.value for stage in Stage} | {"queue"}
+    assert {wall.value for wall in Bottleneck} == {stage.value for stage in Stage} | {"queue"}
 
 
 def test_a_report_says_rates_busy_shares_and_waits() -> None:
     said = report(counts(decode=0.934, device=0.4, waited=(0.0, 0.5), images=8_120))
-    assert (said.seconds, said.images_per_second, said.wall) == (10.0, 812.0, Wall.DECODE)
+    assert (said.seconds, said.images_per_second, said.wall) == (10.0, 812.0, Bottleneck.DECODE)
     assert said.stages[Stage.DECODE].busy == pytest.approx(0.934)
     assert said.stages[Stage.DECODE].images_per_second == 812.0
     assert said.stages[Stage.DEVICE].wait_seconds == 0.25
@@ -98,7 +104,7 @@ def test_a_call_of_the_device_that_began_before_does_not_make_it_busier_than_it_
 
 def test_no_time_at_all_is_a_report_of_nothing() -> None:
     nothing = report(counts() - counts())
-    assert (nothing.images_per_second, nothing.wall) == (0.0, Wall.QUEUE)
+    assert (nothing.images_per_second, nothing.wall) == (0.0, Bottleneck.QUEUE)
     assert not (counts() - counts()).shows_work
 
 

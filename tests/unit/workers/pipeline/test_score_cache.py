@@ -1,20 +1,20 @@
 from concurrent.futures import ThreadPoolExecutor
 
-from fakesweep.workers.pipeline.score_cache import Recent, ScoreKey
+from fakesweep.workers.pipeline.score_cache import ScoreCache, ScoreKey
 
 A, B, C = ((name * 32, 1) for name in (b"a", b"b", b"c"))
 
 
 def test_only_what_is_there_is_found() -> None:
-    recent = Recent()
+    recent = ScoreCache()
     recent.remember({A: (0.25, 0.75), B: (0.5, 0.5)})
     assert recent.find([C, A, (A[0], 2)]) == {A: (0.25, 0.75)}
     assert recent.find([]) == {}
-    assert Recent().find([A]) == {}
+    assert ScoreCache().find([A]) == {}
 
 
 def test_the_newest_are_kept() -> None:
-    recent = Recent(kept=2)
+    recent = ScoreCache(kept=2)
     recent.remember({A: (0.1,)})
     recent.remember({B: (0.2,), C: (0.3,)})
     assert recent.find([A, B, C]) == {B: (0.2,), C: (0.3,)}
@@ -24,7 +24,7 @@ def test_the_newest_are_kept() -> None:
 
 
 def test_many_threads_may_remember_and_find_at_once() -> None:
-    recent = Recent(kept=50)
+    recent = ScoreCache(kept=50)
 
     def work(thread: int) -> int:
         found = 0

@@ -2,11 +2,11 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from fakesweep.schema.settings import Settings
-from fakesweep.schema.telemetry.heartbeat import Pulse
+from fakesweep.schema.telemetry.heartbeat import Heartbeat
 from fakesweep.schema.telemetry.throughput import Counts, Stage, StageCounts
 from fakesweep.schema.words import Role
 from fakesweep.workers.pipeline.resources import Work
-from fakesweep.workers.process.heartbeat import look_at, worker_pulse
+from fakesweep.workers.process.heartbeat import look_at, worker_heartbeat
 
 LONG_AGO = -1.0
 
@@ -28,7 +28,7 @@ class Scene:
         return self
 
     @property
-    def patience(self) -> Any:
+    def ledger_retry(self) -> Any:
         return self
 
     def counts(self) -> Counts:
@@ -37,7 +37,7 @@ class Scene:
 
 def test_work_that_moves_shows_in_the_pulse_and_work_that_does_not_too() -> None:
     scene = Scene()
-    pulse = Pulse(Role.WORKER)
+    pulse = Heartbeat(Role.WORKER)
     look = look_at(lambda: cast("Work", scene))
     look(pulse)
 
@@ -61,7 +61,7 @@ def test_work_that_moves_shows_in_the_pulse_and_work_that_does_not_too() -> None
 
 
 def test_before_there_is_work_there_is_nothing_to_see() -> None:
-    pulse = Pulse(Role.WORKER)
+    pulse = Heartbeat(Role.WORKER)
     before = pulse.moved_at
     look_at(lambda: None)(pulse)
     assert (pulse.moved_at, pulse.in_flight) == (before, 0)
@@ -69,5 +69,5 @@ def test_before_there_is_work_there_is_nothing_to_see() -> None:
 
 def test_storage_that_stalls_has_all_the_time_that_settings_give_it() -> None:
     settings = Settings(fetch_deadline_seconds=100, fetch_concurrency=16, device_timeout_seconds=50)
-    assert worker_pulse(settings).step_seconds == 4 * 100 + 50 + 60
-    assert worker_pulse(settings).grace_seconds == settings.grace_seconds
+    assert worker_heartbeat(settings).step_seconds == 4 * 100 + 50 + 60
+    assert worker_heartbeat(settings).grace_seconds == settings.grace_seconds

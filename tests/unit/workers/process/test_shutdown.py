@@ -6,9 +6,9 @@ import pytest
 
 PROGRAM = """
 import signal, threading
-from fakesweep.workers.process.shutdown import Leaving
+from fakesweep.workers.process.shutdown import Shutdown
 
-leaving = Leaving({grace_seconds}, lambda: print("handed back", flush=True))
+leaving = Shutdown({grace_seconds}, lambda: print("handed back", flush=True))
 leaving.exit_status = {status}
 signal.signal(signal.SIGTERM, lambda *_: leaving.tell("SIGTERM"))
 print("ready", flush=True)

@@ -11,7 +11,7 @@ from fakesweep.schema.errors import DeviceError
 from fakesweep.schema.failures import ModelFailed
 from fakesweep.schema.words import Lane
 from fakesweep.workers.models.load import LoadedModel
-from fakesweep.workers.scoring.device_queue import WAITING_CALLS, Answer, Device
+from fakesweep.workers.scoring.device_queue import WAITING_CALLS, DeviceQueue, Scored
 from tests.support.servers import wait_until
 
 THIRTEEN = ModelFailed("thirteen")
@@ -32,11 +32,11 @@ class Model:
         self.steps: list[tuple[str, list[int]]] = []
         self.let_go = threading.Event()
 
-    def start(self, inputs: Sequence[int]) -> Callable[[], list[Answer]]:
+    def start(self, inputs: Sequence[int]) -> Callable[[], list[Scored]]:
         call = list(inputs)
         self.steps.append(("start", call))
 
-        def wait() -> list[Answer]:
+        def wait() -> list[Scored]:
             self.steps.append(("wait", call))
             assert self.let_go.wait(30)
             if 666 in call:
@@ -51,7 +51,7 @@ class Model:
 
 
 class Unstartable(Model):
-    def start(self, inputs: Sequence[int]) -> Callable[[], list[Answer]]:
+    def start(self, inputs: Sequence[int]) -> Callable[[], list[Scored]]:
         super().start(inputs)
         raise TypeError("no such image")
 
@@ -66,8 +66,8 @@ def _device_lives(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def device() -> Iterator[Device]:
-    with Device(60).running() as running:
+def device() -> Iterator[DeviceQueue]:
+    with DeviceQueue(60).running() as running:
         yield running
 
 
@@ -78,7 +78,7 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 
 @pytest.fixture
-def busy(device: Device) -> Iterator[Model]:
+def busy(device: DeviceQueue) -> Iterator[Model]:
     """A model that holds the device with one image, so that what comes next has to wait."""
     model = Model()
     ask(device, model, [0])
@@ -94,8 +94,8 @@ def sound(**parts: int) -> Model:
 
 
 def ask(
-    device: Device, model: Model, inputs: Sequence[int], lane: Lane = Lane.BULK
-) -> Future[list[Answer]]:
+    device: DeviceQueue, model: Model, inputs: Sequence[int], lane: Lane = Lane.BULK
+) -> Future[list[Scored]]:
     return device.submit(cast("LoadedModel", model), inputs, lane)
 
 
@@ -104,7 +104,7 @@ def scores(*numbers: int) -> list[Any]:
 
 
 def test_what_waits_is_gathered_into_full_calls_and_each_gets_its_own_answers(
-    device: Device, busy: Model
+    device: DeviceQueue, busy: Model
 ) -> None:
     asked = [ask(device, busy, numbers) for numbers in ([1, 2, 3], [4, 5], [6])]
     busy.let_go.set()
@@ -112,7 +112,7 @@ def test_what_waits_is_gathered_into_full_calls_and_each_gets_its_own_answers(
     assert busy.calls == [[0], [1, 2, 3, 4], [5, 6]]
 
 
-def test_live_images_overtake_bulk_images_that_wait(device: Device, busy: Model) -> None:
+def test_live_images_overtake_bulk_images_that_wait(device: DeviceQueue, busy: Model) -> None:
     asked = [
         ask(device, busy, [1, 2, 3, 4, 5]),
         ask(device, busy, [6]),
@@ -125,7 +125,7 @@ def test_live_images_overtake_bulk_images_that_wait(device: Device, busy: Model)
 
 
 def test_calls_are_short_as_long_as_live_images_may_come(
-    device: Device, monkeypatch: pytest.MonkeyPatch
+    device: DeviceQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = sound(call_images=4, urgent_images=2)
     ask(device, model, [1, 2, 3, 4]).result(10)
@@ -136,14 +136,16 @@ def test_calls_are_short_as_long_as_live_images_may_come(
     assert model.calls == [[1, 2, 3, 4], [5, 6], [7], [11, 12], [13], [21, 22, 23, 24]]
 
 
-def test_a_device_with_calls_ahead_keeps_bulk_calls_full_beside_live_ones(device: Device) -> None:
+def test_a_device_with_calls_ahead_keeps_bulk_calls_full_beside_live_ones(
+    device: DeviceQueue,
+) -> None:
     model = sound(call_images=4, calls_ahead=1, urgent_images=2)
     ask(device, model, [5, 6, 7], Lane.LIVE).result(10)
     ask(device, model, [11, 12, 13]).result(10)
     assert model.calls == [[5, 6], [7], [11, 12, 13]]
 
 
-def test_a_call_holds_images_of_one_model_only(device: Device, busy: Model) -> None:
+def test_a_call_holds_images_of_one_model_only(device: DeviceQueue, busy: Model) -> None:
     other = sound()
     asked = [ask(device, *request) for request in ((busy, [1]), (other, [2]), (busy, [3]))]
     busy.let_go.set()
@@ -152,7 +154,9 @@ def test_a_call_holds_images_of_one_model_only(device: Device, busy: Model) -> N
     assert other.calls == [[2]]
 
 
-def test_calls_follow_the_model_when_it_takes_fewer_images(device: Device, busy: Model) -> None:
+def test_calls_follow_the_model_when_it_takes_fewer_images(
+    device: DeviceQueue, busy: Model
+) -> None:
     asked = ask(device, busy, range(1, 6))
     busy.call_images = 2  # as where the device had no memory for more
     busy.let_go.set()
@@ -160,7 +164,7 @@ def test_calls_follow_the_model_when_it_takes_fewer_images(device: Device, busy:
     assert busy.calls == [[0], [1, 2], [3, 4], [5]]
 
 
-def test_no_call_is_larger_than_its_own_model_takes(device: Device, busy: Model) -> None:
+def test_no_call_is_larger_than_its_own_model_takes(device: DeviceQueue, busy: Model) -> None:
     broken, small = sound(call_images=5), sound(call_images=2)
     failed = ask(device, broken, [666, *range(7)], Lane.LIVE)
     asked = ask(device, small, range(5), Lane.LIVE)
@@ -170,18 +174,18 @@ def test_no_call_is_larger_than_its_own_model_takes(device: Device, busy: Model)
     assert small.calls == [[0, 1], [2, 3], [4]]
 
 
-def test_an_image_that_fails_is_an_answer_like_others(device: Device) -> None:
+def test_an_image_that_fails_is_an_answer_like_others(device: DeviceQueue) -> None:
     assert ask(device, sound(), [13, 1]).result(10) == [THIRTEEN, (1.0,)]
 
 
-def test_no_images_need_no_call(device: Device) -> None:
+def test_no_images_need_no_call(device: DeviceQueue) -> None:
     model = sound()
     assert ask(device, model, []).result(0) == []
     assert model.calls == []
 
 
 def test_bulk_images_wait_outside_while_enough_for_the_next_calls_wait_inside(
-    device: Device, busy: Model, threads: ThreadPoolExecutor
+    device: DeviceQueue, busy: Model, threads: ThreadPoolExecutor
 ) -> None:
     enough = WAITING_CALLS * busy.call_images
     inside = ask(device, busy, range(1, enough + 1))
@@ -199,13 +203,13 @@ def test_bulk_images_wait_outside_while_enough_for_the_next_calls_wait_inside(
     assert busy.calls[1][0] == 201
 
 
-def test_bulk_images_go_in_while_fewer_than_those_wait(device: Device, busy: Model) -> None:
+def test_bulk_images_go_in_while_fewer_than_those_wait(device: DeviceQueue, busy: Model) -> None:
     asked = [ask(device, busy, range(1, WAITING_CALLS * busy.call_images)), ask(device, busy, [9])]
     busy.let_go.set()
     assert [len(one.result(10)) for one in asked] == [7, 1]
 
 
-def test_the_next_call_is_started_before_the_one_before_is_waited_for(device: Device) -> None:
+def test_the_next_call_is_started_before_the_one_before_is_waited_for(device: DeviceQueue) -> None:
     model = sound(call_images=3, calls_ahead=1)
     asked = ask(device, model, [*range(7), 13])
     one, two, three = [0, 1, 2], [3, 4, 5], [6, 13]
@@ -216,14 +220,14 @@ def test_the_next_call_is_started_before_the_one_before_is_waited_for(device: De
     ]  # fmt: skip
 
 
-def test_a_call_under_way_does_not_wait_for_another_to_come(device: Device) -> None:
+def test_a_call_under_way_does_not_wait_for_another_to_come(device: DeviceQueue) -> None:
     model = sound(calls_ahead=1)
     for number in range(3):
         assert ask(device, model, [number]).result(10) == scores(number)
 
 
 def test_calls_of_models_that_do_and_do_not_run_ahead_all_get_their_answers(
-    device: Device, busy: Model
+    device: DeviceQueue, busy: Model
 ) -> None:
     ahead, prompt = sound(calls_ahead=1), sound()
     models = [ahead, prompt, ahead, prompt, ahead]
@@ -234,7 +238,7 @@ def test_calls_of_models_that_do_and_do_not_run_ahead_all_get_their_answers(
 
 @pytest.mark.parametrize("calls_ahead", [0, 1])
 def test_a_call_that_breaks_is_the_error_of_its_own_requests_alone(
-    device: Device, busy: Model, calls_ahead: int
+    device: DeviceQueue, busy: Model, calls_ahead: int
 ) -> None:
     model = sound(calls_ahead=calls_ahead)
     requests = ([1, 2], [666], [3, 4, 5], [6, 7])
@@ -245,7 +249,7 @@ def test_a_call_that_breaks_is_the_error_of_its_own_requests_alone(
     assert asked[3].result(10) == scores(6, 7)
 
 
-def test_the_rest_of_a_request_that_broke_is_not_tried(device: Device) -> None:
+def test_the_rest_of_a_request_that_broke_is_not_tried(device: DeviceQueue) -> None:
     broken = sound()
     with pytest.raises(DeviceError, match="illegal access"):
         ask(device, broken, [666, *range(9)]).result(10)
@@ -254,7 +258,7 @@ def test_the_rest_of_a_request_that_broke_is_not_tried(device: Device) -> None:
 
 
 def test_a_call_that_cannot_be_started_is_the_error_of_its_own_requests_alone(
-    device: Device,
+    device: DeviceQueue,
 ) -> None:
     model = Unstartable()
     with pytest.raises(TypeError, match="no such image"):
@@ -264,7 +268,7 @@ def test_a_call_that_cannot_be_started_is_the_error_of_its_own_requests_alone(
 
 def test_what_waits_when_it_closes_is_still_answered() -> None:
     model = Model(call_images=2)
-    with Device(60).running() as device:
+    with DeviceQueue(60).running() as device:
         asked = ask(device, model, [1, 2, 3, 4, 5])
         wait_until(lambda: model.calls == [[1, 2]], "the first call runs")
         model.let_go.set()
@@ -273,7 +277,7 @@ def test_what_waits_when_it_closes_is_still_answered() -> None:
 
 def test_it_is_busy_while_a_call_runs_and_at_no_other_time() -> None:
     model = Model()
-    device = Device(60)
+    device = DeviceQueue(60)
     with device.running():
         assert device.busy_seconds == 0
         asked = ask(device, model, [1])
@@ -289,7 +293,7 @@ def test_it_is_busy_while_a_call_runs_and_at_no_other_time() -> None:
 def test_each_request_tells_once_how_long_it_waited() -> None:
     waited: list[float] = []
     model = sound(call_images=2)
-    with Device(60, waited.append).running() as device:
+    with DeviceQueue(60, waited.append).running() as device:
         for numbers in ([1, 2, 3, 4, 5], [6]):
             ask(device, model, numbers).result(10)
     assert len(waited) == 2

@@ -10,10 +10,10 @@ import pytest
 
 from fakesweep.schema.errors import CatalogueError, DeviceError, ModelAway, ModelError
 from fakesweep.schema.judging.catalogue import Catalogue, ModelEntry
-from fakesweep.schema.ledger.retry import Patience
+from fakesweep.schema.ledger.retry import LedgerRetry
 from fakesweep.workers.models.load import LoadedModel
 from fakesweep.workers.scoring import model_cache
-from fakesweep.workers.scoring.model_cache import Roster
+from fakesweep.workers.scoring.model_cache import ModelCache
 
 CATALOGUE = Catalogue(
     {key: ModelEntry(key, f"/models/{key}") for key in ("quick", "slow", "third")}, {}
@@ -42,8 +42,8 @@ def loaded(entry: ModelEntry) -> LoadedModel:
     return cast("LoadedModel", said)
 
 
-def opened(load: Callable[[ModelEntry], LoadedModel], **more: Any) -> Roster:
-    return Roster(cast("Patience", Forgetful()), uuid4(), CATALOGUE, load, **more)
+def opened(load: Callable[[ModelEntry], LoadedModel], **more: Any) -> ModelCache:
+    return ModelCache(cast("LedgerRetry", Forgetful()), uuid4(), CATALOGUE, load, **more)
 
 
 class Trouble:

@@ -4,7 +4,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from fakesweep.workers.threads.exclusive import Turns
+from fakesweep.workers.threads.exclusive import SharedExclusiveLock
 from tests.support.servers import wait_until
 
 
@@ -12,7 +12,7 @@ class Batches:
     """Threads that each have a turn until they are told to end."""
 
     def __init__(self) -> None:
-        self.turns = Turns()
+        self.batch_lock = SharedExclusiveLock()
         self.working: list[str] = []
         self._threads = ThreadPoolExecutor(8)
         self._ends: dict[str, threading.Event] = {}
@@ -29,7 +29,7 @@ class Batches:
         wait_until(lambda: sorted(self.working) == sorted(names), f"{names} work", 10)
 
     def await_waiting_alone(self, count: int) -> None:
-        wait_until(lambda: self.turns._wants_alone == count, f"{count} wait to be alone", 10)
+        wait_until(lambda: self.batch_lock._wants_alone == count, f"{count} wait to be alone", 10)
 
     def close(self) -> None:
         for end in self._ends.values():
@@ -37,7 +37,7 @@ class Batches:
         self._threads.shutdown()
 
     def _work(self, name: str, *, alone: bool) -> None:
-        with self.turns.taken(alone=alone):
+        with self.batch_lock.taken(alone=alone):
             with self._lock:
                 self.working.append(name)
             assert self._ends[name].wait(30)
@@ -102,14 +102,14 @@ def test_two_that_want_to_be_alone_go_one_after_the_other_and_before_the_rest(
 
 @pytest.mark.parametrize("alone", [False, True])
 def test_a_turn_ends_with_an_error_too(batches: Batches, *, alone: bool) -> None:
-    with pytest.raises(ValueError, match="broken"), batches.turns.taken(alone=alone):
+    with pytest.raises(ValueError, match="broken"), batches.batch_lock.taken(alone=alone):
         raise ValueError("broken")
     batches.begin("next", alone=True)
     batches.await_working("next")
 
 
 def test_many_turns_at_random_never_overlap_one_alone() -> None:
-    turns, inside, lock = Turns(), [0, 0], threading.Lock()
+    turns, inside, lock = SharedExclusiveLock(), [0, 0], threading.Lock()
     broken: list[tuple[int, int]] = []
 
     def take(number: int) -> None:

@@ -24,7 +24,7 @@ STUCK = """
 import threading
 from types import SimpleNamespace
 from fakesweep.schema.words import Lane
-from fakesweep.workers.scoring.device_queue import Device
+from fakesweep.workers.scoring.device_queue import DeviceQueue
 
 hang = threading.Event().wait
 
@@ -34,7 +34,7 @@ def start(inputs):
 
 engine = SimpleNamespace(calls_ahead={calls_ahead})
 model = SimpleNamespace(call_images=4, engine=engine, start=start)
-with Device(0.2).running() as device:
+with DeviceQueue(0.2).running() as device:
     device.submit(model, [1], Lane.BULK).result(30)
     print("the process goes on", flush=True)
 """

@@ -5,14 +5,14 @@ from functools import partial
 import pytest
 
 from fakesweep.schema.words import Lane
-from fakesweep.workers.threads.priority import Lanes
+from fakesweep.workers.threads.priority import PriorityThreads
 from tests.support.servers import wait_until
 
 
 class Held:
     """A single thread that is busy until it is let go; `done` is what it did, in order."""
 
-    def __init__(self, lanes: Lanes) -> None:
+    def __init__(self, lanes: PriorityThreads) -> None:
         self.lanes = lanes
         self.let_go = threading.Event()
         self.done: list[str] = []
@@ -31,7 +31,7 @@ class Held:
 
 @pytest.fixture
 def held() -> Iterator[Held]:
-    with Lanes(1).running() as lanes:
+    with PriorityThreads(1).running() as lanes:
         found = Held(lanes)
         yield found
         found.let_go.set()
@@ -51,7 +51,7 @@ def test_live_work_overtakes_all_bulk_work_and_within_a_lane_the_oldest_goes_fir
 
 
 def test_a_result_is_where_it_was_said_to_be() -> None:
-    with Lanes(2).running() as lanes:
+    with PriorityThreads(2).running() as lanes:
         futures = [lanes.submit(Lane.BULK, partial(pow, number, 2)) for number in range(20)]
         assert [future.result(30) for future in futures] == [number**2 for number in range(20)]
 
@@ -63,7 +63,7 @@ def test_an_error_is_raised_where_it_is_waited_for_and_the_thread_goes_on(
     def fail() -> None:
         raise error
 
-    with Lanes(1).running() as lanes:
+    with PriorityThreads(1).running() as lanes:
         failed = lanes.submit(Lane.LIVE, fail)
         assert failed.exception(30) is error
         assert lanes.submit(Lane.LIVE, lambda: "sound").result(30) == "sound"
@@ -71,13 +71,13 @@ def test_an_error_is_raised_where_it_is_waited_for_and_the_thread_goes_on(
 
 def test_so_many_threads_work_side_by_side() -> None:
     together = threading.Barrier(3)
-    with Lanes(3).running() as lanes:
+    with PriorityThreads(3).running() as lanes:
         futures = [lanes.submit(Lane.BULK, lambda: together.wait(30)) for _ in range(3)]
         assert {future.result(30) for future in futures} == {0, 1, 2}
 
 
 def test_what_waits_when_they_close_is_still_done() -> None:
-    with Lanes(1).running() as lanes:
+    with PriorityThreads(1).running() as lanes:
         held = Held(lanes)
         for lane, name in ((Lane.BULK, "bulk"), (Lane.LIVE, "live")):
             held.ask(lane, name)
@@ -88,7 +88,7 @@ def test_what_waits_when_they_close_is_still_done() -> None:
     assert not any(thread.is_alive() for thread in lanes._threads)
 
 
-def _let_go_when_closing(lanes: Lanes, held: Held) -> None:
+def _let_go_when_closing(lanes: PriorityThreads, held: Held) -> None:
     wait_until(lambda: lanes._is_closing, "the lanes are closing")
     held.let_go.set()
 
@@ -103,7 +103,7 @@ def test_work_that_nobody_waits_for_any_more_is_not_begun(held: Held) -> None:
 
 
 def test_some_threads_keep_to_live_work_while_the_others_are_busy() -> None:
-    with Lanes(1, live_threads=1).running() as lanes:
+    with PriorityThreads(1, live_threads=1).running() as lanes:
         held = Held(lanes)
         held.ask(Lane.BULK, "bulk")
         held.ask(Lane.QUARANTINE, "quarantine")

@@ -3,7 +3,7 @@ from bisect import bisect_right
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakesweep.producer.sources.s3.split_points import middle
+from fakesweep.producer.sources.s3.split_points import split_point
 
 KEYS = st.lists(
     st.text(st.sampled_from("019azAZ/-_.~é\u65e5\U0001f600\x01"), min_size=1, max_size=8),
@@ -33,7 +33,7 @@ def test_a_middle_lies_behind_the_start_and_has_keys_behind_it(
     bucket = Bucket([prefix + key for key in keys])
     start = drawn.draw(st.sampled_from(["", *bucket.keys[:-1]]))
     last = drawn.draw(st.sampled_from([None, bucket.keys[-1]]))
-    at = middle(start, last, prefix, bucket.has_key_after)
+    at = split_point(start, last, prefix, bucket.has_key_after)
     if at is not None:
         at.encode()
         assert at > start
@@ -43,7 +43,7 @@ def test_a_middle_lies_behind_the_start_and_has_keys_behind_it(
 def test_keys_that_share_all_but_their_number_are_cut_near_their_middle() -> None:
     keys = [f"photos/2024/IMG_{number:06}.jpg" for number in range(100_000)]
     bucket = Bucket(keys)
-    at = middle(keys[8_000], None, "photos/", bucket.has_key_after)
+    at = split_point(keys[8_000], None, "photos/", bucket.has_key_after)
     assert at is not None
     assert 20_000 < bisect_right(keys, at) < 80_000
     assert bucket.probes < 20
@@ -51,12 +51,12 @@ def test_keys_that_share_all_but_their_number_are_cut_near_their_middle() -> Non
 
 def test_folders_are_cut_between_each_other() -> None:
     keys = [f"{year}/{number:04}.jpg" for year in range(2010, 2026) for number in range(1_000)]
-    at = middle(keys[900], None, "", Bucket(keys).has_key_after)
+    at = split_point(keys[900], None, "", Bucket(keys).has_key_after)
     assert at is not None
     assert 2_000 < bisect_right(keys, at) < 15_000
 
 
 def test_the_last_keys_of_a_stretch_are_not_cut() -> None:
     keys = ["a.jpg", "b.jpg"]
-    assert middle("b.jpg", None, "", Bucket(keys).has_key_after) is None
-    assert middle("a.jpg", "a.jpg", "", Bucket(keys).has_key_after) is None
+    assert split_point("b.jpg", None, "", Bucket(keys).has_key_after) is None
+    assert split_point("a.jpg", "a.jpg", "", Bucket(keys).has_key_after) is None

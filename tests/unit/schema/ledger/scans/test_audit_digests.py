@@ -10,9 +10,9 @@ from hypothesis import strategies as some
 
 from fakesweep.schema.ledger.scans.audit_digests import (
     RUN_IMAGES,
+    digests_of,
     ends_run,
     one_run,
-    runs_of,
     whole_runs,
 )
 from fakesweep.schema.ledger.scans.scans import ListedImage
@@ -25,12 +25,12 @@ def listed(*numbers: int) -> list[ListedImage]:
 
 
 def digests(images: Sequence[ListedImage]) -> list[bytes]:
-    return [run.digest for run in runs_of(images)]
+    return [run.digest for run in digests_of(images)]
 
 
 def test_runs_follow_each_other_and_hold_every_image() -> None:
     images = listed(*range(20_000))
-    runs = runs_of(images)
+    runs = digests_of(images)
     assert runs[0].first == 0
     assert runs[-1].end == len(images)
     assert all(one.end == other.first for one, other in itertools.pairwise(runs))
@@ -78,13 +78,13 @@ def test_the_same_time_in_another_zone_is_the_same() -> None:
 
 def test_a_run_with_an_image_of_unknown_size_is_not_known_again_and_its_neighbours_are() -> None:
     images = listed(*range(2_000))
-    runs = runs_of(images)
+    runs = digests_of(images)
     images[runs[3].first] = images[runs[3].first]._replace(size_bytes=None)
-    vague = runs_of(images)
+    vague = digests_of(images)
     assert vague[3].digest == b""
     assert vague[:3] + vague[4:] == runs[:3] + runs[4:]
 
 
 def test_nothing_is_no_run_and_one_run_has_no_digest() -> None:
-    assert runs_of([]) == []
+    assert digests_of([]) == []
     assert [run.digest for run in one_run(listed(1, 2))] == [b""]
