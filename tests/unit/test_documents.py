@@ -1,5 +1,6 @@
 """The documents are true: every command and document they name exists, and the other way round."""
 
+import importlib
 import re
 import shlex
 from pathlib import Path
@@ -95,6 +96,17 @@ def test_every_file_a_document_names_exists(document: Path) -> None:
         assert (document.parent / link).exists(), f"{document.name} links to {link}"
     for path in paths:
         assert (ROOT / path).exists(), f"{document.name} names {path}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_name_that_a_document_imports_is_there(document: Path) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", document.read_text("utf-8"), re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    for line in lines:
+        said = re.match(r"from (fakesweep[.\w]*) import ([\w, ]+)", line)
+        for name in re.split(", *", said[2]) if said else ():
+            module = importlib.import_module(said[1] if said else "")
+            assert hasattr(module, name), f"{document.name}: {line}"
 
 
 def test_no_installed_distribution_but_ours_owns_our_name() -> None:
