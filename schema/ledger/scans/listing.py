@@ -77,8 +77,7 @@ _LOOK = text("""
 
 _ADD_BATCHES = text("""
     INSERT INTO ledger.batches (scan_id, lane, image_count)
-    SELECT s.scan_id, s.lane, 0
-    FROM ledger.scans s CROSS JOIN generate_series(1, :batches)
+    SELECT s.scan_id, s.lane, 0 FROM ledger.scans s CROSS JOIN generate_series(1, :batches)
     WHERE s.scan_id = :scan_id RETURNING batch_id
 """)
 
@@ -101,11 +100,9 @@ _ADD_IMAGES = text("""
         INSERT INTO ledger.images
             (scan_id, batch_id, uri, size_bytes, etag, modified_at, change, known_content_id)
         SELECT :scan_id, t.batch_id, l.uri, l.size_bytes, l.etag, l.modified_at, t.change,
-               t.content_id
-        FROM stage_taken t JOIN stage_listed l USING (place)
+               t.content_id FROM stage_taken t JOIN stage_listed l USING (place)
         ORDER BY t.batch_id, place
-        ON CONFLICT DO NOTHING
-        RETURNING image_id, batch_id, uri, change
+        ON CONFLICT DO NOTHING RETURNING image_id, batch_id, uri, change
     ), failed AS (
         INSERT INTO ledger.outcomes (image_id, scan_id, failure_code, failure_message)
         SELECT a.image_id, :scan_id, l.code, l.unreadable
