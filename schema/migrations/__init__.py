@@ -72,7 +72,7 @@ def alembic_config(connection: Connection) -> "Config":
     from alembic.config import Config  # noqa: PLC0415 - see above
 
     config = Config()
-    config.set_main_option("script_location", "schema:migrations")
+    config.set_main_option("script_location", "fakesweep.schema:migrations")
     config.attributes["connection"] = connection
     return config
 

@@ -34,11 +34,15 @@ IMPORTS = {
 """What a program says to use each of two distributions that lie beside each other."""
 
 APPLICATION = """
+import sys
 from fakesweep import submit
+from fakesweep.cli import main
+sys.argv = ["fakesweep", "db", "upgrade"]
 try:
-    submit(["s3://photos/a.jpg"])
-except Exception as error:
-    print(error)
+    main()
+except SystemExit as ended:
+    assert not ended.code, ended.code
+print(submit(["s3://photos/a.jpg"]))
 """
 
 
@@ -107,17 +111,22 @@ def test_a_distribution_named_schema_is_used_beside_it_and_either_is_removed(
     assert not (site_of(tmp_path / "venv") / removed).exists()
 
 
-def test_a_program_with_modules_named_like_the_rooms_calls_submit(
-    built: Built, tmp_path: Path
+def test_a_program_with_modules_named_like_the_rooms_migrates_and_submits(
+    built: Built, tmp_path: Path, empty_database_url: str, broker_url: str
 ) -> None:
     python = make_environment(tmp_path / "venv", required("fakesweep"))
     install(python, built.wheel)
     program = make_application(tmp_path / "application", APPLICATION)
     ran = subprocess.run(
         [str(python), str(program)],
-        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+        env={
+            "PATH": os.environ["PATH"],
+            "HOME": str(tmp_path),
+            "FAKESWEEP_DATABASE_URL": empty_database_url,
+            "FAKESWEEP_BROKER_URL": broker_url,
+        },
         capture_output=True,
         text=True,
         check=False,
     )
-    assert "nowhere to hand images in: set FAKESWEEP_DATABASE_URL" in ran.stdout, ran.stderr
+    assert ran.stdout.splitlines()[-1:] == ["[1]"], ran.stderr

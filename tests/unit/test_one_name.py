@@ -32,14 +32,14 @@ BARE = re.compile(
     """,
     re.VERBOSE | re.MULTILINE,
 )
-QUOTED = re.compile(rf"""["'`]({ROOM}(?:\.\w+)+)[:"'`]""")
+QUOTED = re.compile(rf"""["'`]({ROOM}(?:[.:]\w+)+)[:"'`]""")
 
 
 def names_of_before(text: str) -> Iterator[str]:
     """Yield what imports or names a module of a room without saying whose room it is."""
     yield from (found[0].strip("\n ;\"'`(") for found in BARE.finditer(text))
     for name in QUOTED.findall(text):
-        place = ROOT.joinpath(*name.split("."))
+        place = ROOT.joinpath(*re.split("[.:]", name))
         if any(
             one.exists()
             for one in (place, place.with_suffix(".py"), place.parent.with_suffix(".py"))
@@ -93,6 +93,7 @@ def test_no_file_says_a_name_of_before() -> None:
         '[sys.executable, "-m", "workers"]',
         "celery -A workers.app worker",
         'import_module("schema.words")',
+        'set_main_option("script_location", "schema:migrations")',
         'monkeypatch.setattr("schema.words.Lane", None)',
         "`producer.submit` is `producer.service`",
     ],
