@@ -69,7 +69,7 @@ class AuditView(NamedTuple):
         return len(self.model_ids) == self.models
 
 
-class Run(NamedTuple):
+class DigestRun(NamedTuple):
     """Images of a page from one place up to another, and the digest of what was listed of them.
 
     It is empty where that is not enough to know them again.
@@ -85,9 +85,9 @@ def ends_run(uri: str) -> bool:
     return zlib.crc32(uri.encode()) % RUN_IMAGES == 0
 
 
-def digests_of(images: Sequence[ListedImage]) -> list[Run]:
+def digests_of(images: Sequence[ListedImage]) -> list[DigestRun]:
     """Cut the images of a page into runs; one with an image of unknown size has no digest."""
-    runs: list[Run] = []
+    runs: list[DigestRun] = []
     said: list[str] = []
     is_vague = False
     for place, (uri, _, size_bytes, etag, modified_at, *_) in enumerate(images, start=1):
@@ -96,15 +96,15 @@ def digests_of(images: Sequence[ListedImage]) -> list[Run]:
         said.append(f"{uri}\t{size_bytes}\t{etag}\t{when}")
         if place == len(images) or ends_run(uri):
             digest = b"" if is_vague else _digest("\n".join(said))
-            runs.append(Run(place - len(said), place, digest))
+            runs.append(DigestRun(place - len(said), place, digest))
             said.clear()
             is_vague = False
     return runs
 
 
-def one_run(images: Sequence[ListedImage]) -> list[Run]:
+def one_run(images: Sequence[ListedImage]) -> list[DigestRun]:
     """Return all images of a page as one run that nobody knows again."""
-    return [Run(0, len(images), b"")]
+    return [DigestRun(0, len(images), b"")]
 
 
 def whole_runs(entries: Sequence[Entry]) -> int:
@@ -115,7 +115,7 @@ def whole_runs(entries: Sequence[Entry]) -> int:
     return 0
 
 
-def see_again(connection: Connection, look: AuditView, runs: Sequence[Run]) -> set[bytes]:
+def see_again(connection: Connection, look: AuditView, runs: Sequence[DigestRun]) -> set[bytes]:
     """Note the runs that stand as they were judged; return their digests."""
     digests = [run.digest for run in runs if run.digest]
     if not (look.is_loaded and digests):
@@ -127,7 +127,7 @@ def see_again(connection: Connection, look: AuditView, runs: Sequence[Run]) -> s
     return {bytes(digest) for digest in connection.execute(_SEE_AGAIN, wanted).scalars()}
 
 
-def note(connection: Connection, scan_id: int, runs: Sequence[Run]) -> None:
+def note(connection: Connection, scan_id: int, runs: Sequence[DigestRun]) -> None:
     """Note the images that the temporary table `stage_sighted` holds, run by run."""
     wanted = {
         "scan_id": scan_id,

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 from fakesweep.schema.ledger.copy import copy_lines, copy_rows, lines_of
 from fakesweep.schema.ledger.scans.audit_digests import (
     AuditView,
-    Run,
+    DigestRun,
     digests_of,
     note,
     one_run,
@@ -170,7 +170,7 @@ class Page(NamedTuple):
 
     images: Sequence[ListedImage]
     cursor: str
-    runs: Sequence[Run] | None = None
+    runs: Sequence[DigestRun] | None = None
     lines: bytes | None = None
     counts: Mapping[ListingCounts, int] = MappingProxyType({})
 
@@ -271,7 +271,7 @@ def _look_at(
     connection: Connection,
     look: AuditView,
     page: Page,
-    runs: Sequence[Run],
+    runs: Sequence[DigestRun],
     batch_images: int,
     *,
     is_audit: bool,
@@ -287,7 +287,7 @@ def _look_at(
     return len(seen), counts
 
 
-def staged(images: Sequence[ListedImage], runs: Sequence[Run]) -> bytes:
+def staged(images: Sequence[ListedImage], runs: Sequence[DigestRun]) -> bytes:
     """Return the images of some runs of a page as PostgreSQL takes them."""
     return lines_of(
         (
@@ -340,7 +340,7 @@ def end_listing(connection: Connection, scan_id: int) -> None:
         vanish(connection, scan_id)
 
 
-def _images_of(runs: Sequence[Run]) -> int:
+def _images_of(runs: Sequence[DigestRun]) -> int:
     return sum(run.end - run.first for run in runs)
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 
 from fakesweep.schema.ledger.registry.policies import rejudge
 from fakesweep.schema.ledger.scans import listing
-from fakesweep.schema.ledger.scans.audit_digests import Run, digests_of
+from fakesweep.schema.ledger.scans.audit_digests import DigestRun, digests_of
 from fakesweep.schema.ledger.scans.listing import Page, Part, Recorded, record_page
 from fakesweep.schema.ledger.scans.scans import ListedImage
 from tests.integration.ledger.rows import (
@@ -65,9 +65,9 @@ def test_what_stands_is_seen_at_once_and_compared_with_nothing(
 ) -> None:
     first, recorded = audited(engine, archive(), model)
     assert (recorded.added, recorded.unchanged, recorded.known) == (1_000, 0, 0)
-    compared: list[Run] = []
+    compared: list[DigestRun] = []
 
-    def staged(_: Sequence[ListedImage], runs: Sequence[Run]) -> bytes:
+    def staged(_: Sequence[ListedImage], runs: Sequence[DigestRun]) -> bytes:
         compared.extend(runs)
         return b""
 
