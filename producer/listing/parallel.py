@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from fakesweep.producer.sources.s3.prefix import Prefix, cursor_of, key_of
 from fakesweep.producer.sources.s3.split_points import split_point
-from fakesweep.schema.ledger.scans.listing import Part
 from fakesweep.schema.ledger.scans.scans import Entry
+from fakesweep.schema.ledger.scans.source_parts import Part
 
 CUT_AFTER_PAGES = 8
 """A stretch is cut once it went on for so long; after an attempt in vain, for twice as long."""

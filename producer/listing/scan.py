@@ -20,23 +20,20 @@ from fakesweep.producer.sources.s3.prefix import opened_prefix
 from fakesweep.producer.watchdog import progressed, waits_for_ledger
 from fakesweep.schema.errors import FakesweepError, ScanError
 from fakesweep.schema.ledger.scans.audit_digests import digests_of, one_run, whole_runs
-from fakesweep.schema.ledger.scans.listing import (
-    Page,
-    Part,
-    end_listing,
-    end_part,
-    next_part,
-    parts_left,
-    record_page,
-    split_part,
-    staged,
-)
+from fakesweep.schema.ledger.scans.listing import Page, end_listing, record_page, staged
 from fakesweep.schema.ledger.scans.scans import (
     Entry,
     ListedImage,
     chosen,
     lock_listing,
     unlock_listing,
+)
+from fakesweep.schema.ledger.scans.source_parts import (
+    Part,
+    end_part,
+    next_part,
+    parts_left,
+    split_part,
 )
 from fakesweep.schema.selection import Selection
 

@@ -8,8 +8,9 @@ from sqlalchemy import Connection, Engine
 from fakesweep.schema.ledger.batches.publishing import take_recorded
 from fakesweep.schema.ledger.registry.policies import policy_id
 from fakesweep.schema.ledger.reports.results import results
-from fakesweep.schema.ledger.scans.listing import Page, Part, end_listing, end_part, record_page
+from fakesweep.schema.ledger.scans.listing import Page, end_listing, record_page
 from fakesweep.schema.ledger.scans.scans import ListedImage, add_scan
+from fakesweep.schema.ledger.scans.source_parts import Part, end_part
 from fakesweep.schema.message import BatchMessage
 from fakesweep.schema.uris import from_path
 from fakesweep.schema.words import Lane

@@ -21,45 +21,12 @@ from fakesweep.schema.ledger.scans.audits import Seen, compared, see, vanish
 from fakesweep.schema.ledger.scans.listing_counts import ListingCounts, count_listed
 from fakesweep.schema.ledger.scans.listing_errors import END_TROUBLE, end_trouble
 from fakesweep.schema.ledger.scans.scans import ListedImage
+from fakesweep.schema.ledger.scans.source_parts import Part
 from fakesweep.schema.reasons import reason
 from fakesweep.schema.words import LeftOutReason
 
 MAX_BATCH_URI_BYTES = 128 * 1024
 """A batch of long URIs, as JSON writes them, has fewer images: so a window fits into Redis."""
-
-_PARTS_LEFT = text("""
-    SELECT p.position, p.part, s.source, s.hostname, p.cursor, p.until, s.members
-    FROM ledger.source_parts p JOIN ledger.scan_sources s USING (scan_id, position)
-    WHERE p.scan_id = :scan_id AND p.listed_at IS NULL AND s.listed_at IS NULL
-    ORDER BY p.position, p.part
-""")
-
-_NEXT_PART = text("""
-    SELECT max(part) + 1 FROM ledger.source_parts
-    WHERE (scan_id, position) = (:scan_id, :position)
-""")
-
-_CUT_PART = text("""
-    WITH cut AS (
-        UPDATE ledger.source_parts SET until = :cursor
-        WHERE (scan_id, position, part) = (:scan_id, :position, :part)
-    )
-    INSERT INTO ledger.source_parts (scan_id, position, part, cursor, until)
-    VALUES (:scan_id, :position, :new_part, :cursor, :until)
-""")
-
-_END_PART = text("""
-    UPDATE ledger.source_parts SET listed_at = now()
-    WHERE (scan_id, position, part) = (:scan_id, :position, :part)
-""")
-
-_END_SOURCE = text("""
-    UPDATE ledger.scan_sources s SET listed_at = now()
-    WHERE scan_id = :scan_id AND position = :position AND NOT EXISTS (
-        SELECT FROM ledger.source_parts p
-        WHERE (p.scan_id, p.position) = (s.scan_id, s.position) AND p.listed_at IS NULL
-    )
-""")
 
 _END_LISTING = text("""
     UPDATE ledger.scans SET listed_at = now()
@@ -143,24 +110,6 @@ _MOVE_CURSOR = text(f"""
 """)  # noqa: S608 - our own words
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A stretch of a source whose listing is not finished.
-
-    `cursor` is where it stands, None at the source's start; `until` is the last cursor that belongs
-    to it, None where it goes to the source's end. `hostname` is the only machine that can list it,
-    `members` are what was named one by one.
-    """
-
-    position: int
-    number: int
-    source: str
-    hostname: str | None = None
-    cursor: str | None = None
-    until: str | None = None
-    members: tuple[str, ...] = ()
-
-
 class Page(NamedTuple):
     """Images that were listed together, and where their part goes on behind them.
 
@@ -200,23 +149,6 @@ class _Counts(NamedTuple):
     new: int = 0
     changed: int = 0
     again: int = 0
-
-
-def parts_left(connection: Connection, scan_id: int) -> list[Part]:
-    """Return the parts of sources whose listing is not finished, in order."""
-    rows = connection.execute(_PARTS_LEFT, {"scan_id": scan_id})
-    return [
-        Part(
-            row.position,
-            row.part,
-            row.source,
-            row.hostname,
-            row.cursor,
-            row.until,
-            tuple(row.members or ()),
-        )
-        for row in rows
-    ]
 
 
 def record_page(
@@ -303,34 +235,6 @@ def staged(images: Sequence[ListedImage], runs: Sequence[DigestRun]) -> bytes:
         for number, run in enumerate(runs)
         for place, image in enumerate(images[run.first : run.end], start=run.first)
     )
-
-
-def next_part(connection: Connection, scan_id: int, position: int) -> int:
-    """Return the number that the next part of a source gets."""
-    wanted = {"scan_id": scan_id, "position": position}
-    return int(connection.execute(_NEXT_PART, wanted).scalar_one())
-
-
-def split_part(connection: Connection, scan_id: int, part: Part, new: Part) -> None:
-    """Give what lies behind the cursor of a new part to it, up to where the other went."""
-    connection.execute(
-        _CUT_PART,
-        {
-            "scan_id": scan_id,
-            "position": part.position,
-            "part": part.number,
-            "new_part": new.number,
-            "cursor": new.cursor,
-            "until": new.until,
-        },
-    )
-
-
-def end_part(connection: Connection, scan_id: int, part: Part) -> None:
-    """Record that a part is listed to its end, and with the last one its source."""
-    ended = {"scan_id": scan_id, "position": part.position, "part": part.number}
-    connection.execute(_END_PART, ended)
-    connection.execute(_END_SOURCE, {"scan_id": scan_id, "position": part.position})
 
 
 def end_listing(connection: Connection, scan_id: int) -> None:

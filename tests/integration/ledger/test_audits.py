@@ -9,8 +9,9 @@ from sqlalchemy import Engine
 from fakesweep.schema.ledger.batches.leases import known_contents
 from fakesweep.schema.ledger.scans.audits import let_follow
 from fakesweep.schema.ledger.scans.control import cancel_scan, pause_scan
-from fakesweep.schema.ledger.scans.listing import Page, Part, Recorded, record_page
+from fakesweep.schema.ledger.scans.listing import Page, Recorded, record_page
 from fakesweep.schema.ledger.scans.scans import ListedImage
+from fakesweep.schema.ledger.scans.source_parts import Part
 from fakesweep.schema.message import BatchMessage
 from fakesweep.schema.selection import Selection
 from fakesweep.schema.words import Lane

@@ -11,7 +11,8 @@ from sqlalchemy import Engine
 from fakesweep.cli import run as run_command
 from fakesweep.exits import Exit
 from fakesweep.schema.failures import FailureCode
-from fakesweep.schema.ledger.scans.listing import Page, Part, record_page
+from fakesweep.schema.ledger.scans.listing import Page, record_page
+from fakesweep.schema.ledger.scans.source_parts import Part
 from tests.integration.ledger.rows import (
     add_model,
     ask,

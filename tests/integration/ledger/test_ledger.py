@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Engine
 
 from fakesweep.schema.ledger.batches.publishing import take_recorded
-from fakesweep.schema.ledger.scans.listing import end_listing, parts_left
+from fakesweep.schema.ledger.scans.listing import end_listing
 from fakesweep.schema.ledger.scans.scans import (
     ListedImage,
     SourceLeft,
@@ -15,6 +15,7 @@ from fakesweep.schema.ledger.scans.scans import (
     sources_left,
     unlock_listing,
 )
+from fakesweep.schema.ledger.scans.source_parts import parts_left
 from fakesweep.schema.message import BatchMessage
 from fakesweep.schema.words import Lane
 from tests.integration.ledger.rows import (

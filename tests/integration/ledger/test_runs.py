@@ -9,8 +9,9 @@ from sqlalchemy import Engine
 from fakesweep.schema.ledger.registry.policies import rejudge
 from fakesweep.schema.ledger.scans import listing
 from fakesweep.schema.ledger.scans.audit_digests import DigestRun, digests_of
-from fakesweep.schema.ledger.scans.listing import Page, Part, Recorded, record_page
+from fakesweep.schema.ledger.scans.listing import Page, Recorded, record_page
 from fakesweep.schema.ledger.scans.scans import ListedImage
+from fakesweep.schema.ledger.scans.source_parts import Part
 from tests.integration.ledger.rows import (
     add_model,
     ask,

@@ -15,8 +15,9 @@ from fakesweep.schema.ledger.connection import open_engine
 from fakesweep.schema.ledger.outputs.parts import add_output
 from fakesweep.schema.ledger.registry.processes import producer_seen, record_stages, register_worker
 from fakesweep.schema.ledger.reports.adhoc import query
-from fakesweep.schema.ledger.scans.listing import Page, Part, record_page
+from fakesweep.schema.ledger.scans.listing import Page, record_page
 from fakesweep.schema.ledger.scans.scans import ListedImage
+from fakesweep.schema.ledger.scans.source_parts import Part
 from fakesweep.schema.ledger.webhooks.webhooks import add_webhook
 from fakesweep.schema.message import BatchImage, BatchMessage
 from fakesweep.schema.telemetry.throughput import Bottleneck, Counts, Stage, StageCounts, report
