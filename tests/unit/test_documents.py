@@ -1,8 +1,9 @@
 """The documents are true: every command and document they name exists, and the other way round."""
 
-import importlib
+import importlib.util
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import click
@@ -15,7 +16,14 @@ from fakesweep.workers.threads.fatal import EXIT_STATUS
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-MAKE_TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+PAGES = [*DOCUMENTS, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", ROOT / "infra" / "README.md"]
+MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
+MAKE_TARGETS = set(re.findall(r"^([\w./-]+):", MAKEFILE, re.MULTILINE))
+PATH = re.compile(
+    r"(?<![\w/.:…-])((?:benchmarks|docs|fakesweep|infra|producer|schema|serving|tests|workers)/(?!\d)"
+    r"[\w./@*-]*[\w/*])(?::(\w+))?"
+)
+DOTTED = re.compile(r"`((?:fakesweep|tests|benchmarks)(?:\.\w+)+)`|-m ((?:benchmarks|tests)[.\w]*)")
 
 
 def commands_below(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
@@ -68,11 +76,28 @@ def test_every_fakesweep_line_of_a_document_is_a_command_with_its_options(docume
         assert used <= known | {"--help"}, f"`fakesweep {' '.join(words)}`"
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", PAGES, ids=lambda path: path.name)
 def test_every_make_line_of_a_document_is_a_target(document: Path) -> None:
     for line in code_lines(document):
-        match = re.match(r"^(?:\$ )?make ([a-z]+)", line)
+        match = re.match(r"^(?:\$ )?make ([\w./-]+)", line)
         assert match is None or match[1] in MAKE_TARGETS, line
+
+
+def test_every_program_of_contributing_is_installed() -> None:
+    lines = code_lines(ROOT / "CONTRIBUTING.md")
+    programs = {line.split()[0] for line in lines} - {"make"}
+    assert programs
+    assert all(
+        program.startswith(".venv/bin/")
+        and Path(sys.executable).with_name(Path(program).name).exists()
+        for program in programs
+    )
+
+
+def test_hooks_before_a_commit_run_what_make_check_runs() -> None:
+    hooks = re.findall(r"entry: (.+)", (ROOT / ".pre-commit-config.yaml").read_text("utf-8"))
+    (check,) = re.findall(r"^check: .*\n((?:\t.*\n)+)", MAKEFILE, re.MULTILINE)
+    assert hooks == [f".venv/bin/{run}" for run in re.findall(r"\t\$\(BIN\)/(.+)", check)]
 
 
 def test_the_first_screen_of_the_readme_has_the_two_commands() -> None:
@@ -81,7 +106,7 @@ def test_the_first_screen_of_the_readme_has_the_two_commands() -> None:
     assert "make test" in first_screen
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", PAGES, ids=lambda path: path.name)
 def test_every_file_a_document_names_exists(document: Path) -> None:
     text = document.read_text("utf-8")
     links = [
@@ -89,13 +114,29 @@ def test_every_file_a_document_names_exists(document: Path) -> None:
         for link in re.findall(r"\]\(([^)]+)\)", text)
         if "://" not in link and not link.startswith("#")
     ]
-    paths = re.findall(
-        r"`((?:docs|schema|workers|producer|fakesweep|infra|benchmarks|tests)/[\w./-]+)`", text
-    )
     for link in links:
         assert (document.parent / link).exists(), f"{document.name} links to {link}"
-    for path in paths:
-        assert (ROOT / path).exists(), f"{document.name} names {path}"
+    for path, name in PATH.findall(text):
+        assert list(ROOT.glob(path)), f"{document.name} names {path}"
+        if name:
+            assert re.search(rf"\b{name}\b", (ROOT / path).read_text("utf-8")), f"{path}:{name}"
+
+
+@pytest.mark.parametrize("document", PAGES, ids=lambda path: path.name)
+def test_every_dotted_name_in_a_document_is_there(document: Path) -> None:
+    for quoted, run in DOTTED.findall(document.read_text("utf-8")):
+        assert is_there(quoted or run), f"{document.name} names {quoted or run}"
+
+
+def is_there(name: str) -> bool:
+    """Say whether a module, or a name in one, exists."""
+    module, _, last = name.rpartition(".")
+    if importlib.util.find_spec(name.partition(".")[0]) is None:
+        return False
+    path = ROOT.joinpath(*name.split("."))
+    if path.is_dir() or path.with_suffix(".py").exists():
+        return True
+    return bool(module) and hasattr(importlib.import_module(module), last)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
