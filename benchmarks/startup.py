@@ -1,15 +1,17 @@
 """How long starts take: help texts, `status`, `check`, and a worker until it takes work.
 
-All in turns, beside importing torch and transformers alone, each in a process of its own.
+All in turns, beside importing torch and transformers alone, each in a process of its own. Told are
+seconds by the clock, and those of the processor, which other work on the machine changes little.
 """
 
 import argparse
+import os
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.corpus import Corpus, make_corpus
@@ -37,7 +39,18 @@ HELP = tuple(
 WORKER = Start("fakesweep worker, until it is ready", command("worker", "--model", MODEL), 2.5)
 IMPORTING = Start("importing torch and transformers' ViT", (sys.executable, "-c", IMPORTS))
 
-Seconds = dict[str, list[float]]
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Took:
+    """Seconds of one start, by the clock and of the processor, of its own process alone."""
+
+    wall: float
+    processor: float
+
+
+Found = dict[str, list[Took]]
 
 
 def starts(picture: Path) -> tuple[Start, ...]:
@@ -47,34 +60,34 @@ def starts(picture: Path) -> tuple[Start, ...]:
     return (*HELP, status, IMPORTING, WORKER, check)
 
 
-def measure(folder: Path, turns: int) -> Seconds:
-    """Return the seconds of each start, by its name, one a turn.
+def measure(folder: Path, turns: int) -> Found:
+    """Return what each start took, by its name, one a turn.
 
     Raises:
         RuntimeError: one of them failed.
     """
     recipe = Corpus(1, truncated_percent=0, duplicate_percent=0)
     [picture] = make_corpus(recipe, folder / "corpora").iterdir()
-    found: Seconds = {}
+    found: Found = {}
     with fresh_stack() as stack:
         for turn in range(turns + 1):  # what the first one reads from disk stays in memory
             for start in starts(picture):
-                seconds = _seconds(start, stack)
+                took = _took(start, stack)
                 if turn:
-                    found.setdefault(start.name, []).append(seconds)
+                    found.setdefault(start.name, []).append(took)
     return found
 
 
-def lines(found: Mapping[str, Sequence[float]]) -> list[str]:
-    """Return the median of each start, and what was wanted of it."""
+def lines(found: Mapping[str, Sequence[Took]]) -> list[str]:
+    """Return the medians of each start, and what was wanted of it."""
     wanted = {start.name: start.wanted for start in starts(Path())}
-    importing = statistics.median(found[IMPORTING.name])
-    return [_line(name, seconds, wanted[name], importing) for name, seconds in found.items()]
+    importing = statistics.median(one.wall for one in found[IMPORTING.name])
+    return [_line(name, took, wanted[name], importing) for name, took in found.items()]
 
 
-def as_json(found: Mapping[str, Sequence[float]]) -> dict[str, object]:
+def as_json(found: Mapping[str, Sequence[Took]]) -> dict[str, object]:
     """Return what was measured as a benchmark's file has it."""
-    return {"seconds": {name: list(seconds) for name, seconds in found.items()}}
+    return {name: [asdict(one) for one in took] for name, took in found.items()}
 
 
 def main() -> None:
@@ -86,10 +99,12 @@ def main() -> None:
     print(*lines(measure(asked.folder.expanduser().resolve(), asked.turns)), sep="\n")
 
 
-def _line(name: str, seconds: Sequence[float], wanted: float | None, importing: float) -> str:
-    middle = statistics.median(seconds)
+def _line(name: str, took: Sequence[Took], wanted: float | None, importing: float) -> str:
+    walls = [one.wall for one in took]
+    middle = statistics.median(walls)
     said = (
-        f"{name:38} {middle:6.2f} s ({min(seconds):.2f} to {max(seconds):.2f}), "
+        f"{name:38} {middle:6.2f} s ({min(walls):.2f} to {max(walls):.2f}; processor "
+        f"{statistics.median(one.processor for one in took):.2f} s), "
         f"{middle / importing:.2f} x importing"
     )
     if wanted is None:
@@ -97,7 +112,7 @@ def _line(name: str, seconds: Sequence[float], wanted: float | None, importing: 
     return f"{said}; wanted {wanted:g} s at most: {'met' if middle <= wanted else 'NOT met'}"
 
 
-def _seconds(start: Start, stack: Stack) -> float:
+def _took(start: Start, stack: Stack) -> Took:
     """Start it once, and return how long it took to be there."""
     log = stack.home / "start.log"
     began = time.perf_counter()
@@ -106,14 +121,21 @@ def _seconds(start: Start, stack: Stack) -> float:
             start.words, stdout=output, stderr=output, env=stack.environment({"DEVICE": "cpu"})
         )
     if start is not WORKER:
-        if process.wait(READY_SECONDS):
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
             raise RuntimeError(f"{start.name}: {log.read_text('utf-8', 'replace').strip()}")
-        return time.perf_counter() - began
+        return Took(time.perf_counter() - began, used.ru_utime + used.ru_stime)
     try:
         wait_until(lambda: READY in log.read_bytes(), process, log, READY_SECONDS)
-        return time.perf_counter() - began
+        return Took(time.perf_counter() - began, _processor_seconds(process.pid))
     finally:
         end(process)
+
+
+def _processor_seconds(pid: int) -> float:
+    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / _TICKS_PER_SECOND
 
 
 if __name__ == "__main__":
