@@ -1,4 +1,4 @@
-"""The Celery app and the life of a worker process: everything opens before the first message."""
+"""Celery app and lifecycle of a worker process: resources open before the first message."""
 
 import logging
 import os
@@ -25,8 +25,12 @@ from fakesweep.workers.process.shutdown import Shutdown
 from fakesweep.workers.process.startup import open_work
 from fakesweep.workers.threads.fatal import EXIT_STATUS
 
-_SAID_BETTER = ("celery.worker.strategy", "celery.app.trace", "celery.worker.consumer.connection")
-"""What these say of a task or connection that is well, our own events say with a batch's id."""
+_REPLACED_LOGGERS = (
+    "celery.worker.strategy",
+    "celery.app.trace",
+    "celery.worker.consumer.connection",
+)
+"""Celery's success messages, which are dropped; our events carry the batch id."""
 
 log = structlog.get_logger(__name__)
 
@@ -34,7 +38,7 @@ app = Celery("fakesweep", include=["fakesweep.workers.tasks"])
 
 
 def configure(settings: Settings) -> None:
-    """Let the app run by these settings, and by their preset."""
+    """Apply the settings and their preset to the app."""
     process.settings = with_preset(settings)
     app.conf.update(celery_settings(process.settings))
     app.conf.worker_consumer = "fakesweep.workers.broker.consumer:Consumer"
@@ -42,28 +46,27 @@ def configure(settings: Settings) -> None:
 
 
 def current_work() -> Work:
-    """Return what the worker process opened before its first message."""
+    """Return the resources of this worker process, opened before its first message."""
     if process.work is None:
         raise RuntimeError("no work is open: tasks run in a Celery worker only")
     return process.work
 
 
 def end_as_broken() -> None:
-    """End this process in order, as one that failed: whoever supervises it starts a new one."""
+    """Shut this process down in order with a failure status, so its supervisor restarts it."""
     if not process.shutdown.exit_status:
         process.shutdown.exit_status = EXIT_STATUS
         os.kill(os.getpid(), signal.SIGTERM)
 
 
 def run_worker(settings: Settings, only_scan_id: int | None = None) -> int:
-    """Run a worker in this process until it is told to stop, and return its exit status.
+    """Run a worker in this process until a signal stops it; return its exit status.
 
-    SIGTERM and Ctrl-C stop it after the batches in flight; what of them is not finished when the
-    grace period is over, or at a second signal, is handed back. With `only_scan_id` it works for
-    that scan alone.
+    SIGTERM and Ctrl-C stop it after the batches in flight. Batches unfinished at the end of the
+    grace period, or at a second signal, are handed back. `only_scan_id` limits it to one scan.
 
     Raises:
-        FakesweepError: it cannot start; the message says why.
+        FakesweepError: the worker cannot start; the message says why.
     """
     configure(settings)
     process.only_scan_id = only_scan_id
@@ -80,8 +83,8 @@ def run_worker(settings: Settings, only_scan_id: int | None = None) -> int:
 
 @signals.celeryd_init.connect
 def _name_node(instance: Any, **_: Any) -> None:
-    """Give this worker its id, and tell it apart from others of its host, unless it has a name."""
-    process.worker_id = uuid4()  # here, since a supervisor may fork workers
+    """Give this worker an id, and a unique node name unless the user chose one."""
+    process.worker_id = uuid4()  # after the fork, where a supervisor forks workers
     usual = default_nodename("")
     if instance.hostname == usual:
         instance.hostname = f"{usual}-{process.worker_id.hex[:8]}"
@@ -92,7 +95,7 @@ def _name_node(instance: Any, **_: Any) -> None:
 def _set_up_logging(**_: Any) -> None:
     set_up_logging(process.settings)
     logging.captureWarnings(True)
-    for name in _SAID_BETTER:
+    for name in _REPLACED_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("celery.worker.consumer.consumer").setLevel(logging.ERROR)
     for handler in logging.getLogger().handlers:
@@ -123,7 +126,7 @@ def _open(**_: Any) -> None:
 @signals.worker_shutdown.connect
 def _close(sender: Any, **_: Any) -> None:
     process.exit_status = process.shutdown.exit_status or sender.exitcode or 0
-    sender.exitcode = process.exit_status  # for those who run `celery worker`
+    sender.exitcode = process.exit_status  # the status of a plain `celery worker`
     process.work = None
     process.resources.close()
 

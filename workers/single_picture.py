@@ -1,4 +1,4 @@
-"""One picture judged at once, by a worker's loader, models and arithmetic; no queue, no ledger."""
+"""Judges single pictures with a worker's loader, models and arithmetic; no queue, no ledger."""
 
 import threading
 import time
@@ -33,16 +33,16 @@ NOT_ITS_OWN = {
     ReadAs.PREVIEW: "what was judged is the preview that this camera file carries of itself",
     ReadAs.COMPOSITE: "what was judged is the flat picture of this layered file",
 }
-"""What is said of pixels that are not the picture's own."""
+"""Caveats about pixels that differ from the picture's own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What one model says of one picture, and by which cuts that became a verdict.
+    """One model's score of one picture, and the verdict by a policy's cuts.
 
-    `uri` is the picture as it was asked for, None where its bytes were handed over. `scores` are
-    the model's probabilities by its own labels, in [0, 1]; `labels` says which side each label is
-    on; `p_fake` is the sum of the fake sides. Sizes are pixels as shown.
+    `uri` is the requested picture, None where its bytes were given. `scores` are the model's
+    probabilities by label, in [0, 1]; `labels` gives the side of each label; `p_fake` sums the
+    fake sides. Width and height are in pixels, after orientation.
     """
 
     uri: str | None
@@ -60,7 +60,7 @@ class Check:
 
     @property
     def why(self) -> str:
-        """How the verdict follows from the score."""
+        """Explanation of the verdict by score and cuts."""
         cuts, score = self.policy, f"p_fake {self.p_fake:.{SCORE_DECIMALS}f}"
         match self.verdict:
             case VerdictWord.FAKE:
@@ -73,7 +73,7 @@ class Check:
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        """What a person who acts on the verdict has to know."""
+        """Warnings for a person who acts on the verdict."""
         found = [SCORE_IS_NO_CHANCE]
         if self.is_bundled:
             found.insert(0, f"{self.model} is for trying the system out, not for judging pictures")
@@ -85,7 +85,7 @@ class Check:
         return tuple(found)
 
     def as_json(self) -> dict[str, Any]:
-        """Return everything as JSON has it; names are those of the view `verdicts`."""
+        """Return all fields as JSON, named as in the view `verdicts`."""
         return {
             "uri": self.uri,
             "status": "classified",
@@ -113,13 +113,13 @@ class Check:
 
 
 class Checker:
-    """A loader process and the models that were asked for, kept for the next picture.
+    """Keeps a loader process and the requested models for the next picture.
 
-    Safe to call from many threads, which take turns.
+    Thread-safe; calls run one after another.
     """
 
     def __init__(self, settings: Settings, catalogue: Catalogue) -> None:
-        # Who asks may read what they may read: the roots bind what strangers' URIs can reach.
+        # The caller reads with its own rights; file roots guard against other people's URIs.
         self._settings = settings.model_copy(update={"file_roots": (Path("/"),)})
         self._catalogue = catalogue
         self._loaders = LoaderPool(self._settings, 1)  # it starts while models load
@@ -129,12 +129,12 @@ class Checker:
     def check(
         self, picture: bytes | str, models: Sequence[str], policy: Policy, uri: str | None = None
     ) -> list[Check]:
-        """Judge a picture, its bytes or the URI to fetch it from, by each model.
+        """Judge a picture, given as bytes or as a URI, by each model.
 
-        `uri` is what the picture is called in the answers.
+        `uri` names the picture in the answers.
 
         Raises:
-            ImageFailure: the picture cannot be had, decoded or scored.
+            ImageFailure: the picture cannot be fetched, decoded or scored.
             CatalogueError: a model is not known.
             ModelError: a model cannot be loaded.
             DeviceError: the device is broken, or has no memory for a single image.
@@ -157,7 +157,7 @@ class Checker:
     def _model(self, reference: str) -> "LoadedModel":
         entry = self._catalogue.model(reference)
         if entry not in self._models:
-            # Imported here: torch takes seconds, in which the loader starts.
+            # Imported here: the loader starts during torch's seconds of import.
             from fakesweep.workers.models.load import load_model  # noqa: PLC0415
             from fakesweep.workers.models.place import resolve_place  # noqa: PLC0415
 
@@ -174,9 +174,9 @@ class Checker:
     def _prepared(
         self, picture: bytes | str, models: Sequence["LoadedModel"]
     ) -> tuple[Content, list[Any]]:
-        """Return the picture's content, and its pixels as each model's steps leave them.
+        """Return the picture's content, and its pixels after each model's preprocessing.
 
-        Where the loader is lost, another goes on; `Trials` says when the picture is to blame.
+        A lost loader is replaced; `Trials` decides when the picture is to blame.
         """
         steps = [model.steps and asdict(model.steps) for model in models]
         image = BatchImage(0, "")
@@ -228,7 +228,7 @@ class Checker:
 
 
 def _rounded(scores: Iterable[tuple[str, float]]) -> dict[str, float]:
-    """Return the scores as the ledger shows them: labels alike are summed, then rounded."""
+    """Return scores as in the ledger: equal labels summed, then rounded."""
     summed: dict[str, float] = {}
     for name, score in scores:
         summed[name] = summed.get(name, 0.0) + score

@@ -1,4 +1,4 @@
-"""The tasks: each decodes its message and hands it to the pipeline."""
+"""Celery tasks: decode the message and run the pipeline on its batch."""
 
 from typing import Any
 
@@ -17,8 +17,8 @@ log = structlog.get_logger(__name__)
 
 @app.task(name=CLASSIFY_BATCH)
 def classify_batch(body: object) -> None:
-    """Bring one batch to its end; Celery acknowledges the message when this returns."""
-    message = read_message(body)  # what cannot be read was put aside before
+    """Finish one batch; Celery acknowledges the message when this returns."""
+    message = read_message(body)  # the consumer has diverted malformed messages
     try:
         run_batch(message, current_work())
     except (DeviceError, LoadersError) as error:
@@ -28,7 +28,7 @@ def classify_batch(body: object) -> None:
 
 @signals.task_prerun.connect
 def _bind(task_id: str, args: Any, **_: Any) -> None:
-    """Let everything that is logged while a task runs, by Celery too, say which batch it is of."""
+    """Add the task, scan and batch ids to each log line of a running task, Celery's included."""
     bind_contextvars(task_id=task_id, scan_id=args[0]["scan_id"], batch_id=args[0]["batch_id"])
 
 

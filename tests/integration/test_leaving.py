@@ -80,7 +80,7 @@ def test_a_worker_told_to_leave_finishes_what_it_holds_and_takes_no_more(
     [more] = publish_scan(engine, uris_of(folder_of_photographs(tmp_path / "in", 2)))
     with busy_worker(settings, engine, tmp_path / "log") as busy:
         busy.worker.process.send_signal(signal.SIGTERM)
-        assert busy.worker.says("leaving")["signal"] == "SIGTERM"
+        assert busy.worker.says("shutdown_started")["signal"] == "SIGTERM"
         wait_until(lambda: not _waiting_clients(settings), "the worker asks for no more")
         publish(settings, more)
         busy.release.set()
@@ -100,7 +100,7 @@ def test_what_is_not_done_when_the_grace_is_over_is_handed_back(
     with busy_worker(settings, engine, tmp_path / "log", grace_seconds=0.5) as busy:
         busy.worker.process.send_signal(signal.SIGTERM)
         assert busy.worker.process.wait(20) == 0
-        assert busy.worker.says("grace_is_over")["grace_seconds"] == 0.5
+        assert busy.worker.says("grace_period_over")["grace_seconds"] == 0.5
         assert busy.worker.says("handed_back")["batches"] == 1
     assert batch_states(engine) == {busy.message.batch_id: "recorded"}
     assert _stopped_workers(engine) == 1
@@ -112,12 +112,12 @@ def test_a_second_signal_hands_everything_back_at_once(
 ) -> None:
     with busy_worker(settings, engine, tmp_path / "log", grace_seconds=60) as busy:
         busy.worker.process.send_signal(first)
-        busy.worker.says("leaving")
+        busy.worker.says("shutdown_started")
         told = time.monotonic()
         busy.worker.process.send_signal(first)
         assert busy.worker.process.wait(20) == 0
         assert time.monotonic() - told < 10
-        assert busy.worker.says("leaving_at_once")["signal"] == first.name
+        assert busy.worker.says("shutdown_forced")["signal"] == first.name
     assert batch_states(engine) == {busy.message.batch_id: "recorded"}
 
 

@@ -182,7 +182,7 @@ def test_a_batch_from_quarantine_runs_alone_and_the_others_wait_for_it(
                 threads.submit(run_batch, messages[name], work)
             wait_until(lambda: sorted(asked) == ["a", "b"], "two run side by side")
             threads.submit(run_batch, messages["c"], work)
-            wait_until(lambda: work.batch_lock._wants_alone == 1, "one wants to be alone")
+            wait_until(lambda: work.batch_lock._waiting_exclusive == 1, "one wants to be alone")
             for name in "de":
                 threads.submit(run_batch, messages[name], work)
             gates["a"].set()

@@ -107,7 +107,7 @@ def test_while_the_ledger_is_away_the_log_tells_and_nobody_waits() -> None:
     told = [one for one in logs if one["event"] == "message_unreadable"]
     assert len(told) == KEPT_DEAD_LETTERS + 50
     assert told[0]["body"] == "garbage"
-    assert any(one["event"] == "stray_not_recorded" for one in logs)
+    assert any(one["event"] == "dead_letter_not_recorded" for one in logs)
     assert took_seconds < 10
     away.dispose()
 

@@ -1,1 +1,1 @@
-"""Celery's side of a worker: consumer, envelope, dead letters."""
+"""Broker side of a worker: Celery's consumer, the message envelope, dead letters."""

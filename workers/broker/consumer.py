@@ -1,4 +1,4 @@
-"""How this worker consumes: Celery's consumer, with our way to leave, to wait and to sort out."""
+"""Celery's consumer with our shutdown, reconnection, and dead letters."""
 
 import signal
 import threading
@@ -21,12 +21,12 @@ from fakesweep.workers.broker.reserved_slots import ReservedSlots
 
 TICK_SECONDS = 1.0
 FORGOTTEN_TICKS = 3
-"""A message that a task has just left may be counted for a moment longer."""
+"""Ticks before a held message counts as forgotten; a finished task's message is held briefly."""
 
 FIRST_PAUSE_SECONDS = 1
 LONGEST_PAUSE_SECONDS = 10
 FIRST_LINE_SECONDS = 10.0
-"""The log says again that the broker is away after so long, then after twice as long, and so on."""
+"""Delay before the log repeats that the broker is away; it doubles with each line."""
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
@@ -34,26 +34,25 @@ log = structlog.get_logger(__name__)
 
 
 class Consumer(CeleryConsumer):
-    """Celery's consumer, that waits for the broker in few lines of the log."""
+    """Celery's consumer, which reconnects for as long as it takes and logs outages sparsely."""
 
     _away_since: float | None = None
     _next_line_seconds = 0.0
     _ticks_with_forgotten = 0
 
     def start(self) -> None:
-        """Consume until this process is told to leave.
+        """Consume until a signal begins the shutdown.
 
-        Celery has put its own answers to signals in place by now. Ours begin the same warm
-        shutdown, whichever signal it is.
+        Our signal handlers replace Celery's; each signal begins the same warm shutdown.
         """
         for number in SIGNALS:
-            signal.signal(number, _leave)
-        # Celery warns at every outage of what a setting, that is set, will mean one day.
+            signal.signal(number, _begin_shutdown)
+        # Celery warns at each outage about the future of a setting that we set.
         warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
         super().start()
 
     def ensure_connected(self, conn: Any) -> Any:
-        """Connect, however long the broker is away."""
+        """Connect, with retries until the broker answers."""
         conn.ensure_connection(
             self._missed,
             interval_start=FIRST_PAUSE_SECONDS,
@@ -65,16 +64,16 @@ class Consumer(CeleryConsumer):
         return conn
 
     def on_connection_error_before_connected(self, exc: Exception) -> None:
-        """Wait before the next attempt to connect: the broker answers, and refuses."""
+        """Wait before the next attempt: the broker refused the connection."""
         self._wait_after(exc)
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
-        """Give up the connection; before the next one, wait where this one served for nothing."""
+        """Drop the connection; wait before the next one where this one received nothing."""
         self._wait_after(exc)
         super().on_connection_error_after_connected(exc)
 
     def tick(self) -> None:
-        """Note that the loop came round, with a broker that answers."""
+        """Record a round of the event loop with a reachable broker."""
         process.heartbeat.tick()
         process.heartbeat.broker_missed_at = None
         if self._away_since is not None:
@@ -83,13 +82,13 @@ class Consumer(CeleryConsumer):
         self._drop_forgotten()
 
     def _drop_forgotten(self) -> None:
-        """Connect anew where messages are held that no task works on.
+        """Reconnect where unacknowledged messages belong to no task.
 
-        Their acknowledgement failed, because the broker was away at that moment. Celery only logs
-        that, and counts them as in work for ever: with no room for another, it would never notice.
+        Their acknowledgement failed during an outage. Celery only logs that and counts them as in
+        flight for ever, until no room for others is left.
 
         Raises:
-            ConnectionError: redis' own, which has Celery give the connection up.
+            ConnectionError: redis' own; makes Celery drop the connection.
         """
         channel: Any = self.task_consumer.channel  # type: ignore[attr-defined]  # set by Tasks
         held = len(channel.qos._delivered) - len(channel.qos._dirty)  # noqa: SLF001 - kombu's count
@@ -120,25 +119,25 @@ class Consumer(CeleryConsumer):
 
 
 class Gate(bootsteps.StartStopStep):
-    """Keeps strays from Celery, from each connection's first message on, and ticks."""
+    """Installs the dead-letter filter and reserved slots on each connection, and ticks."""
 
     requires = (Tasks,)
     _timer: Any = None
 
     def start(self, parent: Any) -> None:
-        """Stand between the connection that tasks come from and its consumer."""
+        """Hook into the new connection before its first message."""
         channel = parent.task_consumer.channel
         channel.client.set_response_callback("BRPOP", process.dead_letters.sort_out)
         channel._queue_cycle = ReservedSlots(channel, process.settings.batches_in_flight)  # noqa: SLF001
         self._timer = parent.timer.call_repeatedly(TICK_SECONDS, parent.tick)
 
     def stop(self, parent: Any) -> None:  # noqa: ARG002 - Celery's signature
-        """Tick no more; the connection is given up."""
+        """Stop the ticks of a dropped connection."""
         if self._timer is not None:
             self._timer.cancel()
 
 
-def _leave(number: int, _frame: FrameType | None) -> None:
-    state.should_stop = 0  # type: ignore[assignment]  # as Celery's own answers to signals do
+def _begin_shutdown(number: int, _frame: FrameType | None) -> None:
+    state.should_stop = 0  # type: ignore[assignment]  # as Celery's own handlers do
     process.heartbeat.enter(Phase.LEAVING)
     process.shutdown.tell(signal.Signals(number).name)

@@ -1,4 +1,4 @@
-"""Strays: messages that cannot be read are kept from Celery and put aside, in log and ledger."""
+"""Dead letters: malformed messages are diverted from Celery into the log and the ledger."""
 
 import queue
 import threading
@@ -18,36 +18,36 @@ from fakesweep.workers.broker.envelope import check_body, open_envelope
 from fakesweep.workers.threads.fatal import vital_thread
 
 KEPT_DEAD_LETTERS = 1_000
-"""Strays that wait at most for a ledger that is away; of more, only the log tells."""
+"""Dead letters buffered while the ledger is away; further ones are only logged."""
 
 PRIORITY_SEPARATOR = "\x06\x16"
-"""Of the transport's: what stands behind it in a key of Redis is a priority."""
+"""The transport's separator between queue name and priority in a Redis key."""
 
 log = structlog.get_logger(__name__)
 
 Popped = list[Any] | tuple[Any, ...] | None
-"""What Redis answers to BRPOP: queue and message, nothing where none came in time."""
+"""Redis' answer to BRPOP: key and message, or nothing after the timeout."""
 
 
 class DeadLetters:
-    """Sorts out what comes from the broker, and records strays in a thread of its own."""
+    """Diverts malformed messages and records them on its own thread."""
 
     def __init__(self, ledger_retry: LedgerRetry) -> None:
         self._ledger_retry = ledger_retry
-        self._strays: queue.Queue[DeadLetter] = queue.Queue(KEPT_DEAD_LETTERS)
+        self._unrecorded: queue.Queue[DeadLetter] = queue.Queue(KEPT_DEAD_LETTERS)
         self._stop = threading.Event()
 
     @contextmanager
     def recorded(self) -> Iterator["DeadLetters"]:
-        """Record strays for as long as the context lasts."""
-        vital_thread("strays", self._record).start()
+        """Record dead letters for the context."""
+        vital_thread("dead-letters", self._record).start()
         try:
             yield self
         finally:
             self._stop.set()
 
     def sort_out(self, popped: Popped) -> Popped:
-        """Return what BRPOP brought, or nothing where that is a stray, which Redis has dropped."""
+        """Return BRPOP's answer, or nothing where its message is malformed."""
         if not popped:
             return None
         key, raw = popped
@@ -64,17 +64,17 @@ class DeadLetters:
     def _put_aside(self, queue_name: str, reason: str, body: bytes | str) -> None:
         text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body
         shown = cleared(text[:MAX_BODY_CHARACTERS])[:MAX_BODY_CHARACTERS]
-        stray = DeadLetter(queue_name, " ".join(cleared(reason).split()), shown)
-        log.error("message_unreadable", **asdict(stray))
+        dead_letter = DeadLetter(queue_name, " ".join(cleared(reason).split()), shown)
+        log.error("message_unreadable", **asdict(dead_letter))
         try:
-            self._strays.put_nowait(stray)
+            self._unrecorded.put_nowait(dead_letter)
         except queue.Full:
-            log.warning("stray_not_recorded", kept=KEPT_DEAD_LETTERS)
+            log.warning("dead_letter_not_recorded", kept=KEPT_DEAD_LETTERS)
 
     def _record(self) -> None:
         while True:
-            record = partial(record_unreadable, stray=self._strays.get())
+            record = partial(record_unreadable, stray=self._unrecorded.get())
             try:
                 self._ledger_retry.run(record, self._stop)
-            except Exception as error:  # noqa: BLE001 - the log has it, and no stray ends a worker
-                log.warning("stray_not_recorded", reason=str(error).splitlines()[0])
+            except Exception as error:  # noqa: BLE001 - a logged dead letter never ends a worker
+                log.warning("dead_letter_not_recorded", reason=str(error).splitlines()[0])

@@ -1,7 +1,7 @@
-"""What a message of the queue must look like before Celery may see it.
+"""Message envelope: validates each queue message before Celery sees it.
 
-Celery and its Redis transport die of messages they do not expect, or read them again and again, so
-whatever is not exactly a call of our task is refused here.
+Celery and its Redis transport crash on unexpected messages or redeliver them for ever. Only an
+exact call of our task passes.
 """
 
 import base64
@@ -19,7 +19,7 @@ class _Part(BaseModel):
 
 
 class _Headers(_Part):
-    """Those that Celery acts on. It counts nothing down, lets nothing expire and limits no time."""
+    """Headers that Celery acts on; countdown, expiry and time limits are refused."""
 
     task: Literal["fakesweep.classify_batch"]
     id: Annotated[str, Field(min_length=1)]
@@ -63,10 +63,10 @@ class _Envelope(_Part):
 
 
 def open_envelope(raw: bytes) -> str:
-    """Return the body of a message as it lay in the queue, JSON still.
+    """Return the JSON body of a queue message.
 
     Raises:
-        UnreadableMessage: it is no message of Celery's for our task; the reason is one line.
+        UnreadableMessage: it is no Celery message of our task; the reason is one line.
     """
     try:
         envelope = _Envelope.model_validate(_parsed(raw))
@@ -83,7 +83,7 @@ def open_envelope(raw: bytes) -> str:
 
 
 def check_body(body: str) -> None:
-    """Refuse a body that does not ask for one batch and nothing else.
+    """Refuse a body with arguments other than one batch.
 
     Raises:
         UnreadableMessage: the reason is one line.
@@ -98,7 +98,7 @@ def check_body(body: str) -> None:
 
 
 def _parsed(text: bytes | str) -> Any:
-    """Parse as the transport will: its JSON also knows dates and the like."""
+    """Parse with the transport's own parser, whose JSON includes dates and similar types."""
     try:
         return loads(text)
     except Exception as error:

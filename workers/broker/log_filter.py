@@ -1,4 +1,4 @@
-"""An outage of the broker in the log: expected, so one line each, without a traceback."""
+"""Log filter that reduces a broker outage to one line without a traceback."""
 
 import logging
 
@@ -10,7 +10,7 @@ _LIBRARIES = ("celery", "kombu", "py.warnings")
 
 
 def without_tracebacks(record: logging.LogRecord) -> bool:
-    """Put what Celery logs, or a warning, on one line; of an outage its reason, no traceback."""
+    """Flatten Celery's messages and warnings to one line; outages keep the reason only."""
     if not record.name.startswith(_LIBRARIES):
         return True
     error = record.exc_info[1] if record.exc_info else None

@@ -1,4 +1,4 @@
-"""The state of this worker process: settings, heartbeat, shutdown and the opened resources."""
+"""State of this worker process: settings, heartbeat, shutdown and open resources."""
 
 from contextlib import ExitStack
 from uuid import UUID
@@ -15,7 +15,7 @@ log = structlog.get_logger(__name__)
 
 
 class Process:
-    """What this worker process runs by and works with; there is one, as Celery has one app."""
+    """Settings and open resources of this worker process; a singleton like Celery's app."""
 
     settings: Settings
     worker_id: UUID

@@ -1,4 +1,4 @@
-"""Which queues a worker asks: all, or the live lane's alone while it has its share of others."""
+"""Reserved slots: a worker full of other batches polls the live queue only."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -6,14 +6,14 @@ from typing import Any
 from fakesweep.schema.words import Lane
 
 SOON_SECONDS = 0.1
-"""While others may not be asked, the broker is asked so often whether that has changed."""
+"""Poll interval while other queues are, or may soon be, excluded."""
 
 
 class ReservedSlots:
-    """Keeps some of a worker's slots for live batches, so that an upload waits for no bulk batch.
+    """Reserves some of a worker's slots for live batches, so that no bulk batch delays an upload.
 
-    A channel of kombu's asks its queues in the order that such an object says, strictly: what is
-    named first goes first. Nothing but the event loop's thread calls it.
+    A kombu channel polls its queues in the order of this object, the first name first. Used by
+    the event loop's thread only.
     """
 
     def __init__(self, channel: Any, batches_in_flight: int) -> None:
@@ -23,13 +23,13 @@ class ReservedSlots:
         self._usual_seconds = channel.brpop_timeout
 
     def update(self, queues: Iterable[str]) -> None:
-        """Take these queues in place of those before."""
+        """Replace the queues."""
         self._queues = list(queues)
 
     def consume(self, at_most: int) -> list[str]:
-        """Return the queues to wait for now, the most urgent first."""
+        """Return the queues to poll now, the most urgent first."""
         others = self._others_held()
-        # The next question may be for live alone: it is to be asked again soon.
+        # The next poll may exclude other queues, so this one must end soon.
         is_near = others >= self._batches_in_flight - 1
         self._channel.brpop_timeout = SOON_SECONDS if is_near else self._usual_seconds
         asked = self._queues[:at_most]
@@ -38,12 +38,12 @@ class ReservedSlots:
         return [queue for queue in asked if queue == Lane.LIVE]
 
     def rotate(self, last_used: str) -> None:
-        """Leave the order as it is, whichever queue was used."""
+        """Keep the order: queues have strict priorities."""
 
     def _others_held(self) -> int:
-        """Count messages from other lanes that are not acknowledged."""
+        """Count unacknowledged messages of other lanes."""
         qos = self._channel.qos
-        held = list(qos._delivered.items())  # noqa: SLF001 - kombu has no name for them
+        held = list(qos._delivered.items())  # noqa: SLF001 - kombu has no public name
         done = qos._dirty  # noqa: SLF001
         return sum(
             tag not in done and message.delivery_info.get("routing_key") != Lane.LIVE

@@ -1,4 +1,4 @@
-"""Fetching: from a URI to its bytes, or to the failure that says why not."""
+"""Fetching: a URI becomes its bytes or a failure."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Fetcher:
-    """Fetches images by URI, over connections it keeps; many threads may call it at once."""
+    """Fetches images by URI over pooled connections; thread-safe."""
 
     def __init__(self, settings: "Settings", pool: PoolManager) -> None:
         self._settings = settings
@@ -31,14 +31,14 @@ class Fetcher:
         self._s3: S3Reader | None = None
 
     def fetch(self, uri: str) -> bytes:
-        """Return the bytes of an image, at most `max_image_bytes` of them.
+        """Return the bytes of an image, at most `max_image_bytes`.
 
-        Transient errors are tried again, up to `fetch_attempts` times; all attempts together
-        may take `fetch_deadline_seconds`.
+        Transient errors are retried: at most `fetch_attempts` attempts, which share
+        `fetch_deadline_seconds`.
 
         Raises:
-            InvalidUri: the text is no URI this system can address.
-            FetchFailure: the bytes could not be had; its class is the failure code.
+            InvalidUri: the text is no supported URI.
+            FetchFailure: the bytes cannot be fetched; its class is the failure code.
         """
         return with_attempts(self._reader(uri), self._settings)
 
@@ -69,7 +69,7 @@ class Fetcher:
     def _s3_reader(self) -> "S3Reader":
         with self._lock:
             if self._s3 is None:
-                # Boto3 is slow to import, and large, for loaders that never need it.
+                # Boto3 is large and slow to import; loaders without S3 images never need it.
                 from fakesweep.workers.fetch.s3 import S3Reader  # noqa: PLC0415
 
                 self._s3 = S3Reader(self._settings)
@@ -78,7 +78,7 @@ class Fetcher:
 
 @contextmanager
 def open_fetcher(settings: "Settings") -> Iterator[Fetcher]:
-    """Yield a fetcher; its connections are closed at the end."""
+    """Yield a fetcher; the end of the context closes its connections."""
     fetcher = Fetcher(settings, open_pool(settings))
     try:
         yield fetcher

@@ -1,4 +1,4 @@
-"""Reading a body piece by piece: never more than allowed, never longer than the deadline."""
+"""Reads bodies piece by piece, within the size limit and the deadline."""
 
 from collections.abc import Callable
 from functools import partial
@@ -18,10 +18,10 @@ PIECE_BYTES = 256 * 1024
 
 
 def read_pieces(read: Callable[[int], bytes], settings: "Settings", deadline: Deadline) -> bytes:
-    """Join what `read` returns until it returns nothing.
+    """Join the pieces of `read` until it returns nothing.
 
     Raises:
-        ImageTooLarge: more than `max_image_bytes` came.
+        ImageTooLarge: the body exceeds `max_image_bytes`.
         FetchTimedOut: the deadline passed.
     """
     pieces: list[bytes] = []
@@ -42,13 +42,14 @@ def read_response(
     *,
     unpack: bool = True,
 ) -> bytes:
-    """Read the body of an HTTP response; `read1` returns what is there, so that drips are seen.
+    """Read the body of an HTTP response.
 
-    With `unpack`, it is unpacked as its `Content-Encoding` says, and what is unpacked counts.
+    `read1` returns the bytes at hand, so that a dripping server meets the deadline. `unpack`
+    applies the `Content-Encoding`; the size limit then counts unpacked bytes.
 
     Raises:
-        Transient: it broke off or stalled.
-        FetchFailure: it is too large, too slow, or cannot be unpacked.
+        Transient: the body broke off or stalled.
+        FetchFailure: the body is too large, too slow, or cannot be unpacked.
     """
     try:
         read = partial(response.read1, decode_content=unpack)
@@ -58,7 +59,7 @@ def read_response(
 
 
 def check_size(size_bytes: int, settings: "Settings") -> None:
-    """Refuse more than the settings allow.
+    """Refuse bodies above `max_image_bytes`.
 
     Raises:
         ImageTooLarge: the message names the setting.

@@ -1,4 +1,4 @@
-"""What a refusal or a broken exchange comes to, in words that hold no address and no secret."""
+"""Failures of refusals and broken exchanges; their messages hold no address and no secret."""
 
 import ssl
 from typing import TYPE_CHECKING
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 
 def refused(refusal: Refusal, answer: str, retry_after: str | None) -> Transient | FetchFailure:
-    """Return what a server's refusal comes to; `answer` says who answered what.
+    """Return the failure of a server's refusal; `answer` is its message.
 
-    `retry_after` is the header of that name: seconds, or a date.
+    `retry_after` is the `Retry-After` header: seconds, or a date.
     """
     match refusal:
         case Refusal.MISSING:
@@ -47,7 +47,7 @@ def refused(refusal: Refusal, answer: str, retry_after: str | None) -> Transient
 
 
 def broken(error: HTTPError, settings: "Settings", who: str) -> Transient | FetchFailure:
-    """Return what a failed exchange with `who` comes to."""
+    """Return the failure of a broken exchange with `who`."""
     match error:
         case NameResolutionError():
             return Transient(SourceUnavailable(f"{who} has no address: its host name is not known"))

@@ -1,4 +1,4 @@
-"""Images in files: regular ones below allowed folders; nothing else is ever opened."""
+"""Reads image files: regular files below the allowed folders, and nothing else."""
 
 import errno
 import os
@@ -33,25 +33,24 @@ _NO_SUCH_FILE = {
 
 
 def real_roots(settings: "Settings") -> tuple[str, ...]:
-    """Return the folders that files may lie in, links resolved, each ending in a slash."""
+    """Return the allowed folders with links resolved, each ending in a slash."""
     return tuple(os.path.realpath(root).rstrip("/") + "/" for root in settings.file_roots)
 
 
 def read_file(
     path: Path, roots: tuple[str, ...], settings: "Settings", deadline: Deadline
 ) -> bytes:
-    """Read a file whole.
+    """Read a whole file; `roots` come from `real_roots`.
 
     Raises:
-        Transient: the file system answered with an error that may pass.
-        FetchFailure: it lies outside `roots` (as `real_roots` returns them), there is no such
-            file here, it may not be read, or is too large.
+        Transient: the file system answered with a temporary error.
+        FetchFailure: the file is outside `roots`, missing, unreadable or too large.
     """
     if not roots:
         raise AccessDenied("no file is read here: FAKESWEEP_FILE_ROOTS is unset")
     try:
         with _found(path, roots) as found:
-            # The file found is opened, whatever its path leads to by now. A pipe would block.
+            # Opens the checked file, even if its path has changed. O_NONBLOCK: a pipe would block.
             descriptor = os.open(found, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - an open descriptor
             check_size(os.fstat(descriptor).st_size, settings)
@@ -62,11 +61,11 @@ def read_file(
 
 @contextmanager
 def _found(path: Path, roots: tuple[str, ...]) -> Iterator[str]:
-    """Yield another name of a regular file, which stays that very file's, without opening it."""
+    """Yield a stable name of a regular file below the roots, without opening the file."""
     try:
         place = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:
-        # Whether there is such a file outside the roots is nobody's business.
+        # The answer must not reveal which files exist outside the roots.
         _refuse_outside(os.path.realpath(path), roots)
         raise
     try:

@@ -1,4 +1,4 @@
-"""One rule for every storage: what is tried again, how often, after what pause, until when."""
+"""Retry rule of all storage: transient failures, jittered exponential backoff, one deadline."""
 
 import random
 import time
@@ -15,7 +15,7 @@ LONGEST_PAUSE_SECONDS = 20.0
 
 
 class Transient(Exception):  # noqa: N818 - says what the failure is
-    """A failure worth another attempt: what it comes to after the last, and the pause asked for."""
+    """A retryable failure: the final failure after the last attempt, and the server's pause."""
 
     def __init__(self, failure: FetchFailure, pause_seconds: float | None = None) -> None:
         super().__init__(failure)
@@ -24,35 +24,35 @@ class Transient(Exception):  # noqa: N818 - says what the failure is
 
 
 class Deadline:
-    """When one image must be whole: a body that drips never stalls, and never ends."""
+    """Deadline of one whole image; a dripping body never hits a stall timeout."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self._ends_at = time.monotonic() + seconds
 
     def allows(self, pause_seconds: float) -> bool:
-        """Say whether it is still ahead after such a pause."""
+        """Return whether the pause ends before the deadline."""
         return time.monotonic() + pause_seconds < self._ends_at
 
     def check(self) -> None:
-        """Give up once it has passed.
+        """Fail once the deadline has passed.
 
         Raises:
-            FetchTimedOut: the image is not whole, and time is up.
+            FetchTimedOut: the deadline has passed.
         """
         if not self.allows(0):
             raise too_late(self.seconds)
 
 
 def too_late(seconds: float) -> FetchTimedOut:
-    """Return what an image that took too long comes to."""
+    """Return the failure of an image that exceeds its deadline."""
     return FetchTimedOut(
         f"the image was not whole within {seconds:g} s (FAKESWEEP_FETCH_DEADLINE_SECONDS)"
     )
 
 
 def with_attempts(read: Callable[[Deadline], bytes], settings: "Settings") -> bytes:
-    """Read until it works, the failure is final, the attempts are used up, or time is."""
+    """Read with retries, until success, a final failure, the last attempt or the deadline."""
     deadline = Deadline(settings.fetch_deadline_seconds)
     attempt = 1
     while True:

@@ -1,4 +1,4 @@
-"""Images in S3: boto3 finds the way to each bucket, and signed requests take it again."""
+"""Reads S3 objects: boto3 finds the route to each bucket, then plain signed requests reuse it."""
 
 import http.client
 import threading
@@ -51,7 +51,7 @@ from fakesweep.schema.uris import S3Address
 from fakesweep.workers.fetch.body import check_size, read_response
 from fakesweep.workers.fetch.errors import broken, refused
 from fakesweep.workers.fetch.retry import Deadline, Transient
-from fakesweep.workers.fetch.s3_routes import ErrorAnswer, Way, read_error, way_of
+from fakesweep.workers.fetch.s3_routes import ErrorAnswer, Route, read_error, route_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -69,15 +69,15 @@ _WITHOUT_CREDENTIALS = (
     TokenRetrievalError,
 )
 
-MOST_WAYS = 10
-"""Each holds connections of its own where every bucket has a host; boto3 keeps as many."""
+MAX_ROUTES = 10
+"""Routes with own connections, one for each bucket host; boto3 keeps as many."""
 
 
 class S3Reader:
-    """Reads objects over connections it keeps; the first read makes the client.
+    """Reads objects over pooled connections; the first read makes the client.
 
-    Boto3 asks for the first object of a bucket, since it knows about profiles, endpoints, regions,
-    redirects and proxies. The way it took is taken again for the others, at half the work or less.
+    Boto3 fetches the first object of a bucket, since it knows profiles, endpoints, regions,
+    redirects and proxies. Later requests reuse its route at half the work or less.
     """
 
     def __init__(self, settings: "Settings") -> None:
@@ -87,19 +87,19 @@ class S3Reader:
         self._opened: S3Client | None = None
         self._credentials: Credentials | None = None
         self._sent = threading.local()
-        self._ways: dict[str, Way] = {}
+        self._routes: dict[str, Route] = {}
 
     def read(self, address: S3Address, deadline: Deadline) -> bytes:
-        """Read an object whole, as it is now or in the version that is named.
+        """Read a whole object, in the current or the named version.
 
         Raises:
             Transient: S3 is busy, answers with errors, or broke off.
-            FetchFailure: it refuses, has no such object, or the object is too large.
-            InvalidUri: no bucket can have this name.
+            FetchFailure: S3 refuses, has no such object, or the object is too large.
+            InvalidUri: the bucket's name is not allowed.
         """
         try:
-            way = self._ways.get(address.bucket)
-            content = None if way is None else self._read_along(way, address, deadline)
+            route = self._routes.get(address.bucket)
+            content = None if route is None else self._read_by_route(route, address, deadline)
             return self._read_by_boto3(address, deadline) if content is None else content
         except (BotoCoreError, ClientError) as error:
             raise _explained(error, address, self._settings) from error
@@ -107,16 +107,16 @@ class S3Reader:
     def close(self) -> None:
         """Close the connections."""
         with self._lock:
-            for way in self._ways.values():
-                way.pool.close()
-            self._ways.clear()
+            for route in self._routes.values():
+                route.pool.close()
+            self._routes.clear()
             if self._opened is not None:
                 self._opened.close()
 
-    def _read_along(self, way: Way, address: S3Address, deadline: Deadline) -> bytes | None:
-        """Read an object the way others of its bucket were, or return None where it ends."""
+    def _read_by_route(self, route: Route, address: S3Address, deadline: Deadline) -> bytes | None:
+        """Read an object by its bucket's known route; return None where the route is stale."""
         try:
-            response = way.ask(address)
+            response = route.ask(address)
         except HTTPError as error:
             raise broken(error, self._settings, "S3") from error
         with response:
@@ -126,7 +126,7 @@ class S3Reader:
         if not answer.leads_elsewhere:
             raise _refused(answer, address, self._settings)
         with self._lock:
-            self._ways.pop(address.bucket, None)
+            self._routes.pop(address.bucket, None)
         return None
 
     def _read_by_boto3(self, address: S3Address, deadline: Deadline) -> bytes:
@@ -134,7 +134,7 @@ class S3Reader:
         if address.version is not None:
             asked["VersionId"] = address.version
         answer = self._client().get_object(**asked)
-        # As a context manager the body hands out the connection's own response.
+        # The body's context manager returns the connection's own response.
         body = cast("AbstractContextManager[BaseHTTPResponse]", answer["Body"])
         with body as response:
             self._learn(address, response)
@@ -167,21 +167,21 @@ class S3Reader:
         self._sent.request = request
 
     def _learn(self, address: S3Address, response: BaseHTTPResponse) -> None:
-        """Keep the way of the last request of this thread, which any redirects have led to."""
+        """Keep the route of this thread's last request, after any redirects."""
         request: AWSPreparedRequest = self._sent.request
         credentials = None if self._settings.s3_unsigned else self._credentials
-        way = way_of(request, response, address, credentials, self._settings.s3_request_payer)
-        if way is None:
+        route = route_of(request, response, address, credentials, self._settings.s3_request_payer)
+        if route is None:
             return
         with self._lock:
-            self._ways.pop(address.bucket, None)
-            if len(self._ways) == MOST_WAYS:
-                del self._ways[next(iter(self._ways))]
-            self._ways[address.bucket] = way
+            self._routes.pop(address.bucket, None)
+            if len(self._routes) == MAX_ROUTES:
+                del self._routes[next(iter(self._routes))]
+            self._routes[address.bucket] = route
 
 
 def _open_client(session: boto3.session.Session, settings: "Settings") -> "S3Client":
-    # One attempt a call: `with_attempts` repeats the call and the body by one rule.
+    # One attempt a call: `with_attempts` retries the call and its body.
     options = s3_options(settings, attempts=1)
     try:
         return session.client("s3", config=Config(**options.config), **options.client)
@@ -191,8 +191,8 @@ def _open_client(session: boto3.session.Session, settings: "Settings") -> "S3Cli
 
 
 def _check_version(response: BaseHTTPResponse, address: S3Address) -> None:
-    """Refuse another version than the one asked for: a service may not know what a version is."""
-    # Where versions were never switched on, the only one is `null` and goes unnamed.
+    """Refuse a version that was not requested; some services ignore versions."""
+    # In a bucket without versioning the only version is `null`, which has no header.
     version = response.headers.get("x-amz-version-id", "null")
     if address.version not in (None, version):
         raise SourceUnavailable("S3 answers with another version; does the service keep versions?")

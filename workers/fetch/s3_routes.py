@@ -1,4 +1,4 @@
-"""The way boto3 took to a bucket, and how to take it again for another key, without boto3."""
+"""S3 routes: boto3's connections to a bucket, reused for other keys without boto3."""
 
 import html
 import http.client
@@ -30,7 +30,7 @@ _MESSAGE = re.compile(rb"<Message>([^<]+)</Message>")
 
 @dataclass(frozen=True, slots=True)
 class ErrorAnswer:
-    """What S3 answered instead of an object: its own words, or else those of HTTP."""
+    """An error answer of S3, with its own message or else HTTP's phrase."""
 
     status: int
     code: str
@@ -39,16 +39,16 @@ class ErrorAnswer:
 
     @property
     def leads_elsewhere(self) -> bool:
-        """Whether the bucket is in another region, or at another address, than was asked."""
+        """Whether the bucket is in another region or at another address."""
         is_redirect = self.status // 100 == http.HTTPStatus.MULTIPLE_CHOICES // 100
         return is_redirect or self.code == "AuthorizationHeaderMalformed"
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """Boto3's own connections to a bucket, and what its requests there have in common.
+class Route:
+    """Boto3's connections to a bucket, and the parts its requests have in common.
 
-    Without credentials requests are not signed.
+    Requests without credentials are unsigned.
     """
 
     pool: HTTPConnectionPool
@@ -59,11 +59,11 @@ class Way:
     request_payer: str | None = None
 
     def ask(self, address: S3Address) -> BaseHTTPResponse:
-        """Ask for an object; the body is still to be read, the response to be closed.
+        """Request an object; the caller reads the body and closes the response.
 
         Raises:
-            HTTPError: urllib3's, where no answer came.
-            BotoCoreError: the credentials had run out, and no others could be had.
+            HTTPError: urllib3's: no answer came.
+            BotoCoreError: the credentials have expired and cannot be renewed.
         """
         path, query = self.folder + encoded(address.key), _query(address)
         headers = self._headers(path, query)
@@ -89,20 +89,20 @@ class Way:
         )  # fmt: skip
 
 
-def way_of(
+def route_of(
     request: AWSPreparedRequest,
     response: BaseHTTPResponse,
     address: S3Address,
     credentials: Credentials | None,
     request_payer: str | None = None,
-) -> Way | None:
-    """Return the way that led to an address, or None where it is not to be taken again like this.
+) -> Route | None:
+    """Return the route of a request to an address, or None where it cannot be reused.
 
-    That is where the request was signed in another manner (S3 Express, several regions at once,
-    the old signatures), or went through a proxy that needs the whole URL.
+    Other signatures (S3 Express, several regions at once, the old ones) and proxies that need
+    the whole URL cannot be reused.
     """
     region = _region(_text(request.headers.get("Authorization", "")), credentials)
-    # Where urllib3 no longer says so, every object is asked for by boto3: slower, never wrong.
+    # A private attribute: without it boto3 fetches every object, slower but correct.
     pool = getattr(response, "_pool", None)
     parts = urlsplit(request.url)
     port = parts.port or _PORTS.get(parts.scheme)
@@ -119,11 +119,11 @@ def way_of(
         return None
     host = f"[{pool.host}]" if ":" in pool.host else pool.host
     named = host if port == _PORTS[pool.scheme] else f"{host}:{port}"
-    return Way(pool, named, folder, region, credentials, request_payer)
+    return Route(pool, named, folder, region, credentials, request_payer)
 
 
 def read_error(response: BaseHTTPResponse) -> ErrorAnswer:
-    """Read the answer of an S3 server that did not send the object."""
+    """Read an error answer of S3."""
     try:
         body = response.read(_ERROR_BYTES)
     except HTTPError:
@@ -138,7 +138,7 @@ def read_error(response: BaseHTTPResponse) -> ErrorAnswer:
 
 
 def _region(authorization: str, credentials: Credentials | None) -> str | None:
-    """Return the region a request was signed for, empty where it was not; None: not like this."""
+    """Return the region of a signature, empty for unsigned requests, None for other signatures."""
     if credentials is None:
         return None if authorization else ""
     signed = _PLAIN.fullmatch(authorization)

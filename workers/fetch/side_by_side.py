@@ -1,7 +1,7 @@
-"""Images fetched side by side, each until its deadline, whatever the thread that fetches it is at.
+"""Concurrent fetches with a deadline each, which also holds for a blocked thread.
 
-A name's server that is silent, or headers that drip, hold a thread inside of the system or of a
-library. Such a thread is left alone, and another takes its place.
+A silent name server or dripping headers block a thread inside the system or a library. The
+deadline abandons that thread and starts another.
 """
 
 import threading
@@ -27,9 +27,9 @@ class _Fetch:
 
 
 class SideBySide:
-    """So many threads that fetch; one thread asks them and hears what was found.
+    """Fetches up to `threads` images at once; used by one thread.
 
-    `left_alone` says how many threads overran a deadline and may be at it for ever.
+    `left_alone` counts threads abandoned at a deadline, which may be blocked for ever.
     """
 
     def __init__(
@@ -46,16 +46,16 @@ class SideBySide:
 
     @property
     def is_full(self) -> bool:
-        """Whether each thread fetches an image."""
+        """Whether every thread is busy."""
         return len(self._running) == self._threads
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is left to wait for."""
+        """Whether no fetch is running."""
         return not self._running
 
     def start(self, number: int, uri: str) -> None:
-        """Begin to fetch an image, by which number it will be known; not while they are full."""
+        """Start to fetch image `number`; call it only while not `is_full`."""
         if self._started - self.left_alone <= len(self._running):
             threading.Thread(target=self._work, name="fetch", daemon=True).start()
             self._started += 1
@@ -64,7 +64,7 @@ class SideBySide:
         self._asked.put(one)
 
     def next_found(self) -> tuple[int, Found]:
-        """Wait for the next image that was fetched or was not, at most until its deadline."""
+        """Return the next image or failure; waits until the oldest fetch's deadline at most."""
         while True:
             oldest = next(iter(self._running.values()))
             try:
@@ -74,7 +74,7 @@ class SideBySide:
                 oldest.is_left_alone = True
                 del self._running[oldest.number]
                 return oldest.number, too_late(self._deadline_seconds)
-            if self._running.get(one.number) is one:  # else it was given up before
+            if self._running.get(one.number) is one:  # else its deadline passed earlier
                 del self._running[one.number]
                 return one.number, one.found
 

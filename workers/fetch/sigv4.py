@@ -1,4 +1,4 @@
-"""AWS Signature Version 4 of the one request an object needs: a GET without a body."""
+"""AWS Signature Version 4 of a GET without a body."""
 
 import hashlib
 import hmac
@@ -11,7 +11,7 @@ _NO_BODY = hashlib.sha256(b"").hexdigest()
 
 
 def encoded(key: str) -> str:
-    """Return a key as it stands in a request's path, every byte of it kept."""
+    """Return a key percent-encoded for a request's path."""
     return quote(key)
 
 
@@ -28,13 +28,13 @@ def signed_headers(
     """Return the headers of a GET, with its signature.
 
     Args:
-        host: As the request names it, with its port where that is not the scheme's own.
-        path: As the request names it, percent-encoded.
-        region: The region that the signature is good for.
-        credentials: The keys to sign with, and the token that belongs to them.
-        at: Now, in UTC.
-        query: As the request names it, percent-encoded; one name and its value at most.
-        request_payer: Who pays for the request, where the bucket's owner does not.
+        host: The host, with its port where that is not the scheme's default.
+        path: The path, percent-encoded.
+        region: The region of the bucket.
+        credentials: The keys to sign with, and their session token.
+        at: The current time in UTC.
+        query: The query, percent-encoded; at most one name and value.
+        request_payer: The payer, where the bucket's owner does not pay.
 
     Source: the chapter "Authenticating Requests (AWS Signature Version 4)" of Amazon's S3 API
     reference.

@@ -1,4 +1,4 @@
-"""Images over HTTP: guarded connections, every redirect examined, no address in a message."""
+"""Reads images over HTTP: guarded connections, checked redirects, no address in a message."""
 
 import http.client
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ MAX_REDIRECTS = 5
 
 
 def open_pool(settings: "Settings") -> PoolManager:
-    """Return connections for `fetch_concurrency` threads to admitted addresses; none is open."""
+    """Return a pool for `fetch_concurrency` threads that connects to admitted addresses only."""
     stall_seconds = settings.fetch_timeout_seconds
     return open_pools(
         settings,
@@ -35,11 +35,11 @@ def open_pool(settings: "Settings") -> PoolManager:
 
 
 def read_url(pool: PoolManager, url: str, settings: "Settings", deadline: Deadline) -> bytes:
-    """Read what a normalised URL leads to.
+    """Read the body of a normalised URL, after its redirects.
 
     Raises:
         Transient: the server is busy, answers with errors, or broke off.
-        FetchFailure: it refuses, has nothing there, or sends too much.
+        FetchFailure: the server refuses, has no such image, or sends too much.
     """
     for _ in range(MAX_REDIRECTS + 1):
         admit(url)
@@ -60,10 +60,10 @@ def read_url(pool: PoolManager, url: str, settings: "Settings", deadline: Deadli
 
 
 def admit(url: str) -> None:
-    """Refuse what is not HTTP; redirects pass here, too. Connections refuse hosts themselves.
+    """Refuse redirects to schemes other than HTTP; the connections themselves refuse hosts.
 
     Raises:
-        SourceUnavailable: it is no address to ask over HTTP.
+        SourceUnavailable: the scheme is not HTTP.
     """
     if scheme_of(url) not in ("http", "https"):
         raise SourceUnavailable(f"redirects to a {scheme_of(url)}:// address, which is refused")

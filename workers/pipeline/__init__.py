@@ -1,1 +1,1 @@
-"""The pipeline: what happens to a batch, as one straight line."""
+"""Pipeline of a batch: fetch, decode, classify, judge, store."""

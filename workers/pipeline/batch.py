@@ -1,6 +1,6 @@
-"""What happens to a batch, as one straight line: fetch, decode, classify, judge, store.
+"""Pipeline of one batch: fetch, decode, classify, judge, store.
 
-It knows no queue: `run_batch` can be run, tested and profiled with a message made by hand.
+It needs no queue: `run_batch` runs with a message made by hand, for tests and profiles.
 """
 
 import time
@@ -38,30 +38,29 @@ from fakesweep.workers.pipeline.throughput import Stage
 from fakesweep.workers.scoring.device_queue import Scored
 
 REST_SECONDS = {Lane.LIVE: 0.2, Lane.QUARANTINE: 1.0, Lane.BULK: 1.0}
-"""How long a slot rests that a batch was handed back from for want of a model."""
+"""Pause of a slot after it handed back a batch whose model is away."""
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkInFlight:
-    """A loaded chunk whose images are on their way through the device, model by model."""
+    """A loaded chunk whose images are in the device's queue, model by model."""
 
     loaded: Loaded
     scores: dict[ScoreKey, Scored]
-    on_their_way: Sequence[tuple[Sequence[ScoreKey], Future[list[Scored]]]]
+    pending: Sequence[tuple[Sequence[ScoreKey], Future[list[Scored]]]]
 
 
 def run_batch(message: BatchMessage, work: Work) -> None:
-    """Claim a batch, bring every image of it to an outcome, and store them all at once.
+    """Claim a batch, find the outcome of each image, and store all outcomes at once.
 
-    A batch that is done, or that another worker holds, is passed over; a message that disagrees
-    with the ledger is put aside. While the ledger is away, it is waited for, and what was worked
-    out is kept; what it refuses for too long, or for good, is set aside. A batch from quarantine
-    runs alone.
+    A batch that is done or held by another worker is skipped; a message that disagrees with the
+    ledger is logged and dropped. During a ledger outage the results are kept and retried; a batch
+    the ledger refuses for too long, or for good, is set aside. A quarantined batch runs alone.
 
-    Where a model cannot be loaded for now, the batch is handed back, and this slot rests a little,
-    so that batches which others can work on are not drawn to this worker.
+    A batch whose model cannot be loaded now is handed back. This slot then pauses, so that it
+    does not attract batches that other workers can process.
 
     Raises:
         DeviceError: the device is broken; the batch is handed back.
@@ -94,7 +93,7 @@ def _take_and_work(message: BatchMessage, work: Work) -> None:
 
 
 def _leave_to_others(message: BatchMessage, work: Work) -> None:
-    """Put a batch of another scan back; where it comes again, this slot rests first."""
+    """Put back a batch of another scan; a repeated one makes this slot pause first."""
     if message.batch_id in work.put_back:
         time.sleep(REST_SECONDS[message.lane])
     work.put_back.add(message.batch_id)
@@ -102,7 +101,7 @@ def _leave_to_others(message: BatchMessage, work: Work) -> None:
 
 
 def _taken(message: BatchMessage, work: Work) -> Taken | None:
-    """Take the batch up; say so where there is nothing to take."""
+    """Claim the batch; log the reason where it cannot be claimed."""
     take = partial(
         take_up, message=message, worker_id=work.worker_id, lease_seconds=work.leases.seconds
     )
@@ -124,7 +123,7 @@ def _taken(message: BatchMessage, work: Work) -> Taken | None:
 
 
 def _set_aside(batch_id: int, attempt: int, error: DBAPIError, work: Work) -> None:
-    """Hand a batch back that the ledger refuses, with the reason, so that others go on."""
+    """Set aside a batch whose results the ledger refuses, with the reason."""
     reason = first_line(error)
     log.error("batch_set_aside", reason=reason)
     aside = partial(set_aside, batch_id=batch_id, said=reason, attempt=attempt)
@@ -151,9 +150,9 @@ def _work_on(message: BatchMessage, claim: Claim, work: Work) -> None:
 
 
 def judge_images(message: BatchMessage, claim: Claim, work: Work) -> Iterator[Outcome]:
-    """Yield one outcome for each image, whatever becomes of it.
+    """Yield one outcome for each image, failed or judged.
 
-    Chunks of the batch are loaded side by side; they are judged in their order.
+    Chunks load in parallel and are judged in order.
     """
     with work.load_waiters.place(message.lane) as may_wait:
         ready = work.model_cache.models(
@@ -171,7 +170,7 @@ def judge_images(message: BatchMessage, claim: Claim, work: Work) -> Iterator[Ou
             return
     known = work.ledger_retry.run(partial(known_contents, claim=claim)) if claim.is_audit else {}
     chunks = [
-        work.lanes.submit(
+        work.priority_threads.submit(
             message.lane,
             partial(
                 load_and_ask,
@@ -202,18 +201,18 @@ def load_and_ask(
     work: Work,
     since: float,
 ) -> ChunkInFlight:
-    """Load a chunk that waited for a loader since a moment, and hand its images to the device.
+    """Load a chunk that has waited for a loader `since`, and queue its images for the device.
 
-    Runs on a thread of the lanes.
+    Runs on a priority thread; `since` is monotonic.
     """
     work.stages.waited(Stage.FETCH, time.monotonic() - since)
     return ask(load(chunk, models, work, known, lane), models, lane, work)
 
 
 def ask(loaded: Loaded, models: Models, lane: Lane, work: Work) -> ChunkInFlight:
-    """Have each prepared content scored by each model that has not scored it."""
+    """Queue each prepared content for each model that has not scored it."""
     scores: dict[ScoreKey, Scored] = {}
-    on_their_way = []
+    pending = []
     for row, model in models.items():
         inputs: dict[ScoreKey, Any] = {}
         for digest, one in loaded.prepared.items():
@@ -223,17 +222,17 @@ def ask(loaded: Loaded, models: Models, lane: Lane, work: Work) -> ChunkInFlight
                 except ImageFailure as failure:
                     scores[digest, row] = failure
         future = work.device.submit(model, list(inputs.values()), lane)
-        on_their_way.append((list(inputs), future))
-    return ChunkInFlight(loaded, scores, on_their_way)
+        pending.append((list(inputs), future))
+    return ChunkInFlight(loaded, scores, pending)
 
 
 def collect(asked: ChunkInFlight, work: Work) -> None:
-    """Wait for the device's answers; what it scored is remembered for copies still to come.
+    """Wait for the device's scores, and cache them for later copies.
 
     Raises:
         DeviceError: the device is broken.
     """
-    for keys, future in asked.on_their_way:
+    for keys, future in asked.pending:
         with work.stages.timed(Stage.DEVICE, len(keys)):
             answers = dict(zip(keys, future.result(), strict=True))
         asked.scores.update(answers)
@@ -249,10 +248,10 @@ def judge(
     models: Models,
     policy: Policy,
 ) -> Outcome:
-    """Turn what is known of one image into its outcome.
+    """Return the outcome of one image.
 
-    The first image of a content takes its new scores; they become known to the ones after it. Where
-    one of several models fails, what the others say stands beside the failure.
+    The first image of a content takes its new scores; later copies find them as known. If one of
+    several models fails, the outcome holds the other judgements beside the failure.
     """
     if isinstance(found, ImageFailure):
         return _failed(image, None, found)
@@ -284,7 +283,7 @@ def judge(
 
 
 def _without(missing: ModelUnavailable, outcome: Outcome) -> Outcome:
-    """Let an image fail for want of a model, with what the others say of it."""
+    """Add the failure of a missing model, beside the other models' judgements."""
     if outcome.failure is not None:
         return outcome
     return replace(outcome, failure=Failure(missing.code, str(missing)))

@@ -1,4 +1,4 @@
-"""A chunk of images in a loader: fetched, its known scores looked up, what is new prepared."""
+"""Chunk of images in a loader: fetch it, look up known scores, prepare the new contents."""
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from fakesweep.workers.models.load import LoadedModel
 
 CHUNK_IMAGES = 64
-"""Images that a loader works on at a time."""
+"""Images that a loader processes at once."""
 
 log = structlog.get_logger(__name__)
 
 Models = Mapping[int, "LoadedModel"]
-"""The models of a scan, by their row in the ledger."""
+"""Models of a scan by ledger id."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A decoded content: its dimensions, and its pixels as each model's steps leave them."""
+    """A decoded content: its facts, and its pixels after each model's preprocessing."""
 
     content: Content
     pixels: Mapping[int, Pixels]
@@ -42,10 +42,10 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What a loader made of a chunk: the content of each image, and the pixels of new contents.
+    """A loaded chunk: the content or failure of each image, and the pixels of new contents.
 
-    `known` are scores that the ledger holds, `repeated` such as this worker found lately;
-    `fetched` are contents of images that have no end yet, from loaders that may be lost.
+    `known` are scores from the ledger, `repeated` those from the score cache. `fetched` are
+    contents of unfinished images, whose loader may be lost.
     """
 
     contents: dict[BatchImage, Content | ImageFailure] = field(default_factory=dict)
@@ -55,12 +55,12 @@ class Loaded:
     fetched: dict[BatchImage, Content] = field(default_factory=dict)
 
     def has(self, digest: bytes, model_row: int) -> bool:
-        """Tell whether this model need not score this content."""
+        """Return whether this model has scored this content."""
         key = (digest, model_row)
         return key in self.known or key in self.repeated
 
     def settles(self, content: Content | ImageFailure, models: Models) -> bool:
-        """Tell whether a fetched image needs no more of a loader."""
+        """Return whether a fetched image is done with its loader."""
         return (
             isinstance(content, ImageFailure)
             or content.sha256 in self.prepared
@@ -68,7 +68,7 @@ class Loaded:
         )
 
     def fail(self, image: BatchImage, failure: ImageFailure) -> None:
-        """Give an image up, whether its content is known or not."""
+        """Fail an image, with or without a known content."""
         content = self.fetched.get(image)
         if content is None:
             self.contents[image] = failure
@@ -78,7 +78,7 @@ class Loaded:
 
 
 def chunked(images: Sequence[BatchImage]) -> Iterator[Sequence[BatchImage]]:
-    """Cut a batch's images into chunks, in their order."""
+    """Split a batch's images into chunks, in order."""
     for start in range(0, len(images), CHUNK_IMAGES):
         yield images[start : start + CHUNK_IMAGES]
 
@@ -90,10 +90,10 @@ def load(
     known: Mapping[int, Content],
     lane: Lane,
 ) -> Loaded:
-    """Fetch a chunk, find its known scores, and prepare what is new, all in one loader process.
+    """Fetch a chunk, find its known scores, and prepare new contents, in one loader process.
 
-    Images whose content is `known`, and scored by every model, are not fetched. Where the loader is
-    lost, another goes on with what is left; `Trials` says which image is to blame, if one is.
+    Images with `known` contents that every model has scored are not fetched. A lost loader is
+    replaced for the remaining images; `Trials` decides which image is to blame.
     """
     loaded = recall(chunk, models, work, known)
     trials = Trials()
@@ -115,14 +115,14 @@ def load(
 
 
 def _left(chunk: Sequence[BatchImage], loaded: Loaded) -> list[BatchImage]:
-    """Return the images that have no end yet."""
+    """Return the unfinished images."""
     return [image for image in chunk if image not in loaded.contents]
 
 
 def recall(
     chunk: Sequence[BatchImage], models: Models, work: Work, known: Mapping[int, Content]
 ) -> Loaded:
-    """Return the images that need no look: their content is known, and every model scored it."""
+    """Return the images with known contents that every model has scored; these skip the fetch."""
     loaded = Loaded()
     contents = {image: known[image.image_id] for image in chunk if image.image_id in known}
     if contents:
@@ -136,7 +136,7 @@ def recall(
 def load_some(
     chunk: Sequence[BatchImage], models: Models, loader: LoaderHandle, loaded: Loaded, work: Work
 ) -> None:
-    """Bring as many images of a chunk into `loaded` as the loader has room for."""
+    """Load images of a chunk into `loaded`, as many as fit into the loader."""
     with work.stages.timed(Stage.FETCH, len(chunk)):
         contents = fetch(chunk, loader)
     with work.stages.timed(Stage.LOOK_UP, len(contents)):
@@ -162,7 +162,7 @@ def load_some(
 def fetch(
     chunk: Sequence[BatchImage], loader: LoaderHandle
 ) -> dict[BatchImage, Content | ImageFailure]:
-    """Let a loader fetch and hash a chunk; images it has no room for are left out."""
+    """Fetch and hash a chunk in a loader; images that do not fit are omitted."""
     replies = {reply["number"]: reply for reply in loader.fetch([image.uri for image in chunk])}
     contents: dict[BatchImage, Content | ImageFailure] = {}
     for number, image in enumerate(chunk):
@@ -175,7 +175,7 @@ def fetch(
 
 
 def look_up(digests: Iterable[bytes], models: Models, work: Work) -> dict[ScoreKey, KnownScore]:
-    """Return the scores that the ledger holds of these contents by these very models."""
+    """Return the ledger's scores of these contents by these models."""
     wanted = sorted(digests)
     return work.ledger_retry.run(lambda connection: known_scores(connection, wanted, list(models)))
 
@@ -187,19 +187,21 @@ def prepare(
     models: Models,
     loader: LoaderHandle,
 ) -> Iterator[tuple[bytes, Prepared | ImageFailure]]:
-    """Decode each content once that some model has not scored; yield each by its SHA-256.
+    """Decode each content with a missing score once; yield it by its SHA-256.
 
-    Models that want the same pixels share them.
+    Models with equal preprocessing share the pixels.
     """
     steps = {row: model.steps for row, model in models.items()}
-    ways = list(dict.fromkeys(steps.values()))
+    variants = list(dict.fromkeys(steps.values()))
     wanted: dict[bytes, tuple[int, Content]] = {}
-    for number, image in enumerate(chunk):  # the loader knows images by their place in the chunk
+    for number, image in enumerate(chunk):  # the loader's image numbers
         content = contents.get(image)
         if isinstance(content, Content) and not loaded.settles(content, models):
             wanted.setdefault(content.sha256, (number, content))
     by_number = dict(wanted.values())
-    for reply, pixels in loader.decode(list(by_number), [way and asdict(way) for way in ways]):
+    for reply, pixels in loader.decode(
+        list(by_number), [variant and asdict(variant) for variant in variants]
+    ):
         content = by_number[reply["number"]]
         match reply:
             case {"failure": code, "message": message}:
@@ -207,6 +209,6 @@ def prepare(
             case {"content": facts}:
                 one = Prepared(
                     with_facts(content, facts, reply["number"]),
-                    {row: pixels[ways.index(way)] for row, way in steps.items()},
+                    {row: pixels[variants.index(variant)] for row, variant in steps.items()},
                 )
                 yield content.sha256, one

@@ -1,4 +1,4 @@
-"""Keeps the batches a worker holds: one thread renews their leases by the database's clock."""
+"""Lease renewal of a worker's batches: one thread, by the database's clock."""
 
 import threading
 from collections.abc import Iterator
@@ -15,16 +15,16 @@ from fakesweep.schema.ledger.retry import LedgerRetry
 from fakesweep.workers.threads.fatal import vital_thread
 
 RENEWALS = 4
-"""How often a lease is renewed while it would last."""
+"""Renewals within the lifetime of a lease."""
 
 SEEN_SECONDS = 3.0
-"""How often a worker gives a sign of life at the least, however long its leases last."""
+"""Longest interval between renewals, which also mark the worker as alive."""
 
 log = structlog.get_logger(__name__)
 
 
 class Leases:
-    """The batches held now; `seconds` is how long a lease lasts without renewal."""
+    """Batches held by this worker; `seconds` is the lifetime of a lease without renewal."""
 
     def __init__(self, ledger_retry: LedgerRetry, worker_id: UUID, seconds: float) -> None:
         self.seconds = seconds
@@ -37,12 +37,12 @@ class Leases:
 
     @property
     def held(self) -> int:
-        """How many batches are held."""
+        """Number of held batches."""
         return len(self._held)
 
     @contextmanager
     def running(self) -> Iterator["Leases"]:
-        """Renew leases for as long as the context lasts."""
+        """Renew leases for the context."""
         self._thread.start()
         try:
             yield self
@@ -52,7 +52,7 @@ class Leases:
 
     @contextmanager
     def holding(self, claim: Claim) -> Iterator[None]:
-        """Keep one batch for as long as the context lasts."""
+        """Hold one batch for the context."""
         with self._lock:
             self._held[claim.batch_id] = claim.attempt
         try:
@@ -76,7 +76,7 @@ class Leases:
                     raise
 
     def _renew_held(self, connection: Connection) -> None:
-        """Renew what is held at this moment, which may be long after the ledger went away."""
+        """Renew the current batches; an outage may have delayed this call."""
         with self._lock:
             held = dict(sorted(self._held.items()))
         renew_leases(connection, held, self._worker_id, self.seconds)

@@ -1,4 +1,4 @@
-"""The resources of the pipeline, shared by the batches in flight."""
+"""Resources of the pipeline, shared by the batches in flight."""
 
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -36,7 +36,7 @@ class Work:
     worker_id: UUID
     engine: Engine
     loaders: LoaderPool
-    lanes: PriorityThreads
+    priority_threads: PriorityThreads
     model_cache: ModelCache
     device: DeviceQueue
     score_cache: ScoreCache
@@ -49,11 +49,11 @@ class Work:
     put_back: set[int] = field(default_factory=set)
 
     def hand_back(self) -> None:
-        """Give every batch back to the ledger, and say that this worker has left.
+        """Release every batch and retire this worker in the ledger, within seconds.
 
-        Takes seconds at most. Where the ledger is away, leases run out instead.
+        During a ledger outage the leases expire instead.
         """
-        engine = open_engine(self.settings.database_url or "", "leaving", pool_size=1)
+        engine = open_engine(self.settings.database_url or "", "shutdown", pool_size=1)
         try:
             with engine.begin() as connection:
                 limit_statements(connection, _HAND_BACK_MS)

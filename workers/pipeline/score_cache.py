@@ -1,4 +1,4 @@
-"""The scores this worker found lately: copies of a content may come before its rows are stored."""
+"""Score cache: recent scores of this worker, for copies that precede the stored rows."""
 
 import threading
 from collections import OrderedDict
@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping
 KEPT = 20_000
 
 ScoreKey = tuple[bytes, int]
-"""SHA-256 of a content, and a model's row in the ledger."""
+"""SHA-256 of a content, and a model's ledger id."""
 
 Scores = tuple[float, ...]
 
 
 class ScoreCache:
-    """The newest `kept` scores, by content and model; safe to use from many threads."""
+    """The newest `kept` scores by content and model; thread-safe."""
 
     def __init__(self, kept: int = KEPT) -> None:
         self._kept = kept
@@ -21,13 +21,13 @@ class ScoreCache:
         self._scores: OrderedDict[ScoreKey, Scores] = OrderedDict()
 
     def remember(self, scores: Mapping[ScoreKey, Scores]) -> None:
-        """Keep these scores, and forget the oldest ones beyond `kept`."""
+        """Add scores and evict the oldest beyond `kept`."""
         with self._lock:
             self._scores.update(scores)
             while len(self._scores) > self._kept:
                 self._scores.popitem(last=False)
 
     def find(self, keys: Iterable[ScoreKey]) -> dict[ScoreKey, Scores]:
-        """Return the scores of those among `keys` that are remembered."""
+        """Return the cached scores among `keys`."""
         with self._lock:
             return {key: self._scores[key] for key in keys if key in self._scores}

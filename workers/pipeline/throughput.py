@@ -1,4 +1,4 @@
-"""Counts where a worker's time goes, and tells it: to the log every ten seconds, to the ledger."""
+"""Throughput of a worker by stage, reported to the log every ten seconds and to the ledger."""
 
 import threading
 import time
@@ -13,10 +13,10 @@ from fakesweep.schema.telemetry.throughput import Counts, Stage, StageCounts, St
 __all__ = ["Stage", "Stages"]
 
 REPORT_SECONDS = 10.0
-"""How often the log is told, and how far back a report to the ledger looks."""
+"""Interval of the log's reports, and window of the ledger's."""
 
 WRITE_SECONDS = 1.0
-"""How often the ledger is told at most while there is work; when it ends, at the next look."""
+"""Shortest interval of the ledger's reports; the end of work is reported at the next look."""
 
 LOOK_SECONDS = 0.25
 
@@ -24,12 +24,11 @@ log = structlog.get_logger(__name__)
 
 
 class Stages:
-    """Counts seconds, images and waits by stage, for all batches in flight together.
+    """Counts seconds, images and waits by stage, over all batches in flight.
 
-    `loaders` and `batches` are how many of each there are at once, `device_seconds` says how long
-    the device has been at work up to now, a call under way included. `write` gets a report of the
-    last ten seconds and the counts since the start; where it fails, that is logged and tried again
-    a second later.
+    `loaders` and `batches` are their numbers at once; `device_seconds` returns the device's busy
+    seconds, including the running call. `write` gets a report of the last ten seconds and the
+    counts since the start; a failed write is logged and retried after a second.
     """
 
     def __init__(
@@ -59,9 +58,9 @@ class Stages:
 
     @contextmanager
     def timed(self, stage: Stage, images: int) -> Iterator[None]:
-        """Count what happens in the context towards a stage, while it happens.
+        """Count the context's time and images towards a stage.
 
-        How busy the device is, its own clock says: of `Stage.DEVICE` only the images count.
+        The busy time of `Stage.DEVICE` comes from `device_seconds`; only its images count here.
         """
         self._move(stage, 1)
         try:
@@ -72,14 +71,14 @@ class Stages:
                 self._images[stage] += images
 
     def waited(self, stage: Stage, seconds: float) -> None:
-        """Count a chunk that waited before a stage: for a loader, or in the device's queue."""
+        """Count a chunk's wait before a stage: for a loader, or in the device's queue."""
         with self._lock:
             self._waits[stage] += 1
             self._wait_seconds[stage] += seconds
 
     @contextmanager
     def running(self) -> Iterator["Stages"]:
-        """Tell log and ledger for as long as the context lasts, and once at its end."""
+        """Report to log and ledger for the context, and once at its end."""
         self._tell(self._written)
         self._thread.start()
         try:
@@ -92,7 +91,7 @@ class Stages:
             self._tell(now)
 
     def counts(self) -> Counts:
-        """Return what was counted since the start; what still goes on counts up to now."""
+        """Return the counts since the start, with running work up to now."""
         device_seconds = self._device_seconds() - self._device_before
         with self._lock:
             now = time.monotonic()
@@ -114,7 +113,7 @@ class Stages:
             )
 
     def _move(self, stage: Stage, change: int) -> None:
-        """Go into a stage, or out of it: moments of going in are taken off, of going out added."""
+        """Enter or leave a stage: subtracts the time of entry, adds the time of exit."""
         with self._lock:
             self._open[stage] += change
             self._seconds[stage] -= change * time.monotonic()
@@ -129,7 +128,7 @@ class Stages:
                 self._tell(now)
 
     def _is_due(self, now: Counts) -> bool:
-        """Whether the ledger should be told: at once when the work ends, else each second."""
+        """Whether a report to the ledger is due: when work ends, else each second."""
         since_written = now - self._written
         if since_written.seconds < WRITE_SECONDS:
             return since_written.shows_work and self._is_idle
@@ -140,7 +139,7 @@ class Stages:
         return not any(self._open.values())
 
     def _remember(self, now: Counts) -> None:
-        """Keep counts of every second, back to the last ones that are old enough to report from."""
+        """Keep a sample of each second, back to the start of the report's window."""
         samples = self._samples
         if now.seconds - samples[-1].seconds >= WRITE_SECONDS:
             samples.append(now)

@@ -1,1 +1,1 @@
-"""The life of a worker process: startup, heartbeat, shutdown."""
+"""Lifecycle of a worker process: startup, heartbeat, shutdown."""

@@ -1,4 +1,4 @@
-"""What a worker says of itself in its pulse: does it look for work, and does its work move?"""
+"""Heartbeat of a worker: whether it polls for work, and whether its work makes progress."""
 
 import math
 import time
@@ -15,10 +15,10 @@ SLACK_SECONDS = 60.0
 
 
 def worker_heartbeat(settings: Settings) -> Heartbeat:
-    """Return the pulse of this worker process.
+    """Return the heartbeat of this worker process.
 
-    Storage that stalls is not the worker's fault: between two steps there may be a chunk of images
-    that all use up their time, and a call of the device.
+    A step may last as long as a chunk of images that all meet their fetch deadline, plus one
+    device call: stalled storage must not make a healthy worker look stuck.
     """
     batch_lock = math.ceil(CHUNK_IMAGES / settings.fetch_concurrency)
     fetch_seconds = batch_lock * settings.fetch_deadline_seconds
@@ -30,7 +30,7 @@ def worker_heartbeat(settings: Settings) -> Heartbeat:
 
 
 def look_at(current_work: Callable[[], Work | None]) -> Callable[[Heartbeat], None]:
-    """Return what brings a pulse up to date with the work, which is None before and after it."""
+    """Return a function that updates a heartbeat from the work; none is open before and after."""
     before: object = None
 
     def look(heartbeat: Heartbeat) -> None:

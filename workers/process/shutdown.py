@@ -1,4 +1,4 @@
-"""Leaving well: batches in flight have a grace period to end in, and are handed back after it."""
+"""Shutdown: batches in flight get a grace period to finish, then they are handed back."""
 
 import os
 import queue
@@ -12,10 +12,10 @@ log = structlog.get_logger(__name__)
 
 
 class Shutdown:
-    """Ends the process when its grace is over, or at once when it is told a second time.
+    """Ends the process after the grace period, or at once at a second signal.
 
-    What is in flight then is handed back; `exit_status` is what the process ends with. Whoever
-    ends in order before that is not held up.
+    It hands back the batches in flight and exits with `exit_status`. A process that finishes
+    earlier exits in order.
     """
 
     def __init__(self, grace_seconds: float, hand_back: Callable[[], None]) -> None:
@@ -23,20 +23,20 @@ class Shutdown:
         self._grace_seconds = grace_seconds
         self._hand_back = hand_back
         self._told: queue.SimpleQueue[str] = queue.SimpleQueue()
-        vital_thread("leaving", self._wait).start()
+        vital_thread("shutdown", self._wait).start()
 
     def tell(self, why: str) -> None:
-        """Begin to leave, or leave at once.
+        """Begin the shutdown; at the second call, end at once.
 
-        Made for signals: it takes no lock that the interrupted code may hold.
+        Safe in signal handlers: it takes no lock that the interrupted code may hold.
         """
         self._told.put(why)
 
     def _wait(self) -> None:
-        log.info("leaving", signal=self._told.get(), grace_seconds=self._grace_seconds)
+        log.info("shutdown_started", signal=self._told.get(), grace_seconds=self._grace_seconds)
         try:
-            log.warning("leaving_at_once", signal=self._told.get(timeout=self._grace_seconds))
+            log.warning("shutdown_forced", signal=self._told.get(timeout=self._grace_seconds))
         except queue.Empty:
-            log.warning("grace_is_over", grace_seconds=self._grace_seconds)
+            log.warning("grace_period_over", grace_seconds=self._grace_seconds)
         self._hand_back()
         os._exit(self.exit_status)

@@ -36,11 +36,11 @@ from fakesweep.workers.threads.priority import PriorityThreads
 
 LOADERS_PER_CORE = 2
 LIVE_LOADERS = 1
-"""Loader processes that nothing but live images goes through, beside those of all lanes."""
+"""Loader processes reserved for live images, beside those of all lanes."""
 
-_SPARE_CONNECTIONS = 4  # for leases, stages and what loaders look up, beside the batches' stores
+_SPARE_CONNECTIONS = 4  # for leases, stages and look-ups, beside the batches' stores
 KEPT_BYTES = 1024**3
-"""Freed memory that a worker process keeps at hand: what a call of its models passes through."""
+"""Freed memory that a worker process keeps for the next call of its models."""
 
 log = structlog.get_logger(__name__)
 
@@ -51,14 +51,13 @@ def open_work(
 ) -> Iterator[Work]:
     """Open the database, the loaders and the models, and register this worker process.
 
-    `worker_id` is its row in the ledger, a new one where None is given. With `only_scan_id` it
-    leaves the batches of all other scans to others.
+    `worker_id` is its ledger id, None for a new one. `only_scan_id` limits it to one scan.
 
     Raises:
-        SettingsError: no database or no broker is named.
+        SettingsError: the settings name no database or no broker.
         DatabaseError: the database does not answer, or is at another migration.
-        CatalogueError: a model named in the settings is not known.
-        ModelError: a model named in the settings cannot be loaded, or there is no such device.
+        CatalogueError: a model in the settings is unknown.
+        ModelError: a model in the settings cannot be loaded, or the device does not exist.
     """
     from fakesweep.workers.models.load import load_model  # noqa: PLC0415 - torch takes seconds to import
     from fakesweep.workers.models.place import resolve_place  # noqa: PLC0415
@@ -91,7 +90,7 @@ def open_work(
             )
         resources.callback(_retire, engine, worker_id)
         ledger_retry = LedgerRetry(engine, settings.refusal_seconds)
-        # They start while models load.
+        # Loaders start while models load.
         loaders = resources.enter_context(open_loader_pool(settings, loader_count, LIVE_LOADERS))
         model_cache = ModelCache(
             ledger_retry,
@@ -131,7 +130,9 @@ def open_work(
             worker_id=worker_id,
             engine=engine,
             loaders=loaders,
-            lanes=resources.enter_context(PriorityThreads(loader_count, LIVE_LOADERS).running()),
+            priority_threads=resources.enter_context(
+                PriorityThreads(loader_count, LIVE_LOADERS).running()
+            ),
             model_cache=model_cache,
             device=device,
             score_cache=ScoreCache(),

@@ -1,1 +1,1 @@
-"""The sandbox: processes that turn untrusted bytes into pixels and facts; the home of Pillow."""
+"""Sandbox: processes that decode untrusted bytes into pixels and facts; only here is Pillow."""

@@ -1,4 +1,4 @@
-"""Memory: what the C library keeps of it at hand, and files in it that two processes share."""
+"""Memory: glibc's retention of freed blocks, and writes to shared memory files."""
 
 import ctypes
 import os
@@ -7,11 +7,10 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
 
 
 def keep_freed_memory(kept_bytes: int) -> None:
-    """Let this process keep up to so many bytes that it has freed, at the top of its heap.
+    """Let this process keep up to `kept_bytes` of freed memory at the top of its heap.
 
-    By default glibc maps every large block anew and unmaps it when it is freed, so that a decoder
-    or a matrix product first waits for the system to hand out empty pages, a third of a
-    JPEG's decoding time here. Other C libraries keep their own ways.
+    By default glibc maps each large block and unmaps it when freed; fresh pages then cost a third
+    of a JPEG's decoding time. Other C libraries are left as they are.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
@@ -22,7 +21,7 @@ def keep_freed_memory(kept_bytes: int) -> None:
 
 
 def write_whole(descriptor: int, left: memoryview, offset: int) -> None:
-    """Write bytes whole: beyond two gigabytes, and at a limit, the system writes a part.
+    """Write all bytes; one system call writes only a part beyond two gigabytes or at a limit.
 
     Raises:
         OSError: there is no room for them.

@@ -1,6 +1,6 @@
-"""Makes pixels of untrusted bytes: as transformers' own loading does, where that can.
+"""Decodes untrusted bytes into pixels, equal to transformers' own loading where that succeeds.
 
-What Pillow reads is Pillow's, pixel for pixel. The other readers are asked about the rest alone.
+Pillow decodes all that it can, pixel for pixel; the other readers decode the rest.
 """
 
 from fakesweep.schema.failures import (
@@ -21,15 +21,14 @@ __all__ = ["DecodedImage", "decode"]
 def decode(content: bytes, max_image_pixels: int, needed_side: int | None = None) -> DecodedImage:
     """Decode the first frame, apply its orientation and convert it to RGB of 8 bits.
 
-    Where `needed_side` is given, a JPEG is decoded at a half, a quarter or an eighth of its size
-    as long as both sides keep that many pixels: far quicker, but not the reference's pixels. Safe
-    to call from many threads.
+    `needed_side` decodes a JPEG at a half, a quarter or an eighth of its size while both sides
+    keep that many pixels: much faster, but not the reference's pixels. Thread-safe.
 
     Raises:
         ImageEmpty: there are no bytes.
         NotAnImage: no format of `schema/formats.py` recognises the bytes.
         TooManyPixels: the header claims more than `max_image_pixels`, or memory runs out.
-        UnsupportedImage: a picture of a format, or of a kind, that nothing here reads.
+        UnsupportedImage: no reader supports this format or this kind of it.
         CorruptImage: the format is known, but the pixels cannot be decoded.
     """
     if not content:
@@ -60,14 +59,14 @@ def _by_pillow(
 def _by_others(
     content: bytes, known: ImageFormat | None, max_image_pixels: int
 ) -> DecodedImage | None:
-    """Return what another reader makes of the bytes, None where none has more to say."""
+    """Return another reader's image, or None where no other reader applies."""
     try:
         if known is None:
             return targa.decode(content, max_image_pixels)
         return others.decode(content, known, max_image_pixels)
     except (CorruptImage, NotAnImage, TooManyPixels, UnsupportedImage):
         raise
-    except Exception as error:  # readers raise whatever bad bytes lead to
+    except Exception as error:  # readers raise any class on bad bytes
         name = "TGA" if known is None else known.name
         if is_out_of_memory(error):
             raise TooManyPixels(f"{name} that needs more memory than this worker has") from error

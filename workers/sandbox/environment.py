@@ -1,4 +1,4 @@
-"""What a loader process learns of our environment: what fetching and decoding need, and no more."""
+"""Environment of a loader process: only the variables that fetching and decoding need."""
 
 import os
 
@@ -12,11 +12,11 @@ _NEEDED = frozenset(
 _S3_NEEDED = frozenset(
     {"ALL_PROXY", "BOTO_CONFIG", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE"}
 )
-"""Their letters may be small. Of all that is fetched, only requests to S3 go through a proxy."""
+"""Variables of S3 requests, also in lower case; only S3 requests go through a proxy."""
 
 
 def first_environment() -> dict[str, str]:
-    """Return what a loader starts with: no setting of ours, no password, token or key."""
+    """Return a loader's initial environment, without our settings, passwords, tokens or keys."""
     return {
         name: value
         for name, value in os.environ.items()
@@ -25,7 +25,7 @@ def first_environment() -> dict[str, str]:
 
 
 def s3_environment() -> dict[str, str]:
-    """Return what boto3 reads: keys, profile, region and proxies; told with the first S3 image."""
+    """Return boto3's variables: keys, profile, region, proxies; sent with the first S3 image."""
     return {
         name: value
         for name, value in os.environ.items()

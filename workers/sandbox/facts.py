@@ -1,4 +1,4 @@
-"""What a loader may say of a content it decoded: these facts, in their types, and no others."""
+"""Facts of a decoded content, validated: a loader is not trusted."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,7 +14,7 @@ _Positive = Annotated[int, Field(ge=1, lt=2**31)]
 
 
 class Facts(BaseModel):
-    """The facts of a decoded content; `read_as` travels as its word."""
+    """Facts of a decoded content; `read_as` travels as a string."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
@@ -26,10 +26,10 @@ class Facts(BaseModel):
 
 
 def with_facts(content: Content, said: Mapping[str, Any], number: int | None = None) -> Content:
-    """Return a content with what its loader said of it; digest and size stay what they were.
+    """Return a content with its loader's facts; digest and size stay.
 
     Raises:
-        LoaderLost: these cannot be facts of image `number` of its chunk.
+        LoaderLost: the facts of image `number` of the chunk are invalid.
     """
     try:
         facts = Facts.model_validate(said)

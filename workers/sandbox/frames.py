@@ -7,15 +7,14 @@ from PIL import Image
 
 # A GIF of 64 MiB has about 260,000 blocks; only a file made to waste time has more.
 MAX_STEPS = 500_000
-_MAX_FRAME_COUNT = 2**31 - 1  # what a PostgreSQL integer holds; APNG headers may claim more
+_MAX_FRAME_COUNT = 2**31 - 1  # PostgreSQL's integer; APNG headers may claim more
 
 
 def count_frames(image: Image.Image, content: bytes) -> int:
-    """Return how many frames or pages the file says it has, at least 1.
+    """Return the file's number of frames or pages, at least 1.
 
-    Pillow knows the count from the header of most formats. It would walk a GIF or a TIFF to its
-    end, however long, so those are walked here, for `MAX_STEPS` steps at most: the count of a
-    longer file is a lower bound.
+    Pillow reads the count from most headers, but walks a GIF or TIFF without bound. Those are
+    walked here for at most `MAX_STEPS` steps, so a longer file's count is a lower bound.
     """
     match image.format:
         case "GIF":
@@ -75,5 +74,5 @@ def _count_tiff(content: bytes) -> int:
             after = position + struct.calcsize(order + count_code) + entries * entry_bytes
             (position,) = struct.unpack_from(order + link, content, after)
     except (struct.error, OverflowError):
-        pass  # the chain leaves the file: what was seen is what there is
+        pass  # the chain leaves the file and ends there
     return len(seen)

@@ -1,13 +1,13 @@
-"""What the loss of a loader means for the images it had: who is to blame, what is tried again.
+"""Blame for lost loaders: which image fails, and which images are tried again.
 
-| lost while it decoded an image | and then |
+| loader lost while it decoded an image | image |
 |---|---|
-| it used up the image's processor time, or was at it by the clock | the image fails at once |
-| it stood still by the clock, crashed, or said nonsense | at the second time, alone, it fails |
-| it was killed, which a machine without memory does | it fails when that goes on, alone |
+| processor time used up, or busy beyond the wall-clock limit | fails at once |
+| idle beyond the wall-clock limit, crashed, or invalid answer | fails at the second loss, alone |
+| killed, as on a machine without memory | fails after repeated losses, alone |
 
-What is lost while it fetched is no verdict about bytes: all of it is fetched again, then each image
-alone, and what loses its loader even then could not be fetched.
+A loader lost during a fetch blames no image: the chunk is fetched again, then each image alone.
+An image that loses its loader even alone fails to be fetched.
 """
 
 import signal
@@ -26,17 +26,17 @@ from fakesweep.schema.failures import (
 )
 from fakesweep.schema.message import BatchImage
 
-PLACE = struct.Struct("=q")
-"""Which image of its chunk a loader decodes: it notes that where a worker can read it."""
+POSITION = struct.Struct("=q")
+"""Shared record of the image number that a loader decodes."""
 
 KILLED_PAUSES_SECONDS = (1.0, 5.0, 15.0)
-"""Before each time that an image is tried alone after its loader was killed."""
+"""Pauses before each retry of an image, alone, after its loader was killed."""
 
 _FETCHES_TOGETHER = 2
 
 
 class Cause(Enum):
-    """How a loader was lost."""
+    """Cause of a loader's loss."""
 
     PROCESSOR_TIME = auto()
     BUSY = auto()
@@ -46,9 +46,9 @@ class Cause(Enum):
 
 
 class LoaderLost(Exception):  # noqa: N818 - says what happened
-    """The loader died, or did not answer in time; the message says which.
+    """The loader died or did not answer in time; the message says which.
 
-    `number` is the image of the chunk that it decoded, None while it fetched.
+    `number` is the chunk's image that it decoded, None during a fetch.
     """
 
     def __init__(self, said: str, cause: Cause = Cause.BROKEN) -> None:
@@ -58,7 +58,7 @@ class LoaderLost(Exception):  # noqa: N818 - says what happened
 
 
 def cause_of_end(status: int) -> Cause:
-    """Return the cause that an exit status, as `subprocess` gives it, tells of."""
+    """Return the cause of an exit status in `subprocess`' form."""
     match -status:
         case signal.SIGXCPU:
             return Cause.PROCESSOR_TIME
@@ -69,7 +69,7 @@ def cause_of_end(status: int) -> Cause:
 
 
 class Trials:
-    """How the images of one chunk were tried so far; used by one thread."""
+    """Retry state of one chunk's images; used by one thread."""
 
     def __init__(self) -> None:
         self._losses: Counter[BatchImage] = Counter()
@@ -77,7 +77,7 @@ class Trials:
         self.pause_seconds = 0.0
 
     def next(self, left: Sequence[BatchImage]) -> Sequence[BatchImage]:
-        """Return which of the images that are left to try together now, after `pause_seconds`."""
+        """Return the images to try together next, after `pause_seconds`."""
         together = [image for image in left if not self._losses[image]]
         if together:
             self.pause_seconds = 0.0
@@ -86,9 +86,9 @@ class Trials:
     def blame(
         self, lost: LoaderLost, tried: Sequence[BatchImage], left: Iterable[BatchImage]
     ) -> tuple[BatchImage, ImageFailure] | None:
-        """Note a loss, and return the image that fails by it, where one does.
+        """Record a loss; return the failed image and its failure, or None.
 
-        `tried` is the chunk that the loader had, `left` what of it has no end yet.
+        `tried` is the loader's chunk, `left` its unfinished images.
         """
         if lost.number is not None:
             image = tried[lost.number]

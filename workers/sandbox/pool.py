@@ -1,4 +1,4 @@
-"""The loader processes of a worker: started, lent to one chunk of images at a time, replaced."""
+"""Loader processes of a worker: started, lent to one chunk at a time, and replaced."""
 
 import json
 import math
@@ -24,11 +24,11 @@ from fakesweep.schema.uris import scheme_of
 from fakesweep.schema.words import Lane
 from fakesweep.workers.sandbox.allocator import write_whole
 from fakesweep.workers.sandbox.environment import first_environment, s3_environment
-from fakesweep.workers.sandbox.losses import PLACE, Cause, LoaderLost, cause_of_end
+from fakesweep.workers.sandbox.losses import POSITION, Cause, LoaderLost, cause_of_end
 from fakesweep.workers.sandbox.preprocess import Pixels
 
 NICENESS = 10
-"""The processor goes to the device's thread first, and to loaders of live images."""
+"""Niceness of bulk loaders; the device's thread and live loaders run first."""
 
 START_SECONDS = 60.0
 START_ATTEMPTS = 3
@@ -37,23 +37,22 @@ END_SECONDS = 5.0
 LAST_WORDS_SECONDS = 1.0
 
 BUSY_SHARE = 0.1
-"""A loader that used so much of a processor meanwhile did not stand still."""
+"""Share of a processor above which an unresponsive loader counts as busy."""
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 WALL_TIMES = 2
-"""An image may take `decode_timeout_seconds` of processor time, and twice that by the clock,
-because two loaders share a core."""
+"""Wall-clock limit of a decode, as a multiple of its processor time: two loaders share a core."""
 
 MAX_ANSWER_BYTES = 16 * 1024**2
-"""Answers for a chunk have some kilobytes; a loader that says more was broken by what it read."""
+"""Limit of an answer; a chunk's answer has kilobytes, and only a compromised loader sends more."""
 
 TOLD = {
     name
     for name in Settings.model_fields
     if name.startswith(("fetch_", "s3_", "max_image_", "loader_", "decode"))
 } | {"allow_networks", "file_roots", "buckets"}
-"""The settings a loader is told: what it needs to fetch and decode, and no more."""
+"""Settings sent to a loader: those that fetching and decoding need."""
 
 Reply = dict[str, Any]
 
@@ -61,11 +60,11 @@ log = structlog.get_logger(__name__)
 
 
 class _EndedEarlyError(LoadersError):
-    """It ended before it was ready: no image is to blame, and the next one may start."""
+    """The loader ended before it was ready; no image is to blame, and another may start."""
 
 
 class LoaderHandle:
-    """One loader process, as its owner sees it; used by one thread at a time."""
+    """Handle of one loader process; used by one thread at a time."""
 
     def __init__(self, settings: Settings, niceness: int = NICENESS) -> None:
         self._settings = settings
@@ -73,28 +72,28 @@ class LoaderHandle:
         self._knows_s3 = False
         self._left_alone = 0
         self._pixels_fd = os.memfd_create("fakesweep-pixels")
-        self._place_fd = os.memfd_create("fakesweep-place")
+        self._position_fd = os.memfd_create("fakesweep-position")
         ours, theirs = socket.socketpair()
         self._connection = Connection(ours.detach())
         try:
             with theirs:
-                descriptors = (self._place_fd, theirs.fileno(), self._pixels_fd)
+                descriptors = (self._position_fd, theirs.fileno(), self._pixels_fd)
                 self._process = _start(descriptors, niceness)
         except OSError as error:
             self._close_descriptors()
             raise LoadersError(f"no loader process can be started: {error}") from error
         told = SimpleNamespace(**{name: getattr(settings, name) for name in sorted(TOLD)})
-        with suppress(OSError):  # that it ended already is found where it is waited for
+        with suppress(OSError):  # `wait_until_ready` reports an early end
             self._connection.send(told)
 
     @property
     def has_ended(self) -> bool:
-        """Whether the process died while nobody used it."""
+        """Whether the idle process has died."""
         return self._process.poll() is not None
 
     @property
     def is_worn(self) -> bool:
-        """Whether threads of it are at something that may never end."""
+        """Whether it has abandoned fetch threads, which may be blocked for ever."""
         return self._left_alone > 0
 
     def fetch(self, uris: Sequence[str]) -> Iterator[Reply]:
@@ -113,7 +112,7 @@ class LoaderHandle:
             yield reply
 
     def hand_over(self, body: bytes) -> Reply:
-        """Give the process an image that is at hand as its chunk; return what `fetch` would yield.
+        """Send an image's bytes as a chunk of one; return the reply that `fetch` would yield.
 
         Raises:
             LoaderLost: the process died, or did not answer in time.
@@ -126,13 +125,13 @@ class LoaderHandle:
     def decode(
         self, numbers: Sequence[int], steps: Sequence[Any]
     ) -> Iterator[tuple[Reply, list[Pixels]]]:
-        """Decode and prepare images of the fetched chunk; yield a reply for each, and its pixels.
+        """Decode and preprocess images of the fetched chunk; yield each reply and its pixels.
 
-        The pixels are uint8 [height, width, 3], one for each of the steps.
+        The pixels are uint8 [height, width, 3], one array for each of `steps`.
 
         Raises:
-            LoaderLost: the process died, or took too long over one image, whose number it tells;
-                what it had answered before was yielded.
+            LoaderLost: the process died or exceeded an image's time limit; `number` is that image.
+                Earlier replies have been yielded.
         """
         left = list(numbers)
         while left:
@@ -142,12 +141,12 @@ class LoaderHandle:
             try:
                 try:
                     for reply in self._ask(request, len(left), longest):
-                        replies.append(reply)  # noqa: PERF402 - kept where the next one is lost
+                        replies.append(reply)  # noqa: PERF402 - kept if the next one is lost
                 finally:
                     yield from self._with_pixels(replies)
             except LoaderLost as lost:
                 answered = {reply["number"] for reply in replies}
-                lost.number = self._place_among([one for one in left if one not in answered])
+                lost.number = self._position_among([one for one in left if one not in answered])
                 raise
             left = [reply["number"] for reply in replies if "postponed" in reply]
 
@@ -158,14 +157,14 @@ class LoaderHandle:
             if "postponed" not in reply:
                 yield reply, [_view(memory, place) for place in reply.get("pixels", ())]
 
-    def _place_among(self, numbers: Sequence[int]) -> int | None:
-        """Return which of these images the process was at, as it noted itself."""
-        noted = os.pread(self._place_fd, PLACE.size, 0)
-        number = PLACE.unpack(noted)[0] if len(noted) == PLACE.size else -1
+    def _position_among(self, numbers: Sequence[int]) -> int | None:
+        """Return the image among these that the process last recorded as its position."""
+        noted = os.pread(self._position_fd, POSITION.size, 0)
+        number = POSITION.unpack(noted)[0] if len(noted) == POSITION.size else -1
         return number if number in numbers else next(iter(numbers), None)
 
     def _read(self, size_bytes: int) -> Pixels:
-        """Copy so many bytes out of the memory shared with the process, all at once."""
+        """Copy `size_bytes` out of the memory shared with the process."""
         if size_bytes > os.fstat(self._pixels_fd).st_size:
             raise LoaderLost("the loader promised pixels that are not there")
         memory = np.empty(size_bytes, np.uint8)
@@ -175,10 +174,10 @@ class LoaderHandle:
         return memory
 
     def wait_until_ready(self) -> None:
-        """Wait until the process has started.
+        """Wait until the process is ready.
 
         Raises:
-            LoadersError: it does not start.
+            LoadersError: the process does not start.
         """
         if self._is_ready:
             return
@@ -191,7 +190,7 @@ class LoaderHandle:
         self._is_ready = True
 
     def close(self) -> None:
-        """End the process, at once; one that a dead file system holds is left to the system."""
+        """Kill the process; one blocked by a dead file system is left to the system."""
         self._process.kill()
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(END_SECONDS)
@@ -200,10 +199,10 @@ class LoaderHandle:
     def _close_descriptors(self) -> None:
         self._connection.close()
         os.close(self._pixels_fd)
-        os.close(self._place_fd)
+        os.close(self._position_fd)
 
     def _ask(self, request: Mapping[str, Any], replies: int, seconds: float) -> Iterator[Reply]:
-        """Yield the replies to a request, each within so many seconds of the one before.
+        """Yield the replies to a request, each within `seconds` of the one before.
 
         Raises:
             LoaderLost: the process died, or did not answer in time.
@@ -233,7 +232,7 @@ class LoaderHandle:
         return replies
 
     def _processor_seconds(self) -> float:
-        """Return how long the process has used a processor, 0 where it is gone."""
+        """Return the process' processor time, 0 where it is gone."""
         try:
             stat = Path(f"/proc/{self._process.pid}/stat").read_text()
         except OSError:
@@ -255,7 +254,7 @@ class LoaderHandle:
 
 
 class LoaderPool:
-    """Loader processes, some for live images alone; each is lent to one thread at a time."""
+    """Pool of loader processes, some reserved for live images; each serves one thread at a time."""
 
     def __init__(self, settings: Settings, count: int, live_count: int = 0) -> None:
         self._settings = settings
@@ -271,10 +270,10 @@ class LoaderPool:
 
     @contextmanager
     def one(self, lane: Lane = Lane.BULK) -> Iterator[LoaderHandle]:
-        """Lend a loader to this thread; one that was lost is replaced by the next to need it.
+        """Lend a loader to this thread; the next borrower replaces a lost one.
 
         Raises:
-            LoadersError: no process can be started, or each one dies while it starts.
+            LoadersError: no process can be started, or each one dies during its start.
         """
         idle = self._idle if lane is not Lane.LIVE or self._idle_live.empty() else self._idle_live
         taken, loader = idle.get(), None
@@ -285,7 +284,7 @@ class LoaderPool:
                 loader.close()
                 loader = None
         except BaseException:
-            # Whatever broke off, the loader may be in the midst of an answer: a fresh one is safe.
+            # The loader may be in the middle of an answer, so it is replaced.
             if loader is not None:
                 loader.close()
                 loader = None
@@ -294,7 +293,7 @@ class LoaderPool:
             idle.put(loader)
 
     def _ready(self, loader: LoaderHandle | None, niceness: int) -> LoaderHandle:
-        """Return a loader that has started: this one, or another where it ended meanwhile."""
+        """Return a started loader: this one, or a new one where it has ended."""
         attempt = 1
         while True:
             if loader is not None and loader.has_ended:
@@ -313,7 +312,7 @@ class LoaderPool:
                 return loader
 
     def close(self) -> None:
-        """End every loader; call it when no thread uses one any more."""
+        """End every loader; call it when no thread uses one."""
         for idle in (self._idle, self._idle_live):
             while not idle.empty():
                 if (loader := idle.get()) is not None:
@@ -321,7 +320,7 @@ class LoaderPool:
 
 
 class _Idle(queue.LifoQueue[LoaderHandle | None]):
-    """Loaders of one priority that nobody uses now; None is to be started first."""
+    """Idle loaders of one niceness; None stands for a loader yet to be started."""
 
     def __init__(self, niceness: int) -> None:
         super().__init__()
@@ -330,7 +329,7 @@ class _Idle(queue.LifoQueue[LoaderHandle | None]):
 
 @contextmanager
 def open_loader_pool(settings: Settings, count: int, live_count: int = 0) -> Iterator[LoaderPool]:
-    """Start so many loader processes, and end them with the context."""
+    """Yield a pool of `count` loaders and `live_count` live ones; the context's end ends them."""
     loaders = LoaderPool(settings, count, live_count)
     try:
         yield loaders
@@ -351,6 +350,6 @@ def _start(descriptors: Sequence[int], niceness: int) -> "subprocess.Popen[bytes
 
 
 def _view(memory: Pixels, place: Mapping[str, Any]) -> Pixels:
-    """Return an image's pixels among those of a chunk, [height, width, 3]."""
+    """Return an image's pixels in the chunk's memory, [height, width, 3]."""
     shape, offset = place["shape"], place["offset"]
     return memory[offset : offset + math.prod(shape)].reshape(shape)

@@ -1,4 +1,4 @@
-"""The steps between an image and a model's input, as plain values that need no transformers."""
+"""Preprocessing of a model's input, as plain values without transformers."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
 MAX_RESIZED_PIXELS = 2**26
-"""Resizing by the shortest edge makes a strip of 1 x 100,000 pixels enormous; it fails instead."""
+"""Limit of a resized image; the shortest-edge rule makes a strip of 1 x 100,000 pixels enormous."""
 
 _FAST_TIMES = 2
 _WHITE = (255, 255, 255, 255)
@@ -21,11 +21,11 @@ _WHITE = (255, 255, 255, 255)
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """Resize, crop, rescale and normalise, all read from a checkpoint's own configuration.
+    """Resize, crop, rescale and normalise, as in a checkpoint's configuration.
 
-    `size` and `crop` are (height, width); either `size` or `shortest_edge` is set, or none where
-    the image keeps its size. `resample` is Pillow's filter number. Applied in the order of the
-    fields.
+    `size` and `crop` are (height, width). At most one of `size` and `shortest_edge` is set;
+    without either the image keeps its size. `resample` is Pillow's filter number. The steps run
+    in the order of the fields.
     """
 
     transparency_on_white: bool
@@ -41,7 +41,7 @@ class Preprocessing:
         """Return the resized and cropped pixels of an RGB image, [height, width, 3].
 
         Raises:
-            ModelFailed: the image is so long and thin that resizing it would not fit in memory.
+            ModelFailed: the resized image of a long, thin strip would not fit in memory.
         """
         if self.transparency_on_white and image.info.get("transparency") is not None:
             background = Image.new("RGBA", image.size, _WHITE)
@@ -61,20 +61,20 @@ class Preprocessing:
 
     @property
     def needed_side(self) -> int | None:
-        """How many pixels each side of an image needs for `fast` decoding; None: all it has."""
+        """Pixels that each side needs for `fast` decoding; None for all."""
         if self.size is not None:
             return _FAST_TIMES * max(self.size)
         return self.shortest_edge and _FAST_TIMES * self.shortest_edge
 
     def normalised(self, pixels: Pixels) -> Floats:
-        """Return what the model is fed, [3, height, width], computed as transformers does."""
+        """Return the model's input, float32 [3, height, width], computed as transformers does."""
         rescaled = (pixels.astype(np.float64) * self.rescale_factor).astype(np.float32)
         mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
         return np.moveaxis((rescaled - mean) / std, -1, 0)
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> "Preprocessing":
-        """Make the steps again from `dataclasses.asdict`, after a journey as JSON."""
+        """Rebuild the steps from the JSON of `dataclasses.asdict`."""
         made: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in fields.items()
@@ -105,6 +105,6 @@ class Preprocessing:
 
 
 def _cropped(image: Image.Image, height: int, width: int) -> Image.Image:
-    """Cut out the middle, with black where the image is smaller than the crop."""
+    """Crop the centre; a smaller image is padded with black."""
     left, top = (image.width - width) // 2, (image.height - height) // 2
     return image.crop((left, top, left + width, top + height))

@@ -1,7 +1,7 @@
-"""A loader process: untrusted bytes are fetched, hashed, decoded and resized in here, and stay.
+"""Loader process: fetches, hashes, decodes and resizes untrusted bytes, which stay in it.
 
-It speaks JSON over a socket with the worker that owns it, one request at a time, and leaves
-pixels in a memory file they share. Neither torch nor the database is loaded here.
+It answers its worker's JSON requests over a socket, one at a time, and writes pixels to a shared
+memory file. It imports neither torch nor the database.
 """
 
 import ctypes
@@ -31,7 +31,7 @@ from fakesweep.workers.fetch import open_fetcher
 from fakesweep.workers.fetch.side_by_side import Found, SideBySide
 from fakesweep.workers.sandbox.allocator import keep_freed_memory, write_whole
 from fakesweep.workers.sandbox.decode import decode
-from fakesweep.workers.sandbox.losses import PLACE
+from fakesweep.workers.sandbox.losses import POSITION
 from fakesweep.workers.sandbox.preprocess import Preprocessing
 from fakesweep.workers.sandbox.readers.reasons import reason
 
@@ -41,31 +41,31 @@ if TYPE_CHECKING:
 Reply = dict[str, Any]
 
 KEPT_BYTES = 256 * 1024**2
-"""Memory that a loader keeps at hand between images."""
+"""Freed memory that a loader keeps between images."""
 
 FACTS = ("width", "height", "format", "frame_count", "read_as")
-"""What it says of a decoded content; `workers/sandbox/facts.py` has their types."""
+"""Facts of a decoded content; `workers/sandbox/facts.py` has their types."""
 
 GATHERED_SECONDS = 0.25
-"""How long an answer may wait for others to travel with it."""
+"""Longest wait of a reply for others in its group."""
 
 _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Serve the worker at the other end of the socket until it closes its end."""
-    place_fd, socket_fd, pixels_fd, owner, niceness = (int(word) for word in sys.argv[1:6])
+    """Serve the worker until it closes its end of the socket."""
+    position_fd, socket_fd, pixels_fd, owner, niceness = (int(word) for word in sys.argv[1:6])
     _die_with(owner)
     _silence_libraries()
     connection = Connection(socket_fd)
-    settings: Settings = connection.recv()  # those that it was told; pydantic takes long to load
+    settings: Settings = connection.recv()  # a plain namespace; pydantic is slow to import
     _limit_memory(settings.loader_memory_bytes)
     os.nice(niceness)
     with open_fetcher(settings) as fetcher:
         fetches = SideBySide(
             fetcher.fetch, settings.fetch_concurrency, settings.fetch_deadline_seconds
         )
-        loader = Loader(settings, fetches, pixels_fd, place_fd)
+        loader = Loader(settings, fetches, pixels_fd, position_fd)
         connection.send_bytes(b"[]")
         while (request := _received(connection)) is not None:
             for replies in gathered(loader.replies(request)):
@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def _received(connection: "Connection[Any, Any]") -> dict[str, Any] | None:
-    """Return the worker's next request, None once it has gone, whatever it left unread."""
+    """Return the worker's next request, None once the worker is gone."""
     try:
         request: dict[str, Any] = json.loads(connection.recv_bytes())
     except (EOFError, ConnectionError):
@@ -91,20 +91,20 @@ def _is_sent(connection: "Connection[Any, Any]", replies: Sequence[Reply]) -> bo
 
 
 class Loader:
-    """What a loader process holds: the bytes of the chunk of images it works on."""
+    """Request handler of a loader process; holds the bytes of the current chunk."""
 
     def __init__(
-        self, settings: "Settings", fetches: SideBySide, pixels_fd: int, place_fd: int
+        self, settings: "Settings", fetches: SideBySide, pixels_fd: int, position_fd: int
     ) -> None:
         self._settings = settings
         self._fetches = fetches
         self._pixels_fd = pixels_fd
-        self._place_fd = place_fd
+        self._position_fd = position_fd
         self._bodies: dict[int, bytes] = {}
         self._held_bytes = 0
 
     def replies(self, request: dict[str, Any]) -> Iterator[Reply]:
-        """Yield a reply for each image of a request, whatever becomes of it."""
+        """Yield a reply for each image of a request, failed or not."""
         match request:
             case {"fetch": uris, **more}:
                 os.environ.update(more.get("environment", {}))
@@ -117,7 +117,7 @@ class Loader:
                 yield from self._decode(numbers, steps)
 
     def _fetch(self, uris: Sequence[str]) -> Iterator[Reply]:
-        """Fetch images at once, but no more of them than the loader can hold."""
+        """Fetch images concurrently, as many as fit into the loader; postpone the rest."""
         self._bodies.clear()
         self._held_bytes = 0
         left = deque(enumerate(uris))
@@ -141,8 +141,8 @@ class Loader:
         return {"number": number, "sha256": digest, "size_bytes": len(fetched)}
 
     def _decode(self, numbers: Sequence[int], steps: Sequence[Any]) -> Iterator[Reply]:
-        """Decode images, but no more of them than the loader can hold the pixels of."""
-        ways = [None if step is None else Preprocessing.from_json(step) for step in steps]
+        """Decode images whose pixels fit into the loader; postpone the rest."""
+        variants = [None if step is None else Preprocessing.from_json(step) for step in steps]
         if os.fstat(self._pixels_fd).st_size > KEPT_BYTES:
             os.ftruncate(self._pixels_fd, 0)
         end = 0
@@ -151,9 +151,9 @@ class Loader:
                 yield {"number": number, "postponed": True}
                 continue
             limit_processor_time(self._settings.decode_timeout_seconds)
-            os.pwrite(self._place_fd, PLACE.pack(number), 0)
+            os.pwrite(self._position_fd, POSITION.pack(number), 0)
             try:
-                reply, end = self._decode_one(self._bodies.pop(number), ways, end)
+                reply, end = self._decode_one(self._bodies.pop(number), variants, end)
                 yield {"number": number, **reply}
             except ImageFailure as failure:
                 yield _failed(number, failure)
@@ -163,22 +163,24 @@ class Loader:
             except Exception as error:  # noqa: BLE001 - one image never fails its batch
                 yield _failed(number, CorruptImage(f"it cannot be decoded: {reason(error)}"))
 
-    def _needed_side(self, ways: Sequence[Preprocessing | None]) -> int | None:
-        """Return how many pixels a side needs, for all models; None where each one counts."""
+    def _needed_side(self, variants: Sequence[Preprocessing | None]) -> int | None:
+        """Return the pixels that each side needs for all models; None for full size."""
         if self._settings.decode == "exact":
             return None
-        sides = [None if way is None else way.needed_side for way in ways]
+        sides = [None if variant is None else variant.needed_side for variant in variants]
         known = [side for side in sides if side is not None]
         return max(known) if len(known) == len(sides) else None
 
     def _decode_one(
-        self, body: bytes, ways: Sequence[Preprocessing | None], end: int
+        self, body: bytes, variants: Sequence[Preprocessing | None], end: int
     ) -> tuple[Reply, int]:
-        image = decode(body, self._settings.max_image_pixels, self._needed_side(ways))
+        image = decode(body, self._settings.max_image_pixels, self._needed_side(variants))
         places = []
         try:
-            for way in ways:
-                pixels = np.asarray(image.pixels) if way is None else way.prepare(image.pixels)
+            for variant in variants:
+                pixels = (
+                    np.asarray(image.pixels) if variant is None else variant.prepare(image.pixels)
+                )
                 flat = np.ascontiguousarray(pixels).reshape(-1).data
                 write_whole(self._pixels_fd, flat, end)
                 places.append({"offset": end, "shape": pixels.shape})
@@ -193,7 +195,7 @@ class Loader:
 
 
 def gathered(replies: Iterator[Reply]) -> Iterator[list[Reply]]:
-    """Yield replies in groups, so that not each of them wakes the worker."""
+    """Yield replies in groups, to wake the worker less often."""
     group: list[Reply] = []
     sent = time.monotonic()
     for reply in replies:
@@ -206,10 +208,9 @@ def gathered(replies: Iterator[Reply]) -> Iterator[list[Reply]]:
 
 
 def limit_processor_time(seconds: float) -> None:
-    """Let the system end this process once it has used so much more processor time.
+    """Let the system end this process after `seconds` more of processor time.
 
-    The limit counts from the process's start, so it is set anew for each piece of work: a system
-    call that takes a microsecond.
+    The system counts from the process's start, so each piece of work sets a new limit.
     """
     soft = math.ceil(time.process_time() + seconds)
     resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
@@ -224,19 +225,19 @@ def _failed(number: int, failure: ImageFailure) -> Reply:
 
 
 def _limit_memory(loader_memory_bytes: int) -> None:
-    Image.init()  # readers that load late would fail late
+    Image.init()  # load all readers before memory is limited
     resource.setrlimit(resource.RLIMIT_AS, (loader_memory_bytes, loader_memory_bytes))
     resource.setrlimit(resource.RLIMIT_FSIZE, (loader_memory_bytes, loader_memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     keep_freed_memory(min(KEPT_BYTES, loader_memory_bytes // 4))
-    with suppress(OSError):  # where a machine runs out of memory, a loader goes first
+    with suppress(OSError):  # the kernel's out-of-memory killer takes a loader first
         Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def _silence_libraries() -> None:
-    """Keep warnings about strangers' bytes, and their very words, out of the worker's log.
+    """Keep decoders' warnings, which quote untrusted bytes, out of the worker's log.
 
-    Decoders in C write to the descriptor 2; a loader's own last words still go to where it led.
+    C decoders write to descriptor 2, which is silenced; `sys.stderr` keeps the original target.
     """
     logging.disable()
     warnings.simplefilter("ignore")
@@ -247,9 +248,9 @@ def _silence_libraries() -> None:
 
 
 def _die_with(owner: int) -> None:
-    """Have the system kill this process when its owner is gone, also in the midst of an image."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the owner's business
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a file too large is an error, not the end
+    """Have the system kill this process when its owner dies, even during an image."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the owner handles Ctrl-C
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # an oversized file raises an error instead
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != owner:
         sys.exit(0)

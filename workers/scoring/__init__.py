@@ -1,1 +1,1 @@
-"""Scoring: the device's queue, and the models of the process."""
+"""Scoring: the device's queue and the model cache."""

@@ -1,4 +1,4 @@
-"""The device's queue: images of all batches in flight, gathered into full calls, live first."""
+"""Device queue: gathers images of all batches in flight into full calls, live images first."""
 
 import heapq
 import itertools
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 Scored = tuple[float, ...] | ImageFailure
 
 LIVE_SECONDS = 5.0
-"""So long after a live image the next is expected, and calls that it would wait for are short."""
+"""Period after a live image in which calls stay short, since another live image may follow."""
 
 WAITING_CALLS = 2
-"""Bulk images wait outside while so many full calls of them are waiting inside already."""
+"""Queue limit of bulk images, in full calls; further submitters block."""
 
 
 @dataclass(order=True, slots=True)
 class _Request:
-    """Images that one chunk wants scored; `asked` of them are on their way to the device."""
+    """A chunk's images for one model; the first `asked` of them are in calls."""
 
     lane_order: int
     number: int
@@ -45,7 +45,7 @@ class _Request:
 
 @dataclass(frozen=True, slots=True)
 class _Share:
-    """What one request contributes to one call of the model."""
+    """One request's images in one call of the model."""
 
     request: _Request
     first: int
@@ -54,17 +54,17 @@ class _Share:
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """A call of the model that is under way; `wait` returns its answers."""
+    """A running call of the model; `wait` returns its scores."""
 
     shares: Sequence[_Share]
     wait: Callable[[], Sequence[Scored]]
 
 
 class DeviceQueue:
-    """Scores for many threads at once, in full calls of one model each.
+    """Scores images for many threads, in full calls of one model each.
 
-    A call that takes longer than `timeout_seconds` ends the process. `waited` is told how many
-    seconds each request waited for its first call.
+    A call longer than `timeout_seconds` ends the process. `waited` receives the seconds each
+    request waited for its first call.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class DeviceQueue:
 
     @contextmanager
     def running(self) -> Iterator["DeviceQueue"]:
-        """Serve for as long as the context lasts; what waits at its end is still answered."""
+        """Serve requests for the context; requests waiting at its end are still answered."""
         self._thread.start()
         self._watch.start()
         try:
@@ -99,23 +99,22 @@ class DeviceQueue:
 
     @property
     def busy_seconds(self) -> float:
-        """How long the device has been at work since the start, up to now."""
+        """Busy seconds of the device since the start, including the running call."""
         seconds, since = self._busy
         return seconds if since is None else seconds + time.monotonic() - since
 
     @property
     def call_seconds(self) -> float:
-        """How long the device has been at its present call, 0 while it has none."""
+        """Seconds of the running call, 0 without one."""
         since = self._busy[1]
         return 0.0 if since is None else time.monotonic() - since
 
     def submit(
         self, model: "LoadedModel", inputs: Sequence[Any], lane: Lane
     ) -> Future[list[Scored]]:
-        """Return where the answer for each image will be, in order, or a DeviceError.
+        """Queue images; return the future of their scores, in order, or of a DeviceError.
 
-        Blocks while bulk images enough for the next calls wait already, so that decoded images
-        do not pile up in memory.
+        Blocks bulk images while the queue is full, so that decoded pixels do not fill the memory.
         """
         request = _Request(ORDER[lane], next(self._numbers), model, inputs)
         if not inputs:
@@ -161,13 +160,13 @@ class DeviceQueue:
                 end_for_stuck_device(self.call_seconds)
 
     def _gather(self) -> list[_Share]:
-        """Take images for one call, of the first request's model, from the first requests on."""
+        """Take images for one call: the first request's model, in the order of the requests."""
         shares: list[_Share] = []
         kept: list[_Request] = []
         room = 1
         while self._waiting and room:
             request = heapq.heappop(self._waiting)
-            if request.future.done():  # an earlier call broke it
+            if request.future.done():  # an earlier call of it failed
                 continue
             if not shares:
                 room = self._room(request)
@@ -188,7 +187,7 @@ class DeviceQueue:
         return shares
 
     def _room(self, first: _Request) -> int:
-        """Return how many images the call of a request holds: few where a live one would wait."""
+        """Return the number of images of a call; few where a live image would have to wait."""
         model, is_live = first.model, first.lane_order == ORDER[Lane.LIVE]
         is_expected = time.monotonic() - self._live_at < LIVE_SECONDS
         if is_live or (is_expected and not model.engine.calls_ahead):
@@ -197,10 +196,10 @@ class DeviceQueue:
 
 
 def _started(model: "LoadedModel", inputs: Sequence[Any], shares: Sequence[_Share]) -> _Call:
-    """Start a call; what keeps it from starting is raised where its answers are waited for."""
+    """Start a call; an error of the start is raised by the call's `wait`."""
     try:
         return _Call(shares, model.start(inputs))
-    except Exception as error:  # noqa: BLE001 - it is those requests' error, not the worker's end
+    except Exception as error:  # noqa: BLE001 - fails these requests, not the worker
         return _Call(shares, partial(_raise, error))
 
 
@@ -209,10 +208,10 @@ def _raise(error: Exception) -> NoReturn:
 
 
 def _answer(call: _Call) -> None:
-    """Wait for a call, and hand each request its answers once it has all of them."""
+    """Wait for a call, and complete each request that has all of its scores."""
     try:
         answers = iter(call.wait())
-    except Exception as error:  # noqa: BLE001 - raised again where the answers are waited for
+    except Exception as error:  # noqa: BLE001 - raised again by the futures
         for share in call.shares:
             if not share.request.future.done():
                 share.request.future.set_exception(error)

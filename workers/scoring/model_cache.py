@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 FIRST_PAUSE_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 60.0
 REFUSED_SECONDS = 60.0
-"""A refusal stands for so long, unless somebody asks anew: a new scan, or a retry."""
+"""Lifetime of a refusal; a new scan or a retry ends it early."""
 
 log = structlog.get_logger(__name__)
 
@@ -40,15 +40,15 @@ Known = tuple[int, "LoadedModel"]
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The models of a batch by their row in the ledger, and by their key those that are refused."""
+    """The loaded models of a batch by ledger id, and the refused ones by key."""
 
     models: dict[int, "LoadedModel"]
     refused: dict[str, FakesweepError]
 
 
 @dataclass(slots=True)
-class _Place:
-    """What is known of one model; times are of this machine, `asked_at` is the database's."""
+class _Cached:
+    """State of one model; times are this machine's, except the database's `asked_at`."""
 
     known: Known | None = None
     is_loading: bool = False
@@ -62,14 +62,14 @@ class _Place:
 
 
 def pause_after(tries: int) -> float:
-    """Return for how many seconds a model is not tried again."""
+    """Return the seconds before the next try to load a model."""
     return min(FIRST_PAUSE_SECONDS * 2.0 ** min(tries - 1, 10), LONGEST_PAUSE_SECONDS)
 
 
 class ModelCache:
-    """Loads a model when it is first asked for, and keeps it; safe to ask from many threads.
+    """Loads each model on first use and keeps it; thread-safe.
 
-    A model whose trouble lasts longer than `patience_seconds` is refused after all.
+    A model that fails for longer than `patience_seconds` is refused.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class ModelCache:
         self._patience_seconds = patience_seconds
         self._catalogue_name = catalogue_name
         self._lock = threading.Lock()
-        self._places: dict[str, _Place] = {}
+        self._cached: dict[str, _Cached] = {}
 
     def models(
         self,
@@ -99,13 +99,12 @@ class ModelCache:
         claimed_at: datetime | None = None,
         may_wait: bool = True,
     ) -> Ready:
-        """Return the models that a batch wants, each loaded or refused.
+        """Return the models of a batch, each loaded or refused; missing ones load in parallel.
 
-        `asked_at` says when somebody asked for the work of the batch: what was refused before that
-        is tried anew. All that are missing are begun before one is waited for.
+        `asked_at` is the time of the batch's request; earlier refusals are tried again.
 
         Raises:
-            ModelAway: one cannot be loaded now, or (without `may_wait`) is not loaded yet.
+            ModelAway: a model cannot be loaded now, or (without `may_wait`) is still loading.
             DeviceError: the device is broken.
         """
         wanted = dict.fromkeys(keys)
@@ -121,10 +120,10 @@ class ModelCache:
         return ready
 
     def model(self, key: str) -> Known:
-        """Return a model's row in the ledger and the model itself, however long it loads.
+        """Return a model's ledger id and the model; blocks while it loads.
 
         Raises:
-            FakesweepError: it cannot be loaded, for now (`ModelAway`) or at all.
+            FakesweepError: the model cannot be loaded, for now (`ModelAway`) or at all.
         """
         self._begin(key, None, None)
         found = self._settled(key, may_wait=True)
@@ -132,78 +131,78 @@ class ModelCache:
             raise found
         return found
 
-    def _place(self, key: str) -> _Place:
+    def _cached_model(self, key: str) -> _Cached:
         with self._lock:
-            return self._places.setdefault(key, _Place())
+            return self._cached.setdefault(key, _Cached())
 
     def _begin(self, key: str, asked_at: datetime | None, claimed_at: datetime | None) -> None:
-        """Start to load a model where it is due."""
-        place = self._place(key)
-        with place.changed:
-            if place.known or place.is_loading:
+        """Start a load of the model where it is due."""
+        cached = self._cached_model(key)
+        with cached.changed:
+            if cached.known or cached.is_loading:
                 return
             is_anew = (
-                place.error is not None
-                and not isinstance(place.error, ModelAway)
+                cached.error is not None
+                and not isinstance(cached.error, ModelAway)
                 and asked_at is not None
-                and place.asked_at is not None
-                and asked_at > place.asked_at
+                and cached.asked_at is not None
+                and asked_at > cached.asked_at
             )
             if is_anew:
-                place.tries, place.gave_up = 0, False
-            elif place.error is not None and time.monotonic() < place.next_try:
+                cached.tries, cached.gave_up = 0, False
+            elif cached.error is not None and time.monotonic() < cached.next_try:
                 return
-            if not place.gave_up and not isinstance(place.error, ModelAway):
-                place.since, place.tries = time.monotonic(), 0
-            place.is_loading = True
-            place.tries += 1
-            place.asked_at = claimed_at
+            if not cached.gave_up and not isinstance(cached.error, ModelAway):
+                cached.since, cached.tries = time.monotonic(), 0
+            cached.is_loading = True
+            cached.tries += 1
+            cached.asked_at = claimed_at
         threading.Thread(
-            target=self._load, args=(key, place), name=f"load-{key}", daemon=True
+            target=self._load, args=(key, cached), name=f"load-{key}", daemon=True
         ).start()
 
     def _settled(self, key: str, *, may_wait: bool) -> Known | FakesweepError:
-        """Return a model, or why it is refused."""
-        place = self._place(key)
-        with place.changed:
-            if place.is_loading and not may_wait:
+        """Wait for a load to end; return the model or its refusal."""
+        cached = self._cached_model(key)
+        with cached.changed:
+            if cached.is_loading and not may_wait:
                 raise ModelAway(f"model {key!r} is being loaded")
-            place.changed.wait_for(lambda: not place.is_loading)
-            if place.known is not None:
-                return place.known
-            error = place.error or ModelAway(f"model {key!r} is not loaded")
+            cached.changed.wait_for(lambda: not cached.is_loading)
+            if cached.known is not None:
+                return cached.known
+            error = cached.error or ModelAway(f"model {key!r} is not loaded")
         if isinstance(error, ModelError | CatalogueError) and not isinstance(error, ModelAway):
             return error
-        raise type(error)(str(error))  # of its own: several threads may be told
+        raise type(error)(str(error))  # a fresh exception for each waiting thread
 
-    def _load(self, key: str, place: _Place) -> None:
-        """Load a model, and note in its place what came of it; runs on a thread of its own."""
+    def _load(self, key: str, cached: _Cached) -> None:
+        """Load a model and record the outcome in the cache; runs on its own thread."""
         known: Known | None = None
         error: FakesweepError | None = None
         try:
             known = self._loaded(key)
         except FakesweepError as refused:
             error = refused
-        except Exception as broken:  # noqa: BLE001 - whoever waits must hear of it
+        except Exception as broken:  # noqa: BLE001 - the waiting threads must learn of it
             error = ModelAway(f"model {key!r} cannot be loaded now: {broken!r:.200}")
         pause_seconds: float | None = None
-        lasted = time.monotonic() - place.since
+        lasted = time.monotonic() - cached.since
         gave_up = isinstance(error, ModelAway) and lasted > self._patience_seconds
         if gave_up:
             error = ModelError(
                 f"{error} (tried for {lasted:.0f} s, FAKESWEEP_MODEL_PATIENCE_SECONDS)"
             )
         elif isinstance(error, ModelAway):
-            pause_seconds = pause_after(place.tries)
-        with place.changed:
-            place.known, place.error, place.gave_up = known, error, gave_up
-            place.next_try = time.monotonic() + (
+            pause_seconds = pause_after(cached.tries)
+        with cached.changed:
+            cached.known, cached.error, cached.gave_up = known, error, gave_up
+            cached.next_try = time.monotonic() + (
                 REFUSED_SECONDS if pause_seconds is None else pause_seconds
             )
-            place.is_loading = False
-            place.changed.notify_all()
+            cached.is_loading = False
+            cached.changed.notify_all()
         if error is not None:
-            self._note(key, place.tries, error, pause_seconds)
+            self._note(key, cached.tries, error, pause_seconds)
 
     def _loaded(self, key: str) -> Known:
         model = self._load_model(self._entry(key))
@@ -228,9 +227,9 @@ class ModelCache:
         return model_id, model
 
     def _entry(self, key: str) -> ModelEntry:
-        """Return what the catalogue says of a key.
+        """Return the catalogue's entry of a key.
 
-        A folder that is missing where others lie may come back: somebody replaces it.
+        A missing folder beside existing ones is a temporary failure: it may be being replaced.
         """
         try:
             return self._catalogue.model(key)

@@ -1,1 +1,1 @@
-"""Threads that serve the lanes, and what ends a process without one of them."""
+"""Thread primitives: priority threads, a shared-exclusive lock, and fatal ends of the process."""

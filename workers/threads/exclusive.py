@@ -1,4 +1,4 @@
-"""Turns of the batches in a worker: side by side, but one from quarantine has it all to itself."""
+"""Shared-exclusive lock of a worker's batches: a quarantined batch runs alone."""
 
 import threading
 from collections.abc import Iterator
@@ -6,45 +6,45 @@ from contextlib import contextmanager
 
 
 class SharedExclusiveLock:
-    """Lets batches work together, or one alone; who wants to be alone waits for the others' end.
+    """Lock with many shared holders or one exclusive holder.
 
-    While somebody waits to be alone, nobody else begins.
+    A waiting exclusive request blocks new shared holders.
     """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._together = 0
-        self._wants_alone = 0
-        self._is_alone = False
+        self._shared_holders = 0
+        self._waiting_exclusive = 0
+        self._is_exclusive = False
 
     @contextmanager
     def taken(self, *, alone: bool) -> Iterator[None]:
-        """Wait for a turn, and have it for as long as the context lasts."""
-        with self._alone() if alone else self._beside_others():
+        """Hold the lock for the context, exclusively where `alone`."""
+        with self._exclusive() if alone else self._shared():
             yield
 
     @contextmanager
-    def _beside_others(self) -> Iterator[None]:
+    def _shared(self) -> Iterator[None]:
         with self._changed:
-            self._changed.wait_for(lambda: not self._is_alone and not self._wants_alone)
-            self._together += 1
+            self._changed.wait_for(lambda: not self._is_exclusive and not self._waiting_exclusive)
+            self._shared_holders += 1
         try:
             yield
         finally:
             with self._changed:
-                self._together -= 1
+                self._shared_holders -= 1
                 self._changed.notify_all()
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _exclusive(self) -> Iterator[None]:
         with self._changed:
-            self._wants_alone += 1
-            self._changed.wait_for(lambda: not self._is_alone and not self._together)
-            self._wants_alone -= 1
-            self._is_alone = True
+            self._waiting_exclusive += 1
+            self._changed.wait_for(lambda: not self._is_exclusive and not self._shared_holders)
+            self._waiting_exclusive -= 1
+            self._is_exclusive = True
         try:
             yield
         finally:
             with self._changed:
-                self._is_alone = False
+                self._is_exclusive = False
                 self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""Loud ends of a worker that cannot make progress: a thread it needs died, or its device hangs."""
+"""Fatal ends of a worker process: a vital thread died, or the device hangs."""
 
 import os
 import threading
@@ -13,10 +13,10 @@ log = structlog.get_logger(__name__)
 
 
 def vital_thread(name: str, work: Callable[[], None]) -> threading.Thread:
-    """Return a daemon thread, not yet started, whose death by an exception ends the process.
+    """Return an unstarted daemon thread; an exception in it ends the process.
 
-    A worker without it would look alive and do nothing. Its batches run elsewhere when their
-    leases run out.
+    Without that thread the worker would look alive and do nothing. Other workers take its
+    batches once their leases expire.
     """
 
     def run() -> None:
@@ -30,6 +30,6 @@ def vital_thread(name: str, work: Callable[[], None]) -> threading.Thread:
 
 
 def end_for_stuck_device(seconds: float) -> NoReturn:
-    """End the process, whose device has not come back from one call for so long."""
+    """End the process after one device call has hung for `seconds`."""
     log.critical("device_stuck", seconds=round(seconds, 1))
     os._exit(EXIT_STATUS)

@@ -1,4 +1,4 @@
-"""Threads that take work by lane: what is live goes before all that is bulk and waits."""
+"""Priority threads: waiting live work runs before waiting bulk work."""
 
 import contextvars
 import heapq
@@ -17,38 +17,38 @@ from fakesweep.workers.threads.fatal import vital_thread
 T = TypeVar("T")
 
 ORDER = {lane: place for place, lane in enumerate(Lane)}
-"""A lane's place in every queue of a worker."""
+"""Rank of each lane in a worker's queues; the lowest runs first."""
 
 _AFTER_ALL = len(ORDER)
 
 
 @dataclass(order=True, slots=True, frozen=True)
-class _Turn:
+class _Job:
     lane_order: int
     number: int
     work: Callable[[], None] = field(compare=False)
 
 
 class PriorityThreads:
-    """So many threads; each takes the most urgent work that waits, then the oldest.
+    """Thread pool that runs the most urgent waiting work first, then the oldest.
 
-    Besides, `live_threads` take live work alone: it waits for no thread that is at something else.
+    `threads` take any work; `live_threads` take live work only, so that bulk work never blocks it.
     """
 
     def __init__(self, threads: int, live_threads: int = 0) -> None:
         self._numbers = itertools.count()
         self._changed = threading.Condition()
-        self._waiting: list[_Turn] = []
+        self._waiting: list[_Job] = []
         lasts = [_AFTER_ALL] * threads + [ORDER[Lane.LIVE] + 1] * live_threads
         self._threads = [
-            vital_thread(f"lanes-{number}", partial(self._take, last))
+            vital_thread(f"priority-{number}", partial(self._take, last))
             for number, last in enumerate(lasts)
         ]
         self._is_closing = False
 
     @contextmanager
     def running(self) -> Iterator["PriorityThreads"]:
-        """Take work for as long as the context lasts; what waits at its end is still done."""
+        """Run the threads for the context; work waiting at its end is still done."""
         for thread in self._threads:
             thread.start()
         try:
@@ -61,25 +61,25 @@ class PriorityThreads:
                 thread.join()
 
     def submit(self, lane: Lane, work: Callable[[], T]) -> Future[T]:
-        """Have one of the threads do this; return where its result, or its error, will be."""
+        """Queue work; return the future of its result or error."""
         future: Future[T] = Future()
-        context = contextvars.copy_context()  # so that what is logged names the batch
+        context = contextvars.copy_context()  # keeps the batch id in the log
 
         def settle() -> None:
             if not future.set_running_or_notify_cancel():
                 return
             try:
                 future.set_result(context.run(work))
-            except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+            except BaseException as error:  # noqa: BLE001 - raised again by the future
                 future.set_exception(error)
 
         with self._changed:
-            heapq.heappush(self._waiting, _Turn(ORDER[lane], next(self._numbers), settle))
+            heapq.heappush(self._waiting, _Job(ORDER[lane], next(self._numbers), settle))
             self._changed.notify_all()
         return future
 
     def _take(self, before: int) -> None:
-        """Do the work of the lanes before this place in their order, until the end."""
+        """Run work of the lanes ranked before `before` until the pool closes."""
         while (work := self._next(before)) is not None:
             work()
 

@@ -23,7 +23,7 @@ def test_the_reason_of_the_last_error_in_the_log_counts(tmp_path: Path) -> None:
         tmp_path,
         json.dumps({"level": "error", "event": "model_refused", "reason": "an earlier one"}),
         json.dumps({"level": "critical", "event": "worker_cannot_start", "reason": "no such file"}),
-        json.dumps({"level": "info", "event": "leaving"}),
+        json.dumps({"level": "info", "event": "shutdown_started"}),
         "",
     )
     assert last_words(log) == "no such file"

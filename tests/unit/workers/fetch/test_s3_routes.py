@@ -8,7 +8,7 @@ from botocore.credentials import Credentials
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPResponse, HTTPSConnectionPool
 
 from fakesweep.schema.uris import S3Address
-from fakesweep.workers.fetch.s3_routes import Way, read_error, way_of
+from fakesweep.workers.fetch.s3_routes import Route, read_error, route_of
 
 CREDENTIALS = Credentials("AKIA/1", "secret")
 SIGNED = (
@@ -17,17 +17,17 @@ SIGNED = (
 )
 
 
-def way(
+def route(
     url: str,
     pool: HTTPConnectionPool | None,
     authorization: str = SIGNED,
     key: str = "a b.jpg",
     version: str | None = None,
-) -> Way | None:
+) -> Route | None:
     headers = HeadersDict({"Authorization": authorization.encode()})
     request = AWSPreparedRequest("GET", url, headers, None, True)  # type: ignore[arg-type]
     address = S3Address("b", key, version)
-    return way_of(request, HTTPResponse(b"", pool=pool), address, CREDENTIALS)
+    return route_of(request, HTTPResponse(b"", pool=pool), address, CREDENTIALS)
 
 
 @pytest.mark.parametrize(
@@ -47,8 +47,8 @@ def test_the_way_to_a_key_is_the_way_to_its_bucket(
     netloc = url.split("/")[2]
     name, _, port = netloc.rpartition(":") if netloc[-1].isdigit() else (netloc, "", "")
     with pool(name, int(port or pool.ConnectionCls.default_port)) as connections:
-        found = way(url, connections, key=key)
-        assert found == Way(connections, host, folder, "eu-west-1", CREDENTIALS)
+        found = route(url, connections, key=key)
+        assert found == Route(connections, host, folder, "eu-west-1", CREDENTIALS)
 
 
 @pytest.mark.parametrize(
@@ -57,9 +57,9 @@ def test_the_way_to_a_key_is_the_way_to_its_bucket(
 def test_the_way_to_a_version_is_the_way_to_its_bucket(query: str, version: str | None) -> None:
     url = f"http://minio:9000/b/a%20b.jpg{query}"
     with HTTPConnectionPool("minio", 9000) as pool:
-        found = way(url, pool, version=version)
-        assert found == Way(pool, "minio:9000", "/b/", "eu-west-1", CREDENTIALS)
-        assert way(url, pool, version="another") is None
+        found = route(url, pool, version=version)
+        assert found == Route(pool, "minio:9000", "/b/", "eu-west-1", CREDENTIALS)
+        assert route(url, pool, version="another") is None
 
 
 @pytest.mark.parametrize(
@@ -74,8 +74,8 @@ def test_the_way_to_a_version_is_the_way_to_its_bucket(query: str, version: str 
 )
 def test_what_is_signed_in_another_manner_is_left_to_boto3(authorization: str) -> None:
     with HTTPConnectionPool("minio", 9000) as pool:
-        assert way("http://minio:9000/b/a%20b.jpg", pool) is not None
-        assert way("http://minio:9000/b/a%20b.jpg", pool, authorization) is None
+        assert route("http://minio:9000/b/a%20b.jpg", pool) is not None
+        assert route("http://minio:9000/b/a%20b.jpg", pool, authorization) is None
 
 
 @pytest.mark.parametrize(
@@ -92,8 +92,8 @@ def test_what_is_signed_in_another_manner_is_left_to_boto3(authorization: str) -
 )
 def test_what_came_another_way_is_left_to_boto3(url: str) -> None:
     with HTTPConnectionPool("minio", 9000) as pool:
-        assert way(url, pool) is None
-    assert way("http://minio:9000/b/a%20b.jpg", None) is None
+        assert route(url, pool) is None
+    assert route("http://minio:9000/b/a%20b.jpg", None) is None
 
 
 def answer(status: int, body: bytes, **headers: str) -> BaseHTTPResponse:

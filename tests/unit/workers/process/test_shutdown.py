@@ -39,8 +39,8 @@ def heard(process: "subprocess.Popen[str]", word: str) -> str:
 def test_when_the_grace_is_over_all_is_handed_back_and_the_process_ends(status: int) -> None:
     with start(0.1, status) as process:
         process.send_signal(signal.SIGTERM)
-        assert "grace_seconds=0.1" in heard(process, "leaving")
-        heard(process, "grace_is_over")
+        assert "grace_seconds=0.1" in heard(process, "shutdown_started")
+        heard(process, "grace_period_over")
         heard(process, "handed back")
         assert process.wait(20) == status
 
@@ -48,8 +48,8 @@ def test_when_the_grace_is_over_all_is_handed_back_and_the_process_ends(status: 
 def test_a_second_signal_does_not_wait_for_the_end_of_the_grace() -> None:
     with start(600) as process:
         process.send_signal(signal.SIGTERM)
-        heard(process, "leaving")
+        heard(process, "shutdown_started")
         process.send_signal(signal.SIGTERM)
-        assert "SIGTERM" in heard(process, "leaving_at_once")
+        assert "SIGTERM" in heard(process, "shutdown_forced")
         heard(process, "handed back")
         assert process.wait(20) == 0

@@ -13,7 +13,7 @@ from fakesweep.workers.fetch import open_fetcher
 from fakesweep.workers.fetch.side_by_side import SideBySide
 from fakesweep.workers.sandbox import process
 from fakesweep.workers.sandbox.allocator import write_whole
-from fakesweep.workers.sandbox.losses import PLACE
+from fakesweep.workers.sandbox.losses import POSITION
 from tests.support.batches import uris_of
 from tests.support.photographs import folder_of_photographs
 
@@ -127,7 +127,7 @@ def test_a_loader_notes_which_image_it_is_at(tmp_path: Path) -> None:
     with _loader(settings, tmp_path) as opened:
         list(opened.replies({"fetch": uris_of(folder_of_photographs(tmp_path / "in", 3))}))
         replies = opened.replies({"decode": [2, 0, 1], "steps": [None]})
-        noted.extend(PLACE.unpack((tmp_path / "place").read_bytes())[0] for _ in replies)
+        noted.extend(POSITION.unpack((tmp_path / "place").read_bytes())[0] for _ in replies)
     assert noted == [2, 0, 1]
 
 

@@ -29,7 +29,9 @@ class Batches:
         wait_until(lambda: sorted(self.working) == sorted(names), f"{names} work", 10)
 
     def await_waiting_alone(self, count: int) -> None:
-        wait_until(lambda: self.batch_lock._wants_alone == count, f"{count} wait to be alone", 10)
+        wait_until(
+            lambda: self.batch_lock._waiting_exclusive == count, f"{count} wait to be alone", 10
+        )
 
     def close(self) -> None:
         for end in self._ends.values():

@@ -15,7 +15,7 @@ from fakesweep.schema.errors import SourceError
 from fakesweep.schema.failures import AccessDenied, InvalidUri, SourceUnavailable
 from fakesweep.schema.settings import read_settings
 from fakesweep.workers.fetch import open_fetcher
-from fakesweep.workers.fetch.s3 import MOST_WAYS
+from fakesweep.workers.fetch.s3 import MAX_ROUTES
 from tests.support.web_server import Answer, Request, WebServer, web_server
 
 STRANGE_KEYS = [
@@ -170,12 +170,12 @@ def test_behind_a_proxy_every_object_is_asked_for_by_boto3(
 
 @pytest.mark.usefixtures("told")
 def test_more_buckets_than_ways_are_fetched_from_all_the_same() -> None:
-    buckets = [f"bucket-{number}" for number in range(MOST_WAYS + 5)]
+    buckets = [f"bucket-{number}" for number in range(MAX_ROUTES + 5)]
     with open_fetcher(read_settings()) as fetcher, ThreadPoolExecutor(8) as threads:
         uris = [f"s3://{bucket}/{number}" for number in range(6) for bucket in buckets]
         paths = [uri.removeprefix("s3:/").encode() for uri in uris]
         assert list(threads.map(fetcher.fetch, uris)) == paths
-        assert len(fetcher._s3_reader()._ways) == MOST_WAYS
+        assert len(fetcher._s3_reader()._routes) == MAX_ROUTES
 
 
 @pytest.mark.usefixtures("told")
