@@ -1,6 +1,6 @@
-"""The command a person types, the local stack, and what Python programs call.
+"""The command `fakesweep`, the local stack, and the Python calls.
 
-`import fakesweep` loads none of it: each call loads what it needs when it is first used.
+`import fakesweep` imports none of them: each call imports its modules at its first use.
 """
 
 import importlib

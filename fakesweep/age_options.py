@@ -1,4 +1,4 @@
-"""Options that take a length of time or a moment: one grammar, checked before anything is done."""
+"""Options that take a duration or a point in time, checked while the command line is parsed."""
 
 from datetime import UTC, datetime
 
@@ -11,14 +11,14 @@ UNITS_HELP = f"Units: {UNITS}."
 
 
 class AgeOption(click.ParamType[Age]):
-    """A length of time."""
+    """A duration, such as 90d."""
 
     name = "age"
 
     def convert(
         self, value: str | Age, param: click.Parameter | None, ctx: click.Context | None
     ) -> Age:
-        """Return what was written; nothing at all is no length of time."""
+        """Return the duration; zero is refused."""
         if isinstance(value, Age):
             return value
         try:
@@ -32,12 +32,12 @@ class AgeOption(click.ParamType[Age]):
 
 
 class MomentOption(click.ParamType[str]):
-    """A date, or an age that is counted later: the text, known to make sense."""
+    """A date or an age, kept as text: an age is resolved when the command runs."""
 
     name = "moment"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return what was written."""
+        """Return the text unchanged."""
         try:
             moment_of(value, datetime.now(UTC))
         except SourceError as error:

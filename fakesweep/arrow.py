@@ -1,4 +1,4 @@
-"""Results as Arrow has them: types of columns, a table in memory, a Parquet file by groups."""
+"""Results in Arrow: column types, a table in memory, a Parquet file in row groups."""
 
 import itertools
 from collections.abc import Iterable, Mapping
@@ -29,7 +29,7 @@ _TYPES = {
 }
 
 SCHEMA = pa.schema([(name, _TYPES.get(name, pa.string())) for name in RESULT_COLUMNS])
-"""What is not named above is text."""
+"""Columns that `_TYPES` does not name are text."""
 
 
 def table_of(rows: Iterable[Mapping[Any, Any]]) -> pa.Table:
@@ -39,15 +39,15 @@ def table_of(rows: Iterable[Mapping[Any, Any]]) -> pa.Table:
 
 
 def write_parquet(rows: Iterable[Mapping[Any, Any]], out: BinaryIO) -> None:
-    """Write rows as one Parquet file, a group of rows at a time; `out` need not be seekable."""
+    """Write rows as one Parquet file, `GROUP_ROWS` at a time; `out` need not be seekable."""
     remaining = iter(rows)
-    with pq.ParquetWriter(_Counted(out), SCHEMA) as writer:
+    with pq.ParquetWriter(_CountingStream(out), SCHEMA) as writer:
         while group := list(itertools.islice(remaining, GROUP_ROWS)):
             writer.write_table(table_of(group))
 
 
-class _Counted:
-    """A stream that knows how much was written to it, as Parquet asks of pipes, too."""
+class _CountingStream:
+    """A stream that counts its bytes: the Parquet writer needs `tell`, which a pipe lacks."""
 
     closed = False
 
@@ -55,9 +55,9 @@ class _Counted:
         self._out = out
         self._written = 0
 
-    def write(self, some: bytes) -> int:
-        self._written += self._out.write(some)
-        return len(some)
+    def write(self, chunk: bytes) -> int:
+        self._written += self._out.write(chunk)
+        return len(chunk)
 
     def tell(self) -> int:
         return self._written

@@ -1,4 +1,4 @@
-"""What Python programs call for whole scans: `fakesweep.scan` and `fakesweep.results`."""
+"""Scans from Python: `fakesweep.scan` and `fakesweep.results`."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -36,17 +36,17 @@ def scan(
     token: str | None = None,
     **selection: Any,
 ) -> Progress:
-    """Sweep sources as `fakesweep scan` does, and return how the scan stands at its end.
+    """Scan sources as `fakesweep scan` does, and return the scan's progress at its end.
 
-    `sources`, and what else can be said, are those of the command: `include`, `exclude` (sequences
-    of patterns), `since`, `min_size`, `max_size`, `versions`. Without a cluster in the settings the
-    local stack does the work, with a worker for this scan. Images that failed are counted in
-    `failed`; they raise nothing.
+    The arguments are the command's. `selection` takes `include`, `exclude` (sequences of patterns),
+    `suffixes`, `since`, `min_size`, `max_size` and `versions`. Without a cluster in the settings,
+    the local stack runs the scan with a worker of its own. Failed images are counted in `failed`;
+    they raise nothing.
 
     Raises:
-        FakesweepError: the scan cannot be asked for, stopped before its end, or was paused or
-            cancelled by somebody; the message says how to go on.
-        KeyboardInterrupt: the person stopped it; `fakesweep resume` goes on.
+        FakesweepError: the scan cannot start, stopped before its end, or was paused or cancelled;
+            the message says how to go on.
+        KeyboardInterrupt: the person stopped it; `fakesweep resume` goes on with it.
     """
     settings = read_settings()
     models = (model,) if isinstance(model, str) else tuple(model)
@@ -57,7 +57,7 @@ def scan(
         policy,
         name,
         is_audit=is_audit,
-        selection=selection_from(**{key: _several(said) for key, said in selection.items()}),
+        selection=selection_from(**{key: _hashable(said) for key, said in selection.items()}),
         output=output,
         token=token,
     )
@@ -80,11 +80,11 @@ def scan(
 def results(
     scan: int | str | Progress, *, verdict: str | None = None, only_failed: bool = False
 ) -> "Results":
-    """Return what came of each image of a scan, to iterate over or to hold as a table.
+    """Return the results of a scan, to iterate over or to convert to a table.
 
-    `scan` is what `scan` returned, a number, a name (of several the newest) or "last". One row for
-    each image and model, in listing order, as `fakesweep results` has them; images
-    that are pending have none. `verdict` takes one word alone, `only_failed` the failures.
+    `scan` is a result of `fakesweep.scan`, a number, a name (the newest scan with it) or "last".
+    One row for each image and model, in listing order; pending images have none. `verdict` selects
+    one word, `only_failed` the failures.
 
     Raises:
         ScanError: there is no such scan.
@@ -98,7 +98,7 @@ def results(
 
 
 class Results:
-    """The rows of a scan, read from the ledger each time they are asked for."""
+    """The rows of a scan, read from the ledger at each iteration."""
 
     columns = RESULT_COLUMNS
 
@@ -111,7 +111,7 @@ class Results:
         self._only_failed = only_failed
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Yield each row by column; rows are read as they are asked for, not all at once."""
+        """Yield each row as a dict by column, fetched in pages."""
         with reading(self._settings) as connection:
             for row in read_results(
                 connection, self.scan_id, self._verdict, only_failed=self._only_failed
@@ -139,5 +139,5 @@ class Results:
         return table_of(list(self))
 
 
-def _several(said: Any) -> Any:
+def _hashable(said: Any) -> Any:
     return tuple(said) if isinstance(said, list) else said

@@ -1,4 +1,4 @@
-"""The command `fakesweep`: its list of commands, each loaded when it is run, and how errors show.
+"""The command `fakesweep`: its commands, each imported when it runs, and its error lines.
 
 Nothing heavy is imported here: `fakesweep --help` loads click alone.
 """
@@ -23,84 +23,99 @@ from fakesweep.streams import drop_output, open_streams
 from fakesweep.text import printable
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "scan": ("fakesweep.commands.scan:scan", "Sweep images for AI-generated and deepfake ones."),
+    "scan": ("fakesweep.commands.scan:scan", "Scan images for AI-generated and deepfake ones."),
     "check": (
         "fakesweep.commands.check:check",
-        "Judge single pictures here and now, with nothing stored.",
+        "Judge single pictures now, without storing anything.",
     ),
     "resume": (
         "fakesweep.commands.resume:resume",
-        "Go on with a scan that was interrupted or paused.",
+        "Resume a scan that was interrupted or paused.",
     ),
     "pause": ("fakesweep.commands.pause:pause", "Hold a scan until it is resumed."),
-    "cancel": ("fakesweep.commands.cancel:cancel", "End a scan before its end."),
-    "retry": ("fakesweep.commands.retry:retry", "Run the failures of a scan again."),
-    "status": ("fakesweep.commands.status:status", "Show how far a scan is, or every recent scan."),
-    "results": ("fakesweep.commands.results:results", "Show what came of each image of a scan."),
+    "cancel": ("fakesweep.commands.cancel:cancel", "Stop a scan for good."),
+    "retry": ("fakesweep.commands.retry:retry", "Judge the failed images of a scan again."),
+    "status": (
+        "fakesweep.commands.status:status",
+        "Show the progress of a scan, or of all recent scans.",
+    ),
+    "results": (
+        "fakesweep.commands.results:results",
+        "Show the verdict or failure of each image of a scan.",
+    ),
     "changes": (
         "fakesweep.commands.changes:changes",
-        "Show what an audit found changed since the one before.",
+        "Show what changed since the audit before.",
     ),
-    "rejudge": ("fakesweep.commands.rejudge:rejudge", "Judge stored scores by another policy."),
+    "rejudge": (
+        "fakesweep.commands.rejudge:rejudge",
+        "Judge a scan's stored scores by another policy.",
+    ),
     "policy": (
         "fakesweep.commands.policy:policy",
-        "Show or set the cut points that make verdicts of scores.",
+        "Show or set policies: cut points that turn scores into verdicts.",
     ),
-    "sql": ("fakesweep.commands.sql:sql", "Run a query of your own, read-only."),
-    "models": ("fakesweep.commands.models:models", "List, show or fetch models."),
+    "sql": ("fakesweep.commands.sql:sql", "Run a read-only SQL query."),
+    "models": ("fakesweep.commands.models:models", "List, show or download models."),
     "schedule": (
         "fakesweep.commands.schedule:schedule",
-        "Have sources audited by the clock.",
+        "Schedule recurring audits.",
     ),
     "webhook": (
         "fakesweep.commands.webhook:webhook",
-        "Have applications told of verdicts.",
+        "Send verdicts and events to applications by HTTP.",
     ),
-    "token": ("fakesweep.commands.token:token", "Say who may use the HTTP API."),
-    "prune": ("fakesweep.commands.prune:prune", "Forget scans that ended long ago."),
-    "worker": ("fakesweep.commands.worker:worker", "Run a worker: it classifies batches."),
-    "producer": ("fakesweep.commands.producer:producer", "Run the producer: it lists and queues."),
-    "api": ("fakesweep.commands.api:api", "Run the HTTP API that uploads are handed to."),
+    "token": ("fakesweep.commands.token:token", "Create, list or revoke the HTTP API's tokens."),
+    "prune": ("fakesweep.commands.prune:prune", "Delete old scans."),
+    "worker": (
+        "fakesweep.commands.worker:worker",
+        "Run a worker: it judges the images of batches.",
+    ),
+    "producer": (
+        "fakesweep.commands.producer:producer",
+        "Run a producer: it lists sources and queues batches.",
+    ),
+    "api": ("fakesweep.commands.api:api", "Run the HTTP API: submit images, read their results."),
     "health": (
         "fakesweep.commands.health:health",
-        "Say whether a worker or producer here makes progress.",
+        "Check whether a worker or producer here makes progress.",
     ),
     "backup": (
         "fakesweep.commands.backup:backup",
-        "Write every row of the local stack into a file.",
+        "Back up the local stack's database into a file.",
     ),
     "restore": (
         "fakesweep.commands.backup:restore",
-        "Put a backup's rows in the place of the local stack's.",
+        "Replace the local stack's database by a backup.",
     ),
     "celery": ("fakesweep.commands.celery:celery", "Run Celery's own command on our queues."),
     "db": (
         "fakesweep.commands.db:db",
-        "Migrate the database, make its logins, or show its address.",
+        "Migrate the database, create its logins, or show its URL.",
     ),
     "completion": (
         "fakesweep.commands.completion:completion",
-        "Have the shell complete commands, scans, models and more.",
+        "Set up shell completion.",
     ),
-    "manual": ("fakesweep.commands.manual:manual", "Print the manual page, as man reads it."),
+    "manual": ("fakesweep.commands.manual:manual", "Print the manual page for man."),
     "up": ("fakesweep.commands.local:up", "Start the local stack."),
     "down": ("fakesweep.commands.local:down", "Stop the local stack."),
 }
-"""Each command: where it lives, and the first sentence of its own help."""
+"""Each command's import path, and the first sentence of its help."""
 
 
 @dataclass
 class Invocation:
-    """What was asked of the command as a whole."""
+    """Options of the command as a whole."""
 
     debug: bool = False
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are imported only when they are run."""
+    """A group that imports a command only when it runs."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """Return the commands in the order a person meets them."""
+        """Return the commands in the order of `COMMANDS`."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
@@ -142,12 +157,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     open_streams()
     status = run(sys.argv[1:] if arguments is None else arguments)
     if status != Exit.DONE and threading.active_count() > 1:
-        _leave_threads_behind(status)
+        _abandon_threads(status)
     return status
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command and return its exit status, errors shown."""
+    """Run one command, show its error, and return its exit status."""
     invocation = Invocation()
     try:
         status: Any = cli.main(list(arguments), "fakesweep", standalone_mode=False, obj=invocation)
@@ -160,25 +175,25 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         drop_output()
         return Exit.BROKEN_PIPE
-    except SystemExit as left:  # click's own: what the shell's completion asked for is answered
+    except SystemExit as left:  # click's own, after it has answered a completion
         return Exit.DONE if not left.code else Exit.BROKEN_PIPE
-    except Exception as error:  # noqa: BLE001 - the last place that can turn an error into a line
+    except Exception as error:  # noqa: BLE001 - the last place that turns an error into one line
         if isinstance(error, StreamError):
             drop_output()
-        return _complain(error, invocation, arguments)
+        return _show_error(error, invocation, arguments)
     return status if isinstance(status, int) else Exit.DONE
 
 
-def _complain(error: Exception, invocation: Invocation, arguments: Sequence[str]) -> int:
-    odd = next((one for one in arguments if not is_text(one)), None)
+def _show_error(error: Exception, invocation: Invocation, arguments: Sequence[str]) -> int:
+    undecodable = next((one for one in arguments if not is_text(one)), None)
     if invocation.debug:
         from fakesweep.schema.telemetry.logs import cleared  # noqa: PLC0415
 
         click.echo(cleared("".join(traceback.format_exception(error))), nl=False, err=True)
     elif isinstance(error, FakesweepError):
         _say(str(error))
-    elif isinstance(error, UnicodeEncodeError) and odd is not None:
-        _say(f"{odd!r} is no text in UTF-8; only paths may hold other bytes")
+    elif isinstance(error, UnicodeEncodeError) and undecodable is not None:
+        _say(f"{undecodable!r} is no text in UTF-8; only paths may hold other bytes")
         return Exit.USAGE
     else:
         _say(f"unexpected {type(error).__name__}: {error}; run again with `fakesweep --debug …`")
@@ -191,7 +206,7 @@ def _say(message: str) -> None:
     click.echo(f"fakesweep: {printable(cleared(' '.join(message.split())))}", err=True)
 
 
-def _leave_threads_behind(status: int) -> NoReturn:
-    """Leave although a thread still waits, as one that reads standard input does."""
+def _abandon_threads(status: int) -> NoReturn:
+    """Exit while a thread still blocks, such as one that reads standard input."""
     sys.stderr.flush()
     os._exit(status)

@@ -1,6 +1,6 @@
-"""What the shell completes: file names, and what the catalogue and the ledger know by name.
+"""Shell completion: file names, and names from the catalogue and the ledger.
 
-Nothing is started for it and nothing waited for: where no ledger answers, nothing is offered.
+It starts no server and waits for none: without a running ledger it offers the catalogue alone.
 """
 
 import shlex
@@ -15,12 +15,12 @@ Completer = Callable[[click.Context, click.Parameter, str], Completions]
 
 
 def files(_context: click.Context, _parameter: click.Parameter, begun: str) -> Completions:
-    """Leave it to the shell, which knows its files."""
+    """Leave file names to the shell."""
     return [CompletionItem(begun, type="file")]
 
 
 def _offered(known: Callable[[], Iterable[tuple[str, str]]]) -> Completer:
-    """Return what offers of names, each with a word about it, those that begin as typed."""
+    """Return a completer that offers the names that begin as typed, each with its description."""
 
     def complete(_context: click.Context, _parameter: click.Parameter, begun: str) -> Completions:
         try:
@@ -35,8 +35,8 @@ def _offered(known: Callable[[], Iterable[tuple[str, str]]]) -> Completer:
     return complete
 
 
-def _asked(read: Callable[[Any], Iterable[tuple[str, str]]]) -> Iterator[tuple[str, str]]:
-    """Yield what a ledger that answers says."""
+def _from_ledger(read: Callable[[Any], Iterable[tuple[str, str]]]) -> Iterator[tuple[str, str]]:
+    """Yield names from the ledger, none if it does not run."""
     from fakesweep.schema.ledger.connection import open_engine  # noqa: PLC0415
     from fakesweep.schema.settings import read_settings  # noqa: PLC0415
     from fakesweep.stack import find_database  # noqa: PLC0415 - help does without
@@ -56,7 +56,7 @@ def _scans() -> Iterator[tuple[str, str]]:
     from fakesweep.schema.ledger.reports.progress import recent_scans  # noqa: PLC0415
     from fakesweep.schema.ledger.scans.names import LAST  # noqa: PLC0415
 
-    def told(ledger: Any) -> Iterator[tuple[str, str]]:
+    def named(ledger: Any) -> Iterator[tuple[str, str]]:
         for position, scan in enumerate(recent_scans(ledger)):
             if not position:
                 yield LAST, "the newest scan"
@@ -65,7 +65,7 @@ def _scans() -> Iterator[tuple[str, str]]:
                 yield scan.name, f"scan {scan.scan_id}, {about}"
             yield str(scan.scan_id), about
 
-    return _asked(told)
+    return _from_ledger(named)
 
 
 def _models() -> Iterator[tuple[str, str]]:
@@ -83,7 +83,7 @@ def _policies() -> Iterator[tuple[str, str]]:
 
     for policy in read_catalogue(read_settings().catalogue).policies.values():
         yield policy.name, f"fake above {policy.fake_above:g}"
-    yield from _asked(
+    yield from _from_ledger(
         lambda ledger: (
             (one.name, f"fake above {one.fake_above:g}") for one in list_policies(ledger)
         )
@@ -93,13 +93,13 @@ def _policies() -> Iterator[tuple[str, str]]:
 def _schedules() -> Iterator[tuple[str, str]]:
     from fakesweep.schema.ledger.schedules.reports import schedule_reports  # noqa: PLC0415
 
-    return _asked(lambda ledger: ((one.name, one.cron) for one in schedule_reports(ledger)))
+    return _from_ledger(lambda ledger: ((one.name, one.cron) for one in schedule_reports(ledger)))
 
 
 def _webhooks() -> Iterator[tuple[str, str]]:
     from fakesweep.schema.ledger.webhooks.webhooks import list_webhooks  # noqa: PLC0415
 
-    return _asked(
+    return _from_ledger(
         lambda ledger: ((one.name, one.url.partition("?")[0]) for one in list_webhooks(ledger))
     )
 
@@ -107,7 +107,7 @@ def _webhooks() -> Iterator[tuple[str, str]]:
 def _tokens() -> Iterator[tuple[str, str]]:
     from fakesweep.schema.ledger.api_tokens import list_tokens  # noqa: PLC0415
 
-    return _asked(lambda ledger: ((one.name, str(one.state)) for one in list_tokens(ledger)))
+    return _from_ledger(lambda ledger: ((one.name, str(one.state)) for one in list_tokens(ledger)))
 
 
 scans = _offered(_scans)

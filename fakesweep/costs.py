@@ -1,4 +1,4 @@
-"""What a million images cost, at the price that the operator says an hour of a worker has."""
+"""Cost of a million images, from the price of a worker hour that the operator sets."""
 
 from dataclasses import dataclass
 
@@ -12,9 +12,9 @@ MILLION = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """A scan's workers, and what a million images cost by them; None where nothing moves.
+    """A scan's workers, and the cost of a million images; None while no image is judged.
 
-    `currency` is the word behind a price, if there is one.
+    `currency` is the word after a price, or empty.
     """
 
     workers: int
@@ -23,22 +23,21 @@ class Cost:
     per_million: float | None
 
     def said(self) -> str | None:
-        """Return it for people, None where it cannot be told."""
+        """Return the cost in one line, None while it is unknown."""
         if self.per_million is None:
             return None
         behind = f" {self.currency}" if self.currency else ""
-        crew = "1 worker" if self.workers == 1 else f"{self.workers} workers"
+        workers = "1 worker" if self.workers == 1 else f"{self.workers} workers"
         return (
             f"{self.per_million:.2f}{behind} per million images "
-            f"({crew} at {self.hour_price:.2f}{behind} an hour)"
+            f"({workers} at {self.hour_price:.2f}{behind} an hour)"
         )
 
 
 def cost_of(now: Progress, workers: int, settings: Settings) -> Cost | None:
-    """Return what a million images cost now, or came to on the whole; None where no price is set.
+    """Return the cost now, or over the whole of an ended scan; None without a price.
 
-    Every worker counts in full, though it may work for other scans besides. Of a scan that is
-    partly forgotten nothing can be told.
+    Each worker counts in full, even if it serves other scans too. A partly pruned scan has no cost.
     """
     price = settings.worker_hour_price
     if price is None or now.pruned_at is not None:

@@ -1,4 +1,4 @@
-"""Why nothing of a scan moves: what stands in its way, for people and for programs."""
+"""Blockers of a scan: why no image moves, as a word for programs and a line for people."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ BROKER_ANSWER_SECONDS = 2.0
 
 
 class Reason(StrEnum):
-    """Why nothing moves: what is missing first, then what is only slow."""
+    """Reasons why a scan does not move: missing parts first, then slow ones."""
 
     PAUSED = "paused"
     NO_WORKER = "no_worker"
@@ -37,7 +37,7 @@ class Reason(StrEnum):
 
     @property
     def is_blocking(self) -> bool:
-        """Whether waiting alone does not help, so that no time left can be told."""
+        """Whether a person has to act; then no time left can be estimated."""
         return self not in (
             Reason.SET_ASIDE, Reason.SOURCE, Reason.IN_WORK, Reason.IN_QUEUE, Reason.NO_MODEL,
             Reason.LISTING,
@@ -46,7 +46,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Blocker:
-    """A reason, and what to do about it in one line."""
+    """A reason, with its cause and remedy in one line."""
 
     reason: Reason
     said: str
@@ -55,10 +55,10 @@ class Blocker:
 def blockers_of(
     now: Progress, found: Movement, settings: Settings, troubles: Sequence[ModelTrouble] = ()
 ) -> Sequence[Blocker]:
-    """Return why nothing of a scan moves, where that is so.
+    """Return the blockers of a scan, none if it moves.
 
-    What is missing is told at once. What is slow is told when nothing has moved for a while, and
-    the broker is asked then.
+    Missing parts are reported at once. Slow ones are reported, and the broker is pinged, after
+    `STILL_AFTER` without progress.
     """
     if ScanState(now.state).is_last or not (now.pending or now.listed_at is None):
         return []
@@ -66,29 +66,29 @@ def blockers_of(
         go_on = f"go on with: {program()} resume {now.scan_id}"
         return [Blocker(Reason.PAUSED, f"paused since {moment(now.paused_at)}; {go_on}")]
     is_still = found.at - now.progressed_at > STILL_AFTER
-    waits = [*missing_of(now, found, settings), *_set_aside(found), *_unlisted(found)]
-    waits += (_model_away(trouble) for trouble in troubles if trouble.next_try_at is not None)
+    blockers = [*missing_of(now, found, settings), *_set_aside(found), *_unlisted(found)]
+    blockers += (_model_missing(trouble) for trouble in troubles if trouble.next_try_at is not None)
     if is_still:
-        waits += _broker_missing(settings)
-    if is_still and not waits:
-        waits.append(_slow(now, found))
-    return waits
+        blockers += _broker_missing(settings)
+    if is_still and not blockers:
+        blockers.append(_slow(now, found))
+    return blockers
 
 
 def missing_of(now: Progress, found: Movement, settings: Settings) -> list[Blocker]:
-    """Return which workers and producers an unfinished scan lacks, with what to run.
+    """Return the missing workers and producers of an unfinished scan, with the command to run.
 
-    On the local stack one command is enough: it brings both along.
+    On the local stack `fakesweep resume` runs both.
     """
     is_still = found.at - now.progressed_at > STILL_AFTER
-    waits = [*_missing(now, found, is_still=is_still)]
-    if settings.names_cluster or not waits:
-        return waits
+    blockers = [*_missing(now, found, is_still=is_still)]
+    if settings.names_cluster or not blockers:
+        return blockers
     go_on = f"; or finish the scan with: {program()} resume {now.scan_id}"
-    return [replace(wait, said=wait.said + go_on) for wait in waits]
+    return [replace(blocker, said=blocker.said + go_on) for blocker in blockers]
 
 
-def _model_away(trouble: ModelTrouble) -> Blocker:
+def _model_missing(trouble: ModelTrouble) -> Blocker:
     again = f", next try {moment(trouble.next_try_at)}" if trouble.next_try_at else ""
     return Blocker(
         Reason.NO_MODEL,
@@ -133,7 +133,7 @@ def _set_aside(found: Movement) -> Iterator[Blocker]:
 
 
 def troubles_in_words(batches: int, reason: str | None) -> str:
-    """Return what is wrong with batches, and where to look."""
+    """Return why batches are set aside, and the query that shows them."""
     what = "1 batch" if batches == 1 else f"{batches} batches"
     query = "SELECT * FROM batch_troubles"
     return (
@@ -150,7 +150,7 @@ def _unlisted(found: Movement) -> Iterator[Blocker]:
 
 
 def _broker_missing(settings: Settings) -> Iterator[Blocker]:
-    """Ask the broker, where it is known which one it is."""
+    """Ping the broker, if the settings or the local stack name one."""
     broker_url = settings.broker_url
     if broker_url is None:
         if settings.database_url is None and find_stack(settings) is None:
@@ -161,8 +161,8 @@ def _broker_missing(settings: Settings) -> Iterator[Blocker]:
 
 
 def _why_silent(broker_url: str) -> str | None:
-    """Return why the broker does not answer, None where it does."""
-    from redis import Redis, RedisError  # noqa: PLC0415 - loaded where nothing moves, and then alone
+    """Return why the broker does not answer, None if it does."""
+    from redis import Redis, RedisError  # noqa: PLC0415 - loaded only for a scan that does not move
     from redis.backoff import NoBackoff  # noqa: PLC0415
     from redis.retry import Retry  # noqa: PLC0415
 
@@ -185,5 +185,5 @@ def _slow(now: Progress, found: Movement) -> Blocker:
         return Blocker(Reason.IN_WORK, f"{found.running} batches are in work{since}")
     if now.pending:
         waiting = found.recorded + found.published
-        return Blocker(Reason.IN_QUEUE, f"{waiting} batches wait for their turn")
+        return Blocker(Reason.IN_QUEUE, f"{waiting} batches wait in the queue")
     return Blocker(Reason.LISTING, f"nothing was listed since {moment(now.progressed_at)}")

@@ -1,4 +1,4 @@
-"""An example or two of each command: its help shows them, and a test reads each as it stands."""
+"""Examples of each command, shown in its help; a test parses each line."""
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
     "": ("fakesweep scan ~/Pictures", "fakesweep status", "fakesweep results last --verdict fake"),
@@ -79,11 +79,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "completion show": ("fakesweep completion show bash > fakesweep.bash",),
     "manual": ("fakesweep manual > ~/.local/share/man/man1/fakesweep.1",),
 }
-"""By the words that name a command; nothing names `fakesweep` as a whole."""
+"""By the command's words; the empty string is `fakesweep` itself."""
 
 
 def section(path: str) -> str:
-    """Return the examples of a command as the last part of its help."""
+    """Return the examples of a command, for the end of its help."""
     lines = EXAMPLES.get(path, ())
     head = "Example:" if len(lines) == 1 else "Examples:"
     return "\n".join(("\b", head, *(f"  {line}" for line in lines)))

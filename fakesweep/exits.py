@@ -1,10 +1,10 @@
-"""The exit statuses of the command, a closed set."""
+"""Exit statuses of the command, a closed set."""
 
 from enum import IntEnum
 
 
 class Exit(IntEnum):
-    """What the command's exit status says; BROKEN is a worker's (`workers/threads/fatal.py`)."""
+    """Exit statuses of the command; BROKEN is a worker's (`workers/threads/fatal.py`)."""
 
     DONE = 0
     FAILED = 1

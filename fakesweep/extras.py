@@ -1,4 +1,4 @@
-"""What an installation may lack: the parts that come with an extra."""
+"""Optional dependencies: checks that an extra is installed."""
 
 import importlib
 import importlib.util
@@ -6,17 +6,17 @@ from typing import Any
 
 from fakesweep.schema.errors import ExtraError, ModelError
 
-WORKER_PARTS = ("torch", "transformers", "PIL", "safetensors")
-API_PARTS = ("fastapi", "limits", "python_multipart", "uvicorn")
+WORKER_PACKAGES = ("torch", "transformers", "PIL", "safetensors")
+API_PACKAGES = ("fastapi", "limits", "python_multipart", "uvicorn")
 
 
 def require_worker_extra() -> None:
-    """Refuse to go on where a worker could not run.
+    """Check that the worker extra is installed.
 
     Raises:
-        ModelError: a part is missing; the message says how to install it.
+        ModelError: a package is missing; the message says how to install it.
     """
-    missing = [part for part in WORKER_PARTS if not _is_installed(part)]
+    missing = [package for package in WORKER_PACKAGES if not _is_installed(package)]
     if missing:
         raise ModelError(
             f"a worker needs {', '.join(missing)}, not installed here; run "
@@ -26,12 +26,12 @@ def require_worker_extra() -> None:
 
 
 def require_api_extra() -> None:
-    """Refuse to go on where the HTTP API could not run.
+    """Check that the api extra is installed.
 
     Raises:
-        ExtraError: a part is missing; the message says how to install it.
+        ExtraError: a package is missing; the message says how to install it.
     """
-    missing = [part for part in API_PARTS if not _is_installed(part)]
+    missing = [package for package in API_PACKAGES if not _is_installed(package)]
     if missing:
         raise ExtraError(
             f"the API needs {', '.join(missing)}, not installed here; run "
@@ -40,7 +40,7 @@ def require_api_extra() -> None:
 
 
 def library(name: str) -> Any:
-    """Return a library that only some calls need.
+    """Import an optional library.
 
     Raises:
         ExtraError: it is not installed; the message says how to install it.
@@ -51,8 +51,8 @@ def library(name: str) -> Any:
         raise ExtraError(f"{name} is not installed here; run `pip install {name}`") from error
 
 
-def _is_installed(part: str) -> bool:
+def _is_installed(package: str) -> bool:
     try:
-        return importlib.util.find_spec(part) is not None
+        return importlib.util.find_spec(package) is not None
     except ImportError:
         return False

@@ -1,4 +1,4 @@
-"""Where reading commands find the ledger: the settings' database, or the local stack's."""
+"""Access to the ledger: the database of the settings, or the local stack's."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,10 +15,10 @@ from fakesweep.text import program
 
 
 def ledger_url(settings: Settings) -> str:
-    """Return the database to read; the local stack's is started where it was stopped, and it says.
+    """Return the URL of the database to read; a stopped local one is started, with a notice.
 
     Raises:
-        StackError: there is neither, so there is nothing to read yet.
+        StackError: the settings name no database, and there is no local stack yet.
     """
     if (url := find_database(settings)) is not None:
         return url
@@ -27,12 +27,12 @@ def ledger_url(settings: Settings) -> str:
 
 
 def made_ledger_url(settings: Settings) -> str:
-    """Return the database to write to, made and started on the local stack where it is not there.
+    """Return the URL of the database to write; the local one is created and started if needed.
 
-    What is started is said on standard error, since it goes on running.
+    A notice on standard error says that it was started, since it keeps running.
 
     Raises:
-        StackError: it cannot be started.
+        StackError: the local database cannot be started.
     """
     if (url := find_database(settings)) is not None:
         return url
@@ -42,9 +42,9 @@ def made_ledger_url(settings: Settings) -> str:
 
 
 def existing_stack(settings: Settings) -> Settings:
-    """Return the settings of the local stack, started where it was stopped, never made anew.
+    """Return the settings of the local stack; it is started if stopped, but not created.
 
-    What is started is said on standard error.
+    A notice on standard error says that it was started.
 
     Raises:
         StackError: there is no local stack yet.
@@ -68,10 +68,10 @@ def _say_started(what: str) -> None:
 
 @contextmanager
 def reading(settings: Settings) -> Iterator[Connection]:
-    """Yield a connection to the ledger, at this code's migration.
+    """Yield a connection to the ledger, whose migration is this version's.
 
     Raises:
-        StackError: there is nothing to read yet.
+        StackError: there is no local stack yet.
         DatabaseError: the database does not answer, refuses, or is at another migration.
     """
     with connected(ledger_url(settings), "command") as connection:
@@ -80,7 +80,7 @@ def reading(settings: Settings) -> Iterator[Connection]:
 
 @contextmanager
 def connected(database_url: str, application: str) -> Iterator[Connection]:
-    """Yield a connection to a database at this code's migration, explaining its errors.
+    """Yield a connection to a database, whose migration is this version's; explain its errors.
 
     Raises:
         DatabaseError: the database does not answer, refuses, or is at another migration.

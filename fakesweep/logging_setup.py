@@ -1,4 +1,4 @@
-"""Logging of commands that a person waits for: troubles only, on standard error."""
+"""Logging of interactive commands: warnings and errors alone, on standard error."""
 
 from typing import Any
 
@@ -14,16 +14,16 @@ from fakesweep.text import printable
 
 
 def log_troubles(settings: Settings) -> None:
-    """Log warnings and errors, or what FAKESWEEP_LOG_LEVEL asks for where it is set.
+    """Log warnings and errors, or the level in FAKESWEEP_LOG_LEVEL.
 
-    A server that does not answer is one line, with what to do, and another one when it does again.
+    A server's outage is one line with its remedy, and its return another.
     """
     if "log_level" not in settings.model_fields_set:
         settings = settings.model_copy(update={"log_level": "warning"})
-    set_up_logging(settings, [] if settings.log_format == "json" else [_told_outages(settings)])
+    set_up_logging(settings, [] if settings.log_format == "json" else [_outage_lines(settings)])
 
 
-def _told_outages(settings: Settings) -> Processor:
+def _outage_lines(settings: Settings) -> Processor:
     def tell(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         said: dict[str, Any] = dict(event)
         server = said.get("awaited")

@@ -1,4 +1,4 @@
-"""The manual page `fakesweep(1)` in the language of man(7), made from click's help."""
+"""The manual page `fakesweep(1)` in man(7) macros, made from click's help."""
 
 import re
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from fakesweep.schema import __version__
 
 
 def manual_page(group: click.Group) -> str:
-    """Return the page of a command and of all commands below it."""
+    """Return the page of a group and all its commands."""
     context = click.Context(group, info_name="fakesweep")
     about = group.get_short_help_str(limit=200).rstrip(".")
     lines = [
@@ -73,7 +73,7 @@ def _examples(path: str) -> Iterator[str]:
 
 
 def _paragraphs(text: str) -> Iterator[str]:
-    """Yield what a docstring says; one behind click's mark keeps its lines."""
+    """Yield a docstring's paragraphs; one that begins with click's mark keeps its lines."""
     for paragraph in re.split(r"\n\s*\n", text.strip()):
         lines = [line.strip() for line in paragraph.splitlines()]
         yield ".PP"
@@ -84,6 +84,6 @@ def _paragraphs(text: str) -> Iterator[str]:
 
 
 def _escaped(text: str) -> str:
-    """Return text that no line of which is taken for a request."""
+    """Return text in which man(7) reads no request or escape."""
     said = text.replace("\\", "\\e").replace("-", "\\-").replace('"', "\\(dq")
     return f"\\&{said}" if said.startswith((".", "'")) else said

@@ -1,4 +1,4 @@
-"""The models that a command judges by: those that were named, and whether they can be loaded."""
+"""Models that a command judges by, and whether this machine can load them."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from fakesweep.schema.settings import Settings
 
 
 def chosen_models(models: tuple[str, ...], settings: Settings) -> tuple[str, ...]:
-    """Return the models that were named, or those of the settings, or the one to try out with."""
+    """Return the models named, else those of the settings, else the bundled one with a warning."""
     if models or settings.models:
         return models or settings.models
     click.echo(
@@ -22,11 +22,11 @@ def chosen_models(models: tuple[str, ...], settings: Settings) -> tuple[str, ...
 
 
 def check_models(models: Sequence[str], catalogue: Catalogue) -> None:
-    """Refuse models that a worker of this machine could not load, as far as that can be known.
+    """Check that a worker on this machine can load the models, without loading them.
 
     Raises:
-        CatalogueError: one is not known.
-        ModelError: its folder lacks files, or the Hub cannot be asked and the cache lacks it.
+        CatalogueError: a model is not in the catalogue.
+        ModelError: a folder lacks files, or neither the Hub nor the cache has a model.
     """
     for entry in map(catalogue.model, models):
         if not entry.source.startswith(BUNDLED):

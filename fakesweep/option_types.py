@@ -1,4 +1,4 @@
-"""Option values of a certain form: what has another is wrong usage, before any work."""
+"""Option values that are checked while the command line is parsed."""
 
 from collections.abc import Callable
 
@@ -11,14 +11,14 @@ SHELLS = ("bash", "zsh", "fish")
 
 
 class Written(click.ParamType[str]):
-    """Text of one form, as `check` knows it by raising one of our errors."""
+    """Text that `check` accepts; a FakesweepError it raises becomes a usage error."""
 
     def __init__(self, name: str, check: Callable[[str], object]) -> None:
         self.name = name
         self._check = check
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return what was written."""
+        """Return the text unchanged."""
         try:
             self._check(value)
         except FakesweepError as error:

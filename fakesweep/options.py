@@ -1,4 +1,4 @@
-"""Options that several commands share: what judges, and what is taken of the sources."""
+"""Options that several commands share: models, lane and policy, and the selection of images."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -21,14 +21,14 @@ _JUDGING = (
         metavar="KEY|FOLDER",
         multiple=True,
         shell_complete=completion.models,
-        help="Model to judge by: a key, a Hub id or a folder. Repeat it to ask several.",
+        help="Model to judge by: a key, a Hub id or a folder. Repeat it for several.",
     ),
     click.option(
         "--lane",
         type=click.Choice([lane.value for lane in SCAN_LANES]),
         default=Lane.BULK.value,
         show_default=True,
-        help="live goes before bulk.",
+        help="Queue: live is served before bulk.",
     ),
     click.option(
         "--policy",
@@ -36,7 +36,7 @@ _JUDGING = (
         default=DEFAULT_POLICY,
         shell_complete=completion.policies,
         show_default=True,
-        help="Cut points that turn scores into verdicts.",
+        help="Policy: the cut points that turn scores into verdicts.",
     ),
 )
 
@@ -46,51 +46,51 @@ _SELECTION = (
         metavar="PATTERN",
         type=Written("pattern", check_pattern),
         multiple=True,
-        help="Take only images whose path or URI matches, as '*.jpg'. Repeat it to take more.",
+        help="Take only images whose path or URI matches, such as '*.jpg'. Repeat it for several.",
     ),
     click.option(
         "--exclude",
         metavar="PATTERN",
         type=Written("pattern", check_pattern),
         multiple=True,
-        help="Leave out images whose path or URI matches, as '*/thumbs/*'. Repeat it for more.",
+        help="Skip images whose path or URI matches, such as '*/thumbs/*'. Repeat it for several.",
     ),
     click.option(
         "--suffixes",
         metavar="LIST",
         type=Written("list", suffixes_of),
-        help="Take files by these suffixes alone, as jpg,png; none is a name without one, all is "
-        "every file. Without it, names and first bytes decide.",
+        help="Take only files with these suffixes, such as jpg,png; `none` is a name without one, "
+        "`all` every file. By default names and first bytes decide.",
     ),
     click.option(
         "--since",
         metavar="DATE|AGE",
         type=MomentOption(),
-        help="Take only images changed since a date, as 2026-01-31, or in an age, as 7d or 12h. "
-        f"{UNITS_HELP}",
+        help="Take only images changed since a date, such as 2026-01-31, or within an age, such as "
+        f"7d or 12h. {UNITS_HELP}",
     ),
     click.option(
         "--min-size",
         metavar="SIZE",
         type=Written("size", bytes_of),
-        help="Take only images of so many bytes or more, as 20K.",
+        help="Take only images of at least this many bytes, such as 20K.",
     ),
     click.option(
         "--max-size",
         metavar="SIZE",
         type=Written("size", bytes_of),
-        help="Take only images of so many bytes or fewer, as 5M.",
+        help="Take only images of at most this many bytes, such as 5M.",
     ),
     click.option(
         "--versions",
         is_flag=True,
-        help="Take every version of an object, not the newest alone.",
+        help="Take every version of an object, not only the newest.",
     ),
 )
 
 
 def scan_argument(command: Command) -> Command:
-    """Add the argument SCAN (as `scan`), text that `find_scan` understands."""
+    """Add the argument SCAN (as `scan`): text for `find_scan`."""
     return click.argument("scan", metavar="SCAN", shell_complete=completion.scans)(command)
 
 
@@ -114,10 +114,10 @@ def selection_from(
     max_size: str | None = None,
     versions: bool = False,
 ) -> Selection:
-    """Return what the options choose.
+    """Return the selection that the options describe.
 
     Raises:
-        SourceError: a size is none, or a suffix.
+        SourceError: a size or suffix is malformed.
     """
     return Selection(
         include=include,

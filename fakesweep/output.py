@@ -1,4 +1,4 @@
-"""How rows reach standard output: a table for people; tabs, JSON lines or CSV for programs."""
+"""Rows on standard output: a table for people; tabs, JSON Lines or CSV for programs."""
 
 import csv
 import itertools
@@ -20,11 +20,11 @@ from fakesweep.text import printable
 
 PAGE_ROWS = 1_000
 FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""Behind white space, too; the last four are their full-width forms."""
+"""Characters that begin a spreadsheet formula, with full-width forms, also after white space."""
 
 
 class Format(StrEnum):
-    """The formats rows are written in."""
+    """Formats of rows."""
 
     TABLE = "table"
     TABS = "tabs"
@@ -38,7 +38,7 @@ json_option = click.option(
 
 
 def write_rows(columns: Sequence[str], rows: Iterable[Sequence[Any]], form: Format) -> None:
-    """Write rows as they come; none is held longer than its page."""
+    """Write rows as they arrive; at most `PAGE_ROWS` are held in memory."""
     match form:
         case Format.TABLE:
             write_table(columns, rows)
@@ -52,7 +52,7 @@ def write_rows(columns: Sequence[str], rows: Iterable[Sequence[Any]], form: Form
 
 @contextmanager
 def into_file(path: Path) -> Iterator[None]:
-    """Have standard output written to a file; it has its name once all of it is there.
+    """Redirect standard output to a file, which is renamed to `path` once complete.
 
     Raises:
         StreamError: the file cannot be written.
@@ -88,12 +88,12 @@ def write_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 
 
 def write_json(value: Any) -> None:
-    """Write one JSON value on one line, in ASCII, so that no terminal can be fooled."""
+    """Write one JSON value on one line, in ASCII, so that it holds no terminal escapes."""
     click.echo(json.dumps(plain(value)))
 
 
 def plain(value: Any) -> Any:  # noqa: PLR0911 - one line for each sort of value
-    """Return a value as JSON knows it: times in ISO 8601 UTC, bytes in hexadecimal."""
+    """Return a value in JSON's types: times in ISO 8601 UTC, bytes in hexadecimal."""
     match value:
         case None | bool() | int() | str():
             return value
@@ -115,7 +115,7 @@ def plain(value: Any) -> Any:  # noqa: PLR0911 - one line for each sort of value
 
 
 def cell(value: Any) -> str:
-    """Return a value as text: nothing for absent, JSON for what has parts."""
+    """Return a value as text: empty for None, JSON for lists and mappings."""
     match plain(value):
         case None:
             return ""
@@ -126,7 +126,7 @@ def cell(value: Any) -> str:
 
 
 def defused(value: Any) -> str:
-    """Return a cell that no spreadsheet takes for a formula; numbers stay numbers."""
+    """Return a cell that no spreadsheet evaluates as a formula; numbers stay numbers."""
     text = cell(value)
     if isinstance(value, str) and (
         text.startswith(("\t", "\r", "\n")) or text.lstrip().startswith(FORMULA_STARTS)
@@ -163,7 +163,7 @@ def _distinct(columns: Sequence[str]) -> Iterator[str]:
 
 
 def _pages(rows: Iterable[list[str]]) -> Iterator[list[list[str]]]:
-    """Yield pages of rows: at least one, so that an empty table still shows its head."""
+    """Yield pages of rows, at least one, so that an empty table shows its head."""
     iterator = iter(rows)
     yield list(itertools.islice(iterator, PAGE_ROWS))
     while page := list(itertools.islice(iterator, PAGE_ROWS)):

@@ -1,4 +1,4 @@
-"""Judging single pictures from Python, without servers: `fakesweep.check`."""
+"""Verdicts on single pictures from Python, without servers: `fakesweep.check`."""
 
 import atexit
 import io
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from fakesweep.workers.single_picture import Check, Checker
 
 _LOSSLESS = {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}
-"""Pillow's modes that PNG keeps as they are; TIFF keeps the others that a file can have."""
+"""Pillow modes that PNG stores exactly; TIFF stores the other modes of files."""
 
 _lock = threading.Lock()
 _checkers: "dict[Settings, Checker]" = {}
 _inherited: "list[Checker]" = []
-"""What a process got from the one it was forked from: never used, nor closed under that one."""
+"""Checkers inherited by a fork: kept alive, since closing them would close the parent's."""
 
 
 class Picture(Protocol):
-    """A picture as Pillow holds it (`PIL.Image.Image`)."""
+    """A Pillow image (`PIL.Image.Image`)."""
 
     @property
     def mode(self) -> str: ...  # noqa: D102 - Pillow's own
@@ -42,15 +42,15 @@ def check(
 ) -> "Check":
     """Judge one picture as a worker would, without queue, database or ledger.
 
-    `picture` is a file's path, a URI (s3://, https://), a file's bytes, or a Pillow image, whose
-    current frame counts. `model` is a catalogue key, a folder or a Hub id; None takes that of
-    FAKESWEEP_MODELS, or the bundled one. The picture is decoded in a process of its own, under a
-    worker's limits; a model is loaded once in a process. Any thread may call.
+    `picture` is a file's path, a URI (s3://, https://), a file's bytes, or a Pillow image, of which
+    the current frame is judged. `model` is a catalogue key, a folder or a Hub id; by default the
+    first of FAKESWEEP_MODELS, else the bundled model. The picture is decoded in a sandboxed process
+    under a worker's limits. A model is loaded once per process. Thread-safe.
 
     Raises:
-        ImageFailure: the picture cannot be had, decoded or scored; its `code` says which.
-        CatalogueError: the model or the policy is not known.
-        ModelError: the model cannot be loaded, or what it needs is not installed.
+        ImageFailure: the picture cannot be fetched, decoded or scored; `code` says which.
+        CatalogueError: the model or the policy is unknown.
+        ModelError: the model cannot be loaded, or the worker extra is not installed.
         TypeError: `picture` is none of these.
     """
     return check_by(picture, [] if model is None else [model], policy)[0]
@@ -59,7 +59,7 @@ def check(
 def check_by(
     picture: str | Path | bytes | Picture, models: "list[str]", policy: str = DEFAULT_POLICY
 ) -> "list[Check]":
-    """Do as `check` does, by several models; the picture is decoded once."""
+    """Judge one picture by several models, as `check` does; the picture is decoded once."""
     settings = read_settings()
     cuts = read_catalogue(settings.catalogue).policy(policy)
     asked, uri = _readable(picture)
@@ -68,7 +68,7 @@ def check_by(
 
 
 def _readable(picture: str | Path | bytes | Picture) -> tuple[bytes | str, str | None]:
-    """Return bytes, or the URI of what is to be fetched; and what the picture is called."""
+    """Return the picture's bytes, or the URI to fetch it from; and its name."""
     match picture:
         case "":
             raise InvalidUri("it is empty; name a file, s3://bucket/key or https://host/path")
@@ -87,7 +87,7 @@ def _readable(picture: str | Path | bytes | Picture) -> tuple[bytes | str, str |
 
 
 def _encoded(picture: Picture) -> bytes:
-    """Return a Pillow image as a file that holds the very pixels, and their orientation."""
+    """Return a Pillow image as a lossless file, with its EXIF orientation."""
     file = io.BytesIO()
     form = "PNG" if picture.mode in _LOSSLESS else "TIFF"
     exif = picture.getexif()
@@ -112,8 +112,8 @@ def _close() -> None:
 
 
 def _forget() -> None:
-    """Begin anew in a forked process: loaders and threads of a device are its parent's."""
-    global _lock  # noqa: PLW0603 - somebody may have held it
+    """Drop the checkers in a forked child: their processes and threads are the parent's."""
+    global _lock  # noqa: PLW0603 - a thread may have held the old one at the fork
     _lock = threading.Lock()
     _inherited.extend(_checkers.values())
     _checkers.clear()

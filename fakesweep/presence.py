@@ -1,4 +1,4 @@
-"""Who of the local stack's workers and producers has gone, told by their processes at once."""
+"""Ended workers and producers of the local stack, recognised at once by their processes."""
 
 import socket
 from pathlib import Path
@@ -11,9 +11,9 @@ from fakesweep.schema.settings import Settings
 
 
 def gone_here(connection: Connection, settings: Settings) -> list[UUID]:
-    """Return workers and producers that were seen lately and whose processes have ended.
+    """Return the ids of workers and producers whose processes ended within `LIVE_SECONDS`.
 
-    Of the local stack alone, where all run on this machine; others are told by their silence.
+    Only on the local stack, where all run on this machine; on a cluster their heartbeats expire.
     """
     if settings.database_url is not None:
         return []

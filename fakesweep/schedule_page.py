@@ -1,4 +1,4 @@
-"""What a person is told about a schedule: its page, its times, and what became of them."""
+"""A schedule as text for people: its page, its times, and their outcomes."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ def page_of(found: ScheduleReport) -> str:
         *(("model", model) for model in found.models),
         ("policy", found.policy),
         ("lane", found.lane),
-        ("looks at", _looked_at(found)),
+        ("judges", _judged(found)),
         *(("only", said) for said in _choices(found.selection)),
         ("due", f"{found.cron} by the clock of {found.timezone}"),
     ]
@@ -31,36 +31,36 @@ def page_of(found: ScheduleReport) -> str:
 
 
 def when(time: datetime, timezone: str) -> str:
-    """Return a time by the clock of a schedule's zone, and in UTC."""
-    local = _by_clock(time, timezone)
+    """Return a time in a schedule's zone, and in UTC."""
+    local = _local_time(time, timezone)
     if local.tzinfo is UTC:
         return f"{local:%a} {moment(time)}"
     return f"{local:%a %Y-%m-%d %H:%M} {timezone} ({moment(time)})"
 
 
 def briefly(time: datetime, timezone: str) -> str:
-    """Return a time by the clock of a schedule's zone, and how far that is from UTC."""
-    return f"{_by_clock(time, timezone):%a %Y-%m-%d %H:%M %z}"
+    """Return a time in a schedule's zone, with its offset from UTC."""
+    return f"{_local_time(time, timezone):%a %Y-%m-%d %H:%M %z}"
 
 
 def runs_as_rows(runs: Sequence[RunReport], timezone: str) -> Iterator[tuple[Any, ...]]:
-    """Yield a row for each time: when, what became of it, its scan, and why it has none."""
+    """Yield a row for each time: when it was due, its outcome, its scan, or why it has none."""
     for run in runs:
         outcome = f"{run.outcome} by hand" if run.by_hand else run.outcome
         yield briefly(run.due_at, timezone), outcome, run.scan_id, run.reason
 
 
-def _by_clock(time: datetime, timezone: str) -> datetime:
+def _local_time(time: datetime, timezone: str) -> datetime:
     try:
         return time.astimezone(zone_of(timezone))
     except ScheduleError:  # this machine knows fewer zones than the producers
         return time.astimezone(UTC)
 
 
-def _looked_at(found: ScheduleReport) -> str:
+def _judged(found: ScheduleReport) -> str:
     if found.is_full:
         return "every image"
-    return "images that are new or changed, or have no verdict as one would be given now"
+    return "new and changed images, and those without a current verdict"
 
 
 def _choices(selection: Mapping[str, Any]) -> Iterator[str]:

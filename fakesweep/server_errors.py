@@ -1,4 +1,4 @@
-"""What a person is told of a server that does not answer: which, why, and what to do."""
+"""Outages of the database or broker in one line: which server, why, and the remedy."""
 
 from fakesweep.schema.broker import shown
 from fakesweep.schema.ledger.connection import display_url
@@ -8,19 +8,19 @@ from fakesweep.text import program
 
 
 def away_in_words(server: str, reason: str, settings: Settings) -> str:
-    """Return in one line that the ledger's or the broker's server is away, and the cure."""
+    """Return one line that a server does not answer, with its reason and remedy."""
     address = (
         settings.broker_url and shown(settings.broker_url)
         if server == BROKER
         else settings.database_url and display_url(settings.database_url)
     )
     where = f" at {address}" if address else ""
-    cure = "check that the server is up" if address else f"start it: {program()} up"
-    return f"{_named(server)}{where} does not answer ({reason}); {cure}"
+    remedy = "check that the server is up" if address else f"start it: {program()} up"
+    return f"{_named(server)}{where} does not answer ({reason}); {remedy}"
 
 
 def back_in_words(server: str) -> str:
-    """Return that it answers again."""
+    """Return one line that a server answers again."""
     return f"{_named(server)} answers again, and the work goes on"
 
 

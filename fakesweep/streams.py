@@ -1,4 +1,4 @@
-"""The three standard streams, any of which may be closed, full or broken when it starts."""
+"""The three standard streams, each of which may be closed, full or broken."""
 
 import fcntl
 import io
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
 _STAND_INS = (os.O_WRONLY, os.O_RDONLY, os.O_WRONLY)
-"""How /dev/null is opened in place of a closed input, output and error stream.
+"""Modes of /dev/null in place of a closed input, output and error stream.
 
-What is read from the first and written to the second fails, as if they were closed still.
+Reading the first and writing the second fail, as on a closed stream.
 """
 
 
@@ -36,8 +36,8 @@ class _Output(io.FileIO):
             raise StreamError(f"standard output cannot be written: {error.strerror}") from error
 
 
-class _Complaints(io.FileIO):
-    """Standard error's descriptor; what cannot be written there is dropped, and no work with it."""
+class _ErrorOutput(io.FileIO):
+    """Standard error's descriptor; text that it does not take is dropped, and the work goes on."""
 
     def write(self, written: "ReadableBuffer") -> int:
         try:
@@ -47,10 +47,10 @@ class _Complaints(io.FileIO):
 
 
 def open_streams() -> None:
-    """Have every fault of the streams told in one line, whatever writes or reads.
+    """Make the streams raise StreamError instead of the system's errors.
 
-    The places of closed ones are filled, so that no file or connection gets their numbers.
-    Characters that an encoding lacks are spelled out.
+    Closed descriptors are filled with /dev/null, so that no file or connection gets their numbers.
+    Characters outside the encoding are escaped.
     """
     for descriptor, mode in enumerate(_STAND_INS):
         if not _is_open(descriptor):
@@ -65,21 +65,21 @@ def open_streams() -> None:
     if sys.stdout is sys.__stdout__:
         sys.stdout = _opened(_Output(1, "wb", closefd=False), sys.stdout)
     if sys.stderr is sys.__stderr__:
-        sys.stderr = _opened(_Complaints(2, "wb", closefd=False), sys.stderr)
+        sys.stderr = _opened(_ErrorOutput(2, "wb", closefd=False), sys.stderr)
 
 
 def check_input() -> None:
-    """Refuse to go on where nothing can be read from standard input.
+    """Check that standard input can be read.
 
     Raises:
-        StreamError: it is closed.
+        StreamError: standard input is closed.
     """
     if fcntl.fcntl(0, fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY:
         raise StreamError("standard input is closed; give `-` a list of URIs to read")
 
 
 def drop_output() -> None:
-    """Drop what standard output did not take, and all that comes after."""
+    """Redirect standard output to /dev/null, with the text still in its buffer."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

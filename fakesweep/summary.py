@@ -1,4 +1,4 @@
-"""What a person is told about a scan: as a page of text, as rows, and as one JSON object."""
+"""A scan's summary: as a page of text, as rows, and as one JSON object."""
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ from fakesweep.schema.ledger.scans.listing_counts import (
 from fakesweep.schema.ledger.scans.scans import chosen
 from fakesweep.schema.selection import Selection
 from fakesweep.schema.telemetry.throughput import StageReport
-from fakesweep.schema.words import ScanState, VerdictWord
+from fakesweep.schema.words import Kind, ScanState, VerdictWord
 from fakesweep.text import printable, program, seconds_in_words, shortened
 from fakesweep.throughput import past_bottleneck
 
@@ -34,7 +34,7 @@ URI_WIDTH = 60
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A scan as it stands: progress, sources, counts by verdict and failure, and its output."""
+    """A scan's progress, sources, counts by verdict and failure, output, selection and policy."""
 
     progress: Progress
     sources: tuple[str, ...]
@@ -48,9 +48,9 @@ class Summary:
 
     @property
     def lacks_what_was_included(self) -> bool:
-        """Whether a scan that was listed took nothing of what it was told to include.
+        """Whether a listed scan took no image although `--include` names some.
 
-        By age a scan may well find nothing.
+        With `--since` that is an error only if each pattern matched nothing.
         """
         now = self.progress
         if now.listed_at is None or not self.selection.include or now.listed:
@@ -60,9 +60,9 @@ class Summary:
 
 
 def read_summary(connection: Connection, scan_id: int, counted: Summary | None = None) -> Summary:
-    """Read how a scan stands; what was `counted` by verdict and failure before is taken over.
+    """Read a scan's summary; counts by verdict and failure are taken from `counted` if given.
 
-    Counting reads every verdict of the scan, a second or more where these are millions.
+    Counting reads every verdict of the scan: a second or more for millions.
 
     Raises:
         ScanError: there is no such scan.
@@ -94,7 +94,7 @@ def read_summary(connection: Connection, scan_id: int, counted: Summary | None =
 
 
 def as_json(summary: Summary, stages: StageReport | None = None) -> dict[str, Any]:
-    """Return the summary as one JSON object, with its wall and stages where these are known."""
+    """Return the summary as one JSON object, with the bottleneck and stages if given."""
     said = progress_as_json(summary.progress) | {
         "sources": summary.sources,
         "verdicts": summary.verdicts,
@@ -112,7 +112,7 @@ def as_json(summary: Summary, stages: StageReport | None = None) -> dict[str, An
 
 
 def progress_as_json(now: Progress) -> dict[str, Any]:
-    """Return how far a scan is as one JSON object, with the rates that follow from it."""
+    """Return a scan's progress as one JSON object, with derived rates."""
     return asdict(now) | {
         "images_per_second_overall": round(now.images_per_second_overall, 2),
         "listed": now.listed,
@@ -125,7 +125,7 @@ def as_page(summary: Summary) -> str:
     now = summary.progress
     state = now.state
     if state == ScanState.CANCELLED:
-        state += f", {now.pending} images were not looked at"
+        state += f", {now.pending} images were not judged"
     lines = [
         ("scan", f"{now.scan_id}{f' ({now.name})' if now.name else ''}, {state}"),
         *(("source", source) for source in summary.sources),
@@ -145,7 +145,7 @@ def as_page(summary: Summary) -> str:
     if now.finished_at is not None:
         lines.append((now.state, moment(now.finished_at)))
     if now.pruned_at is not None:
-        lines.append(("pruned", f"{moment(now.pruned_at)}; the counts are of what is left"))
+        lines.append(("pruned", f"{moment(now.pruned_at)}; the counts are of the remaining images"))
     return "\n".join(page_line(name, said) for name, said in lines)
 
 
@@ -155,7 +155,7 @@ def page_line(name: str, said: str) -> str:
 
 
 def identity(now: Progress) -> str:
-    """Return the sum that holds at every moment of every scan."""
+    """Return the equation of counts that holds at every moment of a scan."""
     return (
         f"submitted {now.submitted} = classified {now.classified} + reused {now.reused} "
         f"+ failed {now.failed} + pending {now.pending}"
@@ -163,12 +163,12 @@ def identity(now: Progress) -> str:
 
 
 def listing(now: Progress) -> str:
-    """Return the sum that holds at every moment of every audit."""
+    """Return the equation of counts that holds at every moment of an audit."""
     return f"listed {now.listed} = unchanged {now.unchanged} + submitted {now.submitted}"
 
 
 def audit_lines(now: Progress) -> Iterator[tuple[str, str]]:
-    """Yield what an audit made of what it listed, by name; nothing for other scans."""
+    """Yield an audit's counts of listed and changed images, by name; nothing for other scans."""
     if not now.is_audit:
         return
     yield "audit", f"{listing(now)}, {now.listed_per_second:.1f} a second"
@@ -177,7 +177,7 @@ def audit_lines(now: Progress) -> Iterator[tuple[str, str]]:
 
 
 def rates_in_words(now: Progress) -> str:
-    """Return how fast a scan is: in the last minute and on the whole, or was."""
+    """Return a scan's rate: in the last minute and overall, or overall once it has ended."""
     overall = f"{now.images_per_second_overall:.1f} images/s"
     if ScanState(now.state).is_last:
         return overall
@@ -185,7 +185,7 @@ def rates_in_words(now: Progress) -> str:
 
 
 def left_in_words(now: Progress) -> str | None:
-    """Return how long a scan will take, None where that cannot be told."""
+    """Return the time left of a scan, None while it is unknown."""
     if now.seconds_left is not None:
         return seconds_in_words(now.seconds_left)
     if now.seconds_left_so_far is not None:
@@ -194,7 +194,7 @@ def left_in_words(now: Progress) -> str | None:
 
 
 def write_scan_end(connection: Connection, summary: Summary, stages: StageReport | None) -> None:
-    """Write what came of a finished scan: rows where they are few, counts, and what to do next."""
+    """Write a finished scan's rows if there are few, its counts, and commands to go on with."""
     now = summary.progress
     if 0 < now.submitted * len(now.models) <= SMALL_SCAN_ROWS:
         _write_verdicts(list(results(connection, now.scan_id)))
@@ -204,7 +204,7 @@ def write_scan_end(connection: Connection, summary: Summary, stages: StageReport
     for name, said in (*audit_lines(now), *_counts(summary), *cuts, *_ends(summary)):
         click.echo(page_line(name, said))
     if stages is not None:
-        rate = now.images_per_second_overall  # one for the same images, wherever it is told
+        rate = now.images_per_second_overall  # the rate that status shows
         click.echo(past_bottleneck(replace(stages, images_per_second=rate)))
     if now.state == ScanState.FINISHED:
         fake_above = 0.5 if summary.cuts is None else summary.cuts.fake_above
@@ -213,7 +213,7 @@ def write_scan_end(connection: Connection, summary: Summary, stages: StageReport
 
 
 def cuts_in_words(policy: Policy) -> str:
-    """Return which scores become which verdict."""
+    """Return a policy's cut points in one line."""
     return (
         f"{policy.name}: fake above {policy.fake_above:g}, real below {policy.real_below:g}, "
         f"uncertain between"
@@ -221,7 +221,7 @@ def cuts_in_words(policy: Policy) -> str:
 
 
 def next_commands(scan_id: int, fake_above: float, *, failed: bool) -> str:
-    """Return commands to look at a scan with, one a line."""
+    """Return commands that show a scan's results, one per line."""
     flagged = (
         f"SELECT uri, p_fake, size_bytes FROM verdicts "  # noqa: S608 - a number, for a person
         f"WHERE scan_id = {scan_id} AND p_fake > {fake_above:g} ORDER BY p_fake DESC"
@@ -241,7 +241,7 @@ def _counts(summary: Summary) -> Iterator[tuple[str, str]]:
 
 
 def _ends(summary: Summary) -> Iterator[tuple[str, str]]:
-    """Yield what was left out, the patterns that matched nothing, and where the output goes."""
+    """Yield the files left out, the patterns without a match, and the output's destination."""
     if summary.left_out:
         said = ", ".join(f"{reason} {files}" for reason, files in summary.left_out.items())
         yield "left out", said
@@ -253,7 +253,7 @@ def _ends(summary: Summary) -> Iterator[tuple[str, str]]:
 
 
 def _write_verdicts(rows: Sequence[Mapping[Any, Any]]) -> None:
-    """Write a row for each image and model, the folder that all images share above them."""
+    """Write a row for each image and model, below the folder that all images share."""
     named = [row["path"] or row["uri"] for row in rows]
     folder = _shared_folder(named)
     if folder:
@@ -271,6 +271,8 @@ def _write_verdicts(rows: Sequence[Mapping[Any, Any]]) -> None:
             for row, name in zip(rows, named, strict=True)
         ),
     )
+    if any(row["kind"] == Kind.UNKNOWN for row in rows):
+        click.echo("\nkind unknown: the model does not tell AI-generated pictures from deepfakes")
 
 
 def _shared_folder(names: Sequence[str]) -> str:
@@ -279,5 +281,5 @@ def _shared_folder(names: Sequence[str]) -> str:
 
 
 def moment(time: datetime) -> str:
-    """Return a time for people."""
+    """Return a time in UTC, to the second."""
     return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -1,4 +1,4 @@
-"""What only a terminal gets: drawn tables, a moving progress bar, a refreshed page. Loads rich."""
+"""Terminal output: drawn tables, a progress bar, a refreshed page. Imports rich."""
 
 import io
 import sys
@@ -18,17 +18,17 @@ from rich.text import Text
 GAP = 2
 INDENT = 2
 MOST_LINES = 2
-"""Of one row with several columns each; a wide one has a line of its own besides."""
+"""Most lines per row that hold several columns; a column wider than the terminal adds one."""
 LEAST_BAR, LARGEST_BAR = 12, 40
 COLOURS = {"fake": "red", "uncertain": "yellow", "real": "green", "failed": "magenta"}
 
 
 def draw_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Draw one page of a table on standard output; cells are taken to the letter.
+    """Draw one page of a table on standard output; cells are literal text, not markup.
 
-    Where the terminal is narrower than the table, the columns of a row are stacked on a few lines;
-    where these would be too many, each column has a line of its own. No word is broken by us: what
-    is wider than the terminal is left for it to wrap, so that it is copied in one piece.
+    A table wider than the terminal has its columns stacked on up to `MOST_LINES` lines per row, or
+    else one column per line. No word is broken: the terminal wraps what is wider, so that it is
+    copied in one piece.
     """
     console = Console()
     widths = [max(map(cell_len, cells)) for cells in zip(columns, *rows, strict=True)]
@@ -42,7 +42,7 @@ def draw_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def _stacked(widths: Sequence[int], room: int) -> list[range]:
-    """Return which columns stand on which line of a row; the first one is not indented."""
+    """Return the columns of each line of a row; lines after the first are indented."""
     groups, begin, used = [], 0, 0
     for column, width in enumerate(widths):
         if column > begin and used + width > room:
@@ -53,7 +53,7 @@ def _stacked(widths: Sequence[int], room: int) -> list[range]:
 
 
 def _laid_out(row: Sequence[str], widths: Sequence[int], groups: Sequence[range]) -> Iterator[Text]:
-    """Yield the lines of one row; those that would be empty are left out, but for the first."""
+    """Yield the lines of one row; empty ones after the first are left out."""
     for position, group in enumerate(groups):
         line = Text(" " * INDENT if position else "")
         for column in group:
@@ -74,10 +74,10 @@ def _one_below_another(columns: Sequence[str], rows: Sequence[Sequence[str]]) ->
 
 @contextmanager
 def progress_bar(title: str) -> Iterator[Callable[[int, int | None, str], None]]:
-    """Yield what moves a bar on standard error: images ended, images in all, and a line.
+    """Yield a callback that moves a bar on standard error: images ended, total, and a line.
 
-    Until the end the bar stands in for standard error: what is written there, by whoever, appears
-    above it. Nothing may be written to standard output meanwhile, where that is the same terminal.
+    Within the context, text on standard error appears above the bar. Nothing may be written to
+    standard output if that is the same terminal.
     """
     before = sys.stderr
     console = Console(file=before)
@@ -98,7 +98,7 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int | None, str], None]]
 
 
 class _Bar:
-    """A bar, and how far it is in words beside it; below it where the terminal is narrow."""
+    """A bar with its progress in words beside it, or below it on a narrow terminal."""
 
     def __init__(self, title: str) -> None:
         self.ended = 0
@@ -126,7 +126,7 @@ class _Bar:
 
 
 class _AboveTheBar(io.TextIOBase):
-    """Standard error while a bar is drawn there: whole lines are put above it."""
+    """Standard error while a bar is drawn: whole lines are written above the bar."""
 
     encoding = "utf-8"
     errors = "backslashreplace"
@@ -152,7 +152,7 @@ class _AboveTheBar(io.TextIOBase):
 
 
 def show_refreshed(pages: Iterable[str]) -> None:
-    """Show each page of text in the place of the one before; the last one stays."""
+    """Show pages of text, each in place of the last; the final one stays."""
     with Live(console=Console(), auto_refresh=False) as live:
         for page in pages:
             live.update(Text(page), refresh=True)

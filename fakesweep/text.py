@@ -1,4 +1,4 @@
-"""Words for people: nothing that came from outside reaches a terminal unescaped."""
+"""Text for people: escaping for the terminal, shortening, durations."""
 
 import shlex
 import shutil
@@ -7,7 +7,7 @@ from typing import TextIO
 
 
 def printable(text: str) -> str:
-    """Return the text with control characters, terminal escapes and invisible marks spelled out."""
+    """Return the text with control characters, terminal escapes and invisible marks escaped."""
     if text.isprintable():
         return text
     return "".join(
@@ -16,12 +16,12 @@ def printable(text: str) -> str:
 
 
 def shortened(text: str, width: int) -> str:
-    """Return at most `width` characters, the end kept: a URI's last part tells most."""
+    """Return the last `width` characters at most, since the end of a URI identifies an image."""
     return text if len(text) <= width else "…" + text[1 - width :]
 
 
 def seconds_in_words(seconds: float) -> str:
-    """Return a length of time for people, as in `42 s`, `3 min` or `2.5 h`."""
+    """Return a duration, such as `42 s`, `3 min` or `2.5 h`."""
     if seconds < 90:  # noqa: PLR2004 - where minutes read better
         return f"{seconds:.0f} s"
     if seconds < 5_400:  # noqa: PLR2004 - where hours read better
@@ -30,12 +30,12 @@ def seconds_in_words(seconds: float) -> str:
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Return whether a person is at the other end of a stream, which may be closed."""
+    """Return whether a stream is an open terminal."""
     return stream is not None and not stream.closed and stream.isatty()
 
 
 def program() -> str:
-    """Return how this command is called here, for lines that a person can copy."""
+    """Return the command's name or path here, for lines that a person can copy."""
     if shutil.which("fakesweep") is None and sys.argv[0].endswith("/fakesweep"):
         return shlex.quote(sys.argv[0])
     return "fakesweep"

@@ -1,4 +1,4 @@
-"""Where workers' time goes, in one line for people: busy shares, rate, waits and the wall."""
+"""Workers' throughput in one line: bottleneck, busy shares, rate and waits."""
 
 from collections.abc import Mapping
 
@@ -9,20 +9,20 @@ AWAITED = {Stage.FETCH: "a loader", Stage.DEVICE: "the device"}
 
 
 def past_bottleneck(report: StageReport) -> str:
-    """Say which stage was the wall of a scan that has ended, and why."""
-    stages = _in_words(report.stages, report.images_per_second)
-    if report.wall == Bottleneck.QUEUE:
-        return f"no stage was the wall: the workers waited for work, {stages}"
-    return f"{report.wall} was the wall: {stages}"
+    """Return the bottleneck of a scan that has ended, with its stages."""
+    named = "the queue (workers waited for work)"
+    bottleneck = named if report.wall == Bottleneck.QUEUE else report.wall
+    return f"bottleneck: {bottleneck}; {_in_words(report.stages, report.images_per_second)}"
 
 
 def worker_line(worker: WorkerReport) -> str:
-    """Say what a worker does now: its host, process, device, rate and wall."""
+    """Return a live worker in one line: host, process, device, bottleneck, stages and rate."""
     who = f"{worker.hostname} (process {worker.pid}) on {worker.device}"
     if worker.wall is None or worker.stages is None or worker.images_per_second is None:
-        return f"{who}: nothing is known of its work yet"
+        return f"{who}: nothing measured yet"
+    bottleneck = "the queue (no work waits)" if worker.wall == Bottleneck.QUEUE else worker.wall
     stages = _in_words(worker.stages, worker.images_per_second)
-    return f"{who}: {_named(worker.wall)} is the wall: {stages}"
+    return f"{who}, bottleneck: {bottleneck}; {stages}"
 
 
 def _in_words(stages: Mapping[Stage, StageShare], images_per_second: float) -> str:
@@ -34,7 +34,3 @@ def _in_words(stages: Mapping[Stage, StageShare], images_per_second: float) -> s
     ]
     waits = f"; chunks waited {', '.join(waited)}" if waited else ""
     return f"{busy} busy, {images_per_second:.1f} images/s{waits}"
-
-
-def _named(wall: str) -> str:
-    return "the queue" if wall == Bottleneck.QUEUE else wall

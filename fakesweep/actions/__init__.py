@@ -1,1 +1,1 @@
-"""What the commands do, one file each; a command imports its file when it runs."""
+"""Work of the commands, one file each; `fakesweep.commands` declares their options and help."""

@@ -1,4 +1,4 @@
-"""`fakesweep api`: the HTTP API that uploads are handed to."""
+"""`fakesweep api`: the HTTP API for submitting images and reading their results."""
 
 import json
 
@@ -14,7 +14,7 @@ from fakesweep.stack.keeping import kept_stack
 
 
 def api(*, host: str, port: int, only_document: bool) -> None:
-    """Run the HTTP API that uploads are handed to."""
+    """Run the HTTP API: submit images, read their results."""
     require_api_extra()
     if only_document:
         from fakesweep.producer.api.app import make_app  # noqa: PLC0415 - needs the api extra

@@ -1,4 +1,4 @@
-"""`fakesweep backup` and `fakesweep restore`: the local stack's rows in a file, and back."""
+"""`fakesweep backup` and `fakesweep restore`: the local stack's database in a file, and back."""
 
 import sys
 from pathlib import Path
@@ -15,7 +15,7 @@ from fakesweep.text import is_terminal
 
 
 def backup(file: Path, *, in_json: bool) -> None:
-    """Write every row of the local stack into a file."""
+    """Back up the local stack's database into a file."""
     settings = read_settings()
     size = archive.back_up(settings, ledger_url(settings), file)
     if in_json:
@@ -25,7 +25,7 @@ def backup(file: Path, *, in_json: bool) -> None:
 
 
 def restore(file: Path, *, yes: bool, in_json: bool) -> None:
-    """Put a backup's rows in the place of the local stack's."""
+    """Replace the local stack's database by a backup."""
     settings = read_settings()
     archive.check_backup(settings, file)
     if uses := stack_uses(settings):

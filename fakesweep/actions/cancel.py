@@ -1,4 +1,4 @@
-"""`fakesweep cancel`: end a scan before its end."""
+"""`fakesweep cancel`: stop a scan for good."""
 
 import click
 
@@ -12,7 +12,7 @@ from fakesweep.summary import identity, progress_as_json
 
 
 def cancel(scan: str, *, in_json: bool) -> None:
-    """End a scan before its end."""
+    """Stop a scan for good."""
     with reading(read_settings()) as connection:
         scan_id = find_scan(connection, scan)
         is_new = cancel_scan(connection, scan_id)

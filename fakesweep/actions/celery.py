@@ -1,4 +1,4 @@
-"""`fakesweep celery`: Celery's own command, with the right queues and broker."""
+"""`fakesweep celery`: Celery's own command on our broker and queues."""
 
 import click
 
@@ -9,11 +9,11 @@ from fakesweep.schema.settings import read_settings
 def celery(words: tuple[str, ...]) -> int:
     """Run Celery's own command on our queues."""
     if not words:
-        raise click.UsageError("say what of Celery's to run, as `status`")
+        raise click.UsageError("name a command of Celery, such as `status`")
     from fakesweep.producer.celery_command import WORKER, run_celery  # noqa: PLC0415 - loads Celery
 
     if words[0] == WORKER:
-        raise click.UsageError("a worker of ours is run by `fakesweep worker`")
+        raise click.UsageError("run a worker by `fakesweep worker`")
     settings = read_settings()
     if not settings.names_cluster:
         settings = existing_stack(settings)

@@ -1,4 +1,4 @@
-"""`fakesweep changes`: what an audit found changed since the one before."""
+"""`fakesweep changes`: the images that changed between an audit and the one before."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ TABLE_COLUMNS = ("change", "image", "before")
 
 
 def changes(scan: str, *, words: tuple[str, ...], form: str, in_json: bool) -> None:
-    """Show what an audit found changed since the one before."""
+    """Show what changed since the audit before."""
     with reading(read_settings()) as connection:
         scan_id = find_scan(connection, scan)
         counts = change_counts(connection, scan_id)

@@ -1,4 +1,4 @@
-"""`fakesweep check`: an answer for single pictures, in words, without servers."""
+"""`fakesweep check`: verdicts on single pictures, without servers."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def check(*, images: tuple[str, ...], models: tuple[str, ...], policy: str, in_json: bool) -> Exit:
-    """Judge single pictures here and now, with nothing stored."""
+    """Judge single pictures now, without storing anything."""
     require_worker_extra()
     settings = read_settings()
     log_troubles(settings)
@@ -46,7 +46,7 @@ def check(*, images: tuple[str, ...], models: tuple[str, ...], policy: str, in_j
 
 
 def _say(image: str, found: "Sequence[Check]") -> None:
-    """Write what the models say of one picture, and what has to be known with it."""
+    """Write the models' verdicts on one picture, with their caveats."""
     click.echo(f"{printable(image)}: {_in_short(found)}")
     for one in found:
         click.echo(page_line("model", f"{one.model}: {one.verdict}, since {one.why}"))

@@ -1,4 +1,4 @@
-"""`fakesweep completion`: commands, scans, models and other names completed by the shell."""
+"""`fakesweep completion`: shell completion of commands, scans, models and other names."""
 
 import os
 import shlex
@@ -15,12 +15,12 @@ VARIABLE = "_FAKESWEEP_COMPLETE"
 
 
 def show(shell: str | None) -> None:
-    """Print the script that a shell completes by."""
+    """Print the completion script of a shell."""
     click.echo(_script(shell or _own_shell()))
 
 
 def install(shell: str | None, *, in_json: bool) -> None:
-    """Have a shell complete from its next start on; safe to repeat."""
+    """Install completion for a shell; safe to repeat."""
     chosen = shell or _own_shell()
     try:
         script = _put(chosen, _script(chosen))
@@ -38,7 +38,7 @@ def _own_shell() -> str:
     """Return the name of the person's shell.
 
     Raises:
-        UsageError: it is not known, or none that can complete.
+        UsageError: $SHELL names none of `SHELLS`.
     """
     name = Path(os.environ.get("SHELL", "")).name
     if name not in SHELLS:
@@ -51,13 +51,13 @@ def _script(shell: str) -> str:
 
     kind = get_completion_class(shell)
     if kind is None:  # pragma: no cover - click has all three
-        raise FakesweepError(f"click completes nothing for {shell}")
+        raise FakesweepError(f"click has no completion for {shell}")
     made = kind(cli, {}, "fakesweep", VARIABLE)
     return made.source_template % made.source_vars()
 
 
 def _put(shell: str, script: str) -> Path:
-    """Write the script where the shell finds it, and return where that is."""
+    """Write the script where the shell finds it; return its path."""
     if shell == "fish":
         folder = _folder("XDG_CONFIG_HOME", ".config") / "fish" / "completions"
     else:
@@ -78,7 +78,7 @@ def _reading(shell: str, script: Path) -> str:
 
 
 def _add_line(file: Path, line: str) -> None:
-    """Add a line to what a shell reads at its start, unless it is there."""
+    """Append a line to a shell's start-up file, unless it is there."""
     before = file.read_text("utf-8", "surrogateescape") if file.exists() else ""
     if line in before.splitlines():
         return

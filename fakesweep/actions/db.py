@@ -1,4 +1,4 @@
-"""`fakesweep db`: the database's migration, its logins and its address."""
+"""`fakesweep db`: the database's migration, its logins and its URL."""
 
 import os
 import sys
@@ -25,7 +25,7 @@ from fakesweep.text import is_terminal
 
 
 def upgrade(*, in_json: bool) -> None:
-    """Bring the database to this version's migration; safe to repeat."""
+    """Migrate the database to this version's schema; safe to repeat."""
     settings = read_settings()
     address = made_ledger_url(settings)
     engine = open_engine(address, "migration", pool_size=1)
@@ -41,7 +41,7 @@ def upgrade(*, in_json: bool) -> None:
 
 
 def login(*, roles: Sequence[str], name: str | None, in_json: bool) -> None:
-    """Make a login for each role, or give the one there is another password."""
+    """Create a login for each role, or change its password."""
     if name is not None and len(roles) > 1:
         raise click.UsageError("--name names the login of one role; make one at a time")
     wanted = [(role, name or role.value, _password(role)) for role in map(LoginRole, roles)]

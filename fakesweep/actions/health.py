@@ -1,4 +1,4 @@
-"""`fakesweep health`: whether the worker or producer of this machine makes progress."""
+"""`fakesweep health`: liveness of this machine's workers or producers, by their heartbeats."""
 
 import time
 
@@ -11,20 +11,20 @@ from fakesweep.schema.words import Role
 
 
 def health(*, role: str, in_json: bool) -> int:
-    """Say whether a worker or producer here makes progress."""
+    """Check whether a worker or producer here makes progress."""
     try:
-        pulses = read_heartbeats(Role(role))
+        heartbeats = read_heartbeats(Role(role))
     except OSError as error:
         click.echo(f"the health of a {role} cannot be read: {error}", err=True)
         return Exit.FAILED
     now = time.monotonic()
-    complaints = [f"{role} {one.pid} {why}" for one in pulses if (why := complaint(one, now))]
-    if not pulses:
+    complaints = [f"{role} {one.pid} {why}" for one in heartbeats if (why := complaint(one, now))]
+    if not heartbeats:
         complaints = [f"no {role} runs here"]
     if in_json:
         said = [
             {"pid": one.pid, "complaint": why, "activity": None if why else activity(one, now)}
-            for one in pulses
+            for one in heartbeats
             for why in [complaint(one, now)]
         ]
         write_json({"role": role, "is_healthy": not complaints, "processes": said})
@@ -32,5 +32,5 @@ def health(*, role: str, in_json: bool) -> int:
     if complaints:
         click.echo("; ".join(complaints), err=True)
         return Exit.FAILED
-    click.echo("; ".join(f"{role} {one.pid} is {activity(one, now)}" for one in pulses))
+    click.echo("; ".join(f"{role} {one.pid} is {activity(one, now)}" for one in heartbeats))
     return Exit.DONE

@@ -1,4 +1,4 @@
-"""`fakesweep up` and `fakesweep down`: the local stack's life."""
+"""`fakesweep up` and `fakesweep down`: starting and stopping the local stack."""
 
 import shlex
 import sys

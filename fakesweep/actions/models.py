@@ -1,4 +1,4 @@
-"""`fakesweep models`: what can be asked for by name, and fetching it."""
+"""`fakesweep models`: the detectors of the catalogue, and their download."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -20,7 +20,7 @@ from fakesweep.text import printable
 
 
 def list_models(*, in_json: bool) -> None:
-    """List every model known by name, and whether its checkpoint is on this machine."""
+    """List the catalogue's models, and which are on this machine."""
     catalogue = read_catalogue(read_settings().catalogue)
     if in_json:
         write_json({"models": [_as_json(entry) for entry in catalogue.models.values()]})
@@ -35,7 +35,7 @@ def list_models(*, in_json: bool) -> None:
 
 
 def show(*, key: str, in_json: bool) -> None:
-    """Show one model, and the revisions of it that workers have loaded."""
+    """Show one model, and the revisions that workers have loaded."""
     settings = read_settings()
     entry = read_catalogue(settings.catalogue).model(key)
     if in_json:
@@ -55,7 +55,7 @@ def show(*, key: str, in_json: bool) -> None:
 
 
 def pull(*, key: str, in_json: bool) -> None:
-    """Fetch a model into the local cache, for machines that cannot reach the Hub."""
+    """Download a model into the local cache, for use without the Hub."""
     settings = read_settings()
     log_troubles(settings)
     entry = read_catalogue(settings.catalogue).model(key)
@@ -70,7 +70,7 @@ def pull(*, key: str, in_json: bool) -> None:
 
 
 def _here(entry: ModelEntry) -> str:
-    """Say whether the checkpoint is on this machine, without reading it."""
+    """Return where the checkpoint is on this machine, in a word, without reading it."""
     if entry.source.startswith(BUNDLED):
         return "bundled"
     if Path(entry.source).is_absolute():
@@ -87,7 +87,7 @@ def _labels(entry: ModelEntry) -> str:
 
 
 def _loaded(settings: Settings, key: str) -> Iterator[str]:
-    """Yield a line for each revision in the ledger, where a database answers already."""
+    """Yield a line for each revision in the ledger, or why it cannot be read."""
     try:
         for loaded in _revisions(settings, key):
             now = "current" if loaded.is_current else "superseded"
@@ -98,10 +98,10 @@ def _loaded(settings: Settings, key: str) -> Iterator[str]:
 
 
 def _revisions(settings: Settings, key: str) -> list[LoadedRevision]:
-    """Return the revisions in the ledger, none where no database answers yet.
+    """Return the revisions in the ledger, none while the local stack does not run.
 
     Raises:
-        DatabaseError: the one that is named cannot be asked.
+        DatabaseError: the database does not answer or refuses.
     """
     address = find_database(settings)
     if address is None:

@@ -23,7 +23,7 @@ COLUMNS = ("policy", "real below", "fake above", "scans", "since")
 
 
 def list_all(*, in_json: bool) -> None:
-    """List every policy as it stands."""
+    """List every policy with its current cut points."""
     with reading(read_settings()) as connection:
         found = list_policies(connection)
     if in_json:
@@ -33,7 +33,7 @@ def list_all(*, in_json: bool) -> None:
 
 
 def show(name: str, *, in_json: bool) -> None:
-    """Show one policy: its cut points, and those it had before."""
+    """Show one policy: its cut points, and its earlier ones."""
     with reading(read_settings()) as connection:
         found = policy_history(connection, name)
     if in_json:
@@ -45,7 +45,7 @@ def show(name: str, *, in_json: bool) -> None:
 
 
 def set_cuts(name: str, *, real_below: float, fake_above: float, in_json: bool) -> None:
-    """Set a policy's cut points; what lies between them is uncertain."""
+    """Set a policy's cut points; scores between them are uncertain."""
     try:
         wanted = Policy(name, real_below, fake_above)
     except CatalogueError as error:

@@ -1,4 +1,4 @@
-"""`fakesweep producer`: run the producer's service until it is told to stop."""
+"""`fakesweep producer`: the producer's service, until a signal stops it."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ from fakesweep.stack.keeping import kept_stack
 
 
 def producer(queues: tuple[str, ...]) -> None:
-    """Run the producer: it lists and queues."""
+    """Run a producer: it lists sources and queues batches."""
     settings = read_settings()
     set_up_logging(settings)
     catalogue = read_catalogue(settings.catalogue)
@@ -39,7 +39,7 @@ def producer(queues: tuple[str, ...]) -> None:
 
 @contextmanager
 def _listening(producer: Producer, queues: Sequence[str], told: threading.Event) -> Iterator[None]:
-    """Listen to queues meanwhile; when one cannot be listened to any more, everything ends."""
+    """Listen to each queue in a thread; one that fails stops the producer."""
     with ThreadPoolExecutor(max(1, len(queues)), thread_name_prefix="listening") as threads:
         listeners = [threads.submit(_listen, producer, queue, told) for queue in queues]
         try:

@@ -1,4 +1,4 @@
-"""`fakesweep prune`: forget scans that ended long ago."""
+"""`fakesweep prune`: delete old scans."""
 
 import sys
 import time
@@ -27,11 +27,11 @@ COLUMNS = ("scan", "name", "ended", "images", "to forget")
 def prune(
     *, scans: tuple[str, ...], older_than: str, dry_run: bool, yes: bool, in_json: bool
 ) -> Exit:
-    """Forget scans that ended long ago."""
+    """Delete old scans."""
     if not (yes or dry_run or is_terminal(sys.stdin)):
         raise RetentionError(
             "there is no terminal to ask on: look with --dry-run at what would be forgotten, then "
-            "say --yes"
+            "use --yes"
         )
     with reading(read_settings()) as connection:
         before = moment_of(older_than, clock(connection))
@@ -80,7 +80,7 @@ def _show(plan: Plan, *, in_json: bool) -> None:
 
 @contextmanager
 def _shown(images: int) -> Iterator[Callable[[int], None]]:
-    """Yield what shows how many images went: a bar on a terminal, a line now and then elsewhere."""
+    """Yield a callback for the images deleted: a bar on a terminal, else a line every 5 s."""
     if sys.stderr.isatty():
         from fakesweep import terminal  # noqa: PLC0415 - rich is loaded for terminals only
 

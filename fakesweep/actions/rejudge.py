@@ -1,4 +1,4 @@
-"""`fakesweep rejudge`: other verdicts from the same scores."""
+"""`fakesweep rejudge`: new verdicts from stored scores."""
 
 import click
 
@@ -12,7 +12,7 @@ from fakesweep.schema.settings import read_settings
 
 
 def rejudge(scan: str, policy: str, *, in_json: bool) -> None:
-    """Judge stored scores by another policy."""
+    """Judge a scan's stored scores by another policy."""
     settings = read_settings()
     own = read_catalogue(settings.catalogue).policies.get(policy)
     with reading(settings) as connection:

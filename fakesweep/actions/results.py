@@ -1,4 +1,4 @@
-"""`fakesweep results`: what came of each image of a scan."""
+"""`fakesweep results`: each image's verdict or failure."""
 
 import sys
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ def results(
     form: str,
     output: Path | None,
 ) -> None:
-    """Show what came of each image of a scan."""
+    """Show the verdict or failure of each image of a scan."""
     if verdict is not None and failed:
         raise click.UsageError("--verdict and --failed exclude each other: a failed image has none")
     if form == PARQUET:

@@ -1,4 +1,4 @@
-"""`fakesweep resume`: go on with a scan where its ledger says it stands."""
+"""`fakesweep resume`: an interrupted or paused scan, from the ledger's state of it."""
 
 import click
 
@@ -17,7 +17,7 @@ from fakesweep.stack.keeping import stack_to_go_on
 
 
 def resume(scan: str, *, detach: bool, in_json: bool, fail_on_failures: bool) -> Exit:
-    """Go on with a scan that was interrupted or paused."""
+    """Resume a scan that was interrupted or paused."""
     settings = read_settings()
     log_troubles(settings)
     with_worker = not settings.names_cluster

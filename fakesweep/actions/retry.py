@@ -1,4 +1,4 @@
-"""`fakesweep retry`: run failures of a scan again, the chosen ones and no others."""
+"""`fakesweep retry`: the failed images of a scan, queued again."""
 
 from collections.abc import Collection
 
@@ -23,7 +23,7 @@ from fakesweep.stack.keeping import stack_to_go_on
 def retry(
     *, scan: str, codes: tuple[str, ...], detach: bool, in_json: bool, fail_on_failures: bool
 ) -> Exit:
-    """Run the failures of a scan again."""
+    """Judge the failed images of a scan again."""
     chosen = frozenset(map(FailureCode, codes)) or RETRYABLE
     if not chosen <= RETRYABLE:
         raise ScanError(

@@ -1,4 +1,4 @@
-"""`fakesweep scan`: ask for a scan and bring it to its end, or hand it to the cluster."""
+"""`fakesweep scan`: record a scan, then run it to its end or leave it to the cluster."""
 
 import sys
 from typing import Any
@@ -40,7 +40,7 @@ def scan(
     fail_on_failures: bool,
     **selection: Any,
 ) -> Exit:
-    """Sweep images for AI-generated and deepfake ones."""
+    """Scan images for AI-generated and deepfake ones."""
     if "-" in sources:
         check_input()
     settings = read_settings()
@@ -83,7 +83,7 @@ def scan(
 
 
 def _hand_over(producer: Producer, scan_id: int, *, in_json: bool, on_cluster: bool) -> Exit:
-    """List here what only this machine can list, and say how to watch the rest."""
+    """List the sources that only this machine can reach, then leave the scan to the cluster."""
     with producer.engine.connect() as connection:
         only_here = any(left.hostname for left in sources_left(connection, scan_id))
     if only_here:

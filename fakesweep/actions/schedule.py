@@ -1,4 +1,4 @@
-"""`fakesweep schedule`: have sources audited by the clock."""
+"""`fakesweep schedule`: recurring audits."""
 
 import shlex
 from dataclasses import asdict
@@ -48,7 +48,7 @@ def add(
     in_json: bool,
     **chosen: Any,
 ) -> None:
-    """Add a schedule: a producer asks for its scan each time it is due."""
+    """Add a schedule: a producer starts its scan each time it is due."""
     settings = read_settings()
     log_troubles(settings)
     catalogue = read_catalogue(settings.catalogue)
@@ -77,7 +77,7 @@ def add(
 
 
 def list_schedules(*, in_json: bool) -> None:
-    """List every schedule, and when it is due next."""
+    """List every schedule, and its next time."""
     with reading(read_settings()) as connection:
         found = schedule_reports(connection)
     if in_json:
@@ -101,7 +101,7 @@ def list_schedules(*, in_json: bool) -> None:
 
 
 def show(*, name: str, in_json: bool) -> None:
-    """Show one schedule, and what became of its last times."""
+    """Show one schedule, and the outcome of its last times."""
     with reading(read_settings()) as connection:
         if in_json:
             _write_report(connection, name)
@@ -115,7 +115,7 @@ def show(*, name: str, in_json: bool) -> None:
 
 
 def pause(*, name: str, in_json: bool) -> None:
-    """Make no scan of a schedule until it is resumed."""
+    """Pause a schedule: it starts no scan until it is resumed."""
     with reading(read_settings()) as connection:
         is_new = pause_schedule(connection, name)
         connection.commit()
@@ -127,7 +127,7 @@ def pause(*, name: str, in_json: bool) -> None:
 
 
 def resume(*, name: str, in_json: bool) -> None:
-    """Go on with a paused schedule."""
+    """Resume a paused schedule."""
     with reading(read_settings()) as connection:
         resumed = firing.resume(connection, name)
         connection.commit()
@@ -151,7 +151,7 @@ def remove(*, name: str, in_json: bool) -> None:
 
 
 def run_now(*, name: str, in_json: bool) -> Exit:
-    """Make a scan of a schedule at once."""
+    """Start a schedule's scan now."""
     settings = read_settings()
     log_troubles(settings)
     catalogue = read_catalogue(settings.catalogue)

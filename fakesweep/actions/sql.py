@@ -1,4 +1,4 @@
-"""`fakesweep sql`: a person's own query over the views."""
+"""`fakesweep sql`: read-only SQL over the views."""
 
 import sys
 
@@ -9,7 +9,7 @@ from fakesweep.schema.settings import read_settings
 
 
 def sql(query: str, form: str | None) -> None:
-    """Run a query of your own, read-only."""
+    """Run a read-only SQL query."""
     chosen = Format(form or (Format.TABLE if sys.stdout.isatty() else Format.TABS))
     with reading(read_settings()) as connection:
         columns, rows = run_query(connection, query)

@@ -1,4 +1,4 @@
-"""`fakesweep status`: how far scans are, what the workers are at, and why nothing moves."""
+"""`fakesweep status`: progress of scans, load of workers, and why a scan does not move."""
 
 import sys
 import time
@@ -52,22 +52,22 @@ COLUMNS = ("scan", "name", "state", "submitted", "classified", "reused", "failed
 
 @dataclass(frozen=True, slots=True)
 class StatusView:
-    """A scan as it stands, what may work on it, and why nothing of it moves.
+    """A scan's summary, the live workers, and what blocks it.
 
-    `cost` is None where no price is set. `quarantined` are images of the scan, `unreadable`
-    messages of anybody.
+    `cost` is None without a price. `quarantined` counts images of the scan, `unreadable` messages
+    of all scans.
     """
 
     summary: Summary
     cost: Cost | None
     workers: Sequence[WorkerReport]
-    waits: Sequence[Blocker]
+    blockers: Sequence[Blocker]
     quarantined: int
     unreadable: int
 
 
 def status(*, scan: str | None, in_json: bool, watch: bool, acknowledge: bool) -> None:
-    """Show how far a scan is, or every recent scan."""
+    """Show the progress of a scan, or of all recent scans."""
     settings = read_settings()
     with reading(settings) as connection:
         if acknowledge:
@@ -79,11 +79,11 @@ def status(*, scan: str | None, in_json: bool, watch: bool, acknowledge: bool) -
         elif scan is None:
             _list_scans(connection, settings, in_json=in_json)
         else:
-            look = _look(connection, find_scan(connection, scan), settings)
+            view = _view(connection, find_scan(connection, scan), settings)
             if in_json:
-                write_json(_look_as_json(look))
+                write_json(_view_as_json(view))
             else:
-                click.echo(_look_as_page(look))
+                click.echo(_view_as_page(view))
 
 
 def _list_scans(connection: Connection, settings: Settings, *, in_json: bool) -> None:
@@ -107,13 +107,13 @@ def _list_scans(connection: Connection, settings: Settings, *, in_json: bool) ->
         (
             (scan.scan_id, scan.name, scan.state, scan.submitted, scan.classified, scan.reused,
              scan.failed, scan.pending, scan.unchanged if scan.is_audit else None,
-             f"{scan.images_per_second:.1f}", _left(scan), " ".join(scan.models),
+             f"{scan.images_per_second:.1f}", _time_left(scan), " ".join(scan.models),
              f"{scan.created_at.astimezone(UTC):%Y-%m-%d %H:%M}")
             for scan in scans
         ),
     )  # fmt: skip
     lines = [
-        *_missed_lines(connection, scans, settings, gone),
+        *_missing_lines(connection, scans, settings, gone),
         *_trouble_lines(found),
         *_unreadable_lines(unreadable),
         *_worker_lines(workers),
@@ -122,25 +122,25 @@ def _list_scans(connection: Connection, settings: Settings, *, in_json: bool) ->
         click.echo("\n" + "\n".join(lines))
 
 
-def _missed_lines(
+def _missing_lines(
     connection: Connection, scans: Sequence[Progress], settings: Settings, gone: Collection[UUID]
 ) -> Iterator[str]:
-    """Say of each scan that could go on and does not who is missing."""
+    """Yield a line for each missing worker or producer of an unfinished scan."""
     for scan in scans:
         if ScanState(scan.state).is_last or scan.paused_at is not None:
             continue
         found = movement(connection, scan.scan_id, within_seconds=LIVE_SECONDS, gone=gone)
-        for wait in missing_of(scan, found, settings):
-            yield page_line("waiting", f"scan {scan.scan_id}: {wait.said}")
+        for blocker in missing_of(scan, found, settings):
+            yield page_line("waiting", f"scan {scan.scan_id}: {blocker.said}")
 
 
-def _left(scan: Progress) -> str | None:
+def _time_left(scan: Progress) -> str | None:
     if scan.seconds_left_so_far is not None:
         return f"{seconds_in_words(scan.seconds_left_so_far)} so far"
     return None if scan.seconds_left is None else seconds_in_words(scan.seconds_left)
 
 
-def _look(
+def _view(
     connection: Connection, scan_id: int, settings: Settings, counted: Summary | None = None
 ) -> StatusView:
     summary = read_summary(connection, scan_id, counted)
@@ -150,12 +150,12 @@ def _look(
     unreadable = unreadable_count(connection)
     troubles = model_troubles(connection, summary.progress.models)
     cost = _cost(connection, summary.progress, settings)
-    connection.rollback()  # the broker may keep us waiting
-    waits = blockers_of(summary.progress, found, settings, troubles)
-    if any(wait.reason.is_blocking for wait in waits):
-        still = replace(summary.progress, seconds_left=None, seconds_left_so_far=None)
-        summary = replace(summary, progress=still)
-    return StatusView(summary, cost, workers, waits, found.quarantined, unreadable)
+    connection.rollback()  # no transaction stays open while the broker is asked
+    blockers = blockers_of(summary.progress, found, settings, troubles)
+    if any(blocker.reason.is_blocking for blocker in blockers):
+        blocked = replace(summary.progress, seconds_left=None, seconds_left_so_far=None)
+        summary = replace(summary, progress=blocked)
+    return StatusView(summary, cost, workers, blockers, found.quarantined, unreadable)
 
 
 def _cost(connection: Connection, now: Progress, settings: Settings) -> Cost | None:
@@ -167,84 +167,87 @@ def _cost(connection: Connection, now: Progress, settings: Settings) -> Cost | N
 def _until_it_ends(
     connection: Connection, scan_id: int, settings: Settings
 ) -> Iterator[StatusView]:
-    """Look again and again; verdicts are counted anew in a tenth of the time at most."""
+    """Yield a view every second until the scan ends.
+
+    Verdicts are counted again after `COUNTING_SHARE` times the duration of the last count.
+    """
     counted: Summary | None = None
     count_at = 0.0
     while True:
         begun = time.monotonic()
-        look = _look(connection, scan_id, settings, counted if begun < count_at else None)
+        view = _view(connection, scan_id, settings, counted if begun < count_at else None)
         if begun >= count_at:
-            counted = look.summary
+            counted = view.summary
             count_at = begun + COUNTING_SHARE * (time.monotonic() - begun)
-        elif _has_ended(look):
-            look = _look(connection, scan_id, settings)
-        yield look
-        if _has_ended(look):
+        elif _has_ended(view):
+            view = _view(connection, scan_id, settings)
+        yield view
+        if _has_ended(view):
             return
         time.sleep(REFRESH_SECONDS)
 
 
-def _watch(looks: Iterator[StatusView], *, in_json: bool) -> None:
+def _watch(views: Iterator[StatusView], *, in_json: bool) -> None:
     if sys.stdout.isatty() and not in_json:
         from fakesweep import terminal  # noqa: PLC0415 - rich is loaded for terminals only
 
-        terminal.show_refreshed(_look_as_page(look) for look in looks)
+        terminal.show_refreshed(_view_as_page(view) for view in views)
         return
     before: tuple[object, ...] = ()
-    for look in looks:
-        now = look.summary.progress
-        counts = (now.state, identity(now), now.unchanged, *look.waits)
+    for view in views:
+        now = view.summary.progress
+        counts = (now.state, identity(now), now.unchanged, *view.blockers)
         if counts == before:
             continue
         before = counts
         if in_json:
-            write_json(_look_as_json(look))
+            write_json(_view_as_json(view))
         else:
-            click.echo(_look_in_words(look))
+            click.echo(_view_in_words(view))
         sys.stdout.flush()
 
 
-def _look_in_words(look: StatusView) -> str:
-    """Return a scan in one line: its counts, how fast it is, what that costs, what it waits for."""
-    now = look.summary.progress
+def _view_in_words(view: StatusView) -> str:
+    """Return a scan in one line: its counts, rate, time left, cost and blockers."""
+    now = view.summary.progress
     words = [f"scan {now.scan_id} {now.state}: {identity(now)}"]
     if now.is_audit:
         words.append(listing(now))
     words.append(rates_in_words(now))
     if left := left_in_words(now):
         words.append(f"{left} left")
-    if look.cost is not None and (cost := look.cost.said()):
+    if view.cost is not None and (cost := view.cost.said()):
         words.append(cost)
-    words += (f"waiting: {wait.said}" for wait in look.waits)
+    words += (f"waiting: {blocker.said}" for blocker in view.blockers)
     return printable("; ".join(words))
 
 
-def _look_as_page(look: StatusView) -> str:
-    """Return a scan's page; until it has ended, with what is in its way, and the workers."""
-    lines = [as_page(look.summary)]
-    if look.cost is not None and (cost := look.cost.said()):
+def _view_as_page(view: StatusView) -> str:
+    """Return a scan's page, with its blockers and the live workers until it has ended."""
+    lines = [as_page(view.summary)]
+    if view.cost is not None and (cost := view.cost.said()):
         lines.append(page_line("cost", cost))
-    if not _has_ended(look):
-        lines += (page_line("waiting", wait.said) for wait in look.waits)
-        if look.quarantined:
-            what = "1 image runs" if look.quarantined == 1 else f"{look.quarantined} images run"
+    if not _has_ended(view):
+        lines += (page_line("waiting", blocker.said) for blocker in view.blockers)
+        if view.quarantined:
+            what = "1 image runs" if view.quarantined == 1 else f"{view.quarantined} images run"
             lines.append(page_line("quarantine", f"{what} alone"))
-        lines += _worker_lines(look.workers)
+        lines += _worker_lines(view.workers)
     return "\n".join(lines)
 
 
-def _look_as_json(look: StatusView) -> dict[str, Any]:
-    return as_json(look.summary) | {
-        "cost": look.cost and asdict(look.cost),
-        "waiting": [wait.reason for wait in look.waits],
-        "quarantined": look.quarantined,
-        "unreadable_messages": look.unreadable,
-        "workers": _as_json(look.workers),
+def _view_as_json(view: StatusView) -> dict[str, Any]:
+    return as_json(view.summary) | {
+        "cost": view.cost and asdict(view.cost),
+        "waiting": [blocker.reason for blocker in view.blockers],
+        "quarantined": view.quarantined,
+        "unreadable_messages": view.unreadable,
+        "workers": _as_json(view.workers),
     }
 
 
-def _has_ended(look: StatusView) -> bool:
-    return ScanState(look.summary.progress.state).is_last
+def _has_ended(view: StatusView) -> bool:
+    return ScanState(view.summary.progress.state).is_last
 
 
 def _as_json(workers: Sequence[WorkerReport]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""`fakesweep token`: who may use the HTTP API."""
+"""`fakesweep token`: the HTTP API's tokens."""
 
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ COLUMNS = ("name", "state", "scopes", "rate", "made", "expires", "last used")
 def add(
     *, name: str, scopes: tuple[str, ...], rate: int, lifetime: Age | None, in_json: bool
 ) -> None:
-    """Make a token and print it, this once: it cannot be shown again."""
+    """Create a token and print it; it cannot be shown again."""
     chosen = tuple(map(Scope, scopes)) or tuple(Scope)
     settings = read_settings()
     address = made_ledger_url(settings)
@@ -43,7 +43,7 @@ def add(
 
 
 def list_all(*, in_json: bool) -> None:
-    """List every token there was; what it is known by is not shown."""
+    """List all tokens by name, without the tokens themselves."""
     with reading(read_settings()) as connection:
         reports = list_tokens(connection)
     if in_json:
@@ -61,7 +61,7 @@ def list_all(*, in_json: bool) -> None:
 
 
 def revoke(*, name: str, in_json: bool) -> None:
-    """Make a token worthless, from the next request on."""
+    """Revoke a token, from the next request on."""
     with reading(read_settings()) as connection:
         revoke_token(connection, name)
         connection.commit()

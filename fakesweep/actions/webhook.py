@@ -1,4 +1,4 @@
-"""`fakesweep webhook`: who is told of verdicts, whether it works, and what could not be told."""
+"""`fakesweep webhook`: receivers of verdicts and events, a test of them, and dead deliveries."""
 
 import time
 from dataclasses import asdict
@@ -37,7 +37,7 @@ from fakesweep.schema.words import Event, Lane, VerdictWord
 from fakesweep.summary import moment
 from fakesweep.text import printable, program, shortened
 
-TOLD_WITHOUT_A_CHOICE = (VerdictWord.FAKE, VerdictWord.UNCERTAIN)
+DEFAULT_VERDICTS = (VerdictWord.FAKE, VerdictWord.UNCERTAIN)
 
 URI_WIDTH = 60
 
@@ -58,13 +58,13 @@ def add(
     secret_file: TextIO | None,
     in_json: bool,
 ) -> None:
-    """Have verdicts and events told to an address, each in a signed POST."""
+    """Send verdicts and events to a URL, each in a signed POST."""
     address = check_url(url)
     secret = check_secret(secret_file.read()) if secret_file else new_secret()
-    happenings = tuple(dict.fromkeys(map(Event, events)))
+    chosen_events = tuple(dict.fromkeys(map(Event, events)))
     chosen = tuple(dict.fromkeys(map(VerdictWord, words)))
-    if not (chosen or happenings):
-        chosen = TOLD_WITHOUT_A_CHOICE
+    if not (chosen or chosen_events):
+        chosen = DEFAULT_VERDICTS
     settings = read_settings()
     catalogue = read_catalogue(settings.catalogue)
     keys = tuple(dict.fromkeys(catalogue.model(reference).key for reference in models))
@@ -76,7 +76,7 @@ def add(
             url=address,
             secret=secret,
             verdicts=chosen,
-            events=happenings,
+            events=chosen_events,
             models=keys,
             lanes=tuple(dict.fromkeys(map(Lane, lanes))),
         )
@@ -87,14 +87,16 @@ def add(
         return
     if not secret_file:
         click.echo(secret)
-    told = f"webhook {name} is told of {' and '.join([*chosen, *happenings])} at {_address(report)}"
+    told = (
+        f"webhook {name} is told of {' and '.join([*chosen, *chosen_events])} at {_address(report)}"
+    )
     kept = "" if secret_file else "; keep the secret, it is not shown again"
     click.echo(f"{told}{kept}", err=True)
     click.echo(f"try it: {program()} webhook test {name}", err=True)
 
 
 def list_all(*, in_json: bool) -> None:
-    """List every webhook, and what waits to be told."""
+    """List every webhook, and its waiting and dead deliveries."""
     with reading(read_settings()) as connection:
         reports = list_webhooks(connection)
     if in_json:
@@ -118,7 +120,7 @@ def list_all(*, in_json: bool) -> None:
 
 
 def pause(*, name: str, in_json: bool) -> None:
-    """Send nothing until it is resumed; what it asks for is kept for it."""
+    """Pause a webhook; its deliveries wait until it is resumed."""
     with reading(read_settings()) as connection:
         is_new = pause_webhook(connection, name)
         connection.commit()
@@ -130,7 +132,7 @@ def pause(*, name: str, in_json: bool) -> None:
 
 
 def resume(*, name: str, in_json: bool) -> None:
-    """Send again, what waits at once."""
+    """Resume a webhook; waiting deliveries are due at once."""
     with reading(read_settings()) as connection:
         is_new = resume_webhook(connection, name)
         connection.commit()
@@ -141,7 +143,7 @@ def resume(*, name: str, in_json: bool) -> None:
 
 
 def remove(*, name: str, in_json: bool) -> None:
-    """Tell it nothing more, not what waits either, and forget its secret."""
+    """Remove a webhook, its secret and its waiting deliveries."""
     with reading(read_settings()) as connection:
         remove_webhook(connection, name)
         connection.commit()
@@ -152,7 +154,7 @@ def remove(*, name: str, in_json: bool) -> None:
 
 
 def test(*, name: str, in_json: bool) -> Exit:
-    """Send a signed example now, from here, and say what came back."""
+    """Send a signed example now, and show the answer."""
     settings = read_settings()
     log_troubles(settings)
     with reading(settings) as connection:
@@ -176,7 +178,7 @@ def test(*, name: str, in_json: bool) -> Exit:
 
 
 def dead(*, name: str | None, limit: int, in_json: bool) -> None:
-    """List what could not be told and is given up, newest first."""
+    """List dead deliveries, those whose retries are used up, newest first."""
     with reading(read_settings()) as connection:
         found, count = dead_deliveries(connection, name, limit)
     if in_json:
@@ -197,7 +199,7 @@ def dead(*, name: str | None, limit: int, in_json: bool) -> None:
 
 
 def retry(*, which: str, in_json: bool) -> None:
-    """Try again what is dead: all of a webhook, or one delivery."""
+    """Retry dead deliveries: all of a webhook, or one."""
     with reading(read_settings()) as connection:
         if which.isdecimal():
             retry_delivery(connection, int(which))
@@ -214,7 +216,7 @@ def retry(*, which: str, in_json: bool) -> None:
 
 
 def _try(found: Webhook, settings: Settings) -> tuple[ReceiverAnswer, float]:
-    """Send an example; return what came of it, and how many seconds that took."""
+    """Send an example; return the receiver's answer and the seconds it took."""
     body = example_body(found, datetime.now(UTC))
     with open_receivers(settings, RETRY_SCHEDULE.timeout_seconds, at_once=1) as pool:
         begun = time.monotonic()
@@ -236,6 +238,6 @@ def _as_json(report: WebhookReport) -> dict[str, object]:
 
 
 def _address(report: WebhookReport) -> str:
-    """Return where it is told, without the query, which may be a secret."""
+    """Return the webhook's URL without its query, which may hold a secret."""
     address, query, _ = report.url.partition("?")
     return printable(address) + ("?…" if query else "")

@@ -1,4 +1,4 @@
-"""`fakesweep worker`: run one worker process until it is told to stop."""
+"""`fakesweep worker`: one worker process, until a signal stops it."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ def worker(
     until_stdin_ends: bool,
     only_scan: int | None,
 ) -> int:
-    """Run a worker: it classifies batches."""
+    """Run a worker: it judges the images of batches."""
     settings = read_settings()
     if until_stdin_ends:
         end_with_stdin(settings.grace_seconds)
@@ -36,7 +36,7 @@ def worker(
         "batches_in_flight": batches_in_flight,
     }
     if not settings.names_cluster:
-        # Whoever starts a stack of their own may read what their account may read.
+        # On their own stack, a person's worker may read all files that their account may read.
         wanted["file_roots"] = settings.file_roots or (Path("/"),)
     with kept_stack(settings, "worker") as found:
         from fakesweep.workers.app import run_worker  # noqa: PLC0415 - only where torch is known to be there

@@ -1,1 +1,1 @@
-"""The commands as click declares them, one file each; `fakesweep.actions` has what they do."""
+"""Declarations of the commands for click, one file each; `fakesweep.actions` has their work."""

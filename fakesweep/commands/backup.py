@@ -1,4 +1,4 @@
-"""`fakesweep backup` and `fakesweep restore`: the local stack's rows in a file, and back."""
+"""`fakesweep backup` and `fakesweep restore`: the local stack's database in a file, and back."""
 
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,10 @@ _json = click.option(
 @_file
 @_json
 def backup(**asked: Any) -> None:
-    """Write every row of the local stack into a file.
+    """Back up the local stack's database into a file.
 
-    As of one moment; scans may go on meanwhile. The file holds the secrets of webhooks, too, and is
-    for your eyes alone.
+    The backup is consistent as of one moment, and scans may run meanwhile. It holds the secrets of
+    webhooks, so only you can read the file.
     """
     from fakesweep.actions.backup import backup as run
 
@@ -28,13 +28,13 @@ def backup(**asked: Any) -> None:
 
 @click.command()
 @_file
-@click.option("--yes", is_flag=True, help="Do not ask, whatever is there already.")
+@click.option("--yes", is_flag=True, help="Replace existing rows without asking.")
 @_json
 def restore(**asked: Any) -> None:
-    """Put a backup's rows in the place of the local stack's.
+    """Replace the local stack's database by a backup.
 
-    All or none of them: where anything fails, what was there stays. Rows that are there already are
-    lost, so it asks first. Nobody may be at work on the stack.
+    All or nothing: if anything fails, the database stays as it was. It asks before it replaces
+    existing scans. Stop every scan, worker, producer and API of the stack first.
     """
     from fakesweep.actions.backup import restore as run
 

@@ -1,4 +1,4 @@
-"""`fakesweep cancel`: end a scan before its end."""
+"""`fakesweep cancel`: stop a scan for good."""
 
 from typing import Any
 
@@ -12,12 +12,12 @@ from fakesweep.output import json_option
 @scan_argument
 @json_option
 def cancel(**asked: Any) -> None:
-    """End a scan before its end.
+    """Stop a scan for good.
 
-    SCAN is its number, its name (of several the newest), or `last`.
+    SCAN is a number, a name (the newest scan with it), or `last`.
 
-    Nothing more of it is listed or taken up by a worker, for good. Batches in work are finished and
-    stored; images that nobody looked at stay pending. What was found out stays.
+    Listing stops, and workers start no more of its batches. Running batches finish and are stored;
+    the remaining images stay pending. Verdicts stay.
     """
     from fakesweep.actions.cancel import cancel as run
 

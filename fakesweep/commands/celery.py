@@ -1,4 +1,4 @@
-"""`fakesweep celery`: Celery's own command, with the right queues and broker."""
+"""`fakesweep celery`: Celery's own command on our broker and queues."""
 
 from typing import Any
 
@@ -10,9 +10,8 @@ import click
 def celery(**asked: Any) -> int:
     """Run Celery's own command on our queues.
 
-    As `fakesweep celery status`, `fakesweep celery inspect active` or, where Flower is installed,
-    `fakesweep celery flower`. Workers and producer answer it where they were started with
-    FAKESWEEP_CELERY_EVENTS=true.
+    Examples are `status`, `inspect active` and, with Flower installed, `flower`. Workers answer
+    only if they were started with FAKESWEEP_CELERY_EVENTS=true.
     """
     from fakesweep.actions.celery import celery as run
 

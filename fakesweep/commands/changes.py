@@ -1,4 +1,4 @@
-"""`fakesweep changes`: what an audit found changed since the one before."""
+"""`fakesweep changes`: the images that changed between an audit and the one before."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from fakesweep.schema.words import CHANGE_WORDS
     "words",
     type=click.Choice(CHANGE_WORDS),
     multiple=True,
-    help="Only images that changed so. Repeat it for several.",
+    help="Only images with this change. Repeat it for several.",
 )
 @click.option(
     "--format",
@@ -24,16 +24,16 @@ from fakesweep.schema.words import CHANGE_WORDS
     type=click.Choice([Format.TABLE.value, Format.JSONL.value, Format.CSV.value]),
     default=Format.TABLE.value,
     show_default=True,
-    help="jsonl and csv carry every column.",
+    help="jsonl and csv have every column.",
 )
 @click.option("--json", "in_json", is_flag=True, help="Print one JSON object instead of rows.")
 def changes(**asked: Any) -> None:
-    """Show what an audit found changed since the one before.
+    """Show what changed since the audit before.
 
-    SCAN is its number, its name (of several the newest), or `last`.
+    SCAN is a number, a name (the newest scan with it), or `last`.
 
-    A row for each image that is new, changed, renamed (the same bytes vanished from another
-    address) or looked at again, in the order they were listed; then those that vanished.
+    One row for each image that is new, changed, renamed (same bytes, new address) or judged again,
+    in listing order; then the images that vanished.
     """
     from fakesweep.actions.changes import changes as run
 

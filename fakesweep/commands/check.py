@@ -1,4 +1,4 @@
-"""`fakesweep check`: an answer for single pictures, in words, without servers."""
+"""`fakesweep check`: verdicts on single pictures, without servers."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     metavar="KEY|FOLDER",
     multiple=True,
     shell_complete=completion.models,
-    help="Model to judge by: a key, a Hub id or a folder. Repeat it to ask several.",
+    help="Model to judge by: a key, a Hub id or a folder. Repeat it for several.",
 )
 @click.option(
     "--policy",
@@ -30,14 +30,16 @@ if TYPE_CHECKING:
     default=DEFAULT_POLICY,
     shell_complete=completion.policies,
     show_default=True,
-    help="Cut points that turn scores into verdicts.",
+    help="Policy: the cut points that turn scores into verdicts.",
 )
-@click.option("--json", "in_json", is_flag=True, help="Print a line of JSON for each answer.")
+@click.option(
+    "--json", "in_json", is_flag=True, help="Print one JSON object for each picture and model."
+)
 def check(**asked: Any) -> Exit:
-    """Judge single pictures here and now, with nothing stored.
+    """Judge single pictures now, without storing anything.
 
-    No server takes part. IMAGE is a file, s3://bucket/key or https://host/path. Each is decoded in
-    a process of its own, as a worker does it. The exit status is 1 where a picture could not be
+    IMAGE is a file, s3://bucket/key or https://host/path. No server is needed. Each picture is
+    decoded in a sandboxed process, as in a worker. The exit status is 1 if a picture could not be
     judged.
     """
     from fakesweep.actions.check import check as run

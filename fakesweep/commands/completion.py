@@ -1,4 +1,4 @@
-"""`fakesweep completion`: commands, scans, models and other names completed by the shell."""
+"""`fakesweep completion`: shell completion of commands, scans, models and other names."""
 
 from typing import Any
 
@@ -11,15 +11,15 @@ _shell = click.argument("shell", required=False, type=click.Choice(SHELLS))
 
 @click.group()
 def completion() -> None:
-    """Have the shell complete commands, scans, models and more."""
+    """Set up shell completion."""
 
 
 @completion.command()
 @_shell
 def show(**asked: Any) -> None:
-    """Print the script that a shell completes by.
+    """Print the completion script of a shell.
 
-    Without SHELL it is the one of $SHELL.
+    SHELL defaults to the shell in $SHELL.
     """
     from fakesweep.actions.completion import show as run
 
@@ -30,11 +30,11 @@ def show(**asked: Any) -> None:
 @_shell
 @click.option("--json", "in_json", is_flag=True, help="Print one JSON object instead of a line.")
 def install(**asked: Any) -> None:
-    """Have a shell complete from its next start on; safe to repeat.
+    """Install completion for a shell; safe to repeat.
 
-    Without SHELL it is the one of $SHELL. For fish, the script is put into its folder of
-    completions. For bash and zsh, it is put below ~/.local/share/fakesweep, and a line that reads
-    it is added to ~/.bashrc or ~/.zshrc.
+    SHELL defaults to the shell in $SHELL. fish gets the script in its folder of completions. bash
+    and zsh get it below ~/.local/share/fakesweep, and a line in ~/.bashrc or ~/.zshrc that reads
+    it. It takes effect in new shells.
     """
     from fakesweep.actions.completion import install as run
 

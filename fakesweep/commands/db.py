@@ -1,4 +1,4 @@
-"""`fakesweep db`: the database's migration, its logins and its address."""
+"""`fakesweep db`: the database's migration, its logins and its URL."""
 
 from typing import Any
 
@@ -10,13 +10,13 @@ from fakesweep.schema.words import LoginRole
 
 @click.group()
 def db() -> None:
-    """Migrate the database, make its logins, or show its address."""
+    """Migrate the database, create its logins, or show its URL."""
 
 
 @db.command()
 @json_option
 def upgrade(**asked: Any) -> None:
-    """Bring the database to this version's migration; safe to repeat."""
+    """Migrate the database to this version's schema; safe to repeat."""
     from fakesweep.actions.db import upgrade as run
 
     run(**asked)
@@ -30,19 +30,19 @@ def upgrade(**asked: Any) -> None:
     required=True,
     type=click.Choice([role.value for role in LoginRole]),
 )
-@click.option("--name", help="What the login of a single role is called, in place of the role.")
+@click.option("--name", help="Name of the login, for a single ROLE; the role's own by default.")
 @json_option
 def login(**asked: Any) -> None:
-    """Make a login for each role, or give the one there is another password.
+    """Create a login for each role, or change its password.
 
     \b
-    producer  lists, publishes, steers scans, signs webhooks
-    api       takes images in and answers what came of them
-    worker    takes batches and stores verdicts
+    producer  lists sources, publishes batches, controls scans, sends webhooks
+    api       accepts images and reads their results
+    worker    leases batches and stores verdicts
     analyst   reads the views
 
-    The password is read from the variable ROLE_PASSWORD, as WORKER_PASSWORD, and asked for on a
-    terminal where that is not set. Only who may make users can do this, as the database's owner.
+    The password is read from the variable ROLE_PASSWORD, such as WORKER_PASSWORD; without it, a
+    terminal asks. FAKESWEEP_DATABASE_URL must name a user that can create users.
     """  # noqa: D301 - click's word for lines that stay
     from fakesweep.actions.db import login as run
 
@@ -56,7 +56,7 @@ def login(**asked: Any) -> None:
     type=click.Choice(["psql", "sqlalchemy"]),
     default="psql",
     show_default=True,
-    help="Who reads it: psql and all of libpq, or SQLAlchemy and what is built on it, as pandas.",
+    help="psql and other libpq programs, or SQLAlchemy and libraries on it, such as pandas.",
 )
 def url(**asked: Any) -> None:
     """Print the database's URL, password included, for psql and other tools."""

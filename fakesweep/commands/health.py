@@ -1,4 +1,4 @@
-"""`fakesweep health`: whether the worker or producer of this machine makes progress."""
+"""`fakesweep health`: liveness of this machine's workers or producers, by their heartbeats."""
 
 from typing import Any
 
@@ -12,10 +12,11 @@ from fakesweep.schema.words import Role
 @click.argument("role", type=click.Choice([role.value for role in Role]))
 @json_option
 def health(**asked: Any) -> int:
-    """Say whether a worker or producer here makes progress.
+    """Check whether a worker or producer here makes progress.
 
-    Made for containers: status 0 where every process of that kind does, or waits for a database or
-    broker that is away, else 1. It asks neither of these.
+    A health check for containers. The exit status is 0 if each such process of this user makes
+    progress, or waits for a database or broker that is away; else 1. It reads heartbeats alone and
+    connects to no server.
     """
     from fakesweep.actions.health import health as run
 

@@ -1,4 +1,4 @@
-"""`fakesweep up` and `fakesweep down`: the local stack's life."""
+"""`fakesweep up` and `fakesweep down`: starting and stopping the local stack."""
 
 from typing import Any
 
@@ -12,16 +12,17 @@ from fakesweep.output import json_option
     "--export",
     "for_shell",
     is_flag=True,
-    help="Print lines for a shell that name both servers, with their passwords, as for a cluster.",
+    help="Print shell lines that export both servers' URLs, passwords included.",
 )
 @json_option
 def up(**asked: Any) -> None:
     r"""Start the local stack.
 
-    PostgreSQL and a Redis-protocol server under FAKESWEEP_HOME; safe to start twice.
+    That is PostgreSQL and a Redis-protocol server, with their files under FAKESWEEP_HOME; safe to
+    repeat.
 
     \b
-    eval "$(fakesweep up --export)"   # scans then use the worker that you keep
+    eval "$(fakesweep up --export)"   # scans of this shell use the worker you run
     """
     from fakesweep.actions.local import up as run
 
@@ -29,13 +30,13 @@ def up(**asked: Any) -> None:
 
 
 @click.command()
-@click.option("--yes", is_flag=True, help="Do not ask, whatever is at work on it.")
+@click.option("--yes", is_flag=True, help="Stop it without asking, even while it is in use.")
 @json_option
 def down(**asked: Any) -> None:
     """Stop the local stack.
 
-    Its rows stay under FAKESWEEP_HOME. Scans, workers, producers and APIs that are at work on it
-    are named, and on a terminal it asks first. They wait, and go on after `fakesweep up`.
+    Its database stays under FAKESWEEP_HOME. Scans, workers, producers and APIs that use it are
+    listed, and on a terminal it asks first. They wait, and go on after `fakesweep up`.
     """
     from fakesweep.actions.local import down as run
 

@@ -7,9 +7,9 @@ from fakesweep.manual_page import manual_page
 
 @click.command()
 def manual() -> None:
-    """Print the manual page, as man reads it.
+    """Print the manual page for man.
 
-    It tells what --help tells, of all commands at once.
+    It holds the help of all commands.
     """
     from fakesweep.cli import cli
 

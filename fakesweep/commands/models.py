@@ -1,4 +1,4 @@
-"""`fakesweep models`: what can be asked for by name, and fetching it."""
+"""`fakesweep models`: the detectors of the catalogue, and their download."""
 
 from typing import Any
 
@@ -10,13 +10,13 @@ from fakesweep.output import json_option
 
 @click.group()
 def models() -> None:
-    """List, show or fetch models."""
+    """List, show or download models."""
 
 
 @models.command("list")
 @json_option
 def list_models(**asked: Any) -> None:
-    """List every model known by name, and whether its checkpoint is on this machine."""
+    """List the catalogue's models, and which are on this machine."""
     from fakesweep.actions.models import list_models as run
 
     run(**asked)
@@ -26,7 +26,7 @@ def list_models(**asked: Any) -> None:
 @click.argument("key", shell_complete=completion.models)
 @json_option
 def show(**asked: Any) -> None:
-    """Show one model, and the revisions of it that workers have loaded."""
+    """Show one model, and the revisions that workers have loaded."""
     from fakesweep.actions.models import show as run
 
     run(**asked)
@@ -36,7 +36,7 @@ def show(**asked: Any) -> None:
 @click.argument("key", shell_complete=completion.models)
 @json_option
 def pull(**asked: Any) -> None:
-    """Fetch a model into the local cache, for machines that cannot reach the Hub."""
+    """Download a model into the local cache, for use without the Hub."""
     from fakesweep.actions.models import pull as run
 
     run(**asked)

@@ -14,9 +14,9 @@ from fakesweep.output import json_option
 def pause(**asked: Any) -> None:
     """Hold a scan until it is resumed.
 
-    SCAN is its number, its name (of several the newest), or `last`.
+    SCAN is a number, a name (the newest scan with it), or `last`.
 
-    Nothing more of it is listed or taken up by a worker. Batches in work are finished and stored.
+    Listing stops, and workers start no more of its batches. Running batches finish and are stored.
     """
     from fakesweep.actions.pause import pause as run
 

@@ -10,13 +10,13 @@ from fakesweep.output import json_option
 
 @click.group()
 def policy() -> None:
-    """Show or set the cut points that make verdicts of scores."""
+    """Show or set policies: cut points that turn scores into verdicts."""
 
 
 @policy.command("list")
 @click.option("--json", "in_json", is_flag=True, help="Print one JSON object instead of a table.")
 def list_all(**asked: Any) -> None:
-    """List every policy as it stands."""
+    """List every policy with its current cut points."""
     from fakesweep.actions.policy import list_all as run
 
     run(**asked)
@@ -26,7 +26,7 @@ def list_all(**asked: Any) -> None:
 @click.argument("name", shell_complete=completion.policies)
 @click.option("--json", "in_json", is_flag=True, help="Print one JSON object instead of a table.")
 def show(**asked: Any) -> None:
-    """Show one policy: its cut points, and those it had before."""
+    """Show one policy: its cut points, and its earlier ones."""
     from fakesweep.actions.policy import show as run
 
     run(**asked)
@@ -35,17 +35,17 @@ def show(**asked: Any) -> None:
 @policy.command("set")
 @click.argument("name", shell_complete=completion.policies)
 @click.option(
-    "--real-below", type=click.FloatRange(0, 1), required=True, help="Below it the verdict is real."
+    "--real-below", type=click.FloatRange(0, 1), required=True, help="Scores below it are real."
 )
 @click.option(
-    "--fake-above", type=click.FloatRange(0, 1), required=True, help="Above it the verdict is fake."
+    "--fake-above", type=click.FloatRange(0, 1), required=True, help="Scores above it are fake."
 )
 @json_option
 def set_cuts(**asked: Any) -> None:
-    """Set a policy's cut points; what lies between them is uncertain.
+    """Set a policy's cut points; scores between them are uncertain.
 
-    Scans that are asked for from now on are judged by them. Earlier verdicts stay as they are until
-    `fakesweep rejudge` judges their scores again.
+    They apply to scans started from now on. Earlier verdicts stay until `fakesweep rejudge` judges
+    their scores again.
     """
     from fakesweep.actions.policy import set_cuts as run
 

@@ -1,4 +1,4 @@
-"""`fakesweep producer`: run the producer's service until it is told to stop."""
+"""`fakesweep producer`: the producer's service, until a signal stops it."""
 
 from typing import Any
 
@@ -11,14 +11,14 @@ import click
     "queues",
     metavar="sqs://QUEUE",
     multiple=True,
-    help="Queue of SQS that S3's events come by: what they tell of is judged at once. "
-    "Repeat it to listen to several.",
+    help="SQS queue with S3 event notifications, whose objects are judged at once. Repeat it for "
+    "several.",
 )
 def producer(**asked: Any) -> None:
-    """Run the producer: it lists and queues.
+    """Run a producer: it lists sources and queues batches.
 
-    It goes on with every scan whose sources this machine can list, publishes recorded batches
-    and publishes again what got lost. SIGTERM and Ctrl-C stop it.
+    It lists every unfinished scan whose sources this machine can reach, publishes recorded batches,
+    requeues lost ones, starts scheduled scans and sends webhooks. SIGTERM and Ctrl-C stop it.
     """
     from fakesweep.actions.producer import producer as run
 

@@ -1,4 +1,4 @@
-"""`fakesweep prune`: forget scans that ended long ago."""
+"""`fakesweep prune`: delete old scans."""
 
 from typing import Any
 
@@ -16,19 +16,18 @@ from fakesweep.exits import Exit
     metavar="AGE|DATE",
     type=MomentOption(),
     required=True,
-    help=f"Forget what ended so long ago, as 365d or 6mo, or before a date, as 2026-01-31. "
-    f"{UNITS_HELP}",
+    help=f"Delete scans that ended earlier: an age, such as 365d or 6mo, or a date, such as "
+    f"2026-01-31. {UNITS_HELP}",
 )
-@click.option("--dry-run", is_flag=True, help="Show what would be forgotten, and forget nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be deleted, and delete nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--json", "in_json", is_flag=True, help="Print one JSON object instead of a page.")
 def prune(**asked: Any) -> Exit:
-    """Forget scans that ended long ago.
+    """Delete old scans.
 
-    Their images go with all that is known of them: verdicts, failures, and the scores of contents
-    that no other image has. What later audits saw unchanged stays, and so does the newest audit of
-    each archive. Name scans to forget none but these. It can be stopped at any moment and run
-    again.
+    Their images are deleted with verdicts, failures, and the scores of contents that no other image
+    has. Images that later audits saw unchanged stay, and so does the newest audit of each archive.
+    SCAN limits it to the scans named. It can be stopped at any moment and run again.
     """
     from fakesweep.actions.prune import prune as run
 

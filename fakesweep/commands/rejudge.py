@@ -1,4 +1,4 @@
-"""`fakesweep rejudge`: other verdicts from the same scores."""
+"""`fakesweep rejudge`: new verdicts from stored scores."""
 
 from typing import Any
 
@@ -16,13 +16,13 @@ from fakesweep.output import json_option
     metavar="NAME",
     required=True,
     shell_complete=completion.policies,
-    help="Policy to judge by from now on.",
+    help="Policy to judge by.",
 )
 @json_option
 def rejudge(**asked: Any) -> None:
-    """Judge stored scores by another policy.
+    """Judge a scan's stored scores by another policy.
 
-    No image is fetched and no model runs: only the words are judged again.
+    No image is fetched and no model runs.
     """
     from fakesweep.actions.rejudge import rejudge as run
 

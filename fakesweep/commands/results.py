@@ -1,4 +1,4 @@
-"""`fakesweep results`: what came of each image of a scan."""
+"""`fakesweep results`: each image's verdict or failure."""
 
 from pathlib import Path
 from typing import Any
@@ -19,28 +19,28 @@ from fakesweep.schema.words import VerdictWord
     help="Only images with this verdict.",
 )
 @click.option("--failed", is_flag=True, help="Only images that failed, and why.")
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="The first N rows alone.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N rows.")
 @click.option(
     "--format",
     "form",
     type=click.Choice([Format.TABLE.value, Format.JSONL.value, Format.CSV.value, PARQUET]),
     default=Format.TABLE.value,
     show_default=True,
-    help="jsonl, csv and parquet carry every column.",
+    help="jsonl, csv and parquet have every column.",
 )
 @click.option(
     "--output",
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write to a file, which has its name once it is whole, and not to standard output.",
+    help="Write to this file, which appears once it is complete.",
 )
 def results(**asked: Any) -> None:
-    r"""Show what came of each image of a scan.
+    r"""Show the verdict or failure of each image of a scan.
 
-    SCAN is its number, its name (of several the newest), or `last`.
+    SCAN is a number, a name (the newest scan with it), or `last`.
 
-    One row for each image and model, in the order the images were listed; images that are still
-    pending have none.
+    One row for each image and model, in listing order; pending images have none. Kind `unknown`
+    means that the model does not tell AI-generated pictures from deepfakes.
 
     \b
     fakesweep results last --verdict fake

@@ -1,4 +1,4 @@
-"""`fakesweep resume`: go on with a scan where its ledger says it stands."""
+"""`fakesweep resume`: an interrupted or paused scan, from the ledger's state of it."""
 
 from typing import Any
 
@@ -10,18 +10,22 @@ from fakesweep.options import scan_argument
 
 @click.command()
 @scan_argument
-@click.option("--detach", is_flag=True, help="End a pause and leave; do not wait for the end.")
+@click.option(
+    "--detach", is_flag=True, help="Exit once the scan is resumed, without waiting for its end."
+)
 @click.option("--json", "in_json", is_flag=True, help="Print one JSON object instead of a page.")
 @click.option(
-    "--fail-on-failures", is_flag=True, help=f"Exit with {Exit.IMAGES_FAILED} when images failed."
+    "--fail-on-failures",
+    is_flag=True,
+    help=f"Exit with status {Exit.IMAGES_FAILED} if images failed.",
 )
 def resume(**asked: Any) -> Exit:
-    """Go on with a scan that was interrupted or paused.
+    """Resume a scan that was interrupted or paused.
 
-    SCAN is its number, its name (of several the newest), or `last`.
+    SCAN is a number, a name (the newest scan with it), or `last`.
 
-    Lists what is left of its sources and waits for its end, on the local stack with a worker.
-    Images that have a row already are not looked at again.
+    It lists the rest of the sources and waits for the end; on the local stack it runs a worker.
+    Images with a verdict or failure are not judged again.
     """
     from fakesweep.actions.resume import resume as run
 

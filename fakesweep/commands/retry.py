@@ -1,4 +1,4 @@
-"""`fakesweep retry`: run failures of a scan again, the chosen ones and no others."""
+"""`fakesweep retry`: the failed images of a scan, queued again."""
 
 from typing import Any
 
@@ -18,19 +18,23 @@ from fakesweep.schema.failures import FailureCode
     multiple=True,
     help="Only failures with this code. Repeat it for several.",
 )
-@click.option("--detach", is_flag=True, help="Queue the images and leave; do not wait for the end.")
+@click.option(
+    "--detach", is_flag=True, help="Exit once the images are queued, without waiting for the end."
+)
 @click.option("--json", "in_json", is_flag=True, help="Print one JSON object instead of a page.")
 @click.option(
-    "--fail-on-failures", is_flag=True, help=f"Exit with {Exit.IMAGES_FAILED} when images failed."
+    "--fail-on-failures",
+    is_flag=True,
+    help=f"Exit with status {Exit.IMAGES_FAILED} if images failed.",
 )
 def retry(**asked: Any) -> Exit:
-    """Run the failures of a scan again.
+    """Judge the failed images of a scan again.
 
-    SCAN is its number, its name (of several the newest), or `last`.
+    SCAN is a number, a name (the newest scan with it), or `last`.
 
-    Those that there are now, all or those with the codes you choose: their rows are forgotten, and
-    the images go to the workers in new batches. All other rows stay as they are. Then it waits for
-    the end of the scan as `fakesweep resume` does.
+    It deletes the rows of all failures, or of those with the codes you choose, and queues their
+    images in new batches. All other rows stay. Then it waits for the end, as `fakesweep resume`
+    does.
     """
     from fakesweep.actions.retry import retry as run
 

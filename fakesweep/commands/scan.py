@@ -1,4 +1,4 @@
-"""`fakesweep scan`: ask for a scan and bring it to its end, or hand it to the cluster."""
+"""`fakesweep scan`: record a scan, then run it to its end or leave it to the cluster."""
 
 from typing import Any
 
@@ -29,40 +29,47 @@ def _check_name(text: str) -> None:
 @judging_options
 @selection_options
 @click.option(
-    "--audit", "is_audit", is_flag=True, help="Pass over what stands as it was last judged."
+    "--audit",
+    "is_audit",
+    is_flag=True,
+    help="Skip images that are unchanged since they were judged.",
 )
 @click.option(
     "--output",
     metavar="FOLDER|S3-PREFIX",
     shell_complete=completion.files,
     type=Written("destination", _check_destination),
-    help="Write the results there, as JSON Lines, while the scan runs.",
+    help="Write the results there as JSON Lines while the scan runs.",
 )
 @click.option(
     "--token",
     metavar="TEXT",
-    help="Asked again with the same token, the command finds the scan there is.",
+    help="Idempotency token: a repeat with the same token finds the same scan.",
 )
 @click.option(
     "--name",
     metavar="TEXT",
     type=Written("name", _check_name),
-    help="A name to know the scan by.",
+    help="Name of the scan.",
 )
-@click.option("--detach", is_flag=True, help="Record the scan and leave; do not wait for its end.")
+@click.option(
+    "--detach", is_flag=True, help="Exit once the scan is recorded, without waiting for its end."
+)
 @click.option("--json", "in_json", is_flag=True, help="Print one JSON object instead of a page.")
 @click.option(
-    "--fail-on-failures", is_flag=True, help=f"Exit with {Exit.IMAGES_FAILED} when images failed."
+    "--fail-on-failures",
+    is_flag=True,
+    help=f"Exit with status {Exit.IMAGES_FAILED} if images failed.",
 )
 def scan(**asked: Any) -> Exit:
-    """Sweep images for AI-generated and deepfake ones.
+    """Scan images for AI-generated and deepfake ones.
 
-    SOURCE is a folder (with all below it), a file, s3://bucket/prefix, a list (.txt, .csv or .tsv
-    with a uri column, .jsonl with uri or source-ref; or these as .gz), the manifest.json
+    SOURCE is a folder (with its subfolders), a file, s3://bucket/prefix, a list of URIs (.txt; .csv
+    or .tsv with a column uri; .jsonl with uri or source-ref; each also as .gz), the manifest.json
     of an S3 Inventory, or - for URIs on standard input.
 
-    Without FAKESWEEP_DATABASE_URL and FAKESWEEP_BROKER_URL the local stack does the work, with a
-    worker for as long as the scan runs.
+    Without FAKESWEEP_DATABASE_URL and FAKESWEEP_BROKER_URL, the scan uses the local stack and runs
+    a worker until it ends.
     """
     from fakesweep.actions.scan import scan as run
 

@@ -1,4 +1,4 @@
-"""`fakesweep schedule`: have sources audited by the clock."""
+"""`fakesweep schedule`: recurring audits."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ def _check_zone(text: str) -> None:
 
 @click.group()
 def schedule() -> None:
-    """Have sources audited by the clock."""
+    """Schedule recurring audits."""
 
 
 @schedule.command()
@@ -43,7 +43,7 @@ def schedule() -> None:
     metavar="EXPRESSION",
     type=Written("expression", _check_cron),
     required=True,
-    help="Minute, hour, day of the month, month and day of the week, as '0 3 * * 1'.",
+    help="Minute, hour, day of month, month and day of week, such as '0 3 * * 1'.",
 )
 @click.option(
     "--timezone",
@@ -51,21 +51,21 @@ def schedule() -> None:
     type=Written("zone", _check_zone),
     default="UTC",
     show_default=True,
-    help="Whose clock, as Europe/Berlin.",
+    help="Time zone of the expression, such as Europe/Berlin.",
 )
 @judging_options
 @click.option(
-    "--full", "is_full", is_flag=True, help="Look at every image each time, not at changes alone."
+    "--full", "is_full", is_flag=True, help="Judge every image each time, not only changed ones."
 )
 @selection_options
-@click.option("--no-check", is_flag=True, help="Do not look whether the sources can be listed.")
+@click.option("--no-check", is_flag=True, help="Do not check that the sources can be listed.")
 @_json
 def add(**asked: Any) -> None:
-    """Add a schedule: a producer asks for its scan each time it is due.
+    """Add a schedule: a producer starts its scan each time it is due.
 
-    SOURCE is what `fakesweep scan` takes, but for standard input. Folders and local manifests are
-    listed by the producer on this machine. Each scan is an audit: it passes over images that stand
-    as they were last judged.
+    SOURCE is as in `fakesweep scan`, except standard input. Folders and local manifests need a
+    producer on this machine. Each scan is an audit: it skips images that are unchanged since they
+    were judged.
     """
     from fakesweep.actions.schedule import add as run
 
@@ -75,7 +75,7 @@ def add(**asked: Any) -> None:
 @schedule.command("list")
 @_json
 def list_schedules(**asked: Any) -> None:
-    """List every schedule, and when it is due next."""
+    """List every schedule, and its next time."""
     from fakesweep.actions.schedule import list_schedules as run
 
     run(**asked)
@@ -85,7 +85,7 @@ def list_schedules(**asked: Any) -> None:
 @_named
 @_json
 def show(**asked: Any) -> None:
-    """Show one schedule, and what became of its last times."""
+    """Show one schedule, and the outcome of its last times."""
     from fakesweep.actions.schedule import show as run
 
     run(**asked)
@@ -95,9 +95,9 @@ def show(**asked: Any) -> None:
 @_named
 @_json
 def pause(**asked: Any) -> None:
-    """Make no scan of a schedule until it is resumed.
+    """Pause a schedule: it starts no scan until it is resumed.
 
-    A scan that it made already goes on; `fakesweep pause` holds that.
+    A scan under way goes on; `fakesweep pause` holds it.
     """
     from fakesweep.actions.schedule import pause as run
 
@@ -108,9 +108,9 @@ def pause(**asked: Any) -> None:
 @_named
 @_json
 def resume(**asked: Any) -> None:
-    """Go on with a paused schedule.
+    """Resume a paused schedule.
 
-    Times that went by meanwhile are not made up for.
+    Times missed meanwhile are skipped.
     """
     from fakesweep.actions.schedule import resume as run
 
@@ -123,7 +123,7 @@ def resume(**asked: Any) -> None:
 def remove(**asked: Any) -> None:
     """Remove a schedule for good.
 
-    Its scans and what became of its times stay in the ledger, and its name is free again.
+    Its scans and history stay in the ledger, and its name is free again.
     """
     from fakesweep.actions.schedule import remove as run
 
@@ -134,9 +134,9 @@ def remove(**asked: Any) -> None:
 @_named
 @_json
 def run_now(**asked: Any) -> Exit:
-    """Make a scan of a schedule at once.
+    """Start a schedule's scan now.
 
-    It is refused while the last one is unfinished. The next time stays as it is, and a paused
+    It is refused while the schedule's last scan is unfinished. The next time stays, and a paused
     schedule stays paused.
     """
     from fakesweep.actions.schedule import run_now as run

@@ -1,4 +1,4 @@
-"""`fakesweep sql`: a person's own query over the views."""
+"""`fakesweep sql`: read-only SQL over the views."""
 
 from typing import Any
 
@@ -13,13 +13,12 @@ from fakesweep.output import Format
     "--format",
     "form",
     type=click.Choice([form.value for form in Format]),
-    help="Without it: a table on a terminal, tab-separated elsewhere.",
+    help="By default a table on a terminal, else tab-separated.",
 )
 def sql(**asked: Any) -> None:
-    """Run a query of your own, read-only.
+    """Run a read-only SQL query.
 
-    The views verdicts, review_queue, scan_progress, failures and model_disagreements are there
-    to be asked.
+    The main views are verdicts, review_queue, scan_progress, failures and model_disagreements.
     """
     from fakesweep.actions.sql import sql as run
 

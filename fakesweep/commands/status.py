@@ -1,4 +1,4 @@
-"""`fakesweep status`: how far scans are, what the workers are at, and why nothing moves."""
+"""`fakesweep status`: progress of scans, load of workers, and why a scan does not move."""
 
 from typing import Any
 
@@ -12,23 +12,21 @@ from fakesweep import completion
 @click.option(
     "--json", "in_json", is_flag=True, help="Print one JSON object instead of a table or page."
 )
-@click.option(
-    "--watch", is_flag=True, help="Refresh until the scan, or else the newest, has ended."
-)
+@click.option("--watch", is_flag=True, help="Refresh until SCAN, by default the newest, has ended.")
 @click.option(
     "--acknowledge",
     is_flag=True,
-    help="Messages put aside as unreadable are known: show them no more.",
+    help="Acknowledge the unreadable messages: status shows these no more.",
 )
 def status(**asked: Any) -> None:
-    """Show how far a scan is, or every recent scan.
+    """Show the progress of a scan, or of all recent scans.
 
-    SCAN is its number, its name (of several the newest), or `last`.
+    SCAN is a number, a name (the newest scan with it), or `last`.
 
-    It tells the rate of the last minute and of the whole scan, how long it will take, and what a
-    million images cost, where FAKESWEEP_WORKER_HOUR_PRICE says what a worker does. Where nothing
-    moves, it says why. Below stands what each live worker does: how busy its stages are, how fast
-    it is, and its wall, the stage that keeps it from being faster.
+    It shows the rate of the last minute and of the whole scan, the time left, and the cost of a
+    million images if FAKESWEEP_WORKER_HOUR_PRICE is set. If nothing moves, it says why. A line for
+    each live worker shows its rate, how busy each stage is, and the bottleneck: the stage that
+    limits its rate, or the queue if no work waits.
     """
     from fakesweep.actions.status import status as run
 

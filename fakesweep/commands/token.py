@@ -1,4 +1,4 @@
-"""`fakesweep token`: who may use the HTTP API."""
+"""`fakesweep token`: the HTTP API's tokens."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ MOST_IMAGES_A_MINUTE = 10_000_000
 
 @click.group()
 def token() -> None:
-    """Say who may use the HTTP API."""
+    """Create, list or revoke the HTTP API's tokens."""
 
 
 @token.command()
@@ -25,25 +25,25 @@ def token() -> None:
     "scopes",
     type=click.Choice([scope.value for scope in Scope]),
     multiple=True,
-    help="submit (hand images in) or read (what came of them); both where none is named.",
+    help="submit images, or read results; both by default.",
 )
 @click.option(
     "--rate",
     type=click.IntRange(1, MOST_IMAGES_A_MINUTE),
     default=DEFAULT_RATE,
     show_default=True,
-    help="Images it may hand in each minute.",
+    help="Most images submitted per minute.",
 )
 @click.option(
     "--expires",
     "lifetime",
     metavar="TIME",
     type=AgeOption(),
-    help=f"How long it is good for, as 12h, 90d or 6mo; for ever without. {UNITS_HELP}",
+    help=f"Lifetime, such as 12h, 90d or 6mo; unlimited by default. {UNITS_HELP}",
 )
 @click.option("--json", "in_json", is_flag=True, help="Print one JSON object instead of a page.")
 def add(**asked: Any) -> None:
-    """Make a token and print it, this once: it cannot be shown again."""
+    """Create a token and print it; it cannot be shown again."""
     from fakesweep.actions.token import add as run
 
     run(**asked)
@@ -52,7 +52,7 @@ def add(**asked: Any) -> None:
 @token.command("list")
 @click.option("--json", "in_json", is_flag=True, help="Print one JSON object instead of a table.")
 def list_all(**asked: Any) -> None:
-    """List every token there was; what it is known by is not shown."""
+    """List all tokens by name, without the tokens themselves."""
     from fakesweep.actions.token import list_all as run
 
     run(**asked)
@@ -62,7 +62,7 @@ def list_all(**asked: Any) -> None:
 @click.argument("name", shell_complete=completion.tokens)
 @click.option("--json", "in_json", is_flag=True, help="Print one JSON object instead of a page.")
 def revoke(**asked: Any) -> None:
-    """Make a token worthless, from the next request on."""
+    """Revoke a token, from the next request on."""
     from fakesweep.actions.token import revoke as run
 
     run(**asked)

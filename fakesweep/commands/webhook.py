@@ -1,4 +1,4 @@
-"""`fakesweep webhook`: who is told of verdicts, whether it works, and what could not be told."""
+"""`fakesweep webhook`: receivers of verdicts and events, a test of them, and dead deliveries."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def _check_url(text: str) -> None:
 
 @click.group()
 def webhook() -> None:
-    """Have applications told of verdicts."""
+    """Send verdicts and events to applications by HTTP."""
 
 
 @webhook.command()
@@ -34,14 +34,14 @@ def webhook() -> None:
     "words",
     type=click.Choice([word.value for word in VerdictWord]),
     multiple=True,
-    help="Verdict to tell of; fake and uncertain where none is named. Repeat it for several.",
+    help="Verdict to send; fake and uncertain by default. Repeat it for several.",
 )
 @click.option(
     "--event",
     "events",
     type=click.Choice([event.value for event in Event]),
     multiple=True,
-    help="Event to tell of, and of no verdict but those you name. Repeat it for several.",
+    help="Event to send; no verdicts then but those you name. Repeat it for several.",
 )
 @click.option(
     "--model",
@@ -56,19 +56,19 @@ def webhook() -> None:
     "lanes",
     type=click.Choice([lane.value for lane in SCAN_LANES]),
     multiple=True,
-    help="Only scans of this lane; both where none is named.",
+    help="Only scans of this lane; both by default.",
 )
 @click.option(
     "--secret-file",
     type=click.File(),
-    help="File with a secret of your own, whsec_…; - is standard input. Without it one is made.",
+    help="File with your own secret, whsec_…; - for standard input. By default one is made.",
 )
 @in_json_option
 def add(**asked: Any) -> None:
-    """Have verdicts and events told to an address, each in a signed POST.
+    """Send verdicts and events to a URL, each in a signed POST.
 
-    What is judged from now on is told, or what ends or fails. The secret that signs it is made here
-    and printed this once; its receiver needs it.
+    It starts with what happens from now on. The signing secret is printed once; the receiver needs
+    it to check signatures.
     """
     from fakesweep.actions.webhook import add as run
 
@@ -78,7 +78,7 @@ def add(**asked: Any) -> None:
 @webhook.command("list")
 @click.option("--json", "in_json", is_flag=True, help="Print one JSON object instead of a table.")
 def list_all(**asked: Any) -> None:
-    """List every webhook, and what waits to be told."""
+    """List every webhook, and its waiting and dead deliveries."""
     from fakesweep.actions.webhook import list_all as run
 
     run(**asked)
@@ -88,7 +88,7 @@ def list_all(**asked: Any) -> None:
 @click.argument("name", shell_complete=completion.webhooks)
 @json_option
 def pause(**asked: Any) -> None:
-    """Send nothing until it is resumed; what it asks for is kept for it."""
+    """Pause a webhook; its deliveries wait until it is resumed."""
     from fakesweep.actions.webhook import pause as run
 
     run(**asked)
@@ -98,7 +98,7 @@ def pause(**asked: Any) -> None:
 @click.argument("name", shell_complete=completion.webhooks)
 @json_option
 def resume(**asked: Any) -> None:
-    """Send again, what waits at once."""
+    """Resume a webhook; waiting deliveries are due at once."""
     from fakesweep.actions.webhook import resume as run
 
     run(**asked)
@@ -108,7 +108,7 @@ def resume(**asked: Any) -> None:
 @click.argument("name", shell_complete=completion.webhooks)
 @json_option
 def remove(**asked: Any) -> None:
-    """Tell it nothing more, not what waits either, and forget its secret."""
+    """Remove a webhook, its secret and its waiting deliveries."""
     from fakesweep.actions.webhook import remove as run
 
     run(**asked)
@@ -118,9 +118,10 @@ def remove(**asked: Any) -> None:
 @click.argument("name", shell_complete=completion.webhooks)
 @in_json_option
 def test(**asked: Any) -> Exit:
-    """Send a signed example now, from here, and say what came back.
+    """Send a signed example now, and show the answer.
 
-    Its type is webhook.test, so that no receiver takes it for a verdict.
+    It goes out from this machine. Its type is webhook.test, so that no receiver takes it for a
+    verdict.
     """
     from fakesweep.actions.webhook import test as run
 
@@ -129,14 +130,17 @@ def test(**asked: Any) -> Exit:
 
 @webhook.command()
 @click.option(
-    "--name", metavar="NAME", shell_complete=completion.webhooks, help="Only those of this webhook."
+    "--name",
+    metavar="NAME",
+    shell_complete=completion.webhooks,
+    help="Only deliveries of this webhook.",
 )
 @click.option(
-    "--limit", type=click.IntRange(1), default=100, show_default=True, help="The newest so many."
+    "--limit", type=click.IntRange(1), default=100, show_default=True, help="Most deliveries shown."
 )
 @click.option("--json", "in_json", is_flag=True, help="Print one JSON object instead of a table.")
 def dead(**asked: Any) -> None:
-    """List what could not be told and is given up, newest first."""
+    """List dead deliveries, those whose retries are used up, newest first."""
     from fakesweep.actions.webhook import dead as run
 
     run(**asked)
@@ -146,7 +150,7 @@ def dead(**asked: Any) -> None:
 @click.argument("which", metavar="NAME|DELIVERY", shell_complete=completion.webhooks)
 @json_option
 def retry(**asked: Any) -> None:
-    """Try again what is dead: all of a webhook, or one delivery."""
+    """Retry dead deliveries: all of a webhook, or one."""
     from fakesweep.actions.webhook import retry as run
 
     run(**asked)

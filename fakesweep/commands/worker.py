@@ -1,4 +1,4 @@
-"""`fakesweep worker`: run one worker process until it is told to stop."""
+"""`fakesweep worker`: one worker process, until a signal stops it."""
 
 import gc
 import re
@@ -20,15 +20,17 @@ def _device(_ctx: click.Context, _parameter: click.Parameter, value: str | None)
 
 @click.command()
 @click.option(
-    "--device", metavar="auto|cpu|cuda:N", callback=_device, help="Device the models run on."
+    "--device", metavar="auto|cpu|cuda:N", callback=_device, help="Device that runs the models."
 )
 @click.option(
-    "--preset", type=click.Choice(get_args(PresetWord)), help="Sizes for a GPU; see settings."
+    "--preset",
+    type=click.Choice(get_args(PresetWord)),
+    help="Batch sizes for one GPU, by the model's input size (docs/settings.md).",
 )
 @click.option(
     "--precision",
     type=click.Choice(get_args(PrecisionWord)),
-    help="Numbers the models compute with.",
+    help="Number type the models compute in.",
 )
 @click.option(
     "--decode",
@@ -42,21 +44,21 @@ def _device(_ctx: click.Context, _parameter: click.Parameter, value: str | None)
     metavar="KEY|FOLDER",
     multiple=True,
     shell_complete=completion.models,
-    help="Model to load before taking work; others are loaded when a scan asks for them.",
+    help="Model to load at the start; others load when a scan needs them.",
 )
 @click.option(
-    "--batches-in-flight", type=click.IntRange(1, 64), help="Batches worked on at the same time."
+    "--batches-in-flight", type=click.IntRange(1, 64), help="Batches in work at the same time."
 )
 @click.option("--until-stdin-ends", is_flag=True, hidden=True)
 @click.option("--only-scan", type=int, hidden=True)
 def worker(**asked: Any) -> int:
-    """Run a worker: it classifies batches.
+    """Run a worker: it judges the images of batches.
 
-    Options take the place of the settings of the same name. SIGTERM and Ctrl-C stop it after the
-    batches in work; what is not done within FAKESWEEP_GRACE_SECONDS is handed back, and all of it
-    at a second signal.
+    Options override the settings of the same name. SIGTERM and Ctrl-C stop it after the batches in
+    work; batches unfinished after FAKESWEEP_GRACE_SECONDS, or at a second signal, go back to the
+    queue.
     """
-    gc.disable()  # until all that stays is imported (workers/models/quick_import.py)
+    gc.disable()  # until all imports are done (workers/models/quick_import.py)
     from fakesweep.actions.worker import worker as run
 
     return run(**asked)

@@ -1,4 +1,4 @@
-"""The contract: a JSON Schema for everything of ours that machines read.
+"""The contract: a JSON Schema for each output that programs read.
 
-`python -m fakesweep.contract` writes `docs/contract/` from what stands here; a test compares them.
+`python -m fakesweep.contract` writes `docs/contract/` from this package; a test compares them.
 """

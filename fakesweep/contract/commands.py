@@ -1,4 +1,4 @@
-"""What each command writes: for `--json` an object (or several, a line each), else lines."""
+"""Schemas of the commands' JSON: `--json` writes one object, or one per line."""
 
 from fakesweep.contract.results import CHECK, CODE, RESULT, SCAN_LANE
 from fakesweep.contract.types import (
@@ -223,4 +223,4 @@ COMMANDS: dict[tuple[str, ...], Schema] = {
         }
     ),
 }
-"""By the words of the command; those that run as servers write logs, and `sql` what it is asked."""
+"""By the command's words; servers, which write logs, and `sql` have no schema."""

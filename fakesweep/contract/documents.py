@@ -1,4 +1,4 @@
-"""The documents of `docs/contract/`: which there are, what each is called and holds."""
+"""The documents of `docs/contract/`: their names, titles and schemas."""
 
 import json
 from pathlib import Path
@@ -39,7 +39,7 @@ _ELSEWHERE = {
 
 
 def documents() -> dict[str, Schema]:
-    """Return every schema by the name of its file, without `.schema.json`."""
+    """Return every schema by its file name without `.schema.json`."""
     found = {
         f"command-{'-'.join(path)}": _document(f"What `fakesweep {' '.join(path)}` writes", one)
         for path, one in COMMANDS.items()
@@ -64,7 +64,7 @@ def _document(title: str, body: Schema) -> Schema:
 
 
 def _strict(made: Schema) -> Schema:
-    """Return an answer's schema without other fields; what is null there, the API leaves out."""
+    """Return a response's schema without further fields; nullable ones are optional in the API."""
     for one in (made, *made.get("$defs", {}).values()):
         if "properties" in one:
             one["additionalProperties"] = False

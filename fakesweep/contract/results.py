@@ -1,4 +1,4 @@
-"""What is told of an image: by `results`, `check`, outputs, messages and webhooks."""
+"""Schemas of an image's result: in `results`, `check`, outputs, messages and webhooks."""
 
 from fakesweep.contract.types import (
     BOOLEAN,

@@ -1,4 +1,4 @@
-"""What the schemas are made of: types of JSON, objects without other fields, our dataclasses."""
+"""Building blocks of the schemas: JSON types, closed objects, dataclasses."""
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
@@ -39,18 +39,18 @@ def array(items: Schema) -> Schema:
 
 
 def mapping(values: Schema, keys: Schema | None = None) -> Schema:
-    """Return the type of an object whose fields are not known beforehand."""
+    """Return the type of an object with arbitrary keys."""
     by_key = {} if keys is None else {"propertyNames": keys}
     return {"type": "object", "additionalProperties": values} | by_key
 
 
 def nullable(one: Schema) -> Schema:
-    """Return the type of what may be null."""
+    """Return a type that also allows null."""
     return {"anyOf": [one, {"type": "null"}]}
 
 
 def record(fields: Mapping[str, Schema], optional: Iterable[str] = ()) -> Schema:
-    """Return the type of an object with these fields, all of them but some, and no others."""
+    """Return the type of an object with these fields and no others, each required or optional."""
     left_out = set(optional)
     return {
         "type": "object",
@@ -61,13 +61,13 @@ def record(fields: Mapping[str, Schema], optional: Iterable[str] = ()) -> Schema
 
 
 def extended(base: Schema, more: Mapping[str, Schema], optional: Iterable[str] = ()) -> Schema:
-    """Return a record with further fields."""
+    """Return a record type with further fields."""
     left_out = {name for name in base["properties"] if name not in base["required"]}
     return record({**base["properties"], **more}, left_out | set(optional))
 
 
 def shape_of(kind: type) -> Schema:
-    """Return the type of a dataclass, as `asdict` and our JSON writer show it."""
+    """Return the type of a dataclass, as `asdict` and `write_json` write it."""
     made = TypeAdapter(kind).json_schema(mode="serialization")
     closed: Schema = _closed(_inlined(made, made.pop("$defs", {})))
     return closed
@@ -91,7 +91,7 @@ def _inlined(made: Any, known: Mapping[str, Any]) -> Any:
 
 
 def _closed(made: Any) -> Any:
-    """Return a schema whose records have all their fields and no others, without titles."""
+    """Return a schema whose objects require all fields and allow no others, without titles."""
     match made:
         case {"properties": dict(properties)}:
             return record({name: _closed(one) for name, one in properties.items()})

@@ -1,1 +1,1 @@
-"""A scan in the foreground: producer and worker beside it, progress, and its end."""
+"""A scan in the foreground: the producer's service, a worker process, progress, and the end."""

@@ -1,4 +1,4 @@
-"""How a scan that is waited for ends: its summary and its exit status, or how to go on with it."""
+"""End of a foreground scan: its summary and exit status, or the command to go on with it."""
 
 import sys
 import time
@@ -23,7 +23,7 @@ from fakesweep.summary import Summary, as_json, identity, read_summary, write_sc
 from fakesweep.text import program
 
 SETTLE_SECONDS = 1.5
-"""How long workers get to count what they stored last."""
+"""Time for workers to report their last counts."""
 
 POLL_SECONDS = 0.05
 
@@ -36,10 +36,10 @@ def conclude(
     in_json: bool,
     fail_on_failures: bool,
 ) -> Exit:
-    """Wait for a scan's end, say what came of it, and return the exit status.
+    """Run a scan to its end, write its summary, and return the exit status.
 
     Raises:
-        ScanError: the scan cannot go on, or somebody paused or cancelled it.
+        ScanError: the scan cannot go on, or was paused or cancelled meanwhile.
     """
     summary: Summary | None = None
     last: Progress | None = None
@@ -57,11 +57,11 @@ def conclude(
                 with_worker=with_worker,
             ) as last,
         ):
-            bar.close()  # the end is written to the same terminal
+            bar.close()  # the summary goes to the same terminal
             if last is not None and last.state == ScanState.FINISHED:
                 summary = _say_end(producer, scan_id, before, in_json=in_json)
     except KeyboardInterrupt:
-        last = None  # the second one: nothing is waited for any more
+        last = None  # the second signal: wait for nothing more
     if summary is None:
         if last is not None:
             _refuse_halted(producer, last)
@@ -73,7 +73,7 @@ def conclude(
 def leave_to_others(
     connection: Connection, scan_id: int, *, in_json: bool, on_cluster: bool
 ) -> Exit:
-    """Say how a scan stands that goes on without this process, and how to watch it."""
+    """Write the progress of a scan that goes on without this process, and how to watch it."""
     summary = read_summary(connection, scan_id)
     if in_json:
         write_json(as_json(summary))
@@ -91,10 +91,10 @@ def leave_to_others(
 
 
 def refuse_empty(summary: Summary) -> None:
-    """Refuse a scan that took nothing of what it was told to include.
+    """Refuse a scan in which `--include` left no image.
 
     Raises:
-        ScanError: it is one.
+        ScanError: the scan took no image.
     """
     if summary.lacks_what_was_included:
         raise ScanError(
@@ -129,7 +129,7 @@ def _say_end(producer: Producer, scan_id: int, before: WorkerCounts, *, in_json:
 def _settled_stages(
     connection: Connection, scan_id: int, before: WorkerCounts
 ) -> StageReport | None:
-    """Say where the workers' time went since `before`, None where they told nothing."""
+    """Return the workers' throughput since `before`, None if they reported nothing."""
     given_up_at = time.monotonic() + SETTLE_SECONDS
     while True:
         counts, is_settled = counted_since(connection, scan_id, before)
@@ -140,6 +140,6 @@ def _settled_stages(
 
 
 def hint_at_resume(scan_id: int) -> Exit:
-    """Say how an interrupted scan goes on, and return the exit status of an interruption."""
+    """Write the command that resumes a scan, and return the exit status of an interruption."""
     click.echo(f"scan {scan_id} goes on with: {program()} resume {scan_id}", err=True)
     return Exit.INTERRUPTED

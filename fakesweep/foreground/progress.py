@@ -1,4 +1,4 @@
-"""Progress of a scan on standard error: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of a scan on standard error: a bar on a terminal, else a line every few seconds."""
 
 import sys
 import time
@@ -18,9 +18,9 @@ Show = Callable[[Progress], None]
 
 @contextmanager
 def shown_progress(scan_id: int) -> Iterator[Show]:
-    """Yield what shows progress each time it is called with it."""
+    """Yield a callback that shows progress."""
     if not sys.stderr.isatty():
-        yield _line_now_and_then(scan_id)
+        yield _periodic_line(scan_id)
         return
     from fakesweep import terminal  # noqa: PLC0415 - rich is loaded for terminals only
 
@@ -34,7 +34,7 @@ def shown_progress(scan_id: int) -> Iterator[Show]:
 
 
 def in_words(progress: Progress) -> str:
-    """Return how far a scan is, in one line."""
+    """Return a scan's progress in one line."""
     so_far = " so far" if progress.state == ScanState.LISTING else ""
     words = [f"{progress.ended} of {progress.submitted} images{so_far}"]
     if progress.is_audit:
@@ -50,7 +50,7 @@ def in_words(progress: Progress) -> str:
     return ", ".join(words)
 
 
-def _line_now_and_then(scan_id: int) -> Show:
+def _periodic_line(scan_id: int) -> Show:
     next_line = time.monotonic() + LINE_SECONDS
     last_ended = -1
 

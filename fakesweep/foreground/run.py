@@ -1,4 +1,4 @@
-"""Bringing a scan to its end: the producer's service in a thread, a worker beside it, progress."""
+"""A scan run to its end: the producer's service in a thread, a worker process, progress."""
 
 import threading
 import time
@@ -20,15 +20,15 @@ from fakesweep.schema.ledger.reports.progress import Progress, progress
 from fakesweep.schema.words import ScanState
 
 POLL_SECONDS = 0.25
-LEAVE_SECONDS = 3.0
+JOIN_SECONDS = 3.0
 WORKER_MISSED_AFTER_SECONDS = 5.0
 
 HALTED = (ScanState.PAUSED, ScanState.CANCELLED)
-"""A scan that somebody steered so is not waited for."""
+"""States in which a scan is not waited for."""
 
 
 class Service:
-    """The producer's service for one scan, in a thread that ends with the scan or on `stop`."""
+    """The producer's service for one scan, in a thread that ends with the scan or at `stop`."""
 
     def __init__(self, producer: Producer, scan_id: int) -> None:
         self.stop = threading.Event()
@@ -40,24 +40,24 @@ class Service:
 
     @property
     def is_running(self) -> bool:
-        """Whether it still lists and publishes."""
+        """Whether the thread is alive."""
         return self._thread.is_alive()
 
     def wait(self, seconds: float) -> None:
-        """Wait for its end, and raise what it raised."""
+        """Wait for the thread; raise its exception."""
         self._thread.join(seconds)
         if self._failure is not None:
             raise self._failure
 
     def close(self) -> None:
-        """Tell it to stop and wait a little: reading standard input may never end."""
+        """Stop the thread and wait `JOIN_SECONDS` at most: it may block on standard input."""
         self.stop.set()
-        self._thread.join(LEAVE_SECONDS)
+        self._thread.join(JOIN_SECONDS)
 
     def _serve(self, producer: Producer, scan_id: int) -> None:
         try:
             serve(producer, self.stop, scan_id)
-        except BaseException as error:  # noqa: BLE001 - raised again by whoever waits
+        except BaseException as error:  # noqa: BLE001 - `wait` raises it again
             self._failure = error
 
 
@@ -65,19 +65,19 @@ class Service:
 def brought_to_end(
     producer: Producer, scan_id: int, told: threading.Event, show: Show, *, with_worker: bool
 ) -> Iterator[Progress | None]:
-    """List, publish and wait; yield how the scan stands, None where that cannot be told.
+    """Run a scan to its end; yield its progress, None if it is interrupted or unknown.
 
-    That is finished, its output written, unless `told` was set first, or somebody paused or
-    cancelled it. `show` is called with how far it is. A worker brought along leaves while the
-    context lasts, and has left at its end.
+    The scan is finished and its output written, unless `told` was set, or the scan was paused or
+    cancelled. `show` is called with the progress. A worker process, if any, is told to stop before
+    the yield, and has ended after the context.
 
     Raises:
-        OutputError: the scan is finished, and its output cannot be written.
-        ScanError: the scan cannot go on; the message says why, and that it can be resumed.
+        OutputError: the scan is finished, but its output cannot be written.
+        ScanError: the scan cannot go on; the message has the reason and the command to resume.
     """
     with ExitStack() as resources:
         try:
-            worker = _bring_worker(resources, producer, scan_id) if with_worker else None
+            worker = _start_worker(resources, producer, scan_id) if with_worker else None
             last = _wait_for_end(producer, scan_id, worker, told, show)
             if worker is not None:
                 worker.tell()
@@ -94,7 +94,7 @@ def brought_to_end(
         yield last
 
 
-def _bring_worker(resources: ExitStack, producer: Producer, scan_id: int) -> Worker | None:
+def _start_worker(resources: ExitStack, producer: Producer, scan_id: int) -> Worker | None:
     with producer.engine.connect() as connection:
         now = progress(connection, scan_id)
     if ScanState(now.state).is_last:
@@ -109,7 +109,7 @@ def _wait_for_end(
     with closing(Service(producer, scan_id)) as service:
         while service.is_running and not told.is_set():
             service.wait(POLL_SECONDS)
-            now = _look(producer, scan_id)
+            now = _progress(producer, scan_id)
             if now is not None:
                 show(now)
                 if now.state in HALTED:
@@ -123,11 +123,11 @@ def _wait_for_end(
             service.wait(0)
         elif worker is not None:
             click.echo("stopping after the batches in work; Ctrl-C again leaves them", err=True)
-    return _look(producer, scan_id)
+    return _progress(producer, scan_id)
 
 
-def _look(producer: Producer, scan_id: int) -> Progress | None:
-    """Return the progress, None while the database does not answer: the service waits for it."""
+def _progress(producer: Producer, scan_id: int) -> Progress | None:
+    """Return the progress, None while the database does not answer, which the service awaits."""
     try:
         with producer.engine.connect() as connection:
             return progress(connection, scan_id)

@@ -1,4 +1,4 @@
-"""Being told to stop: a signal sets an event, so that work ends between two steps."""
+"""Stop signals: SIGINT or SIGTERM sets an event, and work ends between two steps."""
 
 import signal
 import threading

@@ -1,4 +1,4 @@
-"""The worker process a scan brings along on the local stack, and how it is started and ended."""
+"""The worker process that a scan starts on the local stack, and its end."""
 
 import json
 import os
@@ -18,14 +18,14 @@ from fakesweep.schema.private_files import new_file, own_folder
 from fakesweep.schema.settings import PREFIX, Settings
 
 END_SECONDS = 10.0
-"""How long a worker may take to hand back its batches and end, when its grace is over."""
+"""Time for a worker to release its batches and exit, after its grace period."""
 
 KEPT_LOGS = 20
 
 
 @dataclass(slots=True)
 class Worker:
-    """A running worker process, the file it logs to, and its grace period."""
+    """A running worker process, its log file, and its grace period."""
 
     process: subprocess.Popen[bytes]
     log: Path
@@ -33,22 +33,22 @@ class Worker:
     is_told: bool = False
 
     def check(self) -> None:
-        """Refuse to go on without the worker.
+        """Check that the worker is alive.
 
         Raises:
-            ScanError: it has ended; the message is its own reason.
+            ScanError: the worker has ended; the message has its reason.
         """
         if self.process.poll() is not None:
             raise ScanError(f"the worker stopped: {last_words(self.log)} (its log: {self.log})")
 
     def tell(self) -> None:
-        """Tell the worker to finish what it holds and to leave, once: twice means at once."""
+        """Send SIGTERM once: the worker finishes its batches; a second would cut them off."""
         if not self.is_told:
             self.is_told = True
             self.process.terminate()
 
     def end(self) -> None:
-        """Have the worker leave; an impatient person has it hand back what it holds, at once."""
+        """Stop the worker and wait; at Ctrl-C it releases its batches at once."""
         self.tell()
         try:
             self.process.wait(self.grace_seconds + END_SECONDS)
@@ -68,10 +68,10 @@ class Worker:
 def running_worker(
     settings: Settings, models: Sequence[str], scan_id: int | None = None
 ) -> Iterator[Worker]:
-    """Run a worker with these models, for this scan alone, as long as the context lasts.
+    """Run a worker with these models, for this scan alone, within the context.
 
-    It has a session of its own, so that Ctrl-C reaches the scan first, and it ends when its
-    standard input does: it never outlives a scan that was killed.
+    It has its own session, so that Ctrl-C reaches the scan only. It ends at the end of its standard
+    input, so it does not outlive a killed scan.
     """
     log, written = _new_log(settings.home)
     command = [sys.executable, "-P", "-m", "fakesweep", "worker", "--until-stdin-ends"]
@@ -98,12 +98,12 @@ def running_worker(
 
 
 def _new_log(home: Path) -> tuple[Path, BinaryIO]:
-    """Return a new log in a folder of one's own; the oldest go.
+    """Create a log in a private folder, and delete the oldest.
 
-    Where root asks, the stack's logs belong to the account that its servers run under.
+    Root gets a folder of its own, since `logs` belongs to the servers' account.
 
     Raises:
-        StackError: it cannot be written.
+        StackError: the log cannot be written.
     """
     folder, name = home / "logs", f"worker-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}.log"
     try:
@@ -122,7 +122,7 @@ def _new_log(home: Path) -> tuple[Path, BinaryIO]:
 
 
 def last_words(log: Path) -> str:
-    """Return why a worker ended: the reason of its last error, or else its last line."""
+    """Return why a worker ended: the reason of its last error, else its last line."""
     lines = [line.strip() for line in log.read_text("utf-8", "replace").splitlines()]
     said = [line for line in lines if line]
     for line in reversed(said):
@@ -135,7 +135,7 @@ def last_words(log: Path) -> str:
 
 
 def end_with_stdin(grace_seconds: float) -> None:
-    """Make this process end when its standard input does, in order first, by force at last."""
+    """End this process at the end of its standard input: by SIGTERM, then by `_exit`."""
 
     def wait() -> None:
         while os.read(0, 1024):

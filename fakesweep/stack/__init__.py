@@ -1,4 +1,4 @@
-"""The local stack: real PostgreSQL and a real Redis-protocol server, all state in one folder."""
+"""The local stack: a PostgreSQL and a Redis-protocol server, with all state in one folder."""
 
 import fcntl
 import os
@@ -16,20 +16,19 @@ from fakesweep.stack import accounts, cluster, postgres, redis_server, uses
 SERVERS = (postgres, redis_server)
 
 _STARTED = "started"
-"""Names the servers that were started and not stopped, so that one that died can be told."""
+"""File with the names of the servers that should run, so that a dead one is recognised."""
 
 
 def start_stack(settings: Settings) -> Settings:
-    """Start what is not running, and return the settings with both URLs filled in.
+    """Start the servers that do not run, and return the settings with both URLs filled in.
 
-    A URL that the settings name is used instead, and nothing is started for it. The database is
-    brought to this code's migration. Safe to repeat, also at the same time, and after a crash: a
-    server is found again where it was. Where one cannot be started, what was started beside it is
-    stopped again.
+    A server that the settings name is not started. The database is migrated to this version's
+    schema. Safe to repeat, concurrently and after a crash: servers keep their addresses. If one
+    cannot start, those started in this call are stopped.
 
     Raises:
-        StackError: the message says what is missing or what failed, and what to do.
-        MigrationError: the database was made by a newer fakesweep.
+        StackError: a server is not installed or did not start; the message says what to do.
+        MigrationError: a newer fakesweep made the database.
     """
     with explained_home(settings.home) as home:
         urls = _start(home, _local(settings))
@@ -37,11 +36,11 @@ def start_stack(settings: Settings) -> Settings:
 
 
 def start_database(settings: Settings) -> str:
-    """Start PostgreSQL alone, where the settings name none, and return the database's URL.
+    """Start PostgreSQL, unless the settings name a database, and return the database's URL.
 
     Raises:
-        StackError: the message says what is missing or what failed, and what to do.
-        MigrationError: the database was made by a newer fakesweep.
+        StackError: PostgreSQL is not installed or did not start; the message says what to do.
+        MigrationError: a newer fakesweep made the database.
     """
     if settings.database_url is not None:
         return settings.database_url
@@ -50,12 +49,12 @@ def start_database(settings: Settings) -> str:
 
 
 def revive_stack(settings: Settings) -> list[str]:
-    """Start the servers again that died since they were started; return their names.
+    """Restart servers that died, and return their names.
 
-    Those that were stopped stay so.
+    Servers that `stop_stack` stopped stay stopped.
 
     Raises:
-        StackError: one cannot be started.
+        StackError: a server cannot be started.
     """
     with explained_home(settings.home) as home:
         if not _dead(home, settings):
@@ -67,10 +66,10 @@ def revive_stack(settings: Settings) -> list[str]:
 
 
 def find_stack(settings: Settings) -> Settings | None:
-    """Return the settings with both URLs filled in, None where the local stack does not run.
+    """Return the settings with both URLs filled in, None if the local stack does not run.
 
     Raises:
-        StackError: the folder belongs to somebody else.
+        StackError: the home belongs to another user.
     """
     with explained_home(settings.home) as home:
         urls = {server.NAME: server.running_url(home) for server in _local(settings)}
@@ -78,20 +77,20 @@ def find_stack(settings: Settings) -> Settings | None:
 
 
 def find_database(settings: Settings) -> str | None:
-    """Return the database's URL, None where the local stack's PostgreSQL does not run.
+    """Return the database's URL, None if the local stack's PostgreSQL does not run.
 
     Raises:
-        StackError: the folder belongs to somebody else.
+        StackError: the home belongs to another user.
     """
     with explained_home(settings.home) as home:
         return settings.database_url or postgres.running_url(home)
 
 
 def stop_stack(settings: Settings) -> list[str]:
-    """Stop the servers of this home and return their names, none where none ran. Rows stay.
+    """Stop the servers of this home, and return the names of those that ran. The database stays.
 
     Raises:
-        StackError: a server does not go, or is somebody else's.
+        StackError: a server does not stop, or belongs to another user.
     """
     with explained_home(settings.home) as home:
         if not home.is_dir():
@@ -103,7 +102,7 @@ def stop_stack(settings: Settings) -> list[str]:
 
 @contextmanager
 def used_stack(settings: Settings, what: str) -> Iterator[None]:
-    """Be known as `what` to those who look whether somebody counts on the servers of this home.
+    """Register this process as `what` among the users of the servers of this home.
 
     Raises:
         StackError: the home cannot be written.
@@ -115,10 +114,10 @@ def used_stack(settings: Settings, what: str) -> Iterator[None]:
 
 
 def stack_uses(settings: Settings) -> Sequence[uses.Use]:
-    """Return what other processes count on the servers of this home.
+    """Return the other processes that use the servers of this home.
 
     Raises:
-        StackError: the folder belongs to somebody else.
+        StackError: the home belongs to another user.
     """
     with explained_home(settings.home) as home:
         return uses.other_uses(home)
@@ -170,7 +169,7 @@ def _stop_quietly(server: ModuleType, home: Path) -> None:
 
 
 def _dead(home: Path, settings: Settings) -> list[ModuleType]:
-    """Return the servers that were started, were not stopped and do not live."""
+    """Return the servers that should run and do not."""
     started = _started(home)
     return [one for one in _local(settings) if one.NAME in started and not one.lives(home)]
 
@@ -184,10 +183,10 @@ def _started(home: Path) -> list[str]:
 
 @contextmanager
 def explained_home(named_home: Path) -> Iterator[Path]:
-    """Yield the home with its links followed; turn the system's refusals into one line.
+    """Yield the home with links resolved; turn OSError into StackError.
 
     Raises:
-        StackError: in place of the system's own errors.
+        StackError: the system refused access to the home.
     """
     try:
         home = named_home.resolve()
@@ -203,7 +202,7 @@ def explained_home(named_home: Path) -> Iterator[Path]:
 
 @contextmanager
 def _locked(home: Path) -> Iterator[None]:
-    """Let one process at a time start or stop; the system frees the lock of one that dies."""
+    """Hold an exclusive lock on the home; the system releases it when the process dies."""
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder = os.open(home, os.O_RDONLY)
     try:
@@ -222,11 +221,11 @@ def _prepare(home: Path, account: accounts.Account | None) -> None:
 
 
 def migrate(database_url: str) -> None:
-    """Bring a database to this code's migration.
+    """Migrate a database to this version's schema.
 
     Raises:
-        DatabaseError: it refuses.
-        MigrationError: it was made by a newer fakesweep.
+        DatabaseError: the database refuses.
+        MigrationError: a newer fakesweep made the database.
     """
     engine = database.open_engine(database_url, "up")
     try:

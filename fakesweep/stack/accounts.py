@@ -1,4 +1,4 @@
-"""Whose account the servers run under when root asks, since PostgreSQL refuses to run as root."""
+"""Accounts of the servers: root runs them as another user, since PostgreSQL refuses root."""
 
 import errno
 import os
@@ -22,19 +22,20 @@ _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 @dataclass(frozen=True)
 class Account:
-    """An ordinary user that root can hand files and processes to."""
+    """An ordinary user that owns the servers' files and processes."""
 
     uid: int
     gid: int
 
 
 def server_account(postgres: Path) -> Account | None:
-    """Return None for the caller's own account; for root, whoever owns the folder, or `pgserver`.
+    """Return the account of the servers: None for the caller's own.
 
-    So a stack that an ordinary user made stays theirs when root starts it.
+    For root it is the owner of the folder `postgres`, so that a user's stack stays theirs, or else
+    the account `pgserver`, which is created if needed.
 
     Raises:
-        StackError: the account does not exist and cannot be made.
+        StackError: `pgserver` cannot be created.
     """
     if os.geteuid() != 0:
         return None
@@ -48,10 +49,11 @@ def server_account(postgres: Path) -> Account | None:
 
 
 def check_home(home: Path) -> None:
-    """Refuse a home that others have a hand in, and as root any folder of it behind their link.
+    """Check that no other user controls the home.
 
     Raises:
-        OSError: it is another user's, others may write to it, or one of them put a link into it.
+        OSError: the home is another user's, others may write to it, or, for root, it holds another
+            user's link.
     """
     try:
         found = home.lstat()
@@ -68,13 +70,13 @@ def check_home(home: Path) -> None:
 
 
 def give(folder: Path, account: Account | None) -> None:
-    """Hand a folder to the account."""
+    """Change a folder's owner to the account."""
     if account:
         os.chown(folder, account.uid, account.gid, follow_symlinks=False)
 
 
 def open_private(path: Path, account: Account | None) -> BinaryIO:
-    """Return a new file in the place of any old one, for the account's eyes alone."""
+    """Create a file that only the account can read, in place of any old one."""
     path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     if account:
@@ -83,7 +85,7 @@ def open_private(path: Path, account: Account | None) -> BinaryIO:
 
 
 def write_private(path: Path, words: str, account: Account | None) -> None:
-    """Write a file for the account's eyes alone, whole or not at all."""
+    """Write a file that only the account can read, atomically."""
     unfinished = path.with_name(path.name + ".unfinished")
     with open_private(unfinished, account) as written:
         written.write(words.encode())
@@ -91,7 +93,7 @@ def write_private(path: Path, words: str, account: Account | None) -> None:
 
 
 def open_way(path: Path, account: Account | None) -> None:
-    """Let the account walk to `path`: the folders above become passable to all, not listable."""
+    """Let the account reach `path`: the folders above get the x bit for all, not the r bit."""
     if account is None:
         return
     for folder in path.parents:
@@ -101,7 +103,7 @@ def open_way(path: Path, account: Account | None) -> None:
 
 
 def open_tree(tree: Path, account: Account | None) -> None:
-    """Let the account read and run what a strict umask kept to root when it was installed."""
+    """Let the account read and run programs that were installed under a strict umask."""
     if account is None or tree.stat().st_mode & _READ:
         return
     for path in (tree, *tree.rglob("*")):

@@ -1,4 +1,4 @@
-"""Where a home's servers are reached: chosen once and kept, since running processes go by it."""
+"""Addresses of a home's servers, chosen once and kept, since running processes rely on them."""
 
 import json
 from dataclasses import asdict, dataclass, replace
@@ -13,9 +13,9 @@ _FILE = "addresses.json"
 
 @dataclass(frozen=True)
 class Addresses:
-    """What stays through stops, crashes and restarts; None where nothing was chosen yet.
+    """Addresses that survive stops, crashes and restarts; None until they are chosen.
 
-    `socket_folder` is PostgreSQL's where its own folder cannot hold a socket.
+    `socket_folder` is set if the database's folder cannot hold PostgreSQL's socket.
     """
 
     broker_port: int | None = None
@@ -24,7 +24,7 @@ class Addresses:
 
 
 def kept(home: Path) -> Addresses:
-    """Return what was chosen before."""
+    """Return the addresses chosen earlier."""
     try:
         return Addresses(**json.loads((home / _FILE).read_text()))
     except (FileNotFoundError, ValueError, TypeError):
@@ -32,6 +32,6 @@ def kept(home: Path) -> Addresses:
 
 
 def keep(home: Path, account: Account | None, **chosen: Any) -> None:
-    """Keep what was chosen now, beside the rest."""
+    """Store the chosen addresses, and leave the others as they are."""
     addresses = replace(kept(home), **chosen)
     accounts.write_private(home / _FILE, json.dumps(asdict(addresses)), account)

@@ -1,4 +1,4 @@
-"""The local stack's rows in one file, and back: by the programs of its own PostgreSQL."""
+"""Backup and restore of the local stack's database, by pg_dump and pg_restore."""
 
 import os
 from collections.abc import Iterator
@@ -14,12 +14,12 @@ _REPLACED = f"{postgres.DATABASE}_replaced"
 
 
 def back_up(settings: Settings, database_url: str, file: Path) -> int:
-    """Write every row, as of one moment, into a new file for its owner's eyes; return its bytes.
+    """Dump the database into a new file that only its owner can read; return its size in bytes.
 
-    Scans may run meanwhile.
+    The dump is one snapshot, and scans may run meanwhile.
 
     Raises:
-        StackError: the file exists, or cannot be written.
+        StackError: the file exists or cannot be written, or the settings name a database.
     """
     _only_local(settings)
     file = Path(os.path.abspath(file))  # noqa: PTH100 - links stay as written
@@ -30,10 +30,10 @@ def back_up(settings: Settings, database_url: str, file: Path) -> int:
 
 
 def check_backup(settings: Settings, file: Path) -> None:
-    """Refuse what is no backup.
+    """Check that a file is a backup.
 
     Raises:
-        StackError: the file cannot be read, or holds something else.
+        StackError: the file cannot be read or is no backup, or the settings name a database.
     """
     _only_local(settings)
     if not file.is_file():
@@ -45,13 +45,14 @@ def check_backup(settings: Settings, file: Path) -> None:
 
 
 def restore(settings: Settings, file: Path) -> None:
-    """Put the rows of a backup in the place of those there are, all or none of them.
+    """Replace the database by a backup, all or nothing. The server must run.
 
-    An older fakesweep's are brought to this code's migration first. The server runs already.
+    The backup is restored into a second database and migrated to this version's schema, and the two
+    swap names. On an error the database is unchanged.
 
     Raises:
-        StackError: the file holds no backup, or it cannot be taken in; nothing has changed then.
-        MigrationError: a newer fakesweep wrote it; nothing has changed then.
+        StackError: the file is no backup, or cannot be restored.
+        MigrationError: a newer fakesweep wrote the backup.
     """
     with explained_home(settings.home) as home:
         server = postgres.url(home, "postgres")
@@ -72,7 +73,7 @@ def restore(settings: Settings, file: Path) -> None:
 
 
 def _replace(server: str) -> None:
-    """Let the databases change places in one transaction, nobody connected to either."""
+    """Swap the databases' names in one transaction, after ending all connections to them."""
     names = f"'{postgres.DATABASE}', '{_INCOMING}'"
     leave = (
         f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname IN ({names})"  # noqa: S608 - our own words
@@ -91,7 +92,7 @@ def _run(server: str, *statements: str) -> None:
 
 @contextmanager
 def _written_whole(file: Path) -> Iterator[Path]:
-    """Yield where to write; it becomes the file when all of it is there."""
+    """Yield a temporary path, which is renamed to `file` once complete."""
     unfinished = file.with_name(f"{file.name}.unfinished")
     try:
         if file.exists():

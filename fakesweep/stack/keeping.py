@@ -1,4 +1,4 @@
-"""Keeping the local stack up for a process at work: a server that dies is started again."""
+"""Supervision of the local stack by the processes that use it: dead servers are restarted."""
 
 import threading
 from collections.abc import Iterator
@@ -20,14 +20,14 @@ log = structlog.get_logger(__name__)
 
 @contextmanager
 def kept_stack(settings: Settings, what: str) -> Iterator[Settings]:
-    """Yield the settings with both URLs filled in, which hold for as long as the context lasts.
+    """Yield the settings with both URLs filled in, with the local stack running.
 
-    The local stack is started. Until the end this process is known as `what` to whoever stops it,
-    and servers that die are started again where they were; those that `down` stops are not.
+    Within the context this process is registered as `what`, and a thread restarts servers that die
+    at their old addresses. Servers that `fakesweep down` stops stay stopped.
 
     Raises:
         StackError: the stack cannot be started.
-        MigrationError: the database was made by a newer fakesweep.
+        MigrationError: a newer fakesweep made the database.
     """
     if settings.names_cluster:
         yield settings
@@ -45,10 +45,10 @@ def kept_stack(settings: Settings, what: str) -> Iterator[Settings]:
 
 @contextmanager
 def stack_to_go_on(settings: Settings, about: str, *, detach: bool) -> Iterator[Settings]:
-    """Yield the settings by which a command goes on with a scan: the cluster's, or the stack's.
+    """Yield the settings of the cluster or local stack on which a command resumes a scan.
 
     Raises:
-        FakesweepError: on the local stack there is nothing yet, or no worker could be run.
+        FakesweepError: there is no local stack yet, or the worker extra is not installed.
     """
     if not settings.names_cluster:
         if not detach:

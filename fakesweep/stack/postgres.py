@@ -1,4 +1,4 @@
-"""The life of the stack's PostgreSQL, which is reached by a private unix socket alone."""
+"""Start and stop of the stack's PostgreSQL, which listens on a private unix socket only."""
 
 import os
 import signal
@@ -18,32 +18,31 @@ NAME = "PostgreSQL"
 DATABASE = "fakesweep"
 
 _START_SECONDS = 60.0
-_LEFTOVERS_SECONDS = 15.0
+_OLD_PROCESSES_SECONDS = 15.0
 _RETRY_SECONDS = 0.1
 _STOP_SECONDS = 60.0
-_PUSH_SECONDS = 10.0
+_QUIT_SECONDS = 10.0
 _CONNECT_SECONDS = 5
 _USER = "postgres"
 
 
 def running_url(home: Path) -> str | None:
-    """Return the database's URL, None where the server or the database is not there."""
+    """Return the database's URL, None if it does not answer."""
     return url(home, DATABASE) if _answers(home, DATABASE) else None
 
 
 def lives(home: Path) -> bool:
-    """Return whether the server that was started last has not ended."""
+    """Return whether the server's process is alive."""
     return _living_pid(home) is not None
 
 
 def start(home: Path, account: Account | None, uses: Sequence[Use] = ()) -> str:
-    """Make the cluster, the server and the database what they must be; return the URL.
+    """Create the cluster and database if needed, start the server, and return the URL.
 
-    Where the folder of its socket was taken, it gets a new one, unless somebody in `uses` counts
-    on it.
+    A socket folder that another user took is replaced, unless `uses` rely on it.
 
     Raises:
-        StackError: the programs are missing, one of them failed, or its socket's folder is taken.
+        StackError: the programs are missing, one failed, or the socket's folder is taken.
         OSError: a file or folder cannot be used.
     """
     if not _answers(home, "postgres"):
@@ -57,20 +56,20 @@ def start(home: Path, account: Account | None, uses: Sequence[Use] = ()) -> str:
 
 
 def stop(home: Path) -> bool:
-    """Stop the server, and return whether there was one. The rows stay.
+    """Stop the server, and return whether it ran. The database stays.
 
     Raises:
-        StackError: it does not go.
-        OSError: it is somebody else's.
+        StackError: the server does not stop.
+        OSError: the server belongs to another user.
     """
     lock = cluster.read_lock(home)
     if lock is None:
         return False
     pid = lock.pid
     lived = _lives(home, pid)
-    for push, seconds in ((signal.SIGINT, _STOP_SECONDS), (signal.SIGQUIT, _PUSH_SECONDS)):
+    for sent, seconds in ((signal.SIGINT, _STOP_SECONDS), (signal.SIGQUIT, _QUIT_SECONDS)):
         if _lives(home, pid):
-            processes.push(pid, push)
+            processes.send(pid, sent)
             processes.wait_for(lambda: not _lives(home, pid), seconds)
     if _lives(home, pid):
         raise StackError(f"PostgreSQL (pid {pid}) does not stop; {_complaint(home)}")
@@ -79,8 +78,8 @@ def stop(home: Path) -> bool:
 
 
 def _start_server(home: Path, account: Account | None, uses: Sequence[Use]) -> None:
-    """Start the server, again where a killed one's last processes still held the cluster."""
-    deadline = time.monotonic() + _LEFTOVERS_SECONDS
+    """Start the server, with retries while processes of a killed one still use the cluster."""
+    deadline = time.monotonic() + _OLD_PROCESSES_SECONDS
     while not _came_up(home, _living_pid(home) or _launch(home, account, uses)):
         said = _complaint(home)
         if "shared memory" not in said or time.monotonic() > deadline:
@@ -89,7 +88,7 @@ def _start_server(home: Path, account: Account | None, uses: Sequence[Use]) -> N
 
 
 def _came_up(home: Path, pid: int) -> bool:
-    """Wait until the server answers, or is gone."""
+    """Wait until the server answers or ends."""
     if not processes.wait_for(
         lambda: _answers(home, "postgres") or not _lives(home, pid), _START_SECONDS
     ):
@@ -101,7 +100,7 @@ def _came_up(home: Path, pid: int) -> bool:
 
 
 def _launch(home: Path, account: Account | None, uses: Sequence[Use]) -> int:
-    cluster.clear_leftovers(home)
+    cluster.clear_stale_lock(home)
     folder = str(cluster.socket_folder(home, account, uses)).replace('"', '""')
     options = {
         "listen_addresses": "",
@@ -142,10 +141,10 @@ def _answers(home: Path, database: str) -> bool:
 
 
 def url(home: Path, database: str) -> str:
-    """Return the URL of a database of the server that runs.
+    """Return the URL of a database of the running server.
 
     Raises:
-        StackError: it does not.
+        StackError: the server does not run.
     """
     lock = cluster.read_lock(home)
     if lock is None:

@@ -1,4 +1,4 @@
-"""How the stack's servers are launched, recognised, waited for and read about, on Linux."""
+"""Server processes of the stack on Linux: launch, recognition, waiting, causes in logs."""
 
 import os
 import re
@@ -17,13 +17,13 @@ POLL_SECONDS = 0.01
 
 _CAUSE = re.compile(r"\b(FATAL|PANIC|Fatal|error:|could not|No space left|out of memory)")
 _STAMP = re.compile(r"^\d{4}-\d\d-\d\d [\d:.]+ \w+ \[\d+\] ")
-"""What PostgreSQL writes before each line: the time, and a process that is no more."""
+"""Prefix of PostgreSQL's log lines: time and pid."""
 
 _DETACH = '"$@" >&2 & echo $!'
 
 
 def surroundings(account: Account | None) -> dict[str, Any]:
-    """Return how a program of the stack is run: whose it is, and how little of ours it sees."""
+    """Return the subprocess arguments of a stack program: account, folder, a bare environment."""
     return {
         "cwd": "/",
         "env": {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"},
@@ -35,7 +35,7 @@ def surroundings(account: Account | None) -> dict[str, Any]:
 
 
 def wheel_folder(package: str) -> Path | None:
-    """Return where a wheel lies, without importing it; None where it is not installed."""
+    """Return a package's folder without importing it, None if it is not installed."""
     spec = find_spec(package)
     places = (spec and spec.submodule_search_locations) or []
     return next((Path(place).resolve() for place in places), None)
@@ -44,11 +44,11 @@ def wheel_folder(package: str) -> Path | None:
 def launch(command: Sequence[str], log: Path, account: Account | None) -> int:
     """Start a server that outlives its caller, and return its pid.
 
-    It gets a session of its own, so that Ctrl-C does not reach it, and no parent, so that it
-    leaves no zombie in a caller that lives on. What the last run wrote is kept as `*.old.log`.
+    It has its own session, so that Ctrl-C does not reach it, and is reparented to init, so that it
+    leaves no zombie. The last run's log is kept as `*.old.log`.
 
     Raises:
-        OSError: it cannot be started at all.
+        OSError: the log cannot be written, or the shell cannot run.
     """
     if log.exists():
         log.replace(log.with_suffix(".old.log"))
@@ -66,9 +66,9 @@ def launch(command: Sequence[str], log: Path, account: Account | None) -> int:
 
 
 def is_running(pid: int | None, *marks: bytes) -> bool:
-    """Return whether a process lives that has every mark on its command line.
+    """Return whether a process is alive and has every mark on its command line.
 
-    A pid alone says nothing: after a crash or a reboot it may be another program's, or a zombie's.
+    The marks are needed because after a crash or reboot a pid may belong to another program.
     """
     if pid is None:
         return False
@@ -79,14 +79,14 @@ def is_running(pid: int | None, *marks: bytes) -> bool:
     return bool(command) and all(mark in command for mark in marks)
 
 
-def push(pid: int, signal: Signals) -> None:
-    """Send a signal to a process that may just have gone."""
+def send(pid: int, signal: Signals) -> None:
+    """Send a signal to a process, if it still exists."""
     with suppress(ProcessLookupError):
         os.kill(pid, signal)
 
 
 def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
-    """Return whether the condition came true in time."""
+    """Wait for a condition; return whether it became true in time."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -96,7 +96,7 @@ def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
 
 
 def complaint(log: Path) -> str:
-    """Return where to look, and the cause that is written there."""
+    """Return a log's path and the cause it names."""
     try:
         said = cause(log.read_text(errors="replace"))
     except FileNotFoundError:
@@ -105,9 +105,9 @@ def complaint(log: Path) -> str:
 
 
 def cause(said: str) -> str | None:
-    """Return the line that tells why a program failed, else its last one, None where it was silent.
+    """Return a program's last error line, else its last line, None if it wrote nothing.
 
-    Programs tell the cause first, and then what they undo because of it.
+    A later line without an error word is clean-up after the failure.
     """
     lines = [line.strip() for line in said.split("\n") if line.strip()]
     causes = [line for line in lines if _CAUSE.search(line)]

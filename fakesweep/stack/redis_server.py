@@ -1,6 +1,6 @@
-"""The life of the stack's Redis-protocol server: on the loopback alone, behind a password.
+"""Start and stop of the stack's Redis-protocol server: on the loopback, with a password.
 
-It keeps nothing on disk, since the ledger is PostgreSQL and messages are hints.
+It stores nothing on disk: lost messages are published again from the ledger.
 """
 
 import json
@@ -30,12 +30,12 @@ _START_SECONDS = 20.0
 _STOP_SECONDS = 10.0
 _ATTEMPTS = 3
 _PORTS = range(20_000, 32_000)
-"""Below those that systems lend to outgoing connections, so that none of these takes a kept one."""
+"""Ports below the ephemeral range, so that no outgoing connection takes a kept one."""
 
 
 @dataclass(frozen=True)
-class _Server:
-    """What `redis.json` remembers; no pid yet where the server was not seen to start."""
+class _RedisServer:
+    """The server in `redis.json`; `pid` is None until it is started."""
 
     port: int
     password: str
@@ -43,28 +43,28 @@ class _Server:
 
 
 def running_url(home: Path) -> str | None:
-    """Return the server's URL, None where it does not answer to its password."""
+    """Return the server's URL, None if it does not answer to its password."""
     server = _remembered(home)
     return _url(server) if server and _answers(server) else None
 
 
 def lives(home: Path) -> bool:
-    """Return whether the server that was started last has not ended."""
+    """Return whether the server's process is alive."""
     server = _remembered(home)
     return server is not None and _lives(server)
 
 
 def start(home: Path, account: Account | None, uses: Sequence[Use] = ()) -> str:
-    """Start the server where it does not run, at the port it had before, and return its URL.
+    """Start the server at its kept port, unless it runs, and return its URL.
 
-    Where another program took that port, it gets a new one, unless somebody in `uses` counts on it.
+    A port that another program took is replaced, unless `uses` rely on it.
 
     Raises:
-        StackError: no server is installed, it failed, or its port is taken.
+        StackError: no server is installed, it did not start, or its port is taken.
         OSError: a file or folder cannot be used.
     """
     server = _remembered(home)
-    if server is not None and addresses.kept(home).broker_port is None:  # an older one's
+    if server is not None and addresses.kept(home).broker_port is None:  # from an older version
         addresses.keep(home, account, broker_port=server.port, broker_password=server.password)
     if url := running_url(home):
         return url
@@ -72,9 +72,9 @@ def start(home: Path, account: Account | None, uses: Sequence[Use] = ()) -> str:
     program = _program()
     accounts.open_way(program, account)
     accounts.open_tree(program, account)
-    for _ in range(_ATTEMPTS):  # a port that is free now may be another's a moment later
+    for _ in range(_ATTEMPTS):  # another program may take the port meanwhile
         port, password = _kept_address(home, account, uses)
-        server = _launch(home, program, account, _Server(port, password))
+        server = _launch(home, program, account, _RedisServer(port, password))
         if _came_up(server):
             return _url(server)
         stop(home)
@@ -82,11 +82,11 @@ def start(home: Path, account: Account | None, uses: Sequence[Use] = ()) -> str:
 
 
 def stop(home: Path) -> bool:
-    """Stop the server, and return whether there was one. What it held is gone.
+    """Stop the server, and return whether it ran. Its messages are lost.
 
     Raises:
-        StackError: it does not go.
-        OSError: it is somebody else's.
+        StackError: the server does not stop.
+        OSError: the server belongs to another user.
     """
     server = _remembered(home)
     if server is None:
@@ -95,7 +95,7 @@ def stop(home: Path) -> bool:
     if answered:
         _shut_down(server)
     elif lived and server.pid is not None:
-        processes.push(server.pid, signal.SIGKILL)
+        processes.send(server.pid, signal.SIGKILL)
     if not processes.wait_for(lambda: not (_answers(server) or _lives(server)), _STOP_SECONDS):
         raise StackError(f"the Redis server does not stop; {processes.complaint(_log(home))}")
     (home / "redis.conf").unlink(missing_ok=True)
@@ -103,8 +103,8 @@ def stop(home: Path) -> bool:
     return answered or lived
 
 
-def _came_up(server: _Server) -> bool:
-    """Wait until the server answers, or is gone; its command line names no port at first."""
+def _came_up(server: _RedisServer) -> bool:
+    """Wait until the server answers or ends; its command line has no port at first."""
     processes.wait_for(
         lambda: _answers(server) or not processes.is_running(server.pid, b"-server"), _START_SECONDS
     )
@@ -126,7 +126,9 @@ def _kept_address(home: Path, account: Account | None, uses: Sequence[Use]) -> t
     return port, password
 
 
-def _launch(home: Path, program: Path, account: Account | None, server: _Server) -> _Server:
+def _launch(
+    home: Path, program: Path, account: Account | None, server: _RedisServer
+) -> _RedisServer:
     _remember(home, server, account)
     configuration = home / "redis.conf"
     accounts.write_private(
@@ -172,15 +174,15 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _lives(server: _Server) -> bool:
+def _lives(server: _RedisServer) -> bool:
     return processes.is_running(server.pid, b"-server", b":%d" % server.port)
 
 
-def _answers(server: _Server) -> bool:
-    """Ask for a sign of life; one that has ended is not asked, lest another hears its password."""
+def _answers(server: _RedisServer) -> bool:
+    """Ping the server; a dead one is not pinged, since another program may read the password."""
     if server.pid is not None and not _lives(server):
         return False
-    from redis import RedisError  # noqa: PLC0415 - most commands ask PostgreSQL alone
+    from redis import RedisError  # noqa: PLC0415 - most commands need PostgreSQL alone
 
     try:
         with _client(server) as client:
@@ -189,14 +191,14 @@ def _answers(server: _Server) -> bool:
         return False
 
 
-def _shut_down(server: _Server) -> None:
+def _shut_down(server: _RedisServer) -> None:
     from redis import RedisError  # noqa: PLC0415
 
     with suppress(RedisError), _client(server) as client:
         client.shutdown(nosave=True)
 
 
-def _client(server: _Server) -> "Redis":
+def _client(server: _RedisServer) -> "Redis":
     from redis import Redis  # noqa: PLC0415
     from redis.backoff import NoBackoff  # noqa: PLC0415
     from redis.retry import Retry  # noqa: PLC0415
@@ -211,18 +213,18 @@ def _client(server: _Server) -> "Redis":
     )
 
 
-def _url(server: _Server) -> str:
+def _url(server: _RedisServer) -> str:
     return f"redis://:{server.password}@{_HOST}:{server.port}/0"
 
 
-def _remembered(home: Path) -> _Server | None:
+def _remembered(home: Path) -> _RedisServer | None:
     try:
-        return _Server(**json.loads((home / "redis.json").read_text()))
+        return _RedisServer(**json.loads((home / "redis.json").read_text()))
     except (FileNotFoundError, ValueError, TypeError):
         return None
 
 
-def _remember(home: Path, server: _Server, account: Account | None) -> None:
+def _remember(home: Path, server: _RedisServer, account: Account | None) -> None:
     accounts.write_private(home / "redis.json", json.dumps(asdict(server)), account)
 
 

@@ -1,4 +1,4 @@
-"""Which processes of this machine are at work on a home's servers, told by locks they hold."""
+"""Processes that use a home's servers, each with a locked file."""
 
 import fcntl
 import os
@@ -12,7 +12,7 @@ _FOLDER = "at-work"
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A process that counts on the servers, and what it is, as `producer`."""
+    """A process that uses the servers, and its description, such as `producer`."""
 
     pid: int
     what: str
@@ -23,7 +23,7 @@ class Use:
 
 @contextmanager
 def in_use(home: Path, what: str) -> Iterator[None]:
-    """Tell others that this process is at work; the system frees the lock of one that dies.
+    """Register this process by a locked file; the system releases the lock when it dies.
 
     Raises:
         OSError: the file cannot be written.
@@ -50,7 +50,7 @@ def in_use(home: Path, what: str) -> Iterator[None]:
 
 
 def other_uses(home: Path) -> Sequence[Use]:
-    """Return what other processes are at work, by pid; what dead ones left is removed.
+    """Return the other registered processes, by pid; files of dead ones are removed.
 
     Raises:
         OSError: the folder cannot be read.
@@ -63,7 +63,7 @@ def other_uses(home: Path) -> Sequence[Use]:
 
 
 def _leave_to_owner(home: Path, *made: int) -> None:
-    """Let the owner of a home read what root puts there."""
+    """As root, change the owner of files to the home's owner."""
     owner = home.stat()
     if os.geteuid() == 0 and owner.st_uid != 0:
         for one in made:
@@ -72,7 +72,7 @@ def _leave_to_owner(home: Path, *made: int) -> None:
 
 def _use(path: Path) -> Use | None:
     pid = int(path.name)
-    if pid == os.getpid():  # opening and closing it here would free our own lock
+    if pid == os.getpid():  # closing it here would release our own lock
         return None
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)

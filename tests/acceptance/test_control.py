@@ -83,7 +83,7 @@ def test_a_cancelled_scan_ends_and_keeps_what_it_found_out(
     said = json.loads(cluster.ok("status", "--watch", "--json", scan_id))
     assert (said["state"], said["waiting"]) == ("cancelled", [])
     left = counts(said)["pending"]
-    assert f"cancelled, {left} images were not looked at" in cluster.ok("status", scan_id)
+    assert f"cancelled, {left} images were not judged" in cluster.ok("status", scan_id)
     assert len(cluster.results(int(scan_id))) == said["submitted"] - left > 0
     assert cluster.ok("status").splitlines()[1].split()[:2] == [scan_id, "cancelled"]
     line = refusal(cluster("resume", scan_id))

@@ -50,8 +50,8 @@ def test_one_command_brings_a_folder_to_verdicts(first_scan: FirstScan) -> None:
     assert 'sql "SELECT' in first_scan.said
 
 
-def test_the_end_of_a_scan_says_where_the_time_went(first_scan: FirstScan) -> None:
-    (line,) = [line for line in first_scan.said.splitlines() if " was the wall: " in line]
+def test_the_end_of_a_scan_names_its_bottleneck(first_scan: FirstScan) -> None:
+    (line,) = [line for line in first_scan.said.splitlines() if line.startswith("bottleneck: ")]
     shares = dict(re.findall(r"\b([a-z_]+) (\d+)%", line))
     assert list(shares) == ["fetch", "look_up", "decode", "device", "store"]
     assert all(int(share) <= 100 for share in shares.values())
@@ -79,9 +79,7 @@ def test_every_image_is_a_row_in_the_results(local: Command, first_scan: FirstSc
         assert row["classified_at"].endswith("+00:00")
 
 
-def test_a_model_is_loaded_once_in_a_process_however_many_batches_it_runs(
-    local: Command, first_scan: FirstScan
-) -> None:
+def test_a_model_is_loaded_once_per_process(local: Command, first_scan: FirstScan) -> None:
     batches = f"SELECT worker_id FROM ledger.batches WHERE scan_id = {first_scan.scan_id}"
     assert len(local.ask(batches)) == 4
     loads = f"SELECT model_id FROM ledger.model_loads WHERE worker_id IN ({batches})"

@@ -1,4 +1,4 @@
-"""Where workers' time goes, as people see it: at the end of a scan, and in the status."""
+"""Workers' throughput as people see it: at the end of a scan, and in the status."""
 
 import json
 import socket
@@ -8,7 +8,7 @@ from tests.acceptance.command import Command
 from tests.acceptance.conftest import Photographs
 
 
-def test_status_shows_what_the_workers_are_at(cluster: Command, photographs: Photographs) -> None:
+def test_status_names_each_workers_bottleneck(cluster: Command, photographs: Photographs) -> None:
     scan_id = cluster.scan(str(photographs(6)))["scan_id"]
     (worker,) = json.loads(cluster.ok("status", "--json"))["workers"]
     assert (worker["hostname"], worker["device"]) == (socket.gethostname(), "cpu")
@@ -19,15 +19,15 @@ def test_status_shows_what_the_workers_are_at(cluster: Command, photographs: Pho
         assert 0 <= share["busy"] <= 1
     lines = [line for line in cluster.ok("status").splitlines() if line.startswith("worker ")]
     assert len(lines) == 1
-    assert f"{worker['hostname']} (process {worker['pid']}) on cpu: " in lines[0]
-    assert " is the wall: fetch " in lines[0]
+    who = f"{worker['hostname']} (process {worker['pid']}) on cpu"
+    assert f"{who}, bottleneck: " in lines[0]
     assert "worker " not in cluster.ok("status", str(scan_id)), "a finished scan needs no worker"
     detached = json.loads(cluster.ok("scan", "--detach", "--json", str(photographs(2, "more"))))
-    assert " on cpu: " in cluster.ok("status", str(detached["scan_id"]))
+    assert " on cpu, bottleneck: " in cluster.ok("status", str(detached["scan_id"]))
     cluster.ok("resume", str(detached["scan_id"]))
 
 
-def test_a_scan_in_json_says_where_the_time_of_its_workers_went(
+def test_a_scan_in_json_has_its_bottleneck_and_stages(
     cluster: Command, photographs: Photographs
 ) -> None:
     said = cluster.scan(str(photographs(40)))

@@ -93,7 +93,7 @@ def test_a_schedule_shows_all_that_was_asked_for(command: Command, folder: str) 
     page = command("show all").splitlines()
     for line in (
         "schedule   all, active",
-        "looks at   every image",
+        "judges     every image",
         "only       include *.png",
         "only       min_bytes 1024",
         "only       versions",

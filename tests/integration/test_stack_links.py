@@ -91,7 +91,7 @@ def test_a_lock_that_is_a_link_is_replaced_and_not_written_through(
     victim.write_text(LOCK.format(pid=1, data=home, folder="/nowhere"))
     before = victim.read_text()
     (home / "postgres" / "postmaster.pid").symlink_to(victim)
-    cluster.clear_leftovers(home)
+    cluster.clear_stale_lock(home)
     assert victim.read_text() == before
     assert not (home / "postgres" / "postmaster.pid").is_symlink()
     assert (home / "postgres" / "postmaster.pid").read_text().endswith("/nowhere\n")
@@ -108,5 +108,5 @@ def test_a_lock_names_no_socket_of_another_account_to_be_removed(
     socket.touch()
     lock = LOCK.format(pid=1, data=home, folder=socket.parent)
     (home / "postgres" / "postmaster.pid").write_text(lock)
-    cluster.clear_leftovers(home)
+    cluster.clear_stale_lock(home)
     assert socket.exists()

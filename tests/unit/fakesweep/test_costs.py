@@ -34,7 +34,7 @@ def test_no_cost_is_told_of_a_scan_that_is_partly_forgotten() -> None:
     pruned = replace(MOVING, state="finished", finished_at=MOVING.at, pruned_at=MOVING.at)
     assert cost_of(pruned, 1, PRICED) is None
     lines = as_page(Summary(pruned, (), {}, {})).splitlines()
-    assert lines[-1] == "pruned     2026-11-20 12:00:10 UTC; the counts are of what is left"
+    assert lines[-1] == "pruned     2026-11-20 12:00:10 UTC; the counts are of the remaining images"
     assert not [line for line in lines if line.startswith("rate")]
 
 

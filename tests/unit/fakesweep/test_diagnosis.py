@@ -92,7 +92,7 @@ def test_work_that_is_only_slow_is_called_so() -> None:
         Reason.IN_WORK, "3 batches are in work, the oldest since 2026-11-20 12:00:00 UTC"
     )
     assert only(MOVING, replace(still, running=0)) == Blocker(
-        Reason.IN_QUEUE, "3 batches wait for their turn"
+        Reason.IN_QUEUE, "3 batches wait in the queue"
     )
     unlisted = replace(MOVING, state="listing", listed_at=None, pending=0)
     assert only(unlisted, replace(still, running=0)).reason is Reason.LISTING

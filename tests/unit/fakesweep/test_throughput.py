@@ -30,25 +30,27 @@ IN_WORDS = (
 )
 
 
-def test_the_end_of_a_scan_names_the_wall_and_why() -> None:
-    assert past_bottleneck(REPORT) == f"decode was the wall: {IN_WORDS}"
+def test_the_end_of_a_scan_names_the_bottleneck() -> None:
+    assert past_bottleneck(REPORT) == f"bottleneck: decode; {IN_WORDS}"
+    waited = past_bottleneck(replace(REPORT, wall=Bottleneck.QUEUE))
+    assert waited.startswith("bottleneck: the queue (workers waited for work); fetch 1% ")
 
 
-def test_where_no_chunk_waited_nothing_is_said_about_it() -> None:
+def test_a_stage_without_waits_names_none() -> None:
     never = {stage: replace(share, wait_seconds=None) for stage, share in SHARES.items()}
     assert past_bottleneck(replace(REPORT, stages=never)).endswith("busy, 812.0 images/s")
 
 
-def test_a_worker_is_one_line_with_its_host_device_rate_and_wall() -> None:
+def test_a_worker_is_one_line_with_its_host_device_rate_and_bottleneck() -> None:
     assert worker_line(WORKER) == (
-        f"gpu-3 (process 4711) on cuda:0: decode is the wall: {IN_WORDS}"
+        f"gpu-3 (process 4711) on cuda:0, bottleneck: decode; {IN_WORDS}"
     )
-    waiting = worker_line(replace(WORKER, wall="queue"))
-    assert waiting.startswith("gpu-3 (process 4711) on cuda:0: the queue is the wall: ")
+    idle = worker_line(replace(WORKER, wall="queue"))
+    assert idle.startswith(
+        "gpu-3 (process 4711) on cuda:0, bottleneck: the queue (no work waits); fetch 1% "
+    )
 
 
-def test_a_worker_that_told_nothing_yet_is_shown_too() -> None:
+def test_a_worker_without_measurements_is_shown_too() -> None:
     silent = replace(WORKER, wall=None, stages=None, images_per_second=None, measured_at=None)
-    assert worker_line(silent) == (
-        "gpu-3 (process 4711) on cuda:0: nothing is known of its work yet"
-    )
+    assert worker_line(silent) == "gpu-3 (process 4711) on cuda:0: nothing measured yet"

@@ -89,10 +89,10 @@ def test_the_page_of_a_scan_shows_that_every_image_is_accounted_for() -> None:
     assert all(line.isprintable() for line in page.splitlines())
 
 
-def test_the_page_of_a_cancelled_scan_says_how_much_was_not_looked_at() -> None:
+def test_the_page_of_a_cancelled_scan_counts_the_images_not_judged() -> None:
     cancelled = replace(RUNNING, state="cancelled", seconds_left=None, finished_at=BEGUN)
     page = as_page(Summary(cancelled, (), {}, {}))
-    assert "cancelled, 280 images were not looked at" in page.splitlines()[0]
+    assert "cancelled, 280 images were not judged" in page.splitlines()[0]
     assert "cancelled  2026-11-20 12:00:00 UTC" in page
 
 
