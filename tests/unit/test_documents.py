@@ -106,16 +106,22 @@ def test_the_first_screen_of_the_readme_has_the_two_commands() -> None:
     assert "make test" in first_screen
 
 
+def anchors(document: Path) -> set[str]:
+    """Return the anchors of a document's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("document", PAGES, ids=lambda path: path.name)
 def test_every_file_a_document_names_exists(document: Path) -> None:
     text = document.read_text("utf-8")
-    links = [
-        link.partition("#")[0]
-        for link in re.findall(r"\]\(([^)]+)\)", text)
-        if "://" not in link and not link.startswith("#")
-    ]
-    for link in links:
-        assert (document.parent / link).exists(), f"{document.name} links to {link}"
+    for link in re.findall(r"\]\(([^)]+)\)", text):
+        if "://" in link:
+            continue
+        target, _, heading = link.partition("#")
+        linked = document.parent / target if target else document
+        assert linked.exists(), f"{document.name} links to {link}"
+        assert not heading or heading in anchors(linked), f"{document.name} links to {link}"
     for path, name in PATH.findall(text):
         assert list(ROOT.glob(path)), f"{document.name} names {path}"
         if name:
