@@ -108,6 +108,9 @@ def _measure_together(
 def _decode(paths: Sequence[Path], checkpoint: Path, barrier: Barrier, times: Any) -> None:
     # Imported here, in the processes that need them.
     from fakesweep.schema.failures import ImageFailure  # noqa: PLC0415
+    from fakesweep.workers.models.quick_import import import_quickly  # noqa: PLC0415
+
+    import_quickly()
     from fakesweep.workers.models.processor import load_processor, plain_steps  # noqa: PLC0415
     from fakesweep.workers.sandbox.decode import decode  # noqa: PLC0415
 
