@@ -107,7 +107,7 @@ def as_json(summary: Summary, stages: StageReport | None = None) -> dict[str, An
         said |= {"real_below": summary.cuts.real_below, "fake_above": summary.cuts.fake_above}
     if stages is not None:
         told = stages.as_json()
-        said |= {"wall": told["wall"], "stages": told["stages"]}
+        said |= {name: told[name] for name in ("bottleneck", "wall", "stages")}
     return said
 
 

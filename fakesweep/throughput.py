@@ -11,16 +11,18 @@ AWAITED = {Stage.FETCH: "a loader", Stage.DEVICE: "the device"}
 def past_bottleneck(report: StageReport) -> str:
     """Return the bottleneck of a scan that has ended, with its stages."""
     named = "the queue (workers waited for work)"
-    bottleneck = named if report.wall == Bottleneck.QUEUE else report.wall
+    bottleneck = named if report.bottleneck == Bottleneck.QUEUE else report.bottleneck
     return f"bottleneck: {bottleneck}; {_in_words(report.stages, report.images_per_second)}"
 
 
 def worker_line(worker: WorkerReport) -> str:
     """Return a live worker in one line: host, process, device, bottleneck, stages and rate."""
     who = f"{worker.hostname} (process {worker.pid}) on {worker.device}"
-    if worker.wall is None or worker.stages is None or worker.images_per_second is None:
+    if worker.bottleneck is None or worker.stages is None or worker.images_per_second is None:
         return f"{who}: nothing measured yet"
-    bottleneck = "the queue (no work waits)" if worker.wall == Bottleneck.QUEUE else worker.wall
+    bottleneck = (
+        "the queue (no work waits)" if worker.bottleneck == Bottleneck.QUEUE else worker.bottleneck
+    )
     stages = _in_words(worker.stages, worker.images_per_second)
     return f"{who}, bottleneck: {bottleneck}; {stages}"
 

@@ -57,10 +57,11 @@ SCAN = extended(
         ),
         "real_below": PROBABILITY,
         "fake_above": PROBABILITY,
-        "wall": _STAGES["wall"],
+        "bottleneck": _STAGES["bottleneck"],
+        "wall": _STAGES["bottleneck"],
         "stages": _STAGES["stages"],
     },
-    optional=("real_below", "fake_above", "wall", "stages"),
+    optional=("real_below", "fake_above", "bottleneck", "wall", "stages"),
 )
 
 _WORKERS = array(shape_of(WorkerReport))

@@ -1,4 +1,4 @@
--- The database after every migration up to 0029: types, tables, views, functions and grants, each
+-- The database after every migration up to 0030: types, tables, views, functions and grants, each
 -- in the order of schema and name. `make current-sql` writes this file from PostgreSQL's catalogs;
 -- nothing runs it. The migrations say what each thing is for.
 
@@ -1339,7 +1339,8 @@ SELECT worker_id,
     started_at,
     GREATEST(seen_at, stages_at) AS seen_at,
     stopped_at,
-    stages_total
+    stages_total,
+    COALESCE(stages_lately ->> 'bottleneck'::text, stages_lately ->> 'wall'::text) AS bottleneck
    FROM ledger.workers;
 
 -- Functions

@@ -13,7 +13,7 @@ from fakesweep.schema.ledger.connection import check_encoding
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0029"
+HEAD = "0030"
 """The migration this code needs."""
 
 _KNOWN = {f"{number:04}" for number in range(1, int(HEAD) + 1)}

@@ -122,12 +122,12 @@ class StageReport:
 
     seconds: float
     images_per_second: float
-    wall: Bottleneck
+    bottleneck: Bottleneck
     stages: Mapping[Stage, StageShare]
 
     def as_json(self) -> dict[str, Any]:
-        """Return the report as one JSON object."""
-        return asdict(self)
+        """Return the report as one JSON object; `wall` is the bottleneck's former name."""
+        return asdict(self) | {"wall": self.bottleneck}
 
 
 def counts_of(written: Mapping[str, Any]) -> Counts:

@@ -153,7 +153,8 @@ class Stages:
         said = report(since_logged)
         log.info(
             "stages",
-            wall=said.wall.value,
+            bottleneck=said.bottleneck.value,
+            wall=said.bottleneck.value,
             images_per_second={
                 stage.value: share.images_per_second for stage, share in said.stages.items()
             },

@@ -18,8 +18,8 @@ from fakesweep.schema.telemetry.throughput import (
 )
 
 _LIVE_WORKERS = text(f"""
-    SELECT worker_id, hostname, pid, device, version, images_per_second, wall, stages, measured_at,
-           started_at, seen_at
+    SELECT worker_id, hostname, pid, device, version, images_per_second, bottleneck, wall, stages,
+           measured_at, started_at, seen_at
     FROM workers
     WHERE {IS_LIVE}
       AND worker_id <> ALL (CAST(:gone AS uuid[]))
@@ -54,6 +54,7 @@ class WorkerReport:
     device: str
     version: str
     images_per_second: float | None
+    bottleneck: str | None
     wall: str | None
     stages: Mapping[Stage, StageShare] | None
     measured_at: datetime | None

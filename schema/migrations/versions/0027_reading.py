@@ -1,8 +1,6 @@
 """Views of everything that a person is shown."""
 
-from pathlib import Path
-
-from fakesweep.schema.migrations.statements import run, run_file
+from fakesweep.schema.migrations.statements import run, run_file, statement_of
 
 revision = "0027"
 down_revision = "0026"
@@ -29,12 +27,5 @@ def downgrade() -> None:
         ("0017_faults.sql", "batch_troubles"),
         ("0025_rates.sql", "scan_progress"),
     ):
-        run(_statement(name, view))
+        run(statement_of(name, f"VIEW public.{view} AS"))
     run("SELECT ledger.grant_roles()")
-
-
-def _statement(name: str, view: str) -> str:
-    """Return the statement of a file that makes a view."""
-    made = Path(__file__).with_name(name).read_text("utf-8")
-    begun = made[made.index(f"VIEW public.{view} AS") :]
-    return "CREATE " + begun[: begun.index(";") + 1]

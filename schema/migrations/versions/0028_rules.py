@@ -1,9 +1,6 @@
 """Rules that stood in several statements, each in one function or view."""
 
-import re
-from pathlib import Path
-
-from fakesweep.schema.migrations.statements import run, run_file
+from fakesweep.schema.migrations.statements import run, run_file, statement_of
 
 revision = "0028"
 down_revision = "0027"
@@ -33,24 +30,15 @@ def downgrade() -> None:
     run("SELECT ledger.forget_rights('0028')")
     for file, names in _FUNCTIONS.items():
         for name in names:
-            run(_statement(file, f"FUNCTION {name}(", "\nEND $$;"))
+            run(statement_of(file, f"FUNCTION {name}(", "\nEND $$;"))
     run("DROP VIEW public.scan_progress")
-    run(_statement("0027_reading.sql", "VIEW public.scan_progress AS"))
+    run(statement_of("0027_reading.sql", "VIEW public.scan_progress AS"))
     for view in ("batches", "webhooks"):
-        run(_statement("0027_reading.sql", f"VIEW public.{view} AS"))
-    run(_statement("0019_model_troubles.sql", "VIEW public.model_troubles AS"))
+        run(statement_of("0027_reading.sql", f"VIEW public.{view} AS"))
+    run(statement_of("0019_model_troubles.sql", "VIEW public.model_troubles AS"))
     run("""
         DROP VIEW ledger.pending;
         DROP FUNCTION ledger.standing_policy, ledger.is_held, ledger.pending_of, ledger.ended_of,
             ledger.is_expired, ledger.kind_told, ledger.wants, ledger.is_open, ledger.next_try;
         SELECT ledger.grant_roles()
     """)
-
-
-def _statement(file: str, what: str, end: str = ";") -> str:
-    """Return the statement of a file that makes a view or function, to replace what there is."""
-    made = Path(__file__).with_name(file).read_text("utf-8")
-    found = re.search(rf"{re.escape(what)}.*?{re.escape(end)}", made, re.DOTALL)
-    if found is None:
-        raise LookupError(f"{file} makes no {what}")
-    return f"CREATE OR REPLACE {found[0]}"

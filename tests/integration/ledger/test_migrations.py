@@ -202,7 +202,7 @@ def test_workers_of_a_database_made_before_they_told_their_stages_stay(empty: En
     with empty.begin() as connection:
         upgrade(connection)
     _check(empty)
-    assert tuples(empty, "SELECT hostname, wall FROM workers") == [("h", None)]
+    assert tuples(empty, "SELECT hostname, wall, bottleneck FROM workers") == [("h", None, None)]
 
 
 def test_a_database_ahead_of_this_code_is_refused_and_left_alone(empty: Engine) -> None:

@@ -245,7 +245,7 @@ def test_the_examples_are_found_and_answer_with_what_they_promise(filled: Engine
     assert (left["submitted"], left["failed"], left["pending"]) == (40, 10, 30)
     assert left["images_per_second"] not in (None, 0)
     (worker,) = answer("FROM workers")
-    assert (worker["images_per_second"], worker["wall"]) == (64.0, "device")
+    assert (worker["images_per_second"], worker["bottleneck"]) == (64.0, "device")
     assert (worker["decode_busy"], worker["device_busy"]) == (0.1, 0.9)
     (other_word,) = answer("FROM model_disagreements")
     assert (other_word["uri"], other_word["verdict_b"]) == ("s3://photos/2024/05/b.jpg", "real")
@@ -332,9 +332,9 @@ def test_every_failure_code_is_documented() -> None:
     assert _tables("| code | means |", DOCUMENT) == [[code.value for code in FailureCode]]
 
 
-def test_every_wall_is_documented() -> None:
-    (said,) = re.findall(r"^\| `wall` \| .*: (.+) \|$", DOCUMENT, re.MULTILINE)
-    assert said == ", ".join(f"`{wall}`" for wall in Bottleneck)
+def test_every_bottleneck_is_documented() -> None:
+    (said,) = re.findall(r"^\| `bottleneck` \| .*: (.+) \|$", DOCUMENT, re.MULTILINE)
+    assert said == ", ".join(f"`{one}`" for one in Bottleneck)
 
 
 def test_no_example_touches_a_private_table() -> None:

@@ -97,7 +97,8 @@ def test_a_worker_that_told_nothing_is_known_all_the_same(engine: Engine) -> Non
     worker_id = start_worker(engine)
     (found,) = workers(engine)
     assert (found.worker_id, found.hostname, found.pid, found.device) == (worker_id, "h", 7, "cpu")
-    assert (found.images_per_second, found.wall, found.stages, found.measured_at) == (None,) * 4
+    assert (found.images_per_second, found.bottleneck, found.wall) == (None,) * 3
+    assert (found.stages, found.measured_at) == (None, None)
 
 
 def test_what_a_worker_told_last_is_read_back(engine: Engine) -> None:
@@ -106,13 +107,20 @@ def test_what_a_worker_told_last_is_read_back(engine: Engine) -> None:
     lately = counts(10.0, decode_seconds=18.0, images=812)
     tell(engine, worker_id, counts(20.0, decode_seconds=23.0, images=812), lately)
     (found,) = workers(engine)
-    assert (found.images_per_second, found.wall) == (81.2, "decode")
+    assert (found.images_per_second, found.bottleneck, found.wall) == (81.2, "decode", "decode")
     assert found.stages == report(lately).stages
     assert isinstance(found.measured_at, datetime)
     assert now(engine).by_worker == {worker_id: counts(20.0, decode_seconds=23.0, images=812)}
     assert tuples(
-        engine, "SELECT hostname, wall, (stages -> 'decode' ->> 'busy')::float FROM workers"
-    ) == [("h", "decode", 0.9)]
+        engine,
+        "SELECT hostname, bottleneck, wall, (stages -> 'decode' ->> 'busy')::float FROM workers",
+    ) == [("h", "decode", "decode", 0.9)]
+
+
+def test_a_worker_of_the_version_before_tells_wall_alone(engine: Engine) -> None:
+    tell(engine, start_worker(engine), counts(10.0, decode_seconds=38.0))
+    run(engine, "UPDATE ledger.workers SET stages_lately = stages_lately - 'bottleneck'")
+    assert tuples(engine, "SELECT bottleneck, wall FROM workers") == [("decode", "decode")]
 
 
 def test_workers_that_left_or_fell_silent_are_not_live(engine: Engine) -> None:
@@ -154,7 +162,7 @@ def test_where_the_time_of_a_scan_went_is_what_its_workers_counted_meanwhile(
     assert said.seconds == 4.0
     assert said.images_per_second == 100.0
     assert said.stages[Stage.DECODE].busy == pytest.approx((7.6 + 1.6) / 12, abs=0.001)
-    assert said.wall == "decode"
+    assert said.bottleneck == "decode"
 
 
 def test_an_idle_workers_time_before_the_scan_does_not_count(engine: Engine) -> None:

@@ -22,7 +22,18 @@ SHARES = dict(
 REPORT = StageReport(3.2, 812.04, Bottleneck.DECODE, SHARES)
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 WORKER = WorkerReport(
-    UUID(int=1), "gpu-3", 4_711, "cuda:0", "0.1.0", 812.04, "decode", SHARES, NOON, NOON, NOON
+    UUID(int=1),
+    "gpu-3",
+    4_711,
+    "cuda:0",
+    "0.1.0",
+    812.04,
+    "decode",
+    "decode",
+    SHARES,
+    NOON,
+    NOON,
+    NOON,
 )
 IN_WORDS = (
     "fetch 1% look_up 0% decode 93% device 40% store 5% busy, 812.0 images/s; "
@@ -32,7 +43,7 @@ IN_WORDS = (
 
 def test_the_end_of_a_scan_names_the_bottleneck() -> None:
     assert past_bottleneck(REPORT) == f"bottleneck: decode; {IN_WORDS}"
-    waited = past_bottleneck(replace(REPORT, wall=Bottleneck.QUEUE))
+    waited = past_bottleneck(replace(REPORT, bottleneck=Bottleneck.QUEUE))
     assert waited.startswith("bottleneck: the queue (workers waited for work); fetch 1% ")
 
 
@@ -45,12 +56,12 @@ def test_a_worker_is_one_line_with_its_host_device_rate_and_bottleneck() -> None
     assert worker_line(WORKER) == (
         f"gpu-3 (process 4711) on cuda:0, bottleneck: decode; {IN_WORDS}"
     )
-    idle = worker_line(replace(WORKER, wall="queue"))
+    idle = worker_line(replace(WORKER, bottleneck="queue"))
     assert idle.startswith(
         "gpu-3 (process 4711) on cuda:0, bottleneck: the queue (no work waits); fetch 1% "
     )
 
 
 def test_a_worker_without_measurements_is_shown_too() -> None:
-    silent = replace(WORKER, wall=None, stages=None, images_per_second=None, measured_at=None)
+    silent = replace(WORKER, bottleneck=None, stages=None, images_per_second=None, measured_at=None)
     assert worker_line(silent) == "gpu-3 (process 4711) on cuda:0: nothing measured yet"

@@ -49,7 +49,7 @@ def counts(
 
 
 @pytest.mark.parametrize(
-    ("counted", "wall"),
+    ("counted", "bottleneck"),
     [
         (counts(fetch=0.01, look_up=0.02, decode=0.93, device=0.4, store=0.05), Bottleneck.DECODE),
         (counts(fetch=0.5, look_up=0.1, decode=0.2, device=0.7, store=0.05), Bottleneck.FETCH),
@@ -58,8 +58,8 @@ def counts(
         (counts(decode=0.3, device=0.2, store=0.55), Bottleneck.STORE),
     ],
 )
-def test_the_wall_is_the_resource_used_most(counted: Counts, wall: Bottleneck) -> None:
-    assert bottleneck_of(counted) == wall
+def test_the_bottleneck_is_the_resource_used_most(counted: Counts, bottleneck: Bottleneck) -> None:
+    assert bottleneck_of(counted) == bottleneck
 
 
 def test_loaders_are_one_resource_whose_stages_add_up() -> None:
@@ -76,7 +76,7 @@ def test_a_worker_that_nothing_holds_up_waits_for_the_queue() -> None:
     assert bottleneck_of(counts(decode=0.51, device=0.49, store=0.49)) == Bottleneck.DECODE
 
 
-def test_what_chunks_wait_for_is_the_wall_though_it_seems_to_have_room() -> None:
+def test_what_chunks_wait_for_is_the_bottleneck_though_it_seems_to_have_room() -> None:
     assert bottleneck_of(counts(decode=0.45, device=0.3, waited=(0.5, 2.0))) == Bottleneck.DEVICE
     assert (
         bottleneck_of(counts(fetch=0.4, decode=0.05, device=0.45, waited=(3.0, 2.0)))
@@ -85,13 +85,17 @@ def test_what_chunks_wait_for_is_the_wall_though_it_seems_to_have_room() -> None
     assert bottleneck_of(counts(decode=0.6, device=0.3, waited=(0.0, 9.0))) == Bottleneck.DECODE
 
 
-def test_every_stage_and_the_queue_can_be_the_wall() -> None:
-    assert {wall.value for wall in Bottleneck} == {stage.value for stage in Stage} | {"queue"}
+def test_every_stage_and_the_queue_can_be_the_bottleneck() -> None:
+    assert {one.value for one in Bottleneck} == {stage.value for stage in Stage} | {"queue"}
 
 
 def test_a_report_says_rates_busy_shares_and_waits() -> None:
     said = report(counts(decode=0.934, device=0.4, waited=(0.0, 0.5), images=8_120))
-    assert (said.seconds, said.images_per_second, said.wall) == (10.0, 812.0, Bottleneck.DECODE)
+    assert (said.seconds, said.images_per_second, said.bottleneck) == (
+        10.0,
+        812.0,
+        Bottleneck.DECODE,
+    )
     assert said.stages[Stage.DECODE].busy == pytest.approx(0.934)
     assert said.stages[Stage.DECODE].images_per_second == 812.0
     assert said.stages[Stage.DEVICE].wait_seconds == 0.25
@@ -104,7 +108,7 @@ def test_a_call_of_the_device_that_began_before_does_not_make_it_busier_than_it_
 
 def test_no_time_at_all_is_a_report_of_nothing() -> None:
     nothing = report(counts() - counts())
-    assert (nothing.images_per_second, nothing.wall) == (0.0, Bottleneck.QUEUE)
+    assert (nothing.images_per_second, nothing.bottleneck) == (0.0, Bottleneck.QUEUE)
     assert not (counts() - counts()).shows_work
 
 
@@ -144,4 +148,4 @@ def test_counts_and_reports_are_read_as_they_were_written() -> None:
     said = report(counted)
     written = json.loads(json.dumps(said.as_json()))
     assert shares_of(written["stages"]) == said.stages
-    assert written["wall"] == "decode"
+    assert written["bottleneck"] == written["wall"] == "decode"

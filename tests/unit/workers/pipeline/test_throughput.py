@@ -103,7 +103,9 @@ def test_many_threads_lose_no_image() -> None:
     assert (fetch.images, fetch.waits, fetch.wait_seconds) == (4_000, 2_000, 1_000.0)
 
 
-def test_the_log_says_rates_busy_shares_waits_and_the_wall(clock: Callable[[float], None]) -> None:
+def test_the_log_says_rates_busy_shares_waits_and_the_bottleneck(
+    clock: Callable[[float], None],
+) -> None:
     stages = Stages(1, 2, lambda: 0.0)
     with structlog.testing.capture_logs() as lines, stages.running():
         stages.waited(Stage.FETCH, 0.25)
@@ -115,6 +117,7 @@ def test_the_log_says_rates_busy_shares_waits_and_the_wall(clock: Callable[[floa
         {
             "event": "stages",
             "log_level": "info",
+            "bottleneck": "decode",
             "wall": "decode",
             "images_per_second": {
                 "fetch": 6.0, "look_up": 0.0, "decode": 6.0, "device": 0.0, "store": 6.0,
@@ -141,7 +144,7 @@ def test_while_there_is_work_the_log_is_told_again_and_again() -> None:
     ):
         wait_until(lambda: len(lines) >= 2, "the log was told twice")
         told = lines[:2]
-    assert all(line["wall"] == "decode" for line in told)
+    assert all(line["bottleneck"] == "decode" for line in told)
     assert all(line["busy_percent"]["decode"] > 50 for line in told)
 
 
@@ -180,7 +183,7 @@ def test_the_ledger_is_told_until_the_last_ten_seconds_saw_no_work() -> None:
             pass
         wait_until(lambda: written.reports[-1].images_per_second > 0, "the work is told")
         wait_until(lambda: written.reports[-1].images_per_second == 0, "the work is over")
-        assert written.reports[-1].wall == "queue"
+        assert written.reports[-1].bottleneck == "queue"
         told = len(written)
         threading.Event().wait(10 * module.WRITE_SECONDS)
         assert len(written) == told
