@@ -1,4 +1,7 @@
-"""Finds images, cuts them into batches, records them and fills the queues."""
+"""Producer: lists images, cuts them into batches, records them and publishes them.
+
+Programs call `submit` as `from fakesweep import submit`.
+"""
 
 from fakesweep.producer.client import submit
 

@@ -1,4 +1,4 @@
-"""Waiting for what does not answer, longer each time, with a line in the log now and then."""
+"""Exponential backoff for a server that does not answer, and the log of its outages."""
 
 import threading
 import time
@@ -16,14 +16,14 @@ from fakesweep.schema.words import LEDGER, SERVERS
 PAUSE_SECONDS = 0.2
 LONGEST_WAIT_SECONDS = 10.0
 FIRST_LINE_SECONDS = 10.0
-"""An outage is logged again after this time, then after twice as long, and on."""
+"""Interval before an outage is logged again; it doubles with each line."""
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
 class Outage:
-    """Since when something is away, who waits for it, and after how long that is said again."""
+    """One outage: its start, the backoffs that wait for its end, and its next log line."""
 
     since: float
     waiting: "WeakSet[Backoff]" = field(default_factory=WeakSet)
@@ -31,9 +31,9 @@ class Outage:
 
 
 class Outages:
-    """What does not answer, for all threads of a process: one outage has one line, said at times.
+    """Outages of a process: threads that wait for the same server share one log line.
 
-    It is over when the first that waited for it gets an answer, or when nobody waits any more.
+    An outage ends when one waiting thread gets an answer, or when none waits.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class Outages:
         self._outages: dict[Hashable, Outage] = {}
 
     def missed(self, awaited: Hashable, by: "Backoff") -> float | None:
-        """Return for how many seconds it has been away, None where that was said lately."""
+        """Return the outage's length in seconds, None where it was logged recently."""
         now = time.monotonic()
         with self._lock:
             outage = self._outages.get(awaited)
@@ -54,7 +54,7 @@ class Outages:
         return now - outage.since
 
     def over(self, awaited: Hashable) -> float | None:
-        """Return how many seconds it was away, None where somebody else has noticed."""
+        """End an outage; return its length in seconds, None where another thread ended it."""
         with self._lock:
             outage = self._outages.pop(awaited, None)
         return None if outage is None else time.monotonic() - outage.since
@@ -64,7 +64,7 @@ _outages = Outages()
 
 
 class Backoff:
-    """Waits of one thread for what does not answer, each longer than the one before."""
+    """Pauses of one thread between attempts; each is twice the one before, up to a limit."""
 
     def __init__(self, stop: threading.Event) -> None:
         self._stop = stop
@@ -72,7 +72,7 @@ class Backoff:
         self._awaited: set[str] = set()
 
     def wait(self, awaited: str, reason: str) -> None:
-        """Say what for and why, and wait."""
+        """Log the outage where a line is due, then pause."""
         self._seconds = min(LONGEST_WAIT_SECONDS, max(PAUSE_SECONDS, self._seconds * 2))
         self._awaited.add(awaited)
         if (away_seconds := _outages.missed(self._outage(awaited), self)) is not None:
@@ -86,17 +86,17 @@ class Backoff:
         self._stop.wait(self._seconds)
 
     def wait_for_ledger(self, error: SQLAlchemyError) -> None:
-        """Wait where the database may answer again.
+        """Pause after an error of the database that may pass.
 
         Raises:
-            SQLAlchemyError: waiting would not mend it.
+            SQLAlchemyError: the error is permanent.
         """
         if not may_pass(error):
             raise error
         self.wait(LEDGER, first_line(error))
 
     def is_over(self) -> None:
-        """Start anew: it answers."""
+        """Reset the backoff after an answer, and end its outages."""
         progressed()
         self._seconds = 0.0
         while self._awaited:

@@ -1,4 +1,4 @@
-"""Celery's own command, Flower's with it, on the queues and the broker that fakesweep uses."""
+"""Celery's command line, including Flower, with fakesweep's broker and queues."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from fakesweep.schema.queues import celery_settings
 from fakesweep.schema.settings import Settings
 
 WORKER = "worker"
-"""The one subcommand that would do the work, which our own workers do."""
+"""The subcommand that is refused: `fakesweep worker` starts our workers."""
 
 
 def run_celery(settings: Settings, words: Sequence[str]) -> int:
@@ -25,6 +25,6 @@ def run_celery(settings: Settings, words: Sequence[str]) -> int:
         status: object = app.start([*words])
     except OperationalError as error:
         raise BrokerError(f"the broker does not answer: {error}") from error
-    except SystemExit as leaving:
-        return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+    except SystemExit as exited:
+        return exited.code if isinstance(exited.code, int) else int(exited.code is not None)
     return status if isinstance(status, int) else 0

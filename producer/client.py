@@ -1,4 +1,4 @@
-"""Handing images in from a process of one's own; everything is opened on first use."""
+"""Client for Python programs: `fakesweep.submit`, with resources opened on first use."""
 
 import atexit
 import os
@@ -13,19 +13,23 @@ if TYPE_CHECKING:
 _lock = threading.Lock()
 _opened: list[tuple["Uploads", ExitStack]] = []
 _inherited: list[object] = []
-"""What a process got from the one it was forked from: never used, nor closed under that one."""
+"""Resources of the parent process after a fork: neither used nor closed in the child."""
 
 
 def submit(uris: Sequence[str], *, lane: str = "live") -> list[int]:
-    """Record images and have them classified; return their rows, in order, once committed.
+    """Submit images for classification; return their image ids once they are committed.
 
-    The settings are read from the environment on first use; any thread may call. How an image
-    stands is in the view `verdicts` and behind the HTTP API.
+    The call is `from fakesweep import submit`; any thread may use it. Settings come from the
+    environment on first use. Verdicts are in the view `verdicts` and in the HTTP API.
+
+    Args:
+        uris: image URIs; the ids are in the same order.
+        lane: `live` or `bulk`.
 
     Raises:
-        InvalidUri: one is no URI; nothing is recorded.
-        LedgerAway: the database does not answer; the images may be recorded all the same.
-        FakesweepError: the settings, the database or the broker do not let anything begin.
+        InvalidUri: a URI is invalid; nothing is recorded.
+        LedgerAway: the database does not answer; the images may be recorded nevertheless.
+        FakesweepError: settings, database or broker cannot be used.
     """
     from fakesweep.schema.ledger.uploads import Upload  # noqa: PLC0415 - the import stays light
     from fakesweep.schema.words import Lane  # noqa: PLC0415
@@ -69,8 +73,8 @@ def _close() -> None:
 
 
 def _forget() -> None:
-    """Begin anew in a forked process, which has the connections of its parent but no threads."""
-    global _lock  # noqa: PLW0603 - somebody may have held it
+    """Reset the client in a forked child, which inherits connections but no threads."""
+    global _lock  # noqa: PLW0603 - another thread may have held it at the fork
     _lock = threading.Lock()
     _inherited.extend(_opened)
     _opened.clear()

@@ -1,4 +1,4 @@
-"""From the ledger to the queue: publish what is recorded, and bring back what got lost."""
+"""Feeder: publishes recorded batches, and recovers expired, deferred and lost ones."""
 
 from collections.abc import Callable
 from functools import partial
@@ -15,20 +15,20 @@ from fakesweep.schema.ledger.scans.audits import let_follow
 from fakesweep.schema.words import Lane
 
 LOST_AFTER_SECONDS = 15.0
-"""A published batch that is not in its queue, and not claimed for so long, is lost."""
+"""Age at which a published batch counts as lost if it is neither queued nor claimed."""
 
 log = structlog.get_logger(__name__)
 
 
 def publish_recorded(producer: Producer, only: int | None = None) -> int:
-    """Send recorded batches of all scans or one, live lane first, while the window has room.
+    """Publish recorded batches, live lane first, while the window has room; return their number.
 
-    Rows are marked and committed before the message leaves: a message too few is found again,
-    one too many is refused by the claim.
+    The mark is committed before the message is sent: reconciliation finds a lost message, and the
+    claim refuses a duplicate. `only` limits the batches to one scan.
 
     Raises:
-        BrokerError: the broker does not take them.
-        SQLAlchemyError: the ledger does not give those of a lane out; the others are published.
+        BrokerError: the broker does not accept a message.
+        SQLAlchemyError: the ledger refuses a lane; the other lanes are published first.
     """
     published, failure = 0, None
     for lane in Lane:
@@ -49,13 +49,13 @@ def publish_recorded(producer: Producer, only: int | None = None) -> int:
 
 
 def reconcile(producer: Producer) -> None:
-    """Hand batches that nobody works on any more back to be published again.
+    """Requeue expired leases, deferred batches, followers and lost messages.
 
-    What the ledger refuses for good is logged, and keeps nothing else from being done.
+    A step that the ledger refuses permanently is logged; the other steps still run.
 
     Raises:
-        BrokerError: the broker does not say what lies in its queues.
-        SQLAlchemyError: the ledger is away, or refuses for now.
+        BrokerError: the broker does not list its queues.
+        SQLAlchemyError: the ledger is away, or refuses temporarily.
     """
     lost = [partial(_return_lost, lane=lane) for lane in Lane]
     steps: list[Callable[[Producer], None]] = [_return_expired, _try_again, _let_follow, *lost]
@@ -100,8 +100,8 @@ def _return_lost(producer: Producer, lane: Lane) -> None:
     with producer.engine.begin() as connection:
         if not any_long_published(connection, lane, LOST_AFTER_SECONDS):
             return
-    waiting = producer.publisher.waiting_batches(lane)
+    queued = producer.publisher.waiting_batches(lane)
     with producer.engine.begin() as connection:
-        lost = return_lost(connection, lane, waiting, LOST_AFTER_SECONDS)
+        lost = return_lost(connection, lane, queued, LOST_AFTER_SECONDS)
     if lost:
         log.warning("messages_lost", batches=lost, lane=lane.value)

@@ -1,4 +1,4 @@
-"""Asking again: a request with a token that was used before finds the scan it asked for."""
+"""Idempotency tokens: a repeated request returns the scan of the first one."""
 
 import json
 from collections.abc import Mapping
@@ -15,12 +15,12 @@ SHOWN_CHARACTERS = 60
 
 
 def asked_before(connection: Connection, token: str, asked: Mapping[str, Any]) -> int | None:
-    """Return the scan that was asked for with this token, None where the token is new.
+    """Return the scan of a token, None where the token is new.
 
-    Until the caller's transaction ends nobody else can ask with it.
+    The token stays locked until the caller's transaction ends.
 
     Raises:
-        ScanError: the token is none, or something else was asked for with it.
+        ScanError: the token is malformed, or belongs to a different request.
     """
     if not (1 <= len(token) <= MAX_TOKEN_CHARACTERS and token.isprintable()):
         raise ScanError(f"a token has 1 to {MAX_TOKEN_CHARACTERS} printable characters")

@@ -1,4 +1,4 @@
-"""The one place that puts messages on the broker's queues."""
+"""Publisher: the only sender of messages to the broker's queues."""
 
 import json
 from collections.abc import Callable
@@ -16,14 +16,14 @@ from fakesweep.schema.settings import Settings
 from fakesweep.schema.words import Lane
 
 BATCH_HEADER = "fakesweep-batch"
-"""Names a message's batch outside its body, which is encoded."""
+"""Header with the batch id; a message's body is encoded."""
 
 _ANSWER_AT_ONCE = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
-"""The producer waits and tries again by itself, with a line in its log."""
+"""Celery's own retries are off; the producer's backoff retries and logs."""
 
 
 class Publisher:
-    """Sends batches to their lane's queue; every failure of the broker is a BrokerError."""
+    """Sends batches to their lane's queue; each broker failure becomes a BrokerError."""
 
     def __init__(self, settings: Settings) -> None:
         self._celery = Celery("fakesweep-producer", set_as_current=False)
@@ -35,7 +35,7 @@ class Publisher:
         """Put one batch on its lane's queue.
 
         Raises:
-            BrokerError: the broker does not take it.
+            BrokerError: the broker does not accept it.
         """
         try:
             self._celery.send_task(
@@ -49,7 +49,7 @@ class Publisher:
             raise BrokerError(self._no_answer(error)) from error
 
     def check(self) -> None:
-        """Ask the broker for a sign of life.
+        """Ping the broker.
 
         Raises:
             BrokerError: it does not answer.
@@ -57,7 +57,7 @@ class Publisher:
         self._ask(lambda client: client.ping())
 
     def waiting_batches(self, lane: Lane) -> set[int]:
-        """Return the batches whose messages lie in a lane's queue, taken by no worker yet.
+        """Return the ids of the batches in a lane's queue; no worker has taken these.
 
         Raises:
             BrokerError: the broker does not answer.
@@ -74,7 +74,7 @@ class Publisher:
             raise BrokerError(self._no_answer(error)) from error
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._celery.close()
 
     def _no_answer(self, error: BaseException) -> str:
@@ -85,7 +85,7 @@ class Publisher:
 
 
 def _batch_of(message: bytes) -> int | None:
-    """Return the batch of a message as it lies in Redis, None where that is not one of ours."""
+    """Return the batch id of a message in Redis, None for a foreign message."""
     try:
         batch_id = json.loads(message)["headers"][BATCH_HEADER]
     except (ValueError, TypeError, KeyError, RecursionError):

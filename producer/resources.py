@@ -16,7 +16,7 @@ from fakesweep.schema.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Producer:
-    """Everything the asking side holds open; `recorded` is set when a batch waits to be sent."""
+    """Open resources; `recorded` is set when a recorded batch can be published."""
 
     settings: Settings
     catalogue: Catalogue
@@ -27,10 +27,10 @@ class Producer:
 
 @contextmanager
 def open_producer(settings: Settings, catalogue: Catalogue) -> Iterator[Producer]:
-    """Open database and broker, check that both answer, and close them at the end.
+    """Open database and broker, check that both answer, and close them on exit.
 
     Raises:
-        DatabaseError: the database does not answer, or is at another migration.
+        DatabaseError: the database does not answer, or its migration differs.
         BrokerError: the broker does not answer.
     """
     database_url = settings.database_url or ""

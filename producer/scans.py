@@ -1,4 +1,4 @@
-"""Asking for a scan: what the producer holds open, and how a request becomes a row."""
+"""Scan requests: checked, then recorded as rows of the ledger."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from fakesweep.producer.listing.filter import check_selection
 from fakesweep.producer.outputs.destinations import check_destination, resolve_destination
 from fakesweep.producer.resources import Producer
 from fakesweep.producer.sources import ResolvedSource, check_named, resolve_source
-from fakesweep.producer.sources.members import gathered
+from fakesweep.producer.sources.members import grouped
 from fakesweep.schema.ledger.outputs.parts import add_output
 from fakesweep.schema.ledger.registry.policies import policy_id
 from fakesweep.schema.ledger.scans.idempotency import set_token
@@ -22,17 +22,16 @@ from fakesweep.schema.ledger.scans.scans import add_scan as record_scan
 from fakesweep.schema.selection import Selection
 from fakesweep.schema.words import Lane
 
-MOST_TOLD_SOURCES = 100
-"""Sources that are kept by name with a token."""
+MAX_NAMED_SOURCES = 100
+"""Sources that a token's request keeps by name; beyond that it keeps their digest."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScanRequest:
-    """What a person asks for; sources and models as they were written.
+    """Request for a scan; sources and models as the person wrote them.
 
-    An audit passes over what stands as it was last judged. `output` is a folder or
-    s3://bucket/prefix that the results are written to while the scan runs; asking again with the
-    same `token` finds the scan there is.
+    An audit skips images that are unchanged since they were last judged. `output` is the folder or
+    s3://bucket/prefix for results. A repeated request with the same `token` returns the same scan.
     """
 
     sources: tuple[str, ...]
@@ -48,18 +47,18 @@ class ScanRequest:
 
 @dataclass(frozen=True, slots=True)
 class AskedScan:
-    """The scan that a request came to; it is not new where its token found one."""
+    """Scan of a request; `is_new` is false where the token found an existing scan."""
 
     scan_id: int
     is_new: bool
 
 
 def add_scan(producer: Producer, request: ScanRequest) -> int:
-    """Check everything a request names, then record it; nothing is written where a part is wrong.
+    """Check a request, record its scan and return the scan's id; an invalid request writes nothing.
 
     Raises:
-        CatalogueError: a model or the policy is not known.
-        SourceError: a source cannot be listed, or holds nothing.
+        CatalogueError: a model or the policy is unknown.
+        SourceError: a source cannot be listed, or is empty.
         OutputError: the output is not empty, or cannot be written.
         ScanError: the token belongs to another request.
     """
@@ -67,13 +66,12 @@ def add_scan(producer: Producer, request: ScanRequest) -> int:
 
 
 def ask_for_scan(producer: Producer, request: ScanRequest) -> AskedScan:
-    """Do as `add_scan` does, and tell whether the scan is new.
+    """Add a scan as `add_scan` does, and tell whether it is new.
 
-    A token that is known is looked at first: what was there when the scan was asked for need not be
-    there any more.
+    A known token returns its scan before the sources are checked: they may be gone by now.
 
     Raises:
-        FakesweepError: as `add_scan` says.
+        FakesweepError: as for `add_scan`.
     """
     if request.name is not None:
         check_name(request.name)
@@ -95,15 +93,15 @@ def record_request(
     request: ScanRequest,
     resolved: Sequence[ResolvedSource] | None = None,
 ) -> int:
-    """Record what a request asks for, in the caller's transaction; no source is looked at.
+    """Record a request in the caller's transaction, without a look at its sources or output.
 
-    Nor is the output. `resolved` are its sources as they were resolved earlier, perhaps on another
-    machine. With a token that was used before it returns the scan there is.
+    `resolved` are sources that were resolved earlier, perhaps on another machine. A known token
+    returns its scan.
 
     Raises:
-        CatalogueError: a model or the policy is not known.
-        SourceError: a source is none, or the selection makes no sense.
-        OutputError: the output is none, or another scan's.
+        CatalogueError: a model or the policy is unknown.
+        SourceError: a source or the selection is invalid.
+        OutputError: the output is invalid, or belongs to another scan.
         ScanError: the token belongs to another request.
     """
     sources = resolved or _resolved(request)
@@ -154,10 +152,10 @@ def _scan_of_token(
 def _asked(
     producer: Producer, request: ScanRequest, sources: Sequence[ResolvedSource]
 ) -> dict[str, Any]:
-    """Return what makes two requests the same one, as JSON knows it; a name does not count."""
+    """Return the JSON that identifies a request; the scan's name is no part of it."""
     output = None if request.output is None else resolve_destination(request.output)
     return {
-        "sources": _told(sources),
+        "sources": _source_names(sources),
         "models": _model_keys(producer, request),
         "policy": request.policy,
         "lane": request.lane.value,
@@ -171,15 +169,15 @@ def _asked(
 
 
 def _resolved(request: ScanRequest) -> list[ResolvedSource]:
-    return gathered([resolve_source(text) for text in request.sources])
+    return grouped([resolve_source(text) for text in request.sources])
 
 
-def _told(sources: Sequence[ResolvedSource]) -> list[list[str | None]] | str:
-    """Return every source and member by its name; the digest of them where they are many."""
+def _source_names(sources: Sequence[ResolvedSource]) -> list[list[str | None]] | str:
+    """Return the names of all sources and members, or the digest of a long list."""
     named = [
         [one, source.hostname] for source in sources for one in source.members or (source.source,)
     ]
-    if len(named) <= MOST_TOLD_SOURCES:
+    if len(named) <= MAX_NAMED_SOURCES:
         return named
     return "sha256:" + hashlib.sha256(json.dumps(named).encode()).hexdigest()
 

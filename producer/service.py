@@ -1,8 +1,7 @@
-"""The producer at work: listers list, one loop publishes and reconciles, until told to stop.
+"""Producer service: lister threads, job threads, and one loop that publishes and reconciles.
 
-What goes wrong with one scan, row or duty ends neither the others nor the service: it is logged,
-tried again, and shown. The service ends loudly where it cannot begin, where one of its threads ends
-by no error of its own, and where it works for one scan alone that cannot go on.
+An error of one scan, row or job is logged and retried; the others go on. The service itself fails
+if it cannot start, if a thread ends unexpectedly, or if its only scan cannot go on.
 """
 
 import os
@@ -21,13 +20,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from fakesweep import schema
 from fakesweep.producer.backoff import PAUSE_SECONDS, Backoff
 from fakesweep.producer.feeder import publish_recorded, reconcile
-from fakesweep.producer.listing.pool import list_scans, reason_of, set_aside
+from fakesweep.producer.listing.pool import listing_error_text, run_listers, set_aside
 from fakesweep.producer.listing.scan import list_scan
 from fakesweep.producer.outputs.writer import write_outputs
 from fakesweep.producer.resources import Producer
 from fakesweep.producer.schedules.firing import keep_schedules
 from fakesweep.producer.uploads.group_commit import close_past_scans
-from fakesweep.producer.watchdog import Beats
+from fakesweep.producer.watchdog import Watchdog
 from fakesweep.producer.webhooks import deliver_webhooks
 from fakesweep.schema.errors import BrokerError, FakesweepError, ScanError
 from fakesweep.schema.ledger.connection import explained, may_pass
@@ -47,53 +46,54 @@ JOBS: dict[str, Job] = {
     "outputs": write_outputs,
     "webhooks": deliver_webhooks,
 }
-"""What every service does besides, each on a thread of its own until it is told to stop."""
+"""Jobs of every service; each has its own thread."""
 
 SLACK_SECONDS = 120.0
+"""Time beyond the list timeout before a silent thread counts as stuck."""
 
 log = structlog.get_logger(__name__)
 
 
 def serve(producer: Producer, stop: threading.Event, only: int | None = None) -> None:
-    """List, record, publish and reconcile until `stop` is set; it is set on leaving.
+    """List, record, publish and reconcile until `stop` is set; set `stop` on return.
 
-    With `only`, work for that scan and return when it is finished or cancelled. A database or
-    broker that stops answering is waited for, with a line in the log now and then.
+    With `only`, serve that scan and return once it is finished or cancelled. Outages of database
+    and broker are waited out with backoff.
 
     Raises:
-        SourceError: with `only`, a source of that scan cannot be listed any further.
-        ScanError: with `only`, a source of that scan can be listed on another machine only.
+        SourceError: with `only`, listing a source of that scan fails.
+        ScanError: with `only`, another machine has to list a source of that scan.
     """
     if only is None:
-        _settle_policies(producer)
-    producer_id, beats = uuid4(), Beats()
-    # A copy of a list may take its time, and S3 then be asked as often as that is allowed.
+        _store_policies(producer)
+    producer_id, watchdog = uuid4(), Watchdog()
+    # Spooling a remote list may take up to the list timeout without progress.
     heartbeat = Heartbeat(
         Role.PRODUCER, step_seconds=producer.settings.list_timeout_seconds + SLACK_SECONDS
     )
 
-    def look(heartbeat: Heartbeat) -> None:
-        heartbeat.threads = beats.all()
+    def refresh(heartbeat: Heartbeat) -> None:
+        heartbeat.threads = watchdog.all()
 
     with (
         ThreadPoolExecutor(1 + len(JOBS), thread_name_prefix="producer") as threads,
-        beating(heartbeat, look) if only is None else nullcontext(),
+        beating(heartbeat, refresh) if only is None else nullcontext(),
     ):
         try:
-            at_work = _begun(threads, producer, stop, only, beats)
-            for _ in _published(producer, stop, only, producer_id):
+            futures = _begun(threads, producer, stop, only, watchdog)
+            for _ in _publish_rounds(producer, stop, only, producer_id):
                 heartbeat.tick()
-                for one in at_work:
-                    if one.done():
-                        one.result()
+                for future in futures:
+                    if future.done():
+                        future.result()
         finally:
             stop.set()
             with suppress(SQLAlchemyError), producer.engine.begin() as connection:
                 retire_producer(connection, producer_id)
 
 
-def _settle_policies(producer: Producer) -> None:
-    """Have the catalogue's own cut points count, for those too who may not add them."""
+def _store_policies(producer: Producer) -> None:
+    """Store the catalogue's policies; roles without the right to add policies use them too."""
     with (
         explained(producer.settings.database_url or ""),
         producer.engine.begin() as connection,
@@ -107,60 +107,62 @@ def _begun(
     producer: Producer,
     stop: threading.Event,
     only: int | None,
-    beats: Beats,
+    watchdog: Watchdog,
 ) -> list[Future[None]]:
     if only is not None:
         return [
             threads.submit(_list_one, producer, stop, only),
             threads.submit(write_outputs, producer, stop, only),
         ]
-    duties: dict[str, Job] = {"listers": partial(list_scans, beats=beats), **JOBS}
+    jobs: dict[str, Job] = {"listers": partial(run_listers, watchdog=watchdog), **JOBS}
     return [
-        threads.submit(_kept, name, duty, producer, stop, beats) for name, duty in duties.items()
+        threads.submit(_run_job, name, job, producer, stop, watchdog) for name, job in jobs.items()
     ]
 
 
-def _kept(name: str, duty: Job, producer: Producer, stop: threading.Event, beats: Beats) -> None:
-    """Do a duty until `stop` is set; where an error ends it, begin it again after a while."""
-    waiting, before = Backoff(stop), ""
-    with beats.watched(name):
+def _run_job(
+    name: str, job: Job, producer: Producer, stop: threading.Event, watchdog: Watchdog
+) -> None:
+    """Run a job until `stop` is set; restart it with backoff after an error."""
+    backoff, before = Backoff(stop), ""
+    with watchdog.watched(name):
         while not stop.is_set():
             try:
-                duty(producer, stop)
+                job(producer, stop)
             except Exception as error:
                 reason = repr(error)
                 if reason != before:
-                    log.exception("duty_failed", duty=name)
+                    log.exception("job_failed", job=name)
                 before = reason
-                waiting.wait(name, reason)
+                backoff.wait(name, reason)
 
 
-def _published(
+def _publish_rounds(
     producer: Producer, stop: threading.Event, only: int | None, producer_id: UUID
 ) -> Iterator[None]:
-    """Publish and reconcile again and again; yield after each time."""
-    waiting, next_reconcile = Backoff(stop), 0.0
+    """Publish and reconcile in rounds; yield after each round."""
+    backoff, next_reconcile = Backoff(stop), 0.0
     while not stop.is_set():
         try:
             publish_recorded(producer, only)
             if time.monotonic() >= next_reconcile:
-                _say_alive(producer, producer_id)
+                _record_producer(producer, producer_id)
                 next_reconcile = time.monotonic() + RECONCILE_SECONDS
                 _reconcile(producer)
             if only is not None and _has_ended(producer, only):
                 return
-            waiting.is_over()
+            backoff.is_over()
         except BrokerError as error:
-            waiting.wait(BROKER, str(error))
+            backoff.wait(BROKER, str(error))
         except Exception as error:
             if not isinstance(error, SQLAlchemyError) or not may_pass(error):
                 if only is not None:
                     raise
                 log.exception("publishing_failed")
-                waiting.wait("publishing", repr(error))
-                continue  # nothing of this round counts as progress
-            waiting.wait_for_ledger(error)
-            # Workers that waited for the ledger, too, renew their leases first.
+                backoff.wait("publishing", repr(error))
+                continue  # a failed round is no progress
+            backoff.wait_for_ledger(error)
+            # Workers wait for the ledger too, and renew their leases first.
             next_reconcile = time.monotonic() + producer.settings.lease_seconds / 2
         yield
         producer.recorded.wait(PAUSE_SECONDS)
@@ -168,7 +170,7 @@ def _published(
 
 
 def _reconcile(producer: Producer) -> None:
-    """Reconcile; what is wrong with a row there keeps no batch from being published."""
+    """Reconcile; a permanent error is logged, so that publishing goes on."""
     try:
         reconcile(producer)
     except BrokerError:
@@ -180,25 +182,25 @@ def _reconcile(producer: Producer) -> None:
 
 
 def _list_one(producer: Producer, stop: threading.Event, scan_id: int) -> None:
-    waiting = Backoff(stop)
+    backoff = Backoff(stop)
     while not stop.is_set():
         try:
             list_scan(producer, scan_id, stop)
             if _is_listed(producer, scan_id):
                 return
-            waiting.is_over()
-            stop.wait(PAUSE_SECONDS)  # somebody else lists it, or it is paused
+            backoff.is_over()
+            stop.wait(PAUSE_SECONDS)  # another process lists it, or it is paused
         except Exception as error:
             if isinstance(error, SQLAlchemyError) and may_pass(error):
-                waiting.wait_for_ledger(error)
+                backoff.wait_for_ledger(error)
                 continue
             set_aside(producer, scan_id, error)
             if isinstance(error, FakesweepError):
                 raise
-            raise ScanError(reason_of(error)) from error
+            raise ScanError(listing_error_text(error)) from error
 
 
-def _say_alive(producer: Producer, producer_id: UUID) -> None:
+def _record_producer(producer: Producer, producer_id: UUID) -> None:
     with producer.engine.begin() as connection:
         producer_seen(
             connection, producer_id, hostname=socket.gethostname(), pid=os.getpid(),

@@ -1,6 +1,6 @@
-"""Signs of progress: a thread of the producer says that it gets on, and its health is told by that.
+"""Watchdog: the time of each producer thread's last progress, for the health check.
 
-What a thread does may lie deep below what is watched, as a page of a listing or a piece of a copy.
+Progress is reported through a context variable, from any depth of a thread's calls.
 """
 
 import math
@@ -10,20 +10,20 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 Beat = Callable[[float], None]
-"""Is told when a thread got on, by `time.monotonic`."""
+"""Callback with the time of a thread's progress, by `time.monotonic`."""
 
 _BEAT: ContextVar[Beat | None] = ContextVar("beat", default=None)
 
 
-class Beats:
-    """When each thread that is watched got on last, by its name."""
+class Watchdog:
+    """Time of the last progress of each watched thread, by the thread's name."""
 
     def __init__(self) -> None:
         self._at: dict[str, float] = {}
 
     @contextmanager
     def watched(self, name: str) -> Iterator[None]:
-        """Watch this thread for as long as the context lasts."""
+        """Watch this thread within the context."""
 
         def beat(at: float) -> None:
             self._at[name] = at
@@ -37,27 +37,27 @@ class Beats:
             self._at.pop(name, None)
 
     def all(self) -> dict[str, float]:
-        """Return what is known now; other threads may go on meanwhile."""
+        """Return a copy of the times, by thread."""
         return dict(self._at)
 
 
 def tell_progress_to(beat: Beat | None) -> None:
-    """Have `beat` called at each sign of progress of this thread."""
+    """Set the callback for this thread's progress; None stops the reports."""
     _BEAT.set(beat)
 
 
 def progress_told_to() -> Beat | None:
-    """Return who hears of this thread's progress, to be handed to a thread that works for it."""
+    """Return this thread's callback, so that a helper thread can report to it too."""
     return _BEAT.get()
 
 
 def progressed() -> None:
-    """Say that this thread got on."""
+    """Report progress of this thread."""
     if (beat := _BEAT.get()) is not None:
         beat(time.monotonic())
 
 
 def waits_for_ledger() -> None:
-    """Say that this thread waits for one long statement of the ledger, until it gets on."""
+    """Exempt this thread from the watchdog during one long SQL statement."""
     if (beat := _BEAT.get()) is not None:
         beat(math.inf)

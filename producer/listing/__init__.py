@@ -1,1 +1,1 @@
-"""Listing: from a scan's sources to the ledger, page by page."""
+"""Listing: records the images of a scan's sources in the ledger, page by page."""

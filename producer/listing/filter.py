@@ -1,4 +1,4 @@
-"""A scan's choices at work: which of the listed images it takes."""
+"""Filter of listed images by a scan's selection."""
 
 import os
 import unicodedata
@@ -18,10 +18,10 @@ from fakesweep.schema.words import LeftOutReason
 
 
 def check_selection(selection: Selection) -> None:
-    """Refuse choices that make no sense, or that nothing could meet.
+    """Refuse an invalid or contradictory selection.
 
     Raises:
-        SourceError: the message says which.
+        SourceError: the selection is refused; the message names the option.
     """
     if selection.since is not None:
         moment_of(selection.since, datetime.now(UTC))
@@ -33,11 +33,10 @@ def check_selection(selection: Selection) -> None:
 
 
 def names_of(uri: str) -> list[str]:
-    """Return an image's names as people see or write them, the letters composed.
+    """Return the spellings of an image's URI that patterns are matched with, in Unicode NFC.
 
-    A file's are its path, also with a letter for each byte that is no text, and its URI; an
-    object's are its URI without and with its version; those of http(s) are the address as it is,
-    and decoded.
+    A file has its path and its URI, and its undecodable bytes as surrogates; an S3 object has its
+    URI with and without the version; an http(s) address is given both encoded and decoded.
     """
     names = [uri]
     if (path := path_of(uri)) is not None:
@@ -53,22 +52,22 @@ def names_of(uri: str) -> list[str]:
     return names if uri.isascii() and "%" not in uri else [_composed(name) for name in names]
 
 
-class Chooser:
-    """Takes images by a scan's choices; counts what it leaves out and which patterns matched."""
+class ImageFilter:
+    """Filters images by a selection; counts excluded entries and matches of each pattern."""
 
     def __init__(self, selection: Selection, asked_at: datetime) -> None:
         self._include = _Patterns(INCLUDE, selection.include)
         self._exclude = _Patterns(EXCLUDE, selection.exclude)
         self._since = recorded_moment(selection.since, asked_at) if selection.since else None
         self._low, self._high = selection.min_bytes, selection.max_bytes
-        self._chooses = selection != Selection(
+        self._is_selective = selection != Selection(
             versions=selection.versions, suffixes=selection.suffixes
         )
 
     def taken(self, entries: Sequence[Entry]) -> tuple[list[ListedImage], Counter[ListingCounts]]:
-        """Return the images that are taken, and counts of everything else.
+        """Return the selected images, and counts of excluded entries and matched patterns.
 
-        What cannot be read is always taken: it ends as a failure for people to see.
+        Unreadable entries are always selected: each is recorded as a failure.
         """
         images: list[ListedImage] = []
         counts: Counter[ListingCounts] = Counter()
@@ -76,7 +75,7 @@ class Chooser:
             if isinstance(entry, LeftOut):
                 reason: LeftOutReason | None = entry.reason
             else:
-                reason = self._refusal(entry, counts) if self._chooses else None
+                reason = self._refusal(entry, counts) if self._is_selective else None
             if reason is not None:
                 counts[ListingCounts(LEFT_OUT, reason.value)] += 1
             elif isinstance(entry, ListedImage):
@@ -108,7 +107,7 @@ class Chooser:
 
 
 class _Patterns:
-    """Patterns of one option: each by itself is looked at where all together match."""
+    """Patterns of one option: a combined pattern first, each single one after a match."""
 
     def __init__(self, option: str, patterns: tuple[str, ...]) -> None:
         composed = tuple(map(_composed, patterns))
@@ -122,7 +121,7 @@ class _Patterns:
         return self._together is not None
 
     def match(self, names: Sequence[str], counts: Counter[ListingCounts]) -> bool:
-        """Say whether any pattern matches any of the names, and count each that does."""
+        """Return whether a pattern matches one of the names; count each pattern that does."""
         if self._together is None or not any(map(self._together.match, names)):
             return False
         for counted, pattern in self._each:

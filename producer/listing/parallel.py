@@ -1,4 +1,4 @@
-"""A prefix listed side by side: whoever has nothing left takes half of what another still has."""
+"""Parallel listing of a prefix, with work stealing between key ranges."""
 
 import queue
 import threading
@@ -11,15 +11,15 @@ from fakesweep.producer.sources.s3.split_points import split_point
 from fakesweep.schema.ledger.scans.scans import Entry
 from fakesweep.schema.ledger.scans.source_parts import Part
 
-CUT_AFTER_PAGES = 8
-"""A stretch is cut once it went on for so long; after an attempt in vain, for twice as long."""
+SPLIT_AFTER_PAGES = 8
+"""Pages of a key range before it is split; a failed attempt doubles the number."""
 
-_LOOK_AGAIN_SECONDS = 0.1
+_POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """Some entries of a part, in order, and where it goes on behind them."""
+    """Entries of a part in key order, and the cursor behind them."""
 
     part: Part
     entries: Sequence[Entry]
@@ -27,8 +27,8 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
-    """A part gives what lies behind its new end to another part."""
+class Split:
+    """Split of a part: `new` takes the keys behind the new end of `part`."""
 
     part: Part
     new: Part
@@ -36,34 +36,35 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A part is listed to its end."""
+    """End of a part's listing."""
 
     part: Part
 
 
-ListingStep = Listed | Cut | Ended
+ListingStep = Listed | Split | Ended
 
 
 @dataclass(slots=True)
 class _KeyRange:
-    """A part while it is listed; keys up to `last` are its own, `position` is where it stands."""
+    """Key range of a part: up to and including `last`, listed up to `position`."""
 
     part: Part
     position: str
     last: str | None
     pages: int = 0
-    cut_after: int = CUT_AFTER_PAGES
+    split_after: int = SPLIT_AFTER_PAGES
 
 
-def listed_side_by_side(
+def listed_in_parallel(
     prefix: Prefix, parts: Sequence[Part], next_number: int, threads: int
 ) -> Iterator[ListingStep]:
-    """List what is left of a prefix on several threads.
+    """List the remaining parts of a prefix on several threads.
 
-    A part's steps come in their order, and the cut that makes a part comes before it.
+    Work stealing: an idle lister takes half of the longest remaining key range. The steps of a part
+    are in order; the split that creates a part precedes them.
 
     Raises:
-        SourceError: the prefix cannot be listed any further.
+        SourceError: the listing fails.
     """
     listing = _Listing(prefix, parts, next_number, threads)
     try:
@@ -80,7 +81,7 @@ class _Listing:
         self._next_number = next_number
         self._changed = threading.Condition()
         self._is_over = threading.Event()
-        self._waiting = deque(_key_range(part) for part in parts)
+        self._waiting = deque(_to_key_range(part) for part in parts)
         self._running: list[_KeyRange] = []
         self._steps: queue.Queue[ListingStep | BaseException | None] = queue.Queue(2 * threads)
         self._threads = [
@@ -102,48 +103,48 @@ class _Listing:
                 yield step
 
     def close(self) -> None:
-        """Stop listing; what was listed and not taken is listed again another time."""
+        """Stop the threads and drop unrecorded steps; the next listing repeats these."""
         self._is_over.set()
         for thread in self._threads:
             while thread.is_alive():
-                self._emptied()
-                thread.join(_LOOK_AGAIN_SECONDS)
+                self._drain()
+                thread.join(_POLL_SECONDS)
 
-    def _emptied(self) -> None:
+    def _drain(self) -> None:
         while not self._steps.empty():
             self._steps.get_nowait()
 
     def _work(self) -> None:
         try:
-            while (stretch := self._taken()) is not None:
-                self._list(stretch)
-        except BaseException as error:  # noqa: BLE001 - raised again by whoever takes the steps
+            while (key_range := self._next_range()) is not None:
+                self._list(key_range)
+        except BaseException as error:  # noqa: BLE001 - raised again in `steps`
             self._steps.put(error)
         else:
             self._steps.put(None)
 
-    def _list(self, stretch: _KeyRange) -> None:
-        # Only what was asked for before a cut can lie behind it, so that is dropped here.
-        for page in self._prefix.pages(stretch.part.cursor, lambda: stretch.last):
+    def _list(self, key_range: _KeyRange) -> None:
+        # Only a page requested before a split can reach past it, so its surplus is dropped here.
+        for page in self._prefix.pages(key_range.part.cursor, lambda: key_range.last):
             with self._changed:
-                last = stretch.last
+                last = key_range.last
                 entries, key = page.entries, page.last_key
                 if last is not None and key > last:
                     entries = [one for one in entries if key_of(one.cursor) <= last]
                     key = last
-                stretch.position, stretch.pages = key, stretch.pages + 1
+                key_range.position, key_range.pages = key, key_range.pages + 1
                 self._changed.notify_all()
             if entries:
-                self._steps.put(Listed(stretch.part, entries, cursor_of(key)))
+                self._steps.put(Listed(key_range.part, entries, cursor_of(key)))
             if self._is_over.is_set():
                 return
-        self._steps.put(Ended(stretch.part))
+        self._steps.put(Ended(key_range.part))
         with self._changed:
-            self._running.remove(stretch)
+            self._running.remove(key_range)
             self._changed.notify_all()
 
-    def _taken(self) -> _KeyRange | None:
-        """Return a stretch to list: one that waits, or half of another; None where none is left."""
+    def _next_range(self) -> _KeyRange | None:
+        """Return a waiting key range, or half of the longest one; None when all are listed."""
         while not self._is_over.is_set():
             with self._changed:
                 if self._waiting:
@@ -151,37 +152,37 @@ class _Listing:
                     return self._running[-1]
                 if not self._running:
                     return None
-                longest = max(self._running, key=lambda one: one.pages - one.cut_after)
-                if longest.pages < longest.cut_after:
-                    self._changed.wait(_LOOK_AGAIN_SECONDS)
+                longest = max(self._running, key=lambda one: one.pages - one.split_after)
+                if longest.pages < longest.split_after:
+                    self._changed.wait(_POLL_SECONDS)
                     continue
-                longest.cut_after = 2 * longest.pages  # nobody else tries meanwhile
+                longest.split_after = 2 * longest.pages  # no other thread tries meanwhile
                 start, last = longest.position, longest.last
-            if (taken := self._cut(longest, start, last)) is not None:
-                return taken
+            if (stolen := self._split(longest, start, last)) is not None:
+                return stolen
         return None
 
-    def _cut(self, stretch: _KeyRange, start: str, last: str | None) -> _KeyRange | None:
+    def _split(self, key_range: _KeyRange, start: str, last: str | None) -> _KeyRange | None:
         at = split_point(start, last, self._prefix.start, self._prefix.has_key_after)
         if at is None:
             return None
         with self._changed:
-            if stretch not in self._running or stretch.position >= at or stretch.last != last:
+            if key_range not in self._running or key_range.position >= at or key_range.last != last:
                 return None
             new = replace(
-                stretch.part,
+                key_range.part,
                 number=self._next_number,
                 cursor=cursor_of(at),
                 until=None if last is None else cursor_of(last),
             )
             self._next_number += 1
-            stretch.last, stretch.cut_after = at, stretch.pages + CUT_AFTER_PAGES
-            self._running.append(_key_range(new))
-            self._steps.put(Cut(stretch.part, new))
+            key_range.last, key_range.split_after = at, key_range.pages + SPLIT_AFTER_PAGES
+            self._running.append(_to_key_range(new))
+            self._steps.put(Split(key_range.part, new))
             return self._running[-1]
 
 
-def _key_range(part: Part) -> _KeyRange:
+def _to_key_range(part: Part) -> _KeyRange:
     return _KeyRange(
         part,
         key_of(part.cursor) if part.cursor else "",

@@ -1,4 +1,4 @@
-"""Listers: scans listed side by side, live ones first, none in the way of another."""
+"""Lister pool: one thread for each scan, live scans first."""
 
 import math
 import socket
@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from fakesweep.producer.backoff import PAUSE_SECONDS, Backoff
 from fakesweep.producer.listing.scan import list_scan
 from fakesweep.producer.resources import Producer
-from fakesweep.producer.watchdog import Beats, progressed
+from fakesweep.producer.watchdog import Watchdog, progressed
 from fakesweep.schema.errors import FakesweepError
 from fakesweep.schema.failures import ImageFailure
 from fakesweep.schema.ledger.connection import first_line, may_pass
@@ -22,15 +22,15 @@ from fakesweep.schema.net.storage import one_line
 from fakesweep.schema.telemetry.heartbeat import LISTING
 from fakesweep.schema.words import Lane
 
-AGAIN_SECONDS = 1.0
-"""When a scan is looked at again that another process lists, or whose ledger was away."""
+RETRY_SECONDS = 1.0
+"""Pause before a scan is retried that another process lists, or after a ledger outage."""
 
 LONGEST_PAUSE_SECONDS = 30.0
-"""A scan that cannot be listed is tried again, after longer each time, up to this."""
+"""Limit of the growing pause before a failed listing is retried."""
 
-LEAVE_SECONDS = 5.0
+SHUTDOWN_SECONDS = 5.0
 LIVE_SHARE = 4
-"""One in so many listers is kept for live scans."""
+"""One in four listers is reserved for live scans."""
 
 MAX_REASON_LETTERS = 1_000
 
@@ -38,66 +38,65 @@ log = structlog.get_logger(__name__)
 
 
 class Listers:
-    """Threads that list one scan each, `settings.listers` at most."""
+    """Lister threads, `settings.listers` at most; each lists one scan."""
 
-    def __init__(self, producer: Producer, stop: threading.Event, beats: Beats) -> None:
+    def __init__(self, producer: Producer, stop: threading.Event, watchdog: Watchdog) -> None:
         self._producer = producer
         self._stop = stop
-        self._beats = beats
-        self._at_work: dict[int, tuple[threading.Thread, bool]] = {}
+        self._watchdog = watchdog
+        self._running: dict[int, tuple[threading.Thread, bool]] = {}
         self._not_before: dict[int, float] = {}
 
     def begin(self, due: Sequence[ListingDue]) -> None:
-        """List those of the scans that are due, in their order, for which there is a lister."""
-        self._at_work = {
-            scan_id: one for scan_id, one in self._at_work.items() if one[0].is_alive()
+        """Start a lister for each due scan, in order, while there is room."""
+        self._running = {
+            scan_id: one for scan_id, one in self._running.items() if one[0].is_alive()
         }
         now = time.monotonic()
         self._not_before = {scan_id: at for scan_id, at in self._not_before.items() if at > now}
         for scan_id, lane in due:
             is_live = lane is Lane.LIVE
-            is_free = scan_id not in self._at_work and scan_id not in self._not_before
+            is_free = scan_id not in self._running and scan_id not in self._not_before
             if is_free and self._has_room(is_live=is_live):
                 thread = threading.Thread(
                     target=self._list, args=(scan_id,), name=f"lister-{scan_id}", daemon=True
                 )
-                self._at_work[scan_id] = thread, is_live
+                self._running[scan_id] = thread, is_live
                 thread.start()
 
-    def leave(self) -> None:
-        """Wait a little for the listers, who have been told to stop."""
-        ends_at = time.monotonic() + LEAVE_SECONDS
-        for thread, _ in self._at_work.values():
+    def shut_down(self) -> None:
+        """Join the listers, up to `SHUTDOWN_SECONDS`."""
+        ends_at = time.monotonic() + SHUTDOWN_SECONDS
+        for thread, _ in self._running.values():
             thread.join(max(0.0, ends_at - time.monotonic()))
 
     def _has_room(self, *, is_live: bool) -> bool:
         listers = self._producer.settings.listers
-        if len(self._at_work) >= listers:
+        if len(self._running) >= listers:
             return False
-        others = sum(not live for _, live in self._at_work.values())
+        others = sum(not live for _, live in self._running.values())
         return is_live or others < listers - math.ceil(listers / LIVE_SHARE)
 
     def _list(self, scan_id: int) -> None:
-        with self._beats.watched(f"{LISTING} {scan_id}"):
+        with self._watchdog.watched(f"{LISTING} {scan_id}"):
             try:
                 if list_scan(self._producer, scan_id, self._stop):
                     return
-            except Exception as error:  # noqa: BLE001 - no scan ends the others
+            except Exception as error:  # noqa: BLE001 - one scan's error ends no other
                 if not waits_for_ledger_after(error):
                     set_aside(self._producer, scan_id, error)
-        self._not_before[scan_id] = time.monotonic() + AGAIN_SECONDS
+        self._not_before[scan_id] = time.monotonic() + RETRY_SECONDS
 
 
-def list_scans(producer: Producer, stop: threading.Event, beats: Beats) -> None:
-    """List every scan that this machine can, side by side, until `stop` is set.
+def run_listers(producer: Producer, stop: threading.Event, watchdog: Watchdog) -> None:
+    """List the due scans of this machine in parallel until `stop` is set.
 
-    One that cannot be listed is set aside with its reason, tried again later, and keeps nobody
-    from the others.
+    A scan whose listing fails is set aside with the reason and retried later.
 
     Raises:
-        SQLAlchemyError: the ledger refuses to say what is due.
+        SQLAlchemyError: the query for due scans fails permanently.
     """
-    waiting, listers = Backoff(stop), Listers(producer, stop, beats)
+    backoff, listers = Backoff(stop), Listers(producer, stop, watchdog)
     hostname = socket.gethostname()
     try:
         while not stop.is_set():
@@ -105,18 +104,18 @@ def list_scans(producer: Producer, stop: threading.Event, beats: Beats) -> None:
                 with producer.engine.connect() as connection:
                     due = listings_due(connection, hostname)
             except SQLAlchemyError as error:
-                waiting.wait_for_ledger(error)
+                backoff.wait_for_ledger(error)
                 continue
             listers.begin(due)
-            waiting.is_over()
+            backoff.is_over()
             stop.wait(PAUSE_SECONDS)
     finally:
         if stop.is_set():
-            listers.leave()
+            listers.shut_down()
 
 
 def waits_for_ledger_after(error: Exception) -> bool:
-    """Say whether a listing only has to wait for the ledger."""
+    """Return whether an error is an outage of the ledger, which passes."""
     if not isinstance(error, SQLAlchemyError) or not may_pass(error):
         return False
     log.warning("listing_interrupted", reason=first_line(error))
@@ -124,11 +123,11 @@ def waits_for_ledger_after(error: Exception) -> bool:
 
 
 def set_aside(producer: Producer, scan_id: int, error: Exception) -> None:
-    """Record why a scan cannot be listed; it is tried again after as long as that has been so.
+    """Record why a listing failed; the pause before its retry grows with the failure's age.
 
-    Then scans that can be listed go first.
+    Scans without a failure go first.
     """
-    reason = reason_of(error)
+    reason = listing_error_text(error)
     if isinstance(error, FakesweepError | ImageFailure | SQLAlchemyError):
         log.error("scan_cannot_be_listed", scan_id=scan_id, reason=reason)
     else:
@@ -141,8 +140,8 @@ def set_aside(producer: Producer, scan_id: int, error: Exception) -> None:
     progressed()
 
 
-def reason_of(error: Exception) -> str:
-    """Return in one line why a scan cannot be listed."""
+def listing_error_text(error: Exception) -> str:
+    """Return the reason of a failed listing in one line."""
     match error:
         case FakesweepError() | ImageFailure():
             said = str(error)

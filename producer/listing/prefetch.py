@@ -1,4 +1,4 @@
-"""Steps made on a thread of their own, so that whoever takes them seldom waits for the next."""
+"""Prefetch: runs a generator on its own thread, behind a bounded queue."""
 
 import queue
 import threading
@@ -10,30 +10,30 @@ from fakesweep.producer.watchdog import Beat, progress_told_to, tell_progress_to
 
 Step = TypeVar("Step")
 
-_LOOK_AGAIN_SECONDS = 0.1
+_POLL_SECONDS = 0.1
 _END_SECONDS = 3.0
-"""How long the thread may take to end: what it waits for, as standard input, may never come."""
+"""Time limit for the thread's end; a read of standard input may block forever."""
 
 
 class _End:
-    """No step comes behind this."""
+    """Mark behind the last step."""
 
 
 @contextmanager
 def prefetched(
     steps: Generator[Step], most: int, tick_seconds: float
 ) -> Iterator[Iterator[Step | None]]:
-    """Yield the steps in their order, of which up to so many are made before they are asked for.
+    """Yield an iterator over the steps, up to `most` of them prefetched.
 
-    Where none comes for so many seconds, there is None in its place. What they raise is raised
-    where they are taken. They are closed with the context.
+    The iterator yields None after each `tick_seconds` without a step, and raises the generator's
+    errors. Leaving the context closes the generator.
     """
     made: queue.Queue[Step | BaseException | _End] = queue.Queue(most)
     is_over = threading.Event()
     thread = threading.Thread(
         target=_make,
         args=(steps, made, is_over, progress_told_to()),
-        name="listing-ahead",
+        name="listing-prefetch",
         daemon=True,
     )
     thread.start()
@@ -73,7 +73,7 @@ def _make(
             if not _is_put(step, made, is_over):
                 break
         last: BaseException | _End = _End()
-    except BaseException as error:  # noqa: BLE001 - raised again where steps are taken
+    except BaseException as error:  # noqa: BLE001 - raised again in `_taken`
         last = error
     finally:
         steps.close()
@@ -87,7 +87,7 @@ def _is_put(
 ) -> bool:
     while not is_over.is_set():
         try:
-            made.put(step, timeout=_LOOK_AGAIN_SECONDS)
+            made.put(step, timeout=_POLL_SECONDS)
         except queue.Full:
             continue
         return True

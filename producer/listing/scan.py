@@ -1,4 +1,4 @@
-"""From a source to the ledger: list what is left of a scan, and record it page by page."""
+"""Listing of one scan: its remaining sources, recorded in the ledger page by page."""
 
 import socket
 import threading
@@ -9,8 +9,14 @@ from itertools import groupby
 
 import structlog
 
-from fakesweep.producer.listing.filter import Chooser
-from fakesweep.producer.listing.parallel import Cut, Ended, Listed, ListingStep, listed_side_by_side
+from fakesweep.producer.listing.filter import ImageFilter
+from fakesweep.producer.listing.parallel import (
+    Ended,
+    Listed,
+    ListingStep,
+    Split,
+    listed_in_parallel,
+)
 from fakesweep.producer.listing.prefetch import prefetched
 from fakesweep.producer.resources import Producer
 from fakesweep.producer.sources import is_prefix, list_entries
@@ -38,51 +44,50 @@ from fakesweep.schema.ledger.scans.source_parts import (
 from fakesweep.schema.selection import Selection
 
 PAGE_IMAGES = 4_096
-"""Images recorded in one transaction, where they come so quickly."""
+"""Images that one transaction records at most, above the batch size."""
 
 PREFETCHED_PAGES = 2
-"""Pages that are made ready while the one before is recorded."""
+"""Pages that are prepared while the one before is recorded."""
 
 PAGE_SECONDS = 1.0
-"""After so long a whole batch is recorded without waiting for more."""
+"""Age at which entries are recorded once they fill a batch."""
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class _Listing:
-    """A scan whose sources are listed: what it takes of them, and until when.
+    """Listing in progress: a scan, its filter and its stop signal.
 
-    `stands` is set while an audit knows most of each page by its runs.
+    `mostly_known` is set while an audit recognises most of a page by its digest runs.
     """
 
     producer: Producer
     scan_id: int
     stop: threading.Event
     selection: Selection
-    chooser: Chooser
+    image_filter: ImageFilter
     is_audit: bool
-    stands: threading.Event = field(default_factory=threading.Event)
+    mostly_known: threading.Event = field(default_factory=threading.Event)
 
 
 @dataclass(frozen=True, slots=True)
 class _Ready:
-    """A page of a part that only has to be recorded."""
+    """Page of a part, ready to be recorded."""
 
     part: Part
     page: Page
 
 
 def list_scan(producer: Producer, scan_id: int, stop: threading.Event) -> bool:
-    """List what is left of a scan's sources and record it, page by page.
+    """List the remaining sources of a scan and record them page by page.
 
-    Returns False, with nothing done, while another process lists this scan. Stops between two
-    pages when `stop` is set, or the scan paused or cancelled; the cursors in the ledger say where
-    to go on.
+    Returns False while another process lists this scan. Stops between two pages when `stop` is set,
+    or when the scan is paused or cancelled; the ledger's cursors are where it resumes.
 
     Raises:
-        SourceError: a source cannot be listed any further.
-        ScanError: a source can be listed on another machine only.
+        SourceError: listing a source fails.
+        ScanError: another machine has to list a source.
     """
     with producer.engine.connect() as lock:
         if not lock_listing(lock, scan_id):
@@ -100,8 +105,8 @@ def _list_sources(producer: Producer, scan_id: int, stop: threading.Event) -> No
     with producer.engine.connect() as connection:
         selection, asked_at, is_audit = chosen(connection, scan_id)
         left = parts_left(connection, scan_id)
-    chooser = Chooser(selection, asked_at)
-    listing = _Listing(producer, scan_id, stop, selection, chooser, is_audit)
+    image_filter = ImageFilter(selection, asked_at)
+    listing = _Listing(producer, scan_id, stop, selection, image_filter, is_audit)
     for _, parts in groupby(left, key=lambda part: part.position):
         if not _list_source(listing, list(parts)):
             return
@@ -113,11 +118,11 @@ def _list_sources(producer: Producer, scan_id: int, stop: threading.Event) -> No
 
 
 def _list_source(listing: _Listing, parts: Sequence[Part]) -> bool:
-    """Record the steps of a source's listing; return False where it was halted."""
+    """Record the steps of a source's listing; return False where the listing was halted."""
     _refuse_foreign(parts[0])
-    steps_ahead = PREFETCHED_PAGES if is_prefix(parts[0].source) else PAGE_IMAGES
+    prefetched_steps = PREFETCHED_PAGES if is_prefix(parts[0].source) else PAGE_IMAGES
     with (
-        prefetched(_steps(listing, parts), steps_ahead, PAGE_SECONDS) as steps,
+        prefetched(_steps(listing, parts), prefetched_steps, PAGE_SECONDS) as steps,
         prefetched(_ready(listing, steps), PREFETCHED_PAGES, PAGE_SECONDS) as pages,
     ):
         for page in pages:
@@ -128,12 +133,12 @@ def _list_source(listing: _Listing, parts: Sequence[Part]) -> bool:
 
 def _ready(
     listing: _Listing, steps: Iterator[ListingStep | None]
-) -> Generator[_Ready | Cut | Ended | None]:
-    """Yield steps in pages, with what is taken of each as PostgreSQL takes it."""
+) -> Generator[_Ready | Split | Ended | None]:
+    """Yield steps as filtered pages, staged for PostgreSQL's COPY."""
     batch_images = listing.producer.settings.batch_images
     for step in paged(steps, batch_images, is_audit=listing.is_audit):
         if isinstance(step, Listed):
-            images, counts = listing.chooser.taken(step.entries)
+            images, counts = listing.image_filter.taken(step.entries)
             page = _page(listing, images, step.cursor)
             yield _Ready(step.part, page._replace(counts=counts))
         else:
@@ -142,15 +147,17 @@ def _ready(
 
 def _page(listing: _Listing, images: Sequence[ListedImage], cursor: str) -> Page:
     runs = digests_of(images) if listing.is_audit else one_run(images)
-    return Page(images, cursor, runs, None if listing.stands.is_set() else staged(images, runs))
+    return Page(
+        images, cursor, runs, None if listing.mostly_known.is_set() else staged(images, runs)
+    )
 
 
-def _is_done(listing: _Listing, step: _Ready | Cut | Ended) -> bool:
-    """Record a step; return False where the scan is paused or cancelled."""
+def _is_done(listing: _Listing, step: _Ready | Split | Ended) -> bool:
+    """Record a step; return False if the scan is paused or cancelled."""
     match step:
         case _Ready(part, page):
             return _is_recorded(listing, part, page)
-        case Cut(part, new):
+        case Split(part, new):
             with listing.producer.engine.begin() as connection:
                 split_part(connection, listing.scan_id, part, new)
         case Ended(part):
@@ -179,9 +186,9 @@ def _is_recorded(listing: _Listing, part: Part, page: Page) -> bool:
         unchanged=recorded.unchanged, known=recorded.known,
     )  # fmt: skip
     if recorded.known * 2 > len(page.images):
-        listing.stands.set()
+        listing.mostly_known.set()
     else:
-        listing.stands.clear()
+        listing.mostly_known.clear()
     if recorded.added:
         listing.producer.recorded.set()
     return True
@@ -200,46 +207,46 @@ def _steps(listing: _Listing, parts: Sequence[Part]) -> Generator[ListingStep]:
         number = next_part(connection, listing.scan_id, first.position)
     names = NameRule(listing.selection.suffixes)
     with opened_prefix(first.source, settings, names) as prefix:
-        yield from listed_side_by_side(prefix, parts, number, settings.listing_concurrency)
+        yield from listed_in_parallel(prefix, parts, number, settings.listing_concurrency)
 
 
 def paged(
     steps: Iterable[ListingStep | None], batch_images: int, *, is_audit: bool = False
 ) -> Iterator[ListingStep | None]:
-    """Put images that were listed one after another into pages, each part's for itself.
+    """Collect listed entries into pages, separately for each part.
 
-    A page is as large as it may be where images come quickly; where they do not, whole batches go
-    as soon as they are there; None says that a while went by. An audit's pages hold whole runs.
+    A fast listing fills pages to their limit; a slow one yields whole batches after `PAGE_SECONDS`.
+    None is a tick without a step. An audit's pages hold whole digest runs.
     """
     most = max(PAGE_IMAGES, batch_images)
-    gathered: dict[int, _FullBatches] = {}
+    pending: dict[int, _FullBatches] = {}
     try:
         for step in steps:
             match step:
                 case Listed(part):
-                    one = gathered.get(part.number)
+                    one = pending.get(part.number)
                     if one is None:
-                        one = gathered[part.number] = _FullBatches(part)
+                        one = pending[part.number] = _FullBatches(part)
                     yield from one.with_more(step, most, batch_images, is_audit=is_audit)
                 case Ended(part):
-                    if part.number in gathered:
-                        yield gathered.pop(part.number).all()
+                    if part.number in pending:
+                        yield pending.pop(part.number).all()
                     yield step
-                case Cut():
+                case Split():
                     yield step
                 case None:
-                    late = [one for one in gathered.values() if one.is_due(batch_images)]
+                    late = [one for one in pending.values() if one.is_due(batch_images)]
                     yield from (one.whole(batch_images, is_audit=is_audit) for one in late)
                     yield None
     except FakesweepError:
-        # What was listed before the trouble is recorded; listing goes on behind it another time.
-        yield from (one.all() for one in gathered.values())
+        # Entries listed before the error are recorded; the next listing resumes behind them.
+        yield from (one.all() for one in pending.values())
         raise
 
 
 @dataclass(slots=True)
 class _FullBatches:
-    """Entries of a part that wait to be recorded together."""
+    """Entries of a part that are not in a page yet."""
 
     part: Part
     entries: list[Entry] = field(default_factory=list)
@@ -249,19 +256,19 @@ class _FullBatches:
     def with_more(
         self, step: Listed, most: int, batch_images: int, *, is_audit: bool
     ) -> Iterator[Listed]:
-        """Take a step's entries, and yield a page where they are enough for one."""
+        """Add a step's entries; yield a page when it is full or due."""
         self.entries += step.entries
         self.cursor = step.cursor
         if len(self.entries) >= most or self.is_due(batch_images):
             yield self.whole(batch_images, is_audit=is_audit)
 
     def is_due(self, batch_images: int) -> bool:
-        """Tell whether whole batches have waited for long enough."""
+        """Return whether a whole batch is older than `PAGE_SECONDS`."""
         is_late = time.monotonic() - self.since >= PAGE_SECONDS
         return is_late and len(self.entries) >= batch_images
 
     def whole(self, batch_images: int, *, is_audit: bool) -> Listed:
-        """Take as many entries as fill their batches, or are whole runs."""
+        """Remove and return the entries of whole batches, or of an audit's whole digest runs."""
         count = whole_runs(self.entries) if is_audit else 0
         count = count or len(self.entries) // batch_images * batch_images
         taken, self.entries = self.entries[:count], self.entries[count:]
@@ -269,7 +276,7 @@ class _FullBatches:
         return Listed(self.part, taken, taken[-1].cursor if self.entries else self.cursor)
 
     def all(self) -> Listed:
-        """Take everything."""
+        """Return all entries."""
         return Listed(self.part, self.entries, self.cursor)
 
 

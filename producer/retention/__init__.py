@@ -1,1 +1,1 @@
-"""Retention: scans that ended long ago are forgotten, by a command with the owner's rights."""
+"""Retention: deletes old scans, by a command with the owner's rights."""

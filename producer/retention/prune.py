@@ -1,6 +1,6 @@
-"""Forgetting scans that ended long ago: what is to go, and the walk over it in small transactions.
+"""Pruning of old scans: a plan, and its execution in small transactions.
 
-Each transaction leaves a whole ledger, so the walk may end at any moment and be begun again.
+Each transaction leaves a consistent ledger, so pruning can stop and resume at any point.
 """
 
 import threading
@@ -25,10 +25,10 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be forgotten: scans that ended `before`, and how many images of each.
+    """Plan of a pruning: scans that ended `before`, each with its number of images to delete.
 
-    `kept_whole` are scans that ended as long ago, and later audits refer to all that they have.
-    `last_sighting` is up to where audits were asked.
+    `kept_whole` counts old scans that later audits refer to in full. `last_sighting` is the newest
+    sighting that was checked against audits.
     """
 
     before: datetime
@@ -38,13 +38,13 @@ class Plan:
 
     @property
     def images(self) -> int:
-        """Images that are to be forgotten."""
+        """Number of images to delete."""
         return sum(images for _, images in self.scans)
 
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """What went so far; `contents_stay` says that workers were too busy to let contents go."""
+    """Rows deleted so far; `contents_stay` is set where busy workers kept contents locked."""
 
     scans: int = 0
     images: int = 0
@@ -54,11 +54,11 @@ class Forgotten:
 
 
 def plan_forgetting(connection: Connection, before: datetime, chosen: Sequence[int]) -> Plan:
-    """Choose what may go, and keep it in mind for as long as this connection lasts.
+    """Plan a pruning; the plan's temporary tables last as long as the connection.
 
     Raises:
         ScanError: a chosen scan does not exist.
-        RetentionError: this user may not, another process forgets, or a chosen scan has to stay.
+        RetentionError: the user lacks the right, another pruning runs, or a chosen scan is kept.
     """
     if not ended_scans.may_forget(connection):
         raise RetentionError(
@@ -82,33 +82,33 @@ def plan_forgetting(connection: Connection, before: datetime, chosen: Sequence[i
 
 
 def forget(connection: Connection, plan: Plan, stop: threading.Event) -> Iterator[Forgotten]:
-    """Forget what was planned and what nobody refers to then; tell how much after each step.
+    """Delete the planned scans, then unreferenced rows; yield the totals after each step.
 
-    What an audit has come to refer to stays, and so does a scan that runs again.
+    Rows that a newer audit refers to are kept, and so is a scan that runs again.
     """
-    told = Forgotten()
+    total = Forgotten()
     for scan_id in _begun(connection, plan, stop):
-        for images, verdicts in _images(connection, scan_id, plan, stop):
-            told = replace(told, images=told.images + images, verdicts=told.verdicts + verdicts)
-            yield told
+        for images, verdicts in _delete_images(connection, scan_id, plan, stop):
+            total = replace(total, images=total.images + images, verdicts=total.verdicts + verdicts)
+            yield total
         if stop.is_set():
             return
         wanted = partial(ended_scans.forget_scan, scan_id=scan_id, before=plan.before)
-        told = replace(told, scans=told.scans + _committed(connection, wanted))
-        yield told
+        total = replace(total, scans=total.scans + _committed(connection, wanted))
+        yield total
     if stop.is_set():
         return
     _committed(connection, partial(orphans.forget_old, before=plan.before))
     for contents in _contents(connection, stop):
         if contents is None:
-            yield replace(told, contents_stay=True)
+            yield replace(total, contents_stay=True)
             return
-        told = replace(told, contents=told.contents + contents)
-        yield told
+        total = replace(total, contents=total.contents + contents)
+        yield total
 
 
 def _begun(connection: Connection, plan: Plan, stop: threading.Event) -> list[int]:
-    """Begin with every scan before any image goes, so that no audit refers to one that is gone."""
+    """Mark every scan before any image is deleted, so that no audit refers to a deleted one."""
     begun = []
     for scan, _ in plan.scans:
         if stop.is_set():
@@ -121,10 +121,10 @@ def _begun(connection: Connection, plan: Plan, stop: threading.Event) -> list[in
     return begun
 
 
-def _images(
+def _delete_images(
     connection: Connection, scan_id: int, plan: Plan, stop: threading.Event
 ) -> Iterator[tuple[int, int]]:
-    """Forget a scan's images; yield how many went in each transaction, and how many verdicts."""
+    """Delete a scan's images; yield the images and verdicts of each transaction."""
     step = ended_scans.Forgotten(0, plan.last_sighting)
     while step.last_batch_id is not None and not stop.is_set():
         wanted = partial(ended_scans.forget_images, scan_id=scan_id, before=plan.before, after=step)
@@ -133,9 +133,9 @@ def _images(
 
 
 def _contents(connection: Connection, stop: threading.Event) -> Iterator[int | None]:
-    """Forget contents that no image has, at moments when no worker is in the middle of a batch.
+    """Delete contents without an image, between the transactions of workers.
 
-    Yields how many went in each transaction, and None at the end where there is no such moment.
+    Yields the number of each transaction; None at the end says that workers stayed busy.
     """
     last = _committed(connection, orphans.last_content)
     after = tries = 0
@@ -153,7 +153,7 @@ def _contents(connection: Connection, stop: threading.Event) -> Iterator[int | N
 
 
 def _committed(connection: Connection, step: Callable[[Connection], Result]) -> Result:
-    """Do a step in a transaction of its own, again where it only met another one."""
+    """Run a step in its own transaction; retry it after a conflict."""
     while True:
         try:
             result = step(connection)

@@ -1,1 +1,1 @@
-"""Schedules: cron times, and the scans that each makes."""
+"""Schedules: cron expressions, and the scans they start."""

@@ -1,7 +1,7 @@
-"""Times by a cron expression in a zone: five fields, by the wall clock, as Debian's cron has them.
+"""Cron times: a five-field expression in a time zone, with the rules of Debian's cron.
 
-cronsim reads the expression and walks the wall clock; what the wall clock's times mean where clocks
-are changed is said here, since cronsim's own answer loses times where they change by half an hour.
+cronsim parses the expression and yields wall-clock times. This module converts them to UTC, because
+cronsim loses times where a clock changes by half an hour.
 """
 
 import difflib
@@ -19,16 +19,16 @@ from fakesweep.schema.errors import ScheduleError
 _FIELDS = 5
 _ANY_DAY = datetime(2000, 1, 1)  # noqa: DTZ001 - a wall clock has no zone
 _LONGEST_REPEAT = timedelta(hours=3)
-"""No change of clocks repeats more of the wall clock's time than this."""
+"""Upper bound of the wall-clock time that one clock change repeats."""
 
 _MINUTE = timedelta(minutes=1)
 
 
 def check_cron(cron: str) -> None:
-    """Refuse an expression that says nothing, or only times that never come.
+    """Refuse a malformed expression, or one without any time.
 
     Raises:
-        ScheduleError: the message says which field is wrong.
+        ScheduleError: the expression is refused; the message names the field.
     """
     if len(cron.split()) != _FIELDS:
         raise ScheduleError(
@@ -47,10 +47,10 @@ def check_cron(cron: str) -> None:
 
 
 def zone_of(name: str) -> tzinfo:
-    """Return the zone of a name as Europe/Berlin; UTC is known everywhere.
+    """Return a time zone by its IANA name, such as Europe/Berlin; UTC needs no database.
 
     Raises:
-        ScheduleError: the zone is not known here; the message says what to do.
+        ScheduleError: the zone is unknown here; the message says what to do.
     """
     if name == "UTC":
         return UTC
@@ -61,15 +61,14 @@ def zone_of(name: str) -> tzinfo:
 
 
 def times_after(cron: str, zone: tzinfo, after: datetime) -> Iterator[datetime]:
-    """Yield the times behind `after`, in order and in UTC, without end.
+    """Yield the times after `after`, in order and in UTC, without end.
 
-    An expression of fixed hours and minutes means one time a day each: what the clocks pass over
-    comes when they have, what they repeat comes the first time. One whose minutes or hours begin
-    with a star follows the wall clock: what is passed over is left out, what is repeated comes
-    twice.
+    With fixed hours and minutes, a skipped time fires after the clock change, and a repeated time
+    fires once. With a star in hours or minutes, a skipped time is left out, and a repeated time
+    fires twice.
 
     Raises:
-        ScheduleError: the expression says nothing.
+        ScheduleError: the expression is malformed.
     """
     check_cron(cron)
     follows_clock = any(field.startswith("*") for field in cron.split()[:2])
@@ -87,10 +86,10 @@ def times_after(cron: str, zone: tzinfo, after: datetime) -> Iterator[datetime]:
 
 
 def next_time(cron: str, zone: tzinfo, after: datetime) -> datetime:
-    """Return the first time behind `after`, in UTC.
+    """Return the first time after `after`, in UTC.
 
     Raises:
-        ScheduleError: the expression says nothing, or only times that never come.
+        ScheduleError: the expression is malformed, or has no time.
     """
     for instant in times_after(cron, zone, after):
         return instant
@@ -100,13 +99,13 @@ def next_time(cron: str, zone: tzinfo, after: datetime) -> datetime:
 def times_until(
     cron: str, zone: tzinfo, first: datetime, now: datetime, at_most: int
 ) -> list[datetime]:
-    """Return `first` and the times behind it up to `now`, at most so many of them."""
+    """Return `first` and the times after it up to `now`, `at_most` in all."""
     later = takewhile(lambda instant: instant <= now, times_after(cron, zone, first))
     return [first, *islice(later, at_most - 1)]
 
 
 def _instants(wall: datetime, zone: tzinfo, *, follows_clock: bool) -> Iterator[datetime]:
-    """Yield the moments at which the wall clock shows a time: none, one or two."""
+    """Yield the instants, in UTC, of a wall-clock time: none, one or two."""
     if not _is_shown(wall, zone):
         if not follows_clock:
             while not _is_shown(wall, zone):

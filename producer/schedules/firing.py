@@ -1,7 +1,7 @@
-"""Schedules at work: each time makes one scan, or leaves a row that says why it made none.
+"""Firing of schedules: each due time starts a scan, or records why it did not.
 
-Whichever producer finds a schedule due answers for it, in one transaction: the scan, the row and
-the next time are written together or not at all. The database's clock says what is due.
+A producer fires a schedule in one transaction: scan, outcome and next time are written together.
+The database's clock decides which schedules are due.
 """
 
 import threading
@@ -19,7 +19,7 @@ from fakesweep.producer.scans import ScanRequest, record_request
 from fakesweep.producer.schedules.cron import check_cron, next_time, times_until, zone_of
 from fakesweep.producer.sources import ResolvedSource, check_named, resolve_source
 from fakesweep.producer.sources.manifest.listing import STDIN
-from fakesweep.producer.sources.members import gathered
+from fakesweep.producer.sources.members import grouped
 from fakesweep.schema.errors import FakesweepError, ScheduleError
 from fakesweep.schema.judging.catalogue import Catalogue
 from fakesweep.schema.ledger.connection import first_line, may_pass
@@ -29,17 +29,17 @@ from fakesweep.schema.ledger.schedules import schedules as ledger
 from fakesweep.schema.ledger.schedules.schedules import HeldSchedule, Schedule, ScheduleOutcome
 from fakesweep.schema.settings import Settings
 
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 MOST_TIMES = 1_000
-"""Times that one transaction answers for; of a schedule that missed more, the oldest go first."""
+"""Times that one transaction records, oldest first."""
 
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
-    """What became of the newest time of a schedule that was due, and how many it missed before."""
+class _Firing:
+    """Outcome of a schedule's newest due time, and the number of times missed before it."""
 
     outcome: ScheduleOutcome
     missed: int = 0
@@ -48,47 +48,44 @@ class _Answer:
 
 
 def keep_schedules(producer: Producer, stop: threading.Event) -> None:
-    """Answer for every schedule that is due, about once a second, until `stop` is set.
-
-    A database that stops answering is waited for, with a line in the log now and then.
-    """
-    waiting = Backoff(stop)
+    """Fire due schedules once a second until `stop` is set; an outage is waited out."""
+    backoff = Backoff(stop)
     left_out: set[int] = set()
     while not stop.is_set():
         try:
             fire_due(producer, left_out)
         except SQLAlchemyError as error:
-            waiting.wait_for_ledger(error)
+            backoff.wait_for_ledger(error)
             continue
-        waiting.is_over()
-        stop.wait(LOOK_SECONDS)
+        backoff.is_over()
+        stop.wait(POLL_SECONDS)
 
 
 def fire_due(producer: Producer, left_out: set[int] | None = None) -> int:
-    """Answer for every schedule that is due and that nobody else holds; count the scans made.
+    """Fire each due schedule that no other producer holds; return the number of scans started.
 
-    Schedules whose times cannot be told here, as in a zone that this machine does not know, or that
-    cannot be answered for, are put into `left_out` and stay due for another producer.
+    A schedule that fails here, as with a time zone unknown to this machine, is added to `left_out`
+    and stays due for another producer.
     """
-    passed_over = set() if left_out is None else left_out
+    skipped = set() if left_out is None else left_out
     fired = 0
     while True:
         held = None
         try:
             with producer.engine.begin() as connection:
-                held = ledger.hold_due(connection, passed_over)
+                held = ledger.hold_due(connection, skipped)
                 if held is None:
                     return fired
-                answer = _answered(connection, producer, held)
+                firing = _fire(connection, producer, held)
         except Exception as error:
             if held is None or may_pass(error):
                 raise
-            passed_over.add(held.schedule_id)
-            _tell_left_out(held, error)
+            skipped.add(held.schedule_id)
+            _log_left_out(held, error)
             continue
-        if answer is not None:
-            fired += answer.outcome == ScheduleOutcome.FIRED
-            _tell(held, answer)
+        if firing is not None:
+            fired += firing.outcome == ScheduleOutcome.FIRED
+            _log_firing(held, firing)
 
 
 def add_schedule(
@@ -101,14 +98,14 @@ def add_schedule(
     timezone: str,
     check_sources: bool = True,
 ) -> datetime:
-    """Record that a request is made by the clock; return when that is the first time.
+    """Record a schedule for a request; return its first time, in UTC.
 
-    Local sources stay those of this host, whichever producer will fire.
+    Local sources are those of this host, on any producer that fires the schedule.
 
     Raises:
-        ScheduleError: the name is none or taken, or the times make no sense.
-        SourceError: a source cannot be listed, or holds nothing; or the choices make no sense.
-        CatalogueError: a model or the policy is not known.
+        ScheduleError: the name is invalid or taken, or the cron expression or zone is refused.
+        SourceError: a source cannot be listed or is empty, or the selection is invalid.
+        CatalogueError: a model or the policy is unknown.
     """
     zone = zone_of(timezone)
     check_cron(cron)
@@ -132,11 +129,11 @@ def add_schedule(
 
 
 def run_now(connection: Connection, producer: Producer, name: str) -> int:
-    """Record a scan of a schedule at once, by hand; return it.
+    """Start a scan of a schedule by hand; return the scan's id.
 
     Raises:
-        ScheduleError: there is no such schedule, or its last scan is not finished.
-        CatalogueError: a model or the policy is not known any more.
+        ScheduleError: the schedule does not exist, or its last scan is not finished.
+        CatalogueError: a model or the policy is unknown by now.
     """
     held = ledger.hold(connection, name)
     unfinished = ledger.unfinished_scan(connection, held.schedule_id)
@@ -151,10 +148,10 @@ def run_now(connection: Connection, producer: Producer, name: str) -> int:
 
 
 def resume(connection: Connection, name: str) -> datetime | None:
-    """Let a paused schedule go on; return when it is due next, None where it was not paused.
+    """Resume a paused schedule; return its next time, None where it was not paused.
 
     Raises:
-        ScheduleError: there is no such schedule, or its zone is not known here.
+        ScheduleError: the schedule does not exist, or its zone is unknown here.
     """
     held = ledger.hold(connection, name)
     if not held.is_paused:
@@ -164,10 +161,10 @@ def resume(connection: Connection, name: str) -> datetime | None:
     return next_at
 
 
-def _answered(connection: Connection, producer: Producer, held: HeldSchedule) -> _Answer | None:
-    """Answer for the times of a schedule up to now; None where the newest has its row already.
+def _fire(connection: Connection, producer: Producer, held: HeldSchedule) -> _Firing | None:
+    """Fire a schedule's newest due time and record older ones as missed.
 
-    The newest makes a scan, however late it is; those before it were missed.
+    Returns None where the newest time has its outcome already.
     """
     schedule, zone = held.schedule, zone_of(held.schedule.timezone)
     times = times_until(schedule.cron, zone, held.next_at, held.now, MOST_TIMES)
@@ -175,18 +172,18 @@ def _answered(connection: Connection, producer: Producer, held: HeldSchedule) ->
     ledger.move_on(connection, held.schedule_id, next_at)
     if next_at <= held.now:
         ledger.record_missed(connection, held.schedule_id, times)
-        return _Answer(ScheduleOutcome.MISSED, len(times))
+        return _Firing(ScheduleOutcome.MISSED, len(times))
     *missed, due_at = times
     ledger.record_missed(connection, held.schedule_id, missed)
     if ledger.is_answered(connection, held.schedule_id, due_at):
         return None
-    return _fired(connection, producer, held, due_at, len(missed))
+    return _start_scan(connection, producer, held, due_at, len(missed))
 
 
-def _fired(
+def _start_scan(
     connection: Connection, producer: Producer, held: HeldSchedule, due_at: datetime, missed: int
-) -> _Answer:
-    """Make the scan of a time, or record why there is none."""
+) -> _Firing:
+    """Start the scan of a due time, or record why there is none."""
     unfinished = ledger.unfinished_scan(connection, held.schedule_id)
     if unfinished is not None:
         outcome, reason = ScheduleOutcome.SKIPPED, f"scan {unfinished} was not finished"
@@ -195,7 +192,7 @@ def _fired(
             with connection.begin_nested():
                 scan_id = _record_scan(connection, producer, held.schedule)
                 ledger.record_fired(connection, held.schedule_id, due_at, scan_id)
-            return _Answer(ScheduleOutcome.FIRED, missed, scan_id)
+            return _Firing(ScheduleOutcome.FIRED, missed, scan_id)
         except FakesweepError as error:
             outcome, reason = ScheduleOutcome.REFUSED, str(error)
         except SQLAlchemyError as error:
@@ -203,7 +200,7 @@ def _fired(
                 raise
             outcome, reason = ScheduleOutcome.REFUSED, first_line(error)
     ledger.record_unfired(connection, held.schedule_id, due_at, outcome, reason)
-    return _Answer(outcome, missed, reason=reason)
+    return _Firing(outcome, missed, reason=reason)
 
 
 def _record_scan(connection: Connection, producer: Producer, schedule: Schedule) -> int:
@@ -227,7 +224,7 @@ def _resolved(
         raise ScheduleError(
             "standard input cannot be read by the clock; schedule a folder, a prefix or a manifest"
         )
-    resolved = gathered([resolve_source(text) for text in request.sources])
+    resolved = grouped([resolve_source(text) for text in request.sources])
     if check:
         for source in resolved:
             check_named(source, settings, request.selection)
@@ -243,7 +240,7 @@ def _checked_name(name: str) -> str:
     return name
 
 
-def _tell_left_out(held: HeldSchedule, error: Exception) -> None:
+def _log_left_out(held: HeldSchedule, error: Exception) -> None:
     name = held.schedule.name
     if isinstance(error, ScheduleError | DBAPIError):
         reason = first_line(error) if isinstance(error, DBAPIError) else str(error)
@@ -252,14 +249,14 @@ def _tell_left_out(held: HeldSchedule, error: Exception) -> None:
         log.error("schedule_left_out", schedule=name, reason=repr(error), exc_info=error)
 
 
-def _tell(held: HeldSchedule, answer: _Answer) -> None:
-    facts = {"schedule": held.schedule.name, "missed": answer.missed}
-    match answer.outcome:
+def _log_firing(held: HeldSchedule, firing: _Firing) -> None:
+    facts = {"schedule": held.schedule.name, "missed": firing.missed}
+    match firing.outcome:
         case ScheduleOutcome.FIRED:
-            log.info("schedule_fired", scan_id=answer.scan_id, **facts)
+            log.info("schedule_fired", scan_id=firing.scan_id, **facts)
         case ScheduleOutcome.SKIPPED:
-            log.info("schedule_skipped", reason=answer.reason, **facts)
+            log.info("schedule_skipped", reason=firing.reason, **facts)
         case ScheduleOutcome.REFUSED:
-            log.error("schedule_refused", reason=answer.reason, **facts)
+            log.error("schedule_refused", reason=firing.reason, **facts)
         case ScheduleOutcome.MISSED:
             log.warning("schedule_missed", **facts)

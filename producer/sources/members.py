@@ -12,7 +12,7 @@ from fakesweep.schema.uris import scheme_of, to_path, to_s3
 _LOCAL = (None, "file")
 
 
-def gathered(sources: Sequence[NamedSource]) -> list[NamedSource]:
+def grouped(sources: Sequence[NamedSource]) -> list[NamedSource]:
     """Return sources with those that follow each other and are one image each put together.
 
     Which local paths are regular files is looked up.

@@ -165,7 +165,7 @@ def test_a_prefix_is_cut_into_parts_that_together_hold_every_key_once(
     settings: Settings, s3: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(s3_source, "PAGE_KEYS", 5)
-    monkeypatch.setattr(parallel, "CUT_AFTER_PAGES", 1)
+    monkeypatch.setattr(parallel, "SPLIT_AFTER_PAGES", 1)
     monkeypatch.setattr(scan, "PAGE_IMAGES", 16)
     keys = [f"{year}/{month:02}/{n:03}.jpg" for year in (2024, 2025) for month in range(1, 7)
             for n in range(20)] + [f"flat-{n * 7919 % 1000:03}" for n in range(100)]  # fmt: skip

@@ -15,7 +15,7 @@ from fakesweep.producer.resources import Producer, open_producer
 from fakesweep.producer.scans import ScanRequest, record_request
 from fakesweep.producer.service import serve
 from fakesweep.producer.sources import list_entries
-from fakesweep.producer.watchdog import Beats, progressed, waits_for_ledger
+from fakesweep.producer.watchdog import Watchdog, progressed, waits_for_ledger
 from fakesweep.schema.judging.catalogue import read_catalogue
 from fakesweep.schema.ledger.reports.progress import progress
 from fakesweep.schema.ledger.reports.stalls import movement
@@ -173,7 +173,7 @@ def test_a_listing_that_ends_unexpectedly_stops_alone_also_at_the_next_start(
     assert said.isprintable()
 
 
-def test_a_duty_that_fails_ends_neither_the_service_nor_other_duties(
+def test_a_job_that_fails_ends_neither_the_service_nor_other_jobs(
     producer: Producer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[str] = []
@@ -185,7 +185,7 @@ def test_a_duty_that_fails_ends_neither_the_service_nor_other_duties(
     monkeypatch.setattr(service, "JOBS", {**service.JOBS, "webhooks": failing})
     scan_id = asked(producer, str(folder_of_photographs(tmp_path / "in", 4)))
     with serving(producer) as service_thread:
-        wait_until(lambda: len(calls) > 2, "the duty is begun again")
+        wait_until(lambda: len(calls) > 2, "the job is restarted")
         wait_until(lambda: is_listed(producer, scan_id), "scans are listed all the same")
         assert service_thread.is_alive()
 
@@ -213,19 +213,19 @@ def test_reconciling_and_a_lane_that_fail_keep_no_batch_from_being_published(
 
 
 def test_the_health_of_a_producer_sees_a_lister_that_does_not_get_on(producer: Producer) -> None:
-    beats, stop = Beats(), threading.Event()
+    watchdog, stop = Watchdog(), threading.Event()
     pulse = Heartbeat(Role.PRODUCER, step_seconds=60)
     pulse.tick()
     with dripping_server() as slow:
         slow.drip = b"H"  # it answers nothing that can be read
         asked(producer, f"{slow.url}/list.txt")
-        thread = threading.Thread(target=pool.list_scans, args=(producer, stop, beats))
+        thread = threading.Thread(target=pool.run_listers, args=(producer, stop, watchdog))
         thread.start()
         try:
             wait_until(lambda: slow.connections == 1, "the list is asked for")
-            [(name, began)] = beats.all().items()
+            [(name, began)] = watchdog.all().items()
             assert name == "listing of scan 1"
-            pulse.threads = beats.all()
+            pulse.threads = watchdog.all()
             assert complaint(pulse, began + 20) is None
             pulse.beat_at = pulse.looped_at = began + 100
             assert complaint(pulse, began + 100) == (
@@ -234,17 +234,17 @@ def test_the_health_of_a_producer_sees_a_lister_that_does_not_get_on(producer: P
         finally:
             stop.set()
             thread.join(30)
-    wait_until(lambda: beats.all() == {}, "nothing is watched any more")
+    wait_until(lambda: watchdog.all() == {}, "nothing is watched any more")
 
 
 def test_what_waits_for_the_ledger_or_gets_on_is_healthy() -> None:
-    beats = Beats()
-    with beats.watched("outputs"):
-        [(_, began)] = beats.all().items()
+    watchdog = Watchdog()
+    with watchdog.watched("outputs"):
+        [(_, began)] = watchdog.all().items()
         signs: list[Callable[[], None]] = [progressed, waits_for_ledger]
         for sign in signs:
             sign()
-            assert beats.all()["outputs"] >= began
-        pulse = Heartbeat(Role.PRODUCER, step_seconds=1, threads=beats.all())
+            assert watchdog.all()["outputs"] >= began
+        pulse = Heartbeat(Role.PRODUCER, step_seconds=1, threads=watchdog.all())
         pulse.tick()
         assert complaint(pulse, pulse.looped_at + 20) is None

@@ -9,7 +9,7 @@ from fakesweep.schema.settings import read_settings
 from fakesweep.schema.telemetry.logs import set_up_logging
 
 if __name__ == "__main__":
-    firing.LOOK_SECONDS = 0.05
+    firing.POLL_SECONDS = 0.05
     settings = read_settings()
     set_up_logging(settings)
     with open_producer(settings, read_catalogue(settings.catalogue)) as producer:

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from fakesweep.producer.listing.filter import Chooser, check_selection
+from fakesweep.producer.listing.filter import ImageFilter, check_selection
 from fakesweep.schema.errors import SourceError
 from fakesweep.schema.ledger.scans.listing_counts import ListingCounts
 from fakesweep.schema.ledger.scans.scans import Entry, LeftOut, ListedImage
@@ -16,7 +16,7 @@ DECOMPOSED = unicodedata.normalize("NFD", "Ümläut")
 
 
 def taken(selection: Selection, *entries: Entry) -> tuple[list[str], dict[tuple[str, str], int]]:
-    images, counts = Chooser(selection, NOON).taken(entries)
+    images, counts = ImageFilter(selection, NOON).taken(entries)
     return [image.uri for image in images], {
         (one.sort, one.name): files for one, files in counts.items()
     }
@@ -85,7 +85,7 @@ def test_what_is_left_out_says_why() -> None:
 
 def test_without_choices_everything_is_taken_and_counted_what_is_left_out() -> None:
     entries: list[Entry] = [image("s3://photos/a.jpg"), LeftOut("2", LeftOutReason.OTHER_SUFFIX)]
-    images, counts = Chooser(Selection(), NOON).taken(entries)
+    images, counts = ImageFilter(Selection(), NOON).taken(entries)
     assert images == entries[:1]
     assert counts == {ListingCounts("left_out", "other_suffix"): 1}
 

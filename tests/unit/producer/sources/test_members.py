@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fakesweep.producer.sources import check_named, members, resolve_source
-from fakesweep.producer.sources.members import gathered, list_members
+from fakesweep.producer.sources.members import grouped, list_members
 from fakesweep.schema.errors import SourceError
 from fakesweep.schema.ledger.scans.scans import NamedSource
 from fakesweep.schema.settings import read_settings
@@ -15,7 +15,7 @@ HERE = socket.gethostname()
 
 
 def named(*texts: str) -> list[NamedSource]:
-    return gathered([resolve_source(text) for text in texts])
+    return grouped([resolve_source(text) for text in texts])
 
 
 @pytest.fixture
