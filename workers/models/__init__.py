@@ -1,9 +1,9 @@
-"""The only home of torch and transformers: finds, loads and runs image classifiers."""
+"""Image classifiers: finds, loads and runs them; only here are torch and transformers."""
 
 import os
 
-# torch's threads would otherwise spin for milliseconds while they wait for one another, and starve
-# the loaders that share their cores. OpenMP reads this once, when torch is first imported.
+# By default torch's waiting threads spin for milliseconds and starve the loaders on their cores.
+# OpenMP reads this once, at torch's first import.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-# The compiler for GPUs would otherwise start a process for each core.
+# By default the GPU compiler starts a process for each core.
 os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "4")

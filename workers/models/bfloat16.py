@@ -1,4 +1,4 @@
-"""bfloat16 on CPUs: weights laid out once for oneDNN, attention as two matrix products."""
+"""bfloat16 on CPUs: weights packed once for oneDNN, attention as two matrix products."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +17,7 @@ _log = structlog.get_logger(__name__)
 
 
 class PackedLinear(torch.nn.Module):
-    """A linear layer whose weights lie as oneDNN reads them, instead of being moved each call."""
+    """Linear layer with weights in oneDNN's layout, which saves a reordering in each call."""
 
     def __init__(self, linear: torch.nn.Linear) -> None:
         super().__init__()
@@ -26,27 +26,27 @@ class PackedLinear(torch.nn.Module):
         self.bias = None if linear.bias is None else linear.bias.detach()
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Return what the linear layer returns, [..., out] of [..., in]."""
+        """Return the linear layer's outputs, [..., out] of [..., in]."""
         outputs: torch.Tensor = self._multiply(inputs, self.weight, self.bias, "none", [], "")
         return outputs
 
 
 def prepare_for_cpu(key: str, network: Any) -> None:
-    """Make a bfloat16 network quick on CPUs; it answers as before, but for rounding.
+    """Speed up a bfloat16 network on CPUs; its scores change by rounding only.
 
-    Measured on ViT-B/16: packed weights save a tenth, and torch's own fused attention takes twice
-    as long in bfloat16 without AMX as the matrix products it is made of.
+    Measured on ViT-B/16: packed weights save a tenth. Without AMX, torch's fused bfloat16
+    attention takes twice as long as the two plain matrix products.
     """
     try:
         with torch.no_grad():
             _pack(network)
-    except (AttributeError, RuntimeError) as error:  # torch's inner functions may change
+    except (AttributeError, RuntimeError) as error:  # torch's private functions may change
         _log.warning("weights_not_packed", model=key, slower_because=one_line(error))
-    if network._can_set_attn_implementation():  # noqa: SLF001 - it would only warn otherwise
+    if network._can_set_attn_implementation():  # noqa: SLF001 - the setter itself only warns
         network.set_attn_implementation(PLAIN_ATTENTION)
 
 
-def plain_attention(  # noqa: PLR0917 - transformers calls it so
+def plain_attention(  # noqa: PLR0917 - transformers' signature
     module: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
@@ -55,9 +55,9 @@ def plain_attention(  # noqa: PLR0917 - transformers calls it so
     scaling: float | None = None,
     **more: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attend; takes [batch, heads, tokens, width], returns [batch, tokens, heads, width].
+    """Compute attention: [batch, heads, tokens, width] to [batch, tokens, heads, width].
 
-    Where there is more to it, a mask or a bias say, transformers' own function does it.
+    Masks, biases and other options are passed to transformers' own function.
     """
     is_plain = (
         attention_mask is None
@@ -79,7 +79,7 @@ def plain_attention(  # noqa: PLR0917 - transformers calls it so
 
 
 def _mkldnn(name: str) -> Callable[..., torch.Tensor]:
-    """Return a function of torch's own compiler for CPUs; it has no public name."""
+    """Return a private function of torch's CPU compiler."""
     found: Callable[..., torch.Tensor] = getattr(torch.ops.mkldnn, name)
     return found
 

@@ -1,4 +1,4 @@
-"""What a checkpoint's own configuration may say: no code, no absurd sizes, no other library."""
+"""Checks of a checkpoint's configuration: no code, no absurd sizes, no other library."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -18,10 +18,10 @@ _DEPTHS = ("depth", "layers")
 
 
 def refuse_unfit(key: str, name: str, content: dict[str, Any]) -> None:
-    """Refuse what a JSON file of a checkpoint asks for and never gets.
+    """Refuse forbidden entries in a JSON file of a checkpoint.
 
     Raises:
-        ModelError: it names code to run, or a size that no classifier has.
+        ModelError: the file names code to run, or a size that no classifier has.
     """
     for word, value in _entries(content):
         _refuse_code(key, name, word, value)
@@ -32,10 +32,10 @@ def refuse_unfit(key: str, name: str, content: dict[str, Any]) -> None:
 
 
 def refuse_unknown_architecture(key: str, config: dict[str, Any]) -> None:
-    """Refuse the configuration of another library than transformers.
+    """Refuse configurations of libraries other than transformers.
 
     Raises:
-        ModelError: the message says whose it looks to be.
+        ModelError: the message names the probable library.
     """
     if isinstance(config.get("model_type"), str):
         return
@@ -50,7 +50,7 @@ def refuse_unknown_architecture(key: str, config: dict[str, Any]) -> None:
 
 
 def _entries(content: Any, word: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield each value with the name it stands under, however deep."""
+    """Yield each value of a nested configuration with its name."""
     left = [(word, content)]
     while left:
         word, content = left.pop()

@@ -1,6 +1,6 @@
-"""Runs a network on the processor, in memory that stays.
+"""CPU engine: runs a network in buffers that are kept between calls.
 
-Fresh memory for each batch would cost many times what the arithmetic does.
+Fresh memory for each call would cost many times the arithmetic.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from fakesweep.workers.sandbox.preprocess import Preprocessing
 
 
 class CpuEngine:
-    """A network on the processor; used by one thread. `threads` is how many torch may use."""
+    """Runs a network on the CPU; used by one thread. `threads` is torch's number of threads."""
 
     calls_ahead = 0
 
@@ -33,10 +33,10 @@ class CpuEngine:
         self._floats = self._scale = self._shift = torch.empty(0)
 
     def start(self, prepared: Sequence[ModelInput]) -> Callable[[], torch.Tensor]:
-        """Score images; return what hands out their probabilities, float32 [images, labels].
+        """Score images; return a function that returns probabilities, float32 [images, labels].
 
         Raises:
-            ValueError: the images are of unequal size.
+            ValueError: the images differ in size.
             RuntimeError: the network cannot score them.
         """
         if torch.get_num_threads() != self.threads:
@@ -47,7 +47,7 @@ class CpuEngine:
         return lambda: scores
 
     def _gathered(self, prepared: Sequence[ModelInput]) -> torch.Tensor:
-        """Return [images, 3, height, width], normalised; it lasts until the next call."""
+        """Return normalised [images, 3, height, width], valid until the next call."""
         shape = shape_of(prepared)
         if len(self._batch) < len(prepared) or self._batch.shape[1:] != shape:
             self._make_room(len(prepared), shape)
@@ -56,7 +56,7 @@ class CpuEngine:
             for image, place in zip(prepared, batch, strict=True):
                 place.copy_(torch.tensor(image))
             return batch
-        # One image at a time, so that it lies in the processor's cache from step to step.
+        # One image at a time stays in the processor's cache through all steps.
         for image, place in zip(prepared, batch, strict=True):
             pixels = torch.from_numpy(image if image.flags.writeable else image.copy())
             torch.mul(pixels.view(self._floats.shape), self._scale, out=self._floats)

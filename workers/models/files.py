@@ -1,4 +1,4 @@
-"""What a checkpoint folder must hold, which of its files count, and their digest."""
+"""Files of a checkpoint folder: the required ones, the loaded ones, and their digest."""
 
 import hashlib
 import json
@@ -17,12 +17,12 @@ PICKLED = "pytorch_model.bin"
 INDEX_SUFFIX = ".index.json"
 
 LARGEST_JSON_BYTES = 4 * 1024**2
-"""An index of many shards has a few hundred thousand bytes, a configuration some thousand."""
+"""Size limit; an index of many shards has hundreds of kilobytes, a configuration a few."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckpointFiles:
-    """The files of a folder that decide its scores; `names` are sorted."""
+    """Files of a folder that determine its scores; `names` are sorted."""
 
     folder: Path
     names: tuple[str, ...]
@@ -30,10 +30,10 @@ class CheckpointFiles:
 
 
 def find_files(key: str, folder: Path) -> CheckpointFiles:
-    """Return the files to load, safetensors before pickled weights.
+    """Return the files to load, safetensors in preference to pickled weights.
 
     Raises:
-        ModelError: one is missing or cannot be read, or the checkpoint wants to run its own code.
+        ModelError: a file is missing or unreadable, or the checkpoint has its own code.
     """
     described = [name for name in (CONFIG, PREPROCESSOR, PROCESSOR) if (folder / name).is_file()]
     if CONFIG not in described:
@@ -63,7 +63,7 @@ def _absent(key: str, folder: Path, name: str, holds: str) -> ModelAway:
 
 
 def digest(files: CheckpointFiles) -> str:
-    """Return `sha256:` and the SHA-256 over each file's name and SHA-256, in order of name."""
+    """Return `sha256:` and the SHA-256 over each file's name and SHA-256, sorted by name."""
     whole = hashlib.sha256()
     for name in files.names:
         with (files.folder / name).open("rb") as stream:

@@ -1,4 +1,4 @@
-"""Runs a network on a CUDA device: calls of few shapes, compiled, the next one under way."""
+"""GPU engine: compiled calls of few shapes, with the next call's images copied meanwhile."""
 
 import itertools
 import math
@@ -15,24 +15,24 @@ from fakesweep.workers.models.place import Place
 from fakesweep.workers.sandbox.preprocess import Preprocessing
 
 LARGEST_DIFFERENCE = 0.02
-"""A quicker way whose probabilities are further off than rounding is not taken."""
+"""Largest deviation of a faster variant's probabilities; rounding explains no more."""
 
 _WARM_UP_CALLS = 3
 _TIMED_CALLS = 5
-_RECORDING_ERRORS = range(900, 909)  # CUDA's codes for what cannot be recorded; the device is well
+_RECORDING_ERRORS = range(900, 909)  # CUDA's codes for unrecordable calls on a sound device
 _MOST_COMPILED = 128
 
 Score = Callable[[torch.Tensor], torch.Tensor]
-"""Returns float32 probabilities [images, labels] of images as they travel."""
+"""Returns float32 probabilities [images, labels] of images in a `Scorer`'s input form."""
 
 _log = structlog.get_logger(__name__)
 
 
 class Scorer(torch.nn.Module):
-    """A network with what stands before and behind it, so that all of it is compiled as one.
+    """A network with normalisation and probabilities, compiled as one.
 
-    Takes uint8 [images, height, width, 3], or float32 [images, 3, height, width] that transformers'
-    own processor made; returns float32 probabilities, [images, labels].
+    Takes uint8 [images, height, width, 3], or float32 [images, 3, height, width] from
+    transformers' own processor; returns float32 probabilities, [images, labels].
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Scorer(torch.nn.Module):
         self.register_buffer("shift", shift.to(place.device), persistent=False)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Normalise, classify, and turn logits into probabilities."""
+        """Normalise and classify images; return probabilities."""
         if images.dtype == torch.uint8:
             images = torch.addcmul(self.shift, images.float(), self.scale).permute(0, 3, 1, 2)
         logits = self.network(pixel_values=images.to(self._dtype)).logits
@@ -62,22 +62,22 @@ class Scorer(torch.nn.Module):
 
 
 def _event() -> torch.cuda.Event:
-    """Return an event whose waiting thread sleeps, because loaders want the processor."""
+    """Return an event whose waiting thread sleeps, which leaves the processor to loaders."""
     return torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
 
 
 @dataclass
-class _Slot:
-    """Pinned memory that images leave from, and the moment they have left."""
+class _Staging:
+    """Pinned memory for a copy to the device, and the event of its completion."""
 
     pinned: torch.Tensor = field(default_factory=lambda: torch.empty(0))
     left: torch.cuda.Event = field(default_factory=_event)
 
 
 class GpuEngine:
-    """A network on a CUDA device; used by one thread.
+    """Runs a network on a CUDA device; used by one thread.
 
-    While one call runs, the images of the next travel on a stream of their own.
+    The next call's images are copied on a separate stream while a call runs.
     """
 
     calls_ahead = 1
@@ -96,10 +96,10 @@ class GpuEngine:
         self._quick: dict[int, Score] = {}
         self._quick_shape: tuple[int, ...] = ()
         self._travel = torch.cuda.Stream(place.device)  # type: ignore[no-untyped-call]
-        self._slots = itertools.cycle((_Slot(), _Slot()))
+        self._slots = itertools.cycle((_Staging(), _Staging()))
 
     def quicken(self, key: str, trial: ModelInput, call_images: int) -> None:
-        """Compile and record calls of `call_images` and small ones; others fill up to them."""
+        """Compile and record calls of `call_images` and small ones; others are padded to these."""
         self._quick_shape = trial.shape
         with torch.inference_mode(), torch.cuda.device(self._device):
             self._quick = quickened(
@@ -112,11 +112,11 @@ class GpuEngine:
             )
 
     def start(self, prepared: Sequence[ModelInput]) -> Callable[[], torch.Tensor]:
-        """Set a call going; return what waits for its probabilities, float32 [images, labels].
+        """Start a call; return a function that waits for probabilities, float32 [images, labels].
 
         Raises:
-            ValueError: the images are of unequal size.
-            RuntimeError: the device cannot take them; what goes wrong later is raised by waiting.
+            ValueError: the images differ in size.
+            RuntimeError: the device cannot take them; the function raises later errors.
         """
         quick = self._quick if shape_of(prepared) == self._quick_shape else {}
         size = min((n for n in quick if n >= len(prepared)), default=len(prepared))
@@ -139,7 +139,7 @@ class GpuEngine:
         return wait
 
     def _travelled(self, prepared: Sequence[ModelInput], size: int) -> torch.Tensor:
-        """Return the images on the device, filled up to `size` with whatever lay there before."""
+        """Return the images on the device, padded to `size` with stale pixels."""
         slot = next(self._slots)
         slot.left.synchronize()
         shape = (size, *shape_of(prepared))
@@ -159,7 +159,7 @@ class GpuEngine:
 
 
 def small_call(call_images: int) -> int:
-    """Return how many images a small call holds, where a full one holds so many."""
+    """Return the number of images of a small call, an eighth of a full one."""
     return -(-call_images // 8)
 
 
@@ -172,11 +172,11 @@ def quickened(
     record: Callable[[Score, torch.Tensor], Score],
     seconds_of: Callable[[Score, torch.Tensor], float],
 ) -> dict[int, Score]:
-    """Return for each example's number of images the quickest way to score so many that works.
+    """Return the fastest working scorer for each example's number of images.
 
-    Tried are the network compiled and as it is, both recorded as CUDA graphs; what takes less time
-    for the last example is taken. Compiling often wins, but not always. A way that fails, or whose
-    answers are not those of the network as it is, is said loudly and left out.
+    Tries the network compiled and as it is, both recorded as CUDA graphs, and takes the faster
+    one for the last example. A variant that fails, or whose probabilities deviate from the plain
+    network's, is logged and dropped.
     """
     taken: dict[int, Score] = {}
     least = math.inf
@@ -190,7 +190,7 @@ def quickened(
         except torch.OutOfMemoryError:
             if not taken:
                 raise
-        except Exception as error:  # the compiler's parts raise whatever they meet
+        except Exception as error:  # the compiler raises any class
             if isinstance(error, torch.AcceleratorError) and not _says_no_to_recording(error):
                 raise
             _log.warning(
@@ -205,7 +205,7 @@ def quickened(
 
 
 def timed(score: Score, images: torch.Tensor) -> float:
-    """Return how many seconds a call takes on the device, the best of a few."""
+    """Return the seconds of a call on the device, the minimum of a few."""
     best = math.inf
     for _ in range(_TIMED_CALLS):
         torch.cuda.synchronize(images.device)
@@ -223,9 +223,9 @@ def _hold(found: torch.Tensor, expected: torch.Tensor) -> None:
 
 
 def compiled(scorer: Score) -> Score:
-    """Return the network compiled for each shape it meets; nothing is compiled before a call.
+    """Return the network, compiled at its first call with each shape.
 
-    Torch would silently stop compiling after eight shapes of all models together.
+    Raises torch's limit, which silently stops compiling after eight shapes of all models.
     """
     torch._dynamo.config.recompile_limit = _MOST_COMPILED  # noqa: SLF001 - documented under this name
     quick: Score = torch.compile(scorer, dynamic=False)
@@ -233,9 +233,9 @@ def compiled(scorer: Score) -> Score:
 
 
 def recorded(scorer: Score, example: torch.Tensor) -> Score:
-    """Record a call as a CUDA graph; return what plays it for images of the example's shape.
+    """Record a call as a CUDA graph; return a scorer that replays it for the example's shape.
 
-    Graphs of torch.compile's own would be bound to the thread that compiled.
+    Torch.compile's own graphs are bound to the compiling thread.
     """
     images = example.clone()
     aside = torch.cuda.Stream(example.device)  # type: ignore[no-untyped-call]
@@ -245,7 +245,7 @@ def recorded(scorer: Score, example: torch.Tensor) -> Score:
             scorer(images)
     torch.cuda.current_stream(example.device).wait_stream(aside)
     graph = torch.cuda.CUDAGraph()
-    # Other threads (a model that works already, say) may go on meanwhile.
+    # Other threads, of loaded models, keep running meanwhile.
     with (
         torch.cuda.stream(aside),
         torch.cuda.graph(graph, stream=aside, capture_error_mode="thread_local"),
@@ -257,7 +257,7 @@ def recorded(scorer: Score, example: torch.Tensor) -> Score:
         graph.replay()
         return scores.clone()
 
-    play.scorer = scorer  # type: ignore[attr-defined]  # its kernels live as long as the graph
+    play.scorer = scorer  # type: ignore[attr-defined]  # keeps its kernels alive
     return play
 
 

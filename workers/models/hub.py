@@ -1,4 +1,4 @@
-"""Finds a checkpoint: in the package, in a folder, in the Hub's cache, or on the Hub."""
+"""Checkpoint lookup: the package, a folder, the Hub's cache, or the Hub."""
 
 import sys
 from pathlib import Path
@@ -35,7 +35,7 @@ _FINAL = (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-"""What asking again does not mend; the Hub's other answers, and its silence, may pass."""
+"""Permanent errors; the Hub's other errors and its timeouts are temporary."""
 
 _PASSING = (408, 425, 429)
 
@@ -45,12 +45,12 @@ _log = structlog.get_logger(__name__)
 def resolve(entry: ModelEntry) -> tuple[Path, str]:
     """Return the folder of a checkpoint and its exact revision.
 
-    The revision is a commit of the Hub, or for folders the `sha256:` digest of the files that
-    are loaded. A pinned revision that is cached is taken without asking the Hub; without a pin
-    the Hub is asked for the newest, and what is cached serves where the Hub cannot be reached.
+    The revision is a commit of the Hub, or a folder's `sha256:` digest of the loaded files. A
+    cached pinned revision needs no request. Without a pin the Hub is asked for the newest
+    revision; where it cannot be reached, the cache serves.
 
     Raises:
-        ModelError: there is no such checkpoint, or no way to get it from here.
+        ModelError: the checkpoint does not exist or cannot be fetched.
     """
     folder = _local_folder(entry)
     if folder is not None:
@@ -68,9 +68,9 @@ def resolve(entry: ModelEntry) -> tuple[Path, str]:
 
 
 def pull(entry: ModelEntry) -> tuple[Path, str]:
-    """Bring a checkpoint into the Hub's local cache; return its folder and revision.
+    """Download a checkpoint into the Hub's local cache; return its folder and revision.
 
-    On a terminal the Hub's client draws its progress on standard error.
+    On a terminal the Hub's client shows its progress on standard error.
 
     Raises:
         ModelError: the Hub cannot be reached, or has no such checkpoint.
@@ -81,10 +81,10 @@ def pull(entry: ModelEntry) -> tuple[Path, str]:
 
 
 def check(entry: ModelEntry) -> None:
-    """Refuse a model that cannot be had from here, without loading or downloading it.
+    """Check that a model is available, without loading or downloading it.
 
     Raises:
-        ModelError: its folder lacks files, or the Hub cannot be asked and the cache lacks it.
+        ModelError: its folder lacks files, or neither cache nor Hub has it.
     """
     folder = _local_folder(entry)
     if folder is not None:
@@ -94,7 +94,7 @@ def check(entry: ModelEntry) -> None:
 
 
 def is_cached(entry: ModelEntry) -> bool:
-    """Return whether a Hub model's checkpoint lies complete in the local cache."""
+    """Return whether the local cache holds a Hub model's complete checkpoint."""
     return _cached(entry) is not None
 
 
@@ -111,7 +111,7 @@ def _local_folder(entry: ModelEntry) -> Path | None:
 
 
 def _cached(entry: ModelEntry) -> tuple[Path, str] | None:
-    """Return the cached snapshot where it is complete; the Hub's cache may hold a part of one."""
+    """Return the cached snapshot, None where it is missing or incomplete."""
     try:
         path = try_to_load_from_cache(entry.source, CONFIG, revision=entry.revision)
     except HFValidationError as error:
@@ -128,7 +128,7 @@ def _cached(entry: ModelEntry) -> tuple[Path, str] | None:
 
 def _download(entry: ModelEntry, *, shows_progress: bool) -> tuple[Path, str]:
     (enable_progress_bars if shows_progress else disable_progress_bars)()
-    # Asked first because it fails at once; the download itself would retry for half a minute.
+    # This request fails at once; the download itself would retry for half a minute.
     names = _ask_hub(entry)
     try:
         folder = Path(
@@ -140,13 +140,13 @@ def _download(entry: ModelEntry, *, shows_progress: bool) -> tuple[Path, str]:
         raise _refusal(entry, error) from error
     try:
         find_files(entry.key, folder)
-    except ModelAway as error:  # the Hub itself has no more of it
+    except ModelAway as error:  # the Hub itself lacks the files
         raise ModelError(str(error)) from error
     return folder, folder.name
 
 
 def _ask_hub(entry: ModelEntry) -> list[str]:
-    """Return the names of the files that the Hub has of a checkpoint."""
+    """Return the names of a checkpoint's files on the Hub."""
     try:
         about = HfApi().model_info(
             entry.source, revision=entry.revision, timeout=constants.HF_HUB_ETAG_TIMEOUT

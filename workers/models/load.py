@@ -1,4 +1,4 @@
-"""Loads a catalogue entry's model onto a device, and says exactly what was loaded."""
+"""Model loading: a catalogue entry becomes a model on a device, with its exact identity."""
 
 import gc
 import hashlib
@@ -35,11 +35,10 @@ _FINGERPRINT_DIGITS = 16
 _NAMED_WEIGHTS = 3
 
 _ON_DEVICE = threading.Lock()
-"""One model at a time is placed, timed and compiled: recording bears no neighbour, nor does timing.
-Finding and downloading go on side by side."""
+"""Serialises placing, timing and compiling, which disturb each other; downloads run in parallel."""
 
 SPARE_WEIGHTS = 50_000_000
-"""So many may be missing before memory is taken for them; that they are is found while loading."""
+"""Missing weights that are tolerated before memory is allocated; loading itself refuses any."""
 
 _log = structlog.get_logger(__name__)
 
@@ -54,14 +53,14 @@ def load_model(
 ) -> LoadedModel:
     """Load a model for scoring at a place.
 
-    `decoding` says how the images it will see are decoded. `cpu_threads` above 0 is how many
-    threads it uses on a CPU, `call_images` how many images it scores in one call at most; 0 leaves
-    either to what an image costs here.
+    `decoding` is the mode in which its images are decoded. `cpu_threads` is its number of threads
+    on a CPU, `call_images` the largest number of images in a call; 0 derives either from the
+    measured cost of an image.
 
     Raises:
-        ModelError: it cannot be found or loaded, its weights are not all there, its labels
+        ModelError: the model cannot be found or loaded, lacks weights, or has labels that
             contradict the catalogue or are not understood.
-        ModelAway: files are missing, the Hub does not answer, memory is short; it may pass.
+        ModelAway: temporary: files are missing, the Hub does not answer, or memory is short.
         DeviceError: the device is broken.
     """
     started = time.perf_counter()
@@ -74,7 +73,7 @@ def load_model(
             fit(model, cpu_threads=cpu_threads, call_images=call_images)
     except ModelError:
         raise
-    except Exception as error:  # transformers' parsers raise whatever a bad checkpoint leads to
+    except Exception as error:  # transformers raises any class on a bad checkpoint
         if _may_pass(error):
             _free(place)
             raise ModelAway(
@@ -92,7 +91,7 @@ def load_model(
 
 
 def _may_pass(error: BaseException) -> bool:
-    """Tell whether memory, or a file that is not there now, kept a model from being loaded."""
+    """Return whether a load failed for a temporary cause: lack of memory or a missing file."""
     if isinstance(error, DeviceError):
         return error.__cause__ is not None and _may_pass(error.__cause__)
     if isinstance(error, OSError):
@@ -145,7 +144,7 @@ def open_inference(
     *,
     is_multi_label: bool = False,
 ) -> CpuEngine | GpuEngine:
-    """Return what runs a network, as quickly as the place allows."""
+    """Return the engine of a network for a place."""
     if place.device.type == "cuda":
         return GpuEngine(network, place, steps, is_multi_label=is_multi_label)
     if place.precision is Precision.BFLOAT16:
@@ -154,7 +153,7 @@ def open_inference(
 
 
 def _refuse_unfit(model: LoadedModel) -> None:
-    """Score one image, so that a checkpoint that can score none is refused before it has work."""
+    """Score one image, to refuse a checkpoint that cannot score before it gets work."""
     expected = len(model.identity.labels.names)
     try:
         (answer,) = model.classify([model.prepare(TRIAL)])
@@ -173,7 +172,7 @@ def _prepare_torch(place: Place) -> None:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     if place.device.type == "cuda":
-        # Convolutions would otherwise round float32 to 10 bits of mantissa.
+        # By default convolutions round float32 to 10 bits of mantissa.
         torch.backends.cudnn.allow_tf32 = False
 
 
@@ -192,7 +191,7 @@ def _labels(entry: ModelEntry, config: Any) -> Labels:
 
 
 def _labels_of_one(entry: ModelEntry, config: Any) -> Labels:
-    """Read a single output as the log-odds of the side that the catalogue says it is."""
+    """Read a single output as the log-odds of the catalogue's side."""
     if entry.labels is None or len(entry.labels) != 1:
         raise ModelError(
             f"model {entry.key!r} has a single output ({config.id2label.get(0)!r}), so no real "
@@ -206,12 +205,12 @@ def _labels_of_one(entry: ModelEntry, config: Any) -> Labels:
 
 
 def _refuse_larger_than_weights(key: str, files: CheckpointFiles, config: Any) -> None:
-    """Refuse an architecture that its files cannot fill: memory for it would be of no use."""
+    """Refuse an architecture with more weights than its files hold, before allocating memory."""
     with torch.device("meta"):
         network = AutoModelForImageClassification.from_config(config, trust_remote_code=False)
     needed = sum(weight.numel() for weight in network.parameters())
     there = sum((files.folder / name).stat().st_size for name in files.names)
-    if needed > max(there, SPARE_WEIGHTS):  # a weight has a byte at least
+    if needed > max(there, SPARE_WEIGHTS):  # a weight has at least a byte
         raise ModelError(
             f"model {key!r}: by its config.json it has {needed} weights, its files {there} bytes"
         )

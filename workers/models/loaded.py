@@ -1,4 +1,4 @@
-"""A model in memory: prepares images on any thread, scores calls of them on the device's."""
+"""A model in memory: prepares images on any thread, scores them on the device's thread."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -24,19 +24,19 @@ Scores = tuple[float, ...]
 Answers = list[Scores | ModelFailed]
 
 TRIAL = Image.new("RGB", (640, 480), "grey")
-"""Every sound model scores this picture."""
+"""Test picture that every sound model can score."""
 
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class LoadedModel:
-    """A classifier on its device, in evaluation mode; its scores are used by one thread at a time.
+    """A classifier on its device, in evaluation mode; one thread at a time scores with it.
 
-    `seconds` is how long loading took. `preprocessing` is a `Preprocessing`, or transformers'
-    own processor where its steps cannot be written as one. `call_images` is how many images a
-    call should hold at most; it shrinks where the device has no memory for so many. A call of
-    `urgent_images` is over soon: so many go with live images, or on a CPU before them.
+    `seconds` is the load time. `preprocessing` is a `Preprocessing`, or transformers' own
+    processor where plain steps cannot express it. `call_images` is the largest number of images
+    in a call; it shrinks when the device runs out of memory. `urgent_images` is the size of a
+    short call, for live images and, on a CPU, just before them.
     """
 
     identity: ModelIdentity
@@ -49,25 +49,25 @@ class LoadedModel:
 
     @property
     def steps(self) -> Preprocessing | None:
-        """What a loader does to an image for this model; None where it leaves it as it is."""
+        """Preprocessing for the loader; None where the processor needs the decoded image."""
         return self.preprocessing if isinstance(self.preprocessing, Preprocessing) else None
 
     def finish(self, pixels: Pixels) -> ModelInput:
-        """Make what a loader hands over into the model's input.
+        """Turn a loader's pixels into the model's input.
 
         Raises:
-            ModelFailed: this image cannot be prepared.
+            ModelFailed: the image cannot be prepared.
         """
         return pixels if self.steps else self.prepare(Image.fromarray(pixels))
 
     def prepare(self, image: Image.Image) -> ModelInput:
-        """Make an RGB image into the model's input, from any thread.
+        """Turn an RGB image into the model's input; thread-safe.
 
-        Returns uint8 [height, width, 3] that is normalised on the device, or float32
-        [3, height, width] where transformers' own processor did all of it.
+        Returns uint8 [height, width, 3] for normalisation on the device, or float32
+        [3, height, width] from transformers' own processor.
 
         Raises:
-            ModelFailed: this image cannot be prepared.
+            ModelFailed: the image cannot be prepared.
         """
         try:
             if isinstance(self.preprocessing, Preprocessing):
@@ -77,7 +77,7 @@ class LoadedModel:
             raise ModelFailed(f"it cannot be prepared for the model: {one_line(error)}") from error
 
     def classify(self, prepared: Sequence[ModelInput]) -> Answers:
-        """Return the probabilities of each image in the order of the labels.
+        """Return each image's probabilities in label order, or its failure.
 
         Raises:
             DeviceError: the device itself is broken; no image is to blame.
@@ -85,10 +85,9 @@ class LoadedModel:
         return self.start(prepared)() if prepared else []
 
     def start(self, prepared: Sequence[ModelInput]) -> Callable[[], Answers]:
-        """Set a call going; the function that is returned waits for its answers.
+        """Start a call; return a function that waits for its answers.
 
-        Where the call as a whole fails, its halves are tried, so that only the images that cannot
-        be scored come back as ModelFailed.
+        A failed call is repeated in halves, so that only unscorable images become ModelFailed.
 
         Raises (both):
             DeviceError: the device itself is broken; no image is to blame.
@@ -132,7 +131,7 @@ class LoadedModel:
             )  # fmt: skip
 
     def _refuse_to_starve(self, error: Exception) -> None:
-        """Tell an image that is too large from a device that has no room for any."""
+        """Score the trial image, to tell a too large image from a full device."""
         try:
             self.engine.start([self.prepare(TRIAL)])()
         except RuntimeError:
@@ -142,7 +141,7 @@ class LoadedModel:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether torch found no memory, on the device or on the host."""
+    """Return whether torch ran out of memory, on the device or the host."""
     if isinstance(error, torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)

@@ -1,4 +1,4 @@
-"""What is computed around a network on every device: pixels to numbers, logits to probabilities."""
+"""Arithmetic around a network: pixels to inputs, logits to probabilities."""
 
 from collections.abc import Sequence
 
@@ -7,19 +7,19 @@ import torch
 from fakesweep.workers.sandbox.preprocess import Floats, Pixels, Preprocessing
 
 ModelInput = Pixels | Floats
-"""An image ready for a model: uint8 [height, width, 3], or float32 [3, height, width]."""
+"""A model's input: uint8 [height, width, 3], or float32 [3, height, width]."""
 
 
 def scale_and_shift(steps: Preprocessing) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return what a pixel's bytes are multiplied by, and what is added then, each float32 [3]."""
+    """Return the factor and the offset of normalisation by channel, each float32 [3]."""
     std, mean = torch.tensor(steps.std), torch.tensor(steps.mean)
     return steps.rescale_factor / std, -mean / std
 
 
 def probabilities(logits: torch.Tensor, *, is_multi_label: bool) -> torch.Tensor:
-    """Return float32 probabilities [images, labels] of logits, which are as many.
+    """Return float32 probabilities [images, labels] of logits [images, labels].
 
-    A single logit is the log-odds of one class against another: two probabilities come of it.
+    A single logit is the log-odds of two classes and gives two probabilities.
     """
     scores = logits.float()
     if scores.shape[-1] == 1:
@@ -29,10 +29,10 @@ def probabilities(logits: torch.Tensor, *, is_multi_label: bool) -> torch.Tensor
 
 
 def shape_of(prepared: Sequence[ModelInput]) -> tuple[int, ...]:
-    """Return the shape that all of these images have.
+    """Return the common shape of the images.
 
     Raises:
-        ValueError: they are of unequal size.
+        ValueError: the images differ in size.
     """
     shapes = {image.shape for image in prepared}
     if len(shapes) > 1:

@@ -1,4 +1,4 @@
-"""Where a model runs and how precisely, chosen by what the hardware is good at."""
+"""Device and precision of a model, chosen by the hardware."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,20 +9,20 @@ from fakesweep.schema.errors import ModelError
 
 
 class Precision(StrEnum):
-    """The numbers a model computes with; its scores are always taken in float32."""
+    """Number type of a model's arithmetic; scores are always float32."""
 
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
 
     @property
     def dtype(self) -> torch.dtype:
-        """Torch's own name for it."""
+        """Torch's type."""
         return torch.float32 if self is Precision.FLOAT32 else torch.bfloat16
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A device (`cpu` or `cuda:N`) and the precision that models have there."""
+    """A device (`cpu` or `cuda:N`) and its models' precision."""
 
     device: torch.device
     precision: Precision
@@ -62,7 +62,7 @@ def resolve_device(wanted: str) -> str:
 
 
 def _multiplies_bfloat16(device: torch.device) -> bool:
-    """Tell whether the hardware itself multiplies bfloat16, rather than software for it."""
+    """Return whether the hardware multiplies bfloat16 natively."""
     if device.type == "cuda":
         with torch.cuda.device(device):
             return bool(torch.cuda.is_bf16_supported(including_emulation=False))

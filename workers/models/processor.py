@@ -1,4 +1,4 @@
-"""Turns a checkpoint's image processor into plain steps, where they give what it gives."""
+"""Image processors of checkpoints, converted to plain steps where the outputs agree."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +13,9 @@ from fakesweep.schema.errors import ModelError
 from fakesweep.workers.sandbox.preprocess import Floats, Preprocessing
 
 TOLERANCE = 1e-5
-"""Largest difference in normalised values (about -1 to 1) between plain steps and processor."""
+"""Largest difference of normalised values (about -1 to 1) between plain steps and processor."""
 
-# Wide, tall, large, smaller than a crop, and one with a colour marked transparent.
+# Wide, large, tall, and smaller than a crop; `_probes` adds one with a transparent colour.
 _PROBE_SIZES = ((97, 61), (640, 480), (33, 500), (7, 5))
 _CROP_ONLY_BELOW = 384  # ConvNeXt's own rule: from this size on it resizes to the square
 
@@ -26,7 +26,7 @@ def load_processor(key: str, folder: Path) -> Any:
     """Load the Pillow image processor of a checkpoint.
 
     Raises:
-        ModelError: it needs more than one image, or gives more than pixels.
+        ModelError: the processor needs several images, or returns more than pixels.
     """
     processor = AutoImageProcessor.from_pretrained(
         folder, backend="pil", trust_remote_code=False, local_files_only=True
@@ -41,7 +41,7 @@ def load_processor(key: str, folder: Path) -> Any:
 
 
 def plain_steps(key: str, processor: Any) -> Preprocessing | None:
-    """Return steps that give the processor's own output on every probe image, or None."""
+    """Return plain steps that agree with the processor on every probe image, or None."""
     try:
         steps = _read_steps(processor)
         worst = max(
@@ -58,7 +58,7 @@ def plain_steps(key: str, processor: Any) -> Preprocessing | None:
 
 
 def run_processor(processor: Any, image: Image.Image) -> Floats:
-    """Return what the processor itself makes of an image, [3, height, width]."""
+    """Return the processor's output for an image, float32 [3, height, width]."""
     pixels = processor(images=image, return_tensors="np")["pixel_values"][0]
     return np.asarray(pixels, dtype=np.float32)
 

@@ -1,4 +1,4 @@
-"""How much of this machine a model gets: its threads, and how many images a call holds."""
+"""Sizing of a model: its threads and the number of images in a call."""
 
 import os
 import time
@@ -11,13 +11,13 @@ from fakesweep.workers.models.loaded import TRIAL, LoadedModel
 GPU_CALL_IMAGES = 256
 CPU_CALL_IMAGES = 64
 CPU_CALL_SECONDS = 0.4
-"""A call on a CPU lasts about so long at most, which keeps fresh uploads quick."""
+"""Target duration of a CPU call; short enough for fresh uploads."""
 
 CPU_URGENT_SECONDS = 0.0125
-"""While there are uploads, a call lasts about so long, since the next one cannot overtake it."""
+"""Target duration of a CPU call during uploads, which cannot overtake a running call."""
 
 DECODE_SECONDS = 0.002
-"""About what a photograph costs a core before it reaches the model."""
+"""Approximate processor time of loading a photograph."""
 
 _TIMED_CALLS = 3
 _LIGHT_SECONDS = 0.02
@@ -26,13 +26,13 @@ _LEAST_SECONDS = 1e-6
 
 
 def fit(model: LoadedModel, *, cpu_threads: int = 0, call_images: int = 0) -> None:
-    """Size a model for its device; numbers above 0 are taken as they are.
+    """Set a model's threads and call sizes for its device; arguments above 0 override them.
 
-    A GPU wants many images in a call. A CPU gains little from many, and shares its cores with the
-    loaders: a model gets as many of them as its share of an image's work.
+    A GPU needs large calls. A CPU gains little from them and shares its cores with the loaders; a
+    model gets the cores in proportion to its part of an image's work.
 
     Raises:
-        OutOfMemoryError: torch's, where the device has no memory for a single image.
+        OutOfMemoryError: torch's: the device has no memory for a single image.
     """
     if isinstance(model.engine, GpuEngine):
         model.call_images = call_images or GPU_CALL_IMAGES
@@ -49,12 +49,12 @@ def fit(model: LoadedModel, *, cpu_threads: int = 0, call_images: int = 0) -> No
 
 
 def threads_for(seconds: float, cores: int) -> int:
-    """Return how many of the cores score, where an image takes a core so long; the others load."""
+    """Return the number of scoring cores; `seconds` is an image's time on one core."""
     return max(1, round(cores * seconds / (seconds + DECODE_SECONDS)))
 
 
 def _seconds_for_an_image(model: LoadedModel) -> float:
-    """Return the processor's time: loaders and neighbours are busy while a worker starts."""
+    """Return the processor time of an image; wall time would count loaders and neighbours."""
     alone = _timed(model, 1)
     return alone if alone > _LIGHT_SECONDS else _timed(model, _LIGHT_IMAGES)
 
@@ -70,7 +70,7 @@ def _timed(model: LoadedModel, images: int) -> float:
 
 
 def _quicken(model: LoadedModel, engine: GpuEngine) -> None:
-    """Compile for full calls, smaller ones where the device has no memory for these."""
+    """Compile for full calls, halved until they fit into the device's memory."""
     while True:
         try:
             engine.quicken(model.identity.key, model.prepare(TRIAL), model.call_images)

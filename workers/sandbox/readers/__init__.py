@@ -1,1 +1,1 @@
-"""What reads pictures where Pillow does not, and what is known of a file before it is decoded."""
+"""Readers of formats that Pillow lacks, and parsers of headers before decoding."""

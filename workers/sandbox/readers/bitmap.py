@@ -1,4 +1,4 @@
-"""Bitmaps of Windows that Pillow has no mode for: any bit fields, and JPEG or PNG within."""
+"""Windows bitmaps that Pillow lacks: arbitrary bit fields, and embedded JPEG or PNG."""
 
 import struct
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _CHANNELS = 3
 
 @dataclass(frozen=True, slots=True)
 class Bitmap:
-    """What the header of a bitmap says; `masks` are those of red, green and blue."""
+    """Header of a bitmap; `masks` are those of red, green and blue."""
 
     width: int
     height: int
@@ -30,27 +30,27 @@ class Bitmap:
 
     @property
     def holds_another(self) -> bool:
-        """Whether its pixels are a JPEG or a PNG, whole."""
+        """Whether its pixels are an embedded JPEG or PNG."""
         return self.compression in {_JPEG, _PNG}
 
     @property
     def is_possible(self) -> bool:
-        """Whether its depth and its way of packing pixels are any that there are."""
+        """Whether its depth and compression exist."""
         return self.bits in _BITS and self.compression <= _ALPHA_BIT_FIELDS
 
     @property
     def is_usual(self) -> bool:
-        """Whether Pillow knows such bitmaps, so that only its bytes can be wrong."""
+        """Whether Pillow supports such bitmaps, so that a refusal means bad bytes."""
         return self.compression in _RUN_LENGTHS or self.bits in _USUAL_BITS
 
     @property
     def has_bit_fields(self) -> bool:
-        """Whether masks say where in a pixel its colours are."""
+        """Whether masks locate the colours within a pixel."""
         return self.compression in {_BIT_FIELDS, _ALPHA_BIT_FIELDS} and self.bits in {16, 32}
 
 
 def bitmap_of(content: bytes) -> Bitmap | None:
-    """Return what a BMP's header says, None where it is too short or of another kind."""
+    """Return a BMP's header, None where it is too short or of another kind."""
     try:
         (pixels_at,) = struct.unpack_from("<I", content, 10)
         head_bytes, width, height, _, bits, compression = struct.unpack_from(
@@ -68,8 +68,8 @@ def read_bit_fields(content: bytes, bitmap: Bitmap, max_image_pixels: int) -> By
     """Return the pixels of a bitmap of bit fields, [height, width, 3].
 
     Raises:
-        TooManyPixels: it claims more than `max_image_pixels`.
-        CorruptImage: pixels are missing, or its masks make no sense.
+        TooManyPixels: the header claims more than `max_image_pixels`.
+        CorruptImage: pixels are missing, or the masks are invalid.
     """
     name = f"BMP of {bitmap.width} x {bitmap.height} pixels"
     if bitmap.width * bitmap.height > max_image_pixels:
@@ -90,7 +90,7 @@ def read_bit_fields(content: bytes, bitmap: Bitmap, max_image_pixels: int) -> By
 def _channel(
     packed: "np.ndarray[tuple[int, ...], np.dtype[np.unsignedinteger]]", mask: int, name: str
 ) -> Bytes:
-    """Return the bits of one mask, brought to 8; a mask without bits gives black."""
+    """Return the bits of one mask, scaled to 8; an empty mask gives black."""
     if mask == 0:
         return np.zeros(packed.shape, np.uint8)
     shift = (mask & -mask).bit_length() - 1

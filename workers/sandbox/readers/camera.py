@@ -1,4 +1,4 @@
-"""Camera files: known by their directories, shown by the JPEG that the camera put into them."""
+"""Camera raw files: recognised by their directories, decoded from the embedded JPEG."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,14 +15,14 @@ MAX_PREVIEWS = 64
 _COMPRESSION, _PHOTOMETRIC, _STRIP_OFFSETS, _ORIENTATION = 259, 262, 273, 274
 _JPEG_OFFSET, _DNG_VERSION, _PANASONIC_JPEG = 513, 50706, 46
 _SENSOR = frozenset({32803, 34892})
-"""Photometric interpretations of a sensor's own values: a colour filter array, linear raw."""
+"""Photometric interpretations of raw sensor values: colour filter array, linear raw."""
 
 _JPEG_COMPRESSIONS = frozenset({6, 7})
 _RAF_JPEG_AT = 84
 
 
 def camera_format(content: bytes, known: ImageFormat | None) -> ImageFormat | None:
-    """Return RAW or DNG where the bytes are a camera's file, otherwise None."""
+    """Return RAW or DNG for a camera file, otherwise None."""
     if known is NAMED["RAW"]:
         return known
     if known is not NAMED["TIFF"]:
@@ -38,12 +38,12 @@ def camera_format(content: bytes, known: ImageFormat | None) -> ImageFormat | No
 def decode(
     content: bytes, known: ImageFormat, max_image_pixels: int, needed_side: int | None
 ) -> pillow.DecodedImage:
-    """Decode the picture that a camera put beside its sensor's values.
+    """Decode the JPEG that the camera embedded beside the sensor values.
 
     Raises:
         TooManyPixels: its header claims more than `max_image_pixels`.
-        UnsupportedImage: there is none.
-        CorruptImage: there is one, but it cannot be decoded.
+        UnsupportedImage: the file has no embedded JPEG.
+        CorruptImage: the embedded JPEG cannot be decoded.
     """
     shown = preview(content)
     try:
@@ -62,9 +62,9 @@ def decode(
 
 
 def preview(content: bytes) -> bytes | None:
-    """Return the largest JPEG that a camera file refers to, with what follows it.
+    """Return the file's bytes from its largest referenced JPEG on.
 
-    Where it refers to none in a way that is known here, the largest one in it counts.
+    Without a known reference it is the largest JPEG anywhere in the file.
     """
     largest = _largest(content, _referred_to(content))
     if largest is None:
@@ -73,13 +73,13 @@ def preview(content: bytes) -> bytes | None:
 
 
 def orientation(content: bytes) -> int:
-    """Return how the camera was held, 1 where its file does not say."""
+    """Return the EXIF orientation of the camera, 1 by default."""
     first = next(directories(content), None)
     return 1 if first is None else first.number(_ORIENTATION, 1)
 
 
 def has_own_picture(content: bytes) -> bool:
-    """Tell whether the first directory is a picture, not a sensor's values."""
+    """Return whether the first directory is a picture rather than sensor values."""
     first = next(directories(content), None)
     return first is not None and first.number(_PHOTOMETRIC, -1) not in {-1, *_SENSOR}
 

@@ -1,4 +1,4 @@
-"""What headers claim of a picture's size, where Pillow does not look before it decodes."""
+"""Sizes claimed by headers that Pillow does not check before decoding."""
 
 import struct
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ _SIZ_COMPONENTS_AT = 40
 
 
 def boxes(content: bytes, at: int = 0, end: int | None = None) -> Iterator[tuple[bytes, int, int]]:
-    """Yield kind, beginning and end of the contents of each box, as in HEIF and JPEG 2000."""
+    """Yield each box's kind and the start and end of its contents, as in HEIF and JPEG 2000."""
     end = len(content) if end is None else min(end, len(content))
     for _ in range(MAX_BOXES):
         if at + _BOX_HEAD > end:
@@ -35,21 +35,21 @@ def boxes(content: bytes, at: int = 0, end: int | None = None) -> Iterator[tuple
 
 
 def jpeg_xl_size(content: bytes) -> tuple[int, int] | None:
-    """Return width and height as a JPEG XL stores them, before it is turned; None where unsaid."""
+    """Return a JPEG XL's stored width and height, before orientation; None where unknown."""
     bits = _jpeg_xl_head(content)
     return None if bits is None else _take_size(bits)
 
 
 def jpeg_xl_depth(content: bytes) -> int | None:
-    """Return the bits of a JPEG XL's samples, None where its header does not say."""
+    """Return the bits of a JPEG XL's samples, None where unknown."""
     bits = _jpeg_xl_head(content)
     if bits is None:
         return None
     _take_size(bits)
-    if bits.take(1):  # everything as usual
+    if bits.take(1):  # all defaults
         return 8
     if bits.take(1):
-        bits.take(3)  # how it is turned
+        bits.take(3)  # orientation
         if bits.take(1):
             _take_size(bits)
         if bits.take(1):
@@ -100,7 +100,7 @@ def _take_animation(bits: "_Bits") -> None:
 
 
 def _jpeg_xl_stream(content: bytes) -> bytes:
-    """Return the beginning of the codestream, which may lie in pieces."""
+    """Return the start of the codestream, joined from its boxes."""
     stream = b""
     for kind, start, end in boxes(content):
         if kind == b"jxlc":
@@ -113,7 +113,7 @@ def _jpeg_xl_stream(content: bytes) -> bytes:
 
 
 def jpeg_2000_size(content: bytes) -> tuple[int, int] | None:
-    """Return the largest size that a JPEG 2000's header or codestream claims."""
+    """Return the largest size claimed by a JPEG 2000's header or codestream."""
     sizes = [
         struct.unpack_from(">II", content, inner)[::-1]
         for kind, start, end in _jpeg_2000_boxes(content)
@@ -132,7 +132,7 @@ def jpeg_2000_size(content: bytes) -> tuple[int, int] | None:
 
 
 def jpeg_2000_depth(content: bytes) -> int | None:
-    """Return the bits of the deepest component of a JPEG 2000's codestream, None where unsaid."""
+    """Return the bits of a JPEG 2000's deepest component, None where unknown."""
     stream = _jpeg_2000_stream(content)
     if stream is None:
         return None
@@ -147,7 +147,7 @@ def _jpeg_2000_boxes(content: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _jpeg_2000_stream(content: bytes) -> int | None:
-    """Return where the last codestream begins, if it says how large it is."""
+    """Return the start of the last codestream with a size, None without one."""
     stream = 0 if content.startswith(b"\xff\x4f") else None
     for kind, start, _ in _jpeg_2000_boxes(content):
         if kind == b"jp2c":
@@ -158,7 +158,7 @@ def _jpeg_2000_stream(content: bytes) -> int | None:
 
 
 def icon_sizes(content: bytes) -> Iterator[tuple[int, int]]:
-    """Yield the sizes that the pictures within an icon claim themselves, whatever the icon says."""
+    """Yield the sizes claimed by the pictures within an icon; the icon's own may be wrong."""
     (count,) = struct.unpack_from("<H", content, 4)
     for number in range(count):
         entry = content[6 + 16 * number : 22 + 16 * number]
@@ -173,7 +173,7 @@ def icon_sizes(content: bytes) -> Iterator[tuple[int, int]]:
 
 
 class _Bits:
-    """Takes bits, the lowest of each byte first; there are zeros behind the end."""
+    """Bit reader, lowest bit of each byte first; zeros follow the end."""
 
     def __init__(self, content: bytes) -> None:
         self._value = int.from_bytes(content, "little")

@@ -1,7 +1,7 @@
-"""What imagecodecs decodes where Pillow does not. It is loaded when the first such picture comes.
+"""Decoders by imagecodecs for pictures that Pillow lacks; imported at the first such picture.
 
-Each function looks at the dimensions before anything is decoded, returns uint8 [height, width] or
-[height, width, 3], and whether the tones were brought to 8 bits by their own range.
+Each function checks the dimensions first. It returns uint8 [height, width] or [height, width, 3],
+and whether the tones were scaled to 8 bits by their own range.
 """
 
 from dataclasses import dataclass
@@ -36,14 +36,14 @@ _NOT_BUILT_IN = (
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Pixels, and whether they are the picture's own range brought to 8 bits."""
+    """Pixels, and whether they were scaled to 8 bits by their own range."""
 
     pixels: Bytes
     is_scaled: bool
 
 
 def read_jpeg(content: bytes, frame: Frame) -> Reading:
-    """Decode a JPEG of a process or depth that Pillow lacks: lossless, 12 bits, JPEG-LS."""
+    """Decode a JPEG that Pillow lacks: lossless, 12 bits, JPEG-LS."""
     import imagecodecs  # noqa: PLC0415 - most processes never need it
 
     decode = imagecodecs.jpegls_decode if frame.is_jpeg_ls else imagecodecs.jpeg_decode
@@ -51,7 +51,7 @@ def read_jpeg(content: bytes, frame: Frame) -> Reading:
 
 
 def read_jpeg2000(content: bytes) -> Reading:
-    """Decode a JPEG 2000 of components that Pillow has no mode for."""
+    """Decode a JPEG 2000 whose components have no mode in Pillow."""
     import imagecodecs  # noqa: PLC0415 - as above
 
     samples = _decoded(imagecodecs.jpeg2k_decode, content, "JPEG2000", numthreads=1)
@@ -59,7 +59,7 @@ def read_jpeg2000(content: bytes) -> Reading:
 
 
 def read_jpeg_xl(content: bytes) -> Reading:
-    """Decode the first frame of a JPEG XL, turned as it says."""
+    """Decode the first frame of a JPEG XL, upright."""
     import imagecodecs  # noqa: PLC0415 - as above
 
     samples = _decoded(imagecodecs.jpegxl_decode, content, "JXL", index=0, numthreads=1)
@@ -67,10 +67,10 @@ def read_jpeg_xl(content: bytes) -> Reading:
 
 
 def read_tiff(content: bytes, directory: Directory, *, is_opened: bool) -> Reading:
-    """Decode the first page of a TIFF whose first directory is given, and all of it there.
+    """Decode the first page of a TIFF, described by its complete first directory.
 
-    `is_opened` says that Pillow knew its kind, so that only its compressed pixels can be wrong.
-    Where libtiff itself makes the colours, it fills up what is damaged: that is no picture.
+    `is_opened` means that Pillow supports its kind, so only the compressed pixels can be bad.
+    Libtiff's own colour conversion fills up damaged pixels, so it is refused for those.
     """
     import imagecodecs  # noqa: PLC0415 - as above
 
@@ -103,11 +103,11 @@ def read_tiff(content: bytes, directory: Directory, *, is_opened: bool) -> Readi
 
 
 def check_tiff_size(directory: Directory, max_image_pixels: int) -> None:
-    """Refuse a TIFF whose first directory claims too much, or nothing at all.
+    """Refuse a TIFF whose first directory claims too many pixels or none.
 
     Raises:
-        TooManyPixels: its claim is above `max_image_pixels`.
-        CorruptImage: it claims no pixels.
+        TooManyPixels: the directory claims more than `max_image_pixels`.
+        CorruptImage: the directory claims no pixels.
     """
     width, height = directory.number(_WIDTH), directory.number(_HEIGHT)
     if width < 1 or height < 1:
@@ -123,7 +123,7 @@ def _decoded(decode: Any, content: bytes, name: str, **options: Any) -> Samples:
         samples = decode(content, **options)
     except (MemoryError, DecodeFailure):
         raise
-    except Exception as error:  # a codec raises whatever bad bytes lead to
+    except Exception as error:  # codecs raise any class on bad bytes
         if any(words in str(error) for words in _NOT_BUILT_IN):
             raise UnsupportedImage(f"{name} of a kind that no decoder here reads") from error
         raise CorruptImage(f"{name} whose compressed pixels are damaged or missing") from error
@@ -133,13 +133,13 @@ def _decoded(decode: Any, content: bytes, name: str, **options: Any) -> Samples:
 
 
 def _depth(samples: Samples, said: int | None) -> int:
-    """Return the bits of samples that come as they are coded, 12 bits within 16, say."""
+    """Return the coded bits of samples, such as 12 in a 16-bit type."""
     room = 8 * samples.dtype.itemsize
     return said if said is not None and 0 < said <= room else room
 
 
 def _shown(samples: Samples, bits: int, *, is_inverted: bool = False) -> Reading:
-    """Bring samples to 8 bits: colours of whole numbers by their bits, others by their range."""
+    """Scale samples to 8 bits: integer colours by their bits, others by their range."""
     if samples.dtype.kind == "c":
         raise UnsupportedImage("a picture of complex numbers has no tones to look at")
     colours = samples if samples.ndim == 2 else _without_alpha(samples)  # noqa: PLR2004
@@ -156,7 +156,7 @@ def _without_alpha(samples: Samples) -> Samples:
 
 
 def _by_palette(indices: Samples, directory: Directory, bits: int) -> Bytes:
-    """Look colours up: a colour map has all reds, then all greens, then all blues, of 16 bits."""
+    """Look up palette colours; a 16-bit colour map has all reds, then all greens, then blues."""
     colours = np.frombuffer(palette_bytes(directory.numbers(_COLOURS)), np.uint8)
     if indices.dtype.kind != "u" or not 1 <= bits <= 16 or len(colours) != 3 * 2**bits:  # noqa: PLR2004
         raise CorruptImage("TIFF whose palette does not fit its pixels")
@@ -166,7 +166,7 @@ def _by_palette(indices: Samples, directory: Directory, bits: int) -> Bytes:
 
 
 def _check_strips(directory: Directory, size_bytes: int) -> None:
-    """Refuse a TIFF that lacks a part of its pixels: libtiff would leave it black or as it was."""
+    """Refuse a TIFF with missing pixels, which libtiff would leave black or uninitialised."""
     for places, sizes in ((_STRIPS, _STRIP_BYTES), (_TILES, _TILE_BYTES)):
         if places in directory.entries:
             starts, lengths = directory.numbers(places), directory.numbers(sizes)
@@ -186,7 +186,7 @@ _TURNS = {
 
 
 def upright(reading: Reading, held: int) -> Image.Image:
-    """Return a reading as an image in mode "L" or "RGB", turned as EXIF's orientation says."""
+    """Return a reading as an upright image in mode "L" or "RGB"; `held` is EXIF's orientation."""
     image = Image.fromarray(reading.pixels)
     turn = _TURNS.get(held)
     return image if turn is None else image.transpose(turn)

@@ -1,4 +1,4 @@
-"""The boxes of HEIF and AVIF: which picture is the one to show, and that one by itself."""
+"""HEIF and AVIF boxes: finds the primary picture and extracts it alone."""
 
 import struct
 from collections.abc import Iterator
@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from fakesweep.workers.sandbox.readers.claims import boxes
 
 MAX_ITEMS = 10_000
-_INFO_VERSIONS = {2: 2, 3: 4}  # and how many bytes an item's number has in it
-_FULL = 4  # version and flags stand before the contents of a full box
+_INFO_VERSIONS = {2: 2, 3: 4}  # to the bytes of an item's number
+_FULL = 4  # bytes of version and flags before a full box's contents
 
 
 @dataclass(slots=True)
 class Meta:
-    """What the `meta` box says: of its items their kind, place, properties and parts."""
+    """The `meta` box: its items' kinds, locations, properties and parts."""
 
     primary: int | None = None
     kinds: dict[int, bytes] = field(default_factory=dict)
@@ -24,14 +24,14 @@ class Meta:
 
     @property
     def primary_kind(self) -> bytes | None:
-        """How the picture to show is coded, such as `av01`, `hvc1`, `grid`."""
+        """Coding of the primary picture, such as `av01`, `hvc1`, `grid`."""
         kind = self.kinds.get(-1 if self.primary is None else self.primary)
         if kind == b"grid" and self.primary in self.parts:
             return self.kinds.get(self.parts[self.primary][0], kind)
         return kind
 
     def largest_size(self) -> tuple[int, int] | None:
-        """Return the largest size that any of its pictures claims."""
+        """Return the largest size claimed by any of its pictures."""
         sizes = [
             struct.unpack_from(">II", one, 12)
             for one in self.properties
@@ -41,7 +41,7 @@ class Meta:
 
 
 def meta_of(content: bytes) -> Meta | None:
-    """Return what the file's `meta` box says as far as it can be read, None where there is none."""
+    """Return the readable part of the file's `meta` box, None without one."""
     for kind, start, end in boxes(content):
         if kind == b"meta":
             meta = Meta()
@@ -55,10 +55,9 @@ def meta_of(content: bytes) -> Meta | None:
 
 
 def primary_alone(content: bytes) -> bytes | None:
-    """Return an AVIF of the picture to show and its tiles: no alpha, depth or thumbnails.
+    """Return an AVIF of the primary picture and its tiles alone, None where it cannot be found.
 
-    Alpha is dropped anyhow, and what else a file holds need not be right for its picture to be so.
-    None where the picture itself cannot be found.
+    Alpha is dropped anyway; damaged depth maps or thumbnails must not spoil the picture.
     """
     meta = meta_of(content)
     if meta is None or meta.primary is None:
@@ -137,7 +136,7 @@ def _reference(body: bytes, width: int) -> tuple[int, list[int]]:
 
 
 def _bodies(content: bytes, iloc: bytes, idat: int) -> Iterator[tuple[int, bytes]]:
-    """Yield each item's bytes, put together of its extents, until one leaves the file."""
+    """Yield each item's bytes, joined from its extents, until an extent leaves the file."""
     version = iloc[0]
     offset_bytes, length_bytes = iloc[4] >> 4, iloc[4] & 15
     base_bytes, index_bytes = iloc[5] >> 4, (iloc[5] & 15 if version else 0)
@@ -165,7 +164,7 @@ def _bodies(content: bytes, iloc: bytes, idat: int) -> Iterator[tuple[int, bytes
 
 
 def _meta_box(meta: Meta, kept: list[int], places: int) -> bytes:
-    """Return a `meta` box of these items, whose bytes lie one behind the other from `places` on."""
+    """Return a `meta` box of the items, whose bytes are consecutive from `places` on."""
     renamed = {item: number for number, item in enumerate(kept, 1)}
     used = sorted({link & 0x7FFF for item in kept for link in meta.links.get(item, ())})
     used = [index for index in used if 0 < index <= len(meta.properties)]

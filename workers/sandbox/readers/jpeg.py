@@ -1,4 +1,4 @@
-"""What the markers of a JPEG say of its frame, before anything is decoded."""
+"""JPEG markers: the frame header, read before decoding."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ _SCAN, _FILL = 0xDA, 0xFF
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What a JPEG's frame header claims; `process` is its marker's second byte."""
+    """A JPEG's frame header; `process` is its marker's second byte."""
 
     process: int
     bits: int
@@ -22,17 +22,17 @@ class Frame:
 
     @property
     def is_usual(self) -> bool:
-        """Whether Pillow's library knows such a frame, so that only its bytes can be wrong."""
+        """Whether Pillow supports such a frame, so that a refusal means bad bytes."""
         return self.process in _USUAL and self.bits == 8  # noqa: PLR2004
 
     @property
     def is_jpeg_ls(self) -> bool:
-        """Whether it is of the other standard with the same name and signature."""
+        """Whether it is JPEG-LS, a separate standard with the same signature."""
         return self.process == _JPEG_LS
 
 
 def frame_of(content: bytes, start: int = 0) -> Frame | None:
-    """Return the first frame header of the JPEG that begins at `start`, None without one."""
+    """Return the first frame header of the JPEG at `start`, None without one."""
     if content[start : start + 2] != b"\xff\xd8":
         return None
     at = start + 2

@@ -1,4 +1,4 @@
-"""What is tried, format by format, where Pillow refuses."""
+"""Fallback readers by format, for bytes that Pillow refuses."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,11 +15,11 @@ _PSD_BITS, _PSD_MODES = frozenset({16, 32}), frozenset({7, 8, 9})
 
 
 def decode(content: bytes, known: ImageFormat, max_image_pixels: int) -> DecodedImage | None:
-    """Return what another reader makes of bytes that Pillow refused, None where none is there.
+    """Decode bytes that Pillow refused; return None where no other reader applies.
 
     Raises:
         TooManyPixels: the header claims more than `max_image_pixels`.
-        UnsupportedImage: what is there is of a kind that nothing here reads.
+        UnsupportedImage: no reader supports this kind of the format.
         CorruptImage: the pixels cannot be decoded.
     """
     reader = _READERS.get(known.name)

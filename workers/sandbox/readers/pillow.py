@@ -1,4 +1,4 @@
-"""Pixels by Pillow and its plug-in for HEIF: what they read is what the reference reads."""
+"""Decoding by Pillow and its HEIF plug-in, equal to the reference's pixels."""
 
 import io
 import warnings
@@ -17,8 +17,8 @@ from fakesweep.workers.sandbox.readers.claims import icon_sizes, jpeg_2000_size
 from fakesweep.workers.sandbox.readers.reasons import is_not_built_in, is_out_of_memory, reason
 from fakesweep.workers.sandbox.readers.tiff import palette_bytes
 
-# AVIF stands before HEIF, because both claim the generic container brands and only Pillow's AVIF
-# reader turns a file of the other kind away while opening it. TGA has no signature: see `targa`.
+# AVIF precedes HEIF: both claim the generic container brands, and only Pillow's AVIF reader
+# refuses files of the other kind at opening. TGA has no signature: see `targa`.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF", "JPEG2000", "PSD", "PPM",
            "DIB", "ICO", "CUR")  # fmt: skip
 
@@ -29,9 +29,9 @@ _PILLOW_MODULES = r"(PIL|pillow_heif)\b"
 _PHOTOMETRIC, _MIN_IS_WHITE, _COLOUR_MAP = 262, 0, 320
 
 pillow_heif.register_heif_opener()
-Image.init()  # every reader is registered before threads could race for it
-Image.MAX_IMAGE_PIXELS = None  # `max_image_pixels` decides, and refuses before decoding
-# Loaders use every core already, and an image's processor time is limited.
+Image.init()  # registers every reader before threads start
+Image.MAX_IMAGE_PIXELS = None  # `max_image_pixels` is checked before decoding instead
+# Loaders already use every core, and an image's processor time is limited.
 AvifImagePlugin.DEFAULT_MAX_THREADS = pillow_heif.options.DECODE_THREADS = 1
 
 
@@ -39,9 +39,9 @@ AvifImagePlugin.DEFAULT_MAX_THREADS = pillow_heif.options.DECODE_THREADS = 1
 class DecodedImage:
     """The first frame of an image, upright.
 
-    `pixels` is RGB; of Pillow's facts about the file it keeps only `transparency`, the colour
-    that some models' preprocessing paints white. `width` and `height` are pixels as shown,
-    `format` is a name of `schema/formats.py`, or MPO, which is a JPEG of several pictures.
+    `pixels` is RGB; its `info` keeps only `transparency`, the colour that some models'
+    preprocessing paints white. `width` and `height` are pixels after orientation. `format` is a
+    name of `schema/formats.py`, or MPO, a JPEG of several pictures.
     """
 
     pixels: Image.Image
@@ -63,20 +63,20 @@ def decode(
 ) -> DecodedImage:
     """Decode the first frame with Pillow, apply its EXIF orientation and convert it to RGB.
 
-    `known` is the format by the first bytes; `held` an orientation that counts where the picture
-    has none of its own.
+    `known` is the format by the first bytes; `held` is the orientation of a picture without its
+    own.
 
     Raises:
         NotAnImage: no format of `formats` recognises the bytes.
         TooManyPixels: the header claims more than `max_image_pixels`, or memory runs out.
-        UnsupportedImage: its reader says that it was not made for this kind.
+        UnsupportedImage: its reader does not support this kind.
         CorruptImage: the format is known, but the pixels cannot be decoded.
     """
     silence()
     if known is not None and known.name in {
         "ICO",
         "CUR",
-    }:  # Pillow decodes them while it opens them
+    }:  # Pillow decodes these at opening
         _check_sizes(known.name, icon_sizes(content), max_image_pixels)
     with _open(content, known, formats) as image:
         name = (image.format or "").upper()
@@ -90,13 +90,13 @@ def decode(
                 shown = shown[::-1]
             pixels, read_as = _upright_rgb(image)
             frame_count = count_frames(image, content)
-        except Exception as error:  # Pillow's readers raise whatever bad bytes lead to
+        except Exception as error:  # Pillow's readers raise any class on bad bytes
             if is_out_of_memory(error):
                 raise TooManyPixels(f"{claimed} needs more memory than this worker has") from error
             if is_not_built_in(error):
                 raise UnsupportedImage(f"{claimed} of a kind that no decoder here reads") from error
             raise CorruptImage(f"{claimed} cannot be decoded: {reason(error)}") from error
-    if shown[0] * shown[1] > max_image_pixels:  # a reader may have found more than the header says
+    if shown[0] * shown[1] > max_image_pixels:  # may exceed the header's size
         raise TooManyPixels(
             f"{claimed} turned out to have {shown[0]} x {shown[1]}, more than max_image_pixels "
             f"({max_image_pixels})"
@@ -107,7 +107,7 @@ def decode(
 
 
 def opens(content: bytes) -> bool:
-    """Tell whether Pillow knows the kind of a TIFF, whatever its pixels are."""
+    """Return whether Pillow supports the kind of a TIFF, even if its pixels are bad."""
     try:
         with Image.open(io.BytesIO(content), formats=("TIFF",)):
             return True
@@ -126,7 +126,7 @@ def _open(content: bytes, known: ImageFormat | None, formats: tuple[str, ...]) -
         if known is None:
             raise NotAnImage(f"the bytes are none of the formats {', '.join(READ)}") from error
         raise CorruptImage(f"{known.name} whose header cannot be read") from error
-    except Exception as error:  # Pillow's readers raise whatever bad bytes lead to
+    except Exception as error:  # Pillow's readers raise any class on bad bytes
         if is_out_of_memory(error):
             raise TooManyPixels("opening it needs more memory than this worker has") from error
         name = "a picture" if known is None else known.name
@@ -134,7 +134,7 @@ def _open(content: bytes, known: ImageFormat | None, formats: tuple[str, ...]) -
 
 
 def _check_claims(image: Image.Image, name: str, content: bytes, max_image_pixels: int) -> None:
-    """Refuse, before anything is decoded, what any header in the file says is too large."""
+    """Refuse sizes above the limit in any header of the file, before decoding."""
     in_stream = jpeg_2000_size(content) if name == "JPEG2000" else None
     _check_sizes(name, filter(None, [image.size, in_stream]), max_image_pixels)
     if name in _SCALED_WHILE_DECODED and max(image.size) > _LARGEST_JPEG_SIDE:
@@ -165,12 +165,12 @@ def _loaded_size(image: Image.Image, name: str, needed_side: int | None) -> tupl
 
 
 def _is_turned(image: Image.Image) -> bool:
-    """Tell whether the EXIF orientation swaps width and height."""
+    """Return whether the EXIF orientation swaps width and height."""
     try:
         return image.getexif().get(ExifTags.Base.Orientation, 1) in _TURNED
     except MemoryError:
         raise
-    except Exception:  # noqa: BLE001 - unreadable EXIF orients nothing; the pixels are good
+    except Exception:  # noqa: BLE001 - unreadable EXIF is ignored; the pixels are good
         return False
 
 
@@ -179,7 +179,7 @@ def _upright_rgb(image: Image.Image) -> tuple[Image.Image, ReadAs]:
         ImageOps.exif_transpose(image, in_place=True)
     except MemoryError:
         raise
-    except Exception:  # noqa: BLE001, S110 - unreadable EXIF orients nothing; the pixels are good
+    except Exception:  # noqa: BLE001, S110 - unreadable EXIF is ignored; the pixels are good
         pass
     if tones.is_wide(image):
         tags = getattr(image, "tag_v2", {})
@@ -194,7 +194,7 @@ def _upright_rgb(image: Image.Image) -> tuple[Image.Image, ReadAs]:
 
 
 def _widen_palette(image: Image.Image) -> None:
-    """Take a TIFF's colour map of bytes for one: Pillow takes each for half a number."""
+    """Fix a TIFF's colour map of bytes, which Pillow reads as 16-bit numbers."""
     numbers = getattr(image, "tag_v2", {}).get(_COLOUR_MAP, ())
     if numbers and max(numbers) <= 255:  # noqa: PLR2004
         count = len(numbers) // 3
@@ -204,10 +204,10 @@ def _widen_palette(image: Image.Image) -> None:
 
 
 def silence() -> None:
-    """Keep Pillow's warnings about bad files from being printed or raised.
+    """Suppress Pillow's warnings about bad files.
 
-    `warnings.catch_warnings` is not safe among threads, so the filter stays in place; it is put
-    back where somebody (a test runner, say) has replaced the filters since.
+    `warnings.catch_warnings` is not thread-safe, so the filter stays. It is restored where
+    others, such as a test runner, have replaced the filters.
     """
     if not any(
         action == "ignore" and module is not None and module.pattern == _PILLOW_MODULES

@@ -1,4 +1,4 @@
-"""PNGs by what makes their pixels alone: their texts and profiles may be of any length."""
+"""PNGs reduced to the chunks of their pixels, so that long texts and profiles are harmless."""
 
 import zlib
 
@@ -6,7 +6,7 @@ from fakesweep.schema.formats import NAMED
 
 _SIGNATURE_BYTES = 8
 _LONGEST_TEXT = 2**20
-"""What Pillow lets a compressed text unfold to, so longer ones are left out."""
+"""Pillow's limit of a decompressed text; longer texts are dropped."""
 
 _TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
 _SHOWN = frozenset(
@@ -15,10 +15,10 @@ _SHOWN = frozenset(
 
 
 def without_spare_chunks(content: bytes) -> bytes | None:
-    """Return a PNG of the chunks that make its pixels, and of those texts that are short.
+    """Return a PNG with its pixels' chunks and short texts alone; None for other formats.
 
-    Of those that a PNG may lack, damaged ones are left out, as browsers do.
-    Short texts stay, since some programs write the orientation into one. None where it is no PNG.
+    Damaged ancillary chunks are dropped, as in browsers. Short texts stay, since some programs
+    write the orientation into one.
     """
     signature = NAMED["PNG"].signature
     if signature is None or not signature.match(content):
@@ -49,7 +49,7 @@ def _is_sound(chunk: bytes) -> bool:
 
 
 def _unfolded(kind: bytes, text: bytes, most: int) -> int:
-    """Return how long a text unfolds, no more than `most`; `most` too where it makes no sense."""
+    """Return a text's decompressed length, at most `most`; also `most` for invalid texts."""
     _, _, rest = text.partition(b"\0")
     if kind == b"tEXt" or (kind == b"iTXt" and rest[:1] == b"\0"):
         return min(len(text), most)

@@ -1,4 +1,4 @@
-"""Says what is wrong with a picture, whatever a decoder said about itself."""
+"""Reasons of decoding failures, in words about the picture instead of the decoder."""
 
 import re
 import struct
@@ -10,7 +10,7 @@ _OF_PYTHON = (
     TypeError, AttributeError, LookupError, ArithmeticError, AssertionError, RecursionError,
     NotImplementedError, BufferError, UnicodeError, struct.error,
 )  # fmt: skip
-"""Raised where a decoder trips over what it read: their words are about its code."""
+"""Errors of a decoder's own code on bad bytes; their messages do not describe the picture."""
 
 _SENTENCES = {
     "it ends before its pixels do": (
@@ -28,7 +28,7 @@ _ENDS_EARLY = (EOFError,)
 
 
 def reason(error: BaseException) -> str:
-    """Return one line about a picture, made of what a decoder raised over it."""
+    """Return a one-line reason for a decoder's exception."""
     if isinstance(error, _ENDS_EARLY):
         return "it ends before its pixels do"
     if isinstance(error, zlib.error):
@@ -43,11 +43,11 @@ def reason(error: BaseException) -> str:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether memory ran out, or a limit on a picture's size that a decoder has of its own."""
+    """Return whether memory, or a decoder's own size limit, was exceeded."""
     said = str(error).lower()
     return isinstance(error, MemoryError) or "out of memory" in said or "security limit" in said
 
 
 def is_not_built_in(error: BaseException) -> bool:
-    """Tell whether a decoder says that it knows what this is, and cannot do it."""
+    """Return whether a decoder recognised an unsupported kind."""
     return re.search(_NOT_BUILT_IN, str(error)) is not None

@@ -1,4 +1,4 @@
-"""TGA, which nothing at its beginning tells: what its header says has to be possible."""
+"""TGA, which has no signature: recognised by a plausible header."""
 
 import struct
 
@@ -18,7 +18,7 @@ def decode(content: bytes, max_image_pixels: int) -> DecodedImage | None:
 
     Raises:
         TooManyPixels: the header claims more than `max_image_pixels`.
-        CorruptImage: it says at its end that it is a TGA, but its pixels cannot be decoded.
+        CorruptImage: its footer marks a TGA, but its pixels cannot be decoded.
     """
     has_footer = content[-26:-1].endswith(_FOOTER)
     if not has_footer and not _is_possible(content):
@@ -32,7 +32,7 @@ def decode(content: bytes, max_image_pixels: int) -> DecodedImage | None:
 
 
 def _is_possible(content: bytes) -> bool:
-    """Tell whether a header makes sense in each field, and fits to the length of the file."""
+    """Return whether each header field is valid and fits the length of the file."""
     if len(content) <= _HEAD_BYTES:
         return False
     (id_bytes, has_map, kind, _, map_length, map_bits, _, _, width, height, bits, flags) = (

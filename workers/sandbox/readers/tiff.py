@@ -1,4 +1,4 @@
-"""Walks the directories of a TIFF, in bounded steps, whatever they say."""
+"""TIFF directories, walked in bounded steps."""
 
 import math
 import struct
@@ -20,14 +20,14 @@ _BIG_VERSION = 43
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """One directory: where the values of each tag lie."""
+    """One directory: the location of each tag's values."""
 
     content: bytes
     order: str
     entries: dict[int, tuple[int, int, int]]
 
     def values(self, tag: int) -> tuple[int | float, ...]:
-        """Return the values of a tag, none where it is missing or leaves the file."""
+        """Return the values of a tag; empty where it is missing or leaves the file."""
         kind, count, at = self.entries.get(tag, (0, 0, 0))
         code = _CODES.get(kind)
         if code is None or count > MAX_VALUES:
@@ -38,12 +38,12 @@ class Directory:
             return ()
 
     def number(self, tag: int, default: int = 0) -> int:
-        """Return the first value of a tag as a whole number."""
+        """Return the first value of a tag as an integer."""
         found = self.values(tag)
         return int(found[0]) if found and math.isfinite(found[0]) else default
 
     def numbers(self, tag: int) -> tuple[int, ...]:
-        """Return the values of a tag as whole numbers."""
+        """Return the values of a tag as integers."""
         return tuple(int(one) for one in self.values(tag) if math.isfinite(one))
 
     def blob(self, tag: int) -> bytes:
@@ -53,7 +53,7 @@ class Directory:
 
 
 def directories(content: bytes) -> Iterator[Directory]:
-    """Yield the directories of the chain and those below them, `MAX_DIRECTORIES` at most."""
+    """Yield the directories of the chain and their subdirectories, at most `MAX_DIRECTORIES`."""
     order = _ORDERS.get(content[:2])
     if order is None:
         return
@@ -81,7 +81,7 @@ def directories(content: bytes) -> Iterator[Directory]:
 def _directory(
     content: bytes, order: str, position: int, *, is_big: bool
 ) -> tuple[Directory, int] | None:
-    """Return a directory and the position of the next one, None where it leaves the file."""
+    """Return a directory and the position of the next, None where it leaves the file."""
     count_code, entry_code, link_code = ("Q", "HHQ", "Q") if is_big else ("H", "HHI", "I")
     inline_bytes = 8 if is_big else 4
     entries: dict[int, tuple[int, int, int]] = {}
@@ -112,12 +112,12 @@ def _bytes_of(kind: int) -> int:
 def palette_bytes(numbers: Sequence[int]) -> bytes:
     """Return a colour map as bytes: all reds, then all greens, then all blues.
 
-    Its numbers have 16 bits; where none is above 255, somebody wrote bytes, as libtiff takes them.
+    Its numbers have 16 bits; if none exceeds 255 they count as bytes, as in libtiff.
     """
     shift = 8 if max(numbers, default=0) > 255 else 0  # noqa: PLR2004
     return bytes(number >> shift & 0xFF for number in numbers)
 
 
 def orientation(directory: Directory) -> int:
-    """Return how the picture is to be turned, as EXIF says it; 1 where it is not to be."""
+    """Return the EXIF orientation, 1 by default."""
     return directory.number(_ORIENTATION, 1)

@@ -1,4 +1,4 @@
-"""Brings pictures of more than 8 bits, and of floats, to the 8 bits that people see."""
+"""Tone scaling: pictures of more than 8 bits, and of floats, become 8 bits."""
 
 from typing import Any
 
@@ -10,28 +10,28 @@ Samples = NDArray[Any]
 Bytes = NDArray[np.uint8]
 
 WIDE_MODES = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
-"""Pillow's modes of one channel of more than 8 bits; it cuts them at 255 when it converts them."""
+"""Pillow's wide one-channel modes, which its conversion clips at 255."""
 
 _BLOCK_SAMPLES = 2**20
 _LARGEST_BYTE = 255.0
 
 
 def is_wide(image: Image.Image) -> bool:
-    """Tell whether an image would lose its tones in Pillow's conversion to 8 bits."""
+    """Return whether Pillow's conversion to 8 bits would clip an image."""
     return image.mode in WIDE_MODES
 
 
 def grey_of(image: Image.Image, *, is_inverted: bool = False) -> Image.Image:
-    """Return a wide image in mode "L", brought to 8 bits by its own range."""
+    """Return a wide image in mode "L", scaled to 8 bits by its own range."""
     samples = np.asarray(image)
     return Image.fromarray(by_own_range(samples, is_inverted=is_inverted))
 
 
 def by_own_range(samples: Samples, *, is_inverted: bool = False) -> Bytes:
-    """Return samples as bytes, the least as 0 and the greatest as 255.
+    """Return samples as bytes, the minimum as 0 and the maximum as 255.
 
-    What is no number is black. A picture of one value has no range: whole numbers then count
-    in the range of their type, floats from 0 to 1.
+    NaN becomes black. A picture of one value is scaled by the range of its integer type, or by 0
+    to 1 for floats.
     """
     flat = np.ascontiguousarray(samples).reshape(-1)
     low, high = _range(flat)
@@ -50,7 +50,7 @@ def by_own_range(samples: Samples, *, is_inverted: bool = False) -> Bytes:
 
 
 def by_bits(samples: Samples, bits: int) -> Bytes:
-    """Return whole numbers of so many bits as bytes: 0 stays 0, all bits set become 255."""
+    """Return integers of `bits` bits as bytes: 0 stays 0, the maximum becomes 255."""
     if bits > 8:  # noqa: PLR2004 - as Pillow does with colours of 16 bits
         wide: Bytes = np.right_shift(samples, bits - 8).astype(np.uint8)
         return wide
@@ -60,7 +60,7 @@ def by_bits(samples: Samples, bits: int) -> Bytes:
 
 
 def _range(flat: Samples) -> tuple[float, float]:
-    """Return the least and the greatest finite value."""
+    """Return the smallest and the largest finite value."""
     low, high = np.inf, -np.inf
     for start in range(0, len(flat), _BLOCK_SAMPLES):
         block = flat[start : start + _BLOCK_SAMPLES]
