@@ -106,15 +106,15 @@ def test_a_process_told_to_ends_with_its_standard_input() -> None:
 
 def test_a_process_deaf_to_its_signal_ends_with_its_standard_input_too() -> None:
     program = (
-        "import signal, time; from fakesweep import processes; processes.END_SECONDS = 0; "
-        "signal.signal(15, signal.SIG_IGN); processes.end_with_stdin(0.1); print(1, flush=True); "
-        "time.sleep(600)"
+        "import signal, time; from fakesweep.foreground import worker_process; "
+        "worker_process.END_SECONDS = 0; signal.signal(15, signal.SIG_IGN); "
+        "worker_process.end_with_stdin(0.1); print(1, flush=True); time.sleep(600)"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     assert process.stdout is not None
-    process.stdout.readline()
+    assert process.stdout.readline() == b"1\n"
     process.communicate(timeout=30)
     assert process.returncode == 1
 
