@@ -68,7 +68,7 @@ class _Answers(BaseHTTPRequestHandler):
 
 
 def main() -> None:
-    """Serve so many objects on a free port, and print the port."""
+    """Serve the given number of objects on a free port, and print the port."""
     _Answers.objects = int(sys.argv[1])
     with ThreadingHTTPServer(("127.0.0.1", 0), _Answers) as server:
         print(server.server_address[1], flush=True)

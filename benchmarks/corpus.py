@@ -21,7 +21,7 @@ SOURCES = (
 )  # fmt: skip
 
 BLOCK = 100
-"""Every so many images hold the same shares of truncated files and duplicates."""
+"""Each block of images holds the same shares of truncated files and duplicates."""
 
 SIZES = (
     (500, 375), (500, 375), (500, 375), (500, 375), (375, 500), (375, 500), (500, 333), (333, 500),

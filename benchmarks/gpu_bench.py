@@ -107,7 +107,7 @@ class Bench:
         return make_checkpoint(model, self.folder / "checkpoints")
 
     def pictures(self, images: int, side: int = SIDE) -> list[Path]:
-        """Return so many JPEGs."""
+        """Return `images` JPEGs."""
         return make_pictures(self.folder / f"pictures-{side}", images, cores(), side)
 
     def sweep_images(self, model: str) -> int:

@@ -21,7 +21,7 @@ from fakesweep.workers.sandbox.decode import decode
 from fakesweep.workers.sandbox.preprocess import Preprocessing
 
 PICTURES = 1_024
-"""So many pictures of 500 pixels are drawn at most, fewer of larger ones; further files hold one
+"""Pictures of 500 pixels that are drawn at most, fewer of larger ones; further files hold one
 of them again, with a comment of their own."""
 
 SIDE = 500
@@ -37,9 +37,9 @@ _START_SECONDS = 120
 
 
 def make_pictures(folder: Path, images: int, cores: int, side: int = SIDE) -> list[Path]:
-    """Write so many JPEGs, no two with the same bytes, where they are not there yet.
+    """Write `images` JPEGs, no two with the same bytes, where they are not there yet.
 
-    Their longer side has so many pixels; at 500 they have about ImageNet's size in bytes, too.
+    Their longer side has `side` pixels; at 500 they have about ImageNet's size in bytes, too.
     """
     folder.mkdir(parents=True, exist_ok=True)
     drawn = min(PICTURES * SIDE**2 // side**2, images)

@@ -35,7 +35,7 @@ LARGE_SIDE = 2_048
 
 PIPELINE_SIZES = (1, 64)
 OPENING_MINUTES = 2.0
-"""Loading and compiling a model takes about so long on a GPU."""
+"""About the time to load and compile a model on a GPU."""
 
 _DECODED_PER_CORE = 640
 _LARGE_DECODED_PER_CORE = 16

@@ -45,7 +45,7 @@ _FORGET = text("""
 """)
 
 Timed = Callable[[Sequence[Path], int], float]
-"""Sweeps files with so many batches in flight; returns the seconds to the last durable result."""
+"""Sweeps files by batches in flight; returns the seconds to the last durable result."""
 
 
 @dataclass(frozen=True)

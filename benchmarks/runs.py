@@ -45,7 +45,7 @@ class Run:
 
     @property
     def moving_per_second(self) -> float:
-        """The same without the time to the first result: kind to whoever starts slowly."""
+        """The same without the time to the first result: kind to slow starters."""
         return self.rows / max(0.001, self.seconds - self.first_seconds)
 
 

@@ -46,7 +46,7 @@ class PlannedScan:
 
 
 def plan(rows: int) -> list[PlannedScan]:
-    """Return scans that come to about so many verdicts, oldest first.
+    """Return scans that come to about `rows` verdicts, oldest first.
 
     Half of the verdicts are an archive's, by one model; four tenths those of photographs, by two; a
     stream of uploads has many tiny batches; the rest are later looks at days of the archive, some
@@ -287,7 +287,7 @@ _INDEXES = text("""
 
 
 def load(engine: Engine, rows: int) -> dict[str, float]:
-    """Fill an empty ledger with about so many verdicts; return what took how many seconds."""
+    """Fill an empty ledger with about `rows` verdicts; return the seconds of each step."""
     scans = plan(rows)
     numbers = {
         "archive": scans[0].images,

@@ -13,7 +13,7 @@ MOST_AT_ONCE = 256
 """Requests with a valid token; each may hold a body of 1 MiB."""
 
 MOST_FOR_TOKEN = 32
-PATIENCE_SECONDS = 1.0
+WAIT_SECONDS = 1.0
 """How long a request waits for a place of its token's; so long does each that is refused take."""
 
 MOST_STRANGERS = 256
@@ -109,7 +109,7 @@ class RequestSlot:
 
 async def _acquired(places: asyncio.Semaphore) -> None:
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(WAIT_SECONDS):
             await places.acquire()
     except TimeoutError:
         raise Problem(

@@ -29,10 +29,10 @@ class DeadLetter:
     body: str
 
 
-def record_unreadable(connection: Connection, stray: DeadLetter) -> None:
+def record_unreadable(connection: Connection, letter: DeadLetter) -> None:
     """Put a message aside."""
-    said = {name: storable(one) for name, one in asdict(stray).items()}
-    said["reason"] = reason(stray.reason)
+    said = {name: storable(one) for name, one in asdict(letter).items()}
+    said["reason"] = reason(letter.reason)
     connection.execute(_RECORD, said)
 
 

@@ -72,6 +72,6 @@ def test_where_nothing_runs_the_command_says_so_and_which_processes_it_knows(
 
 
 def _long_ago(written: str) -> str:
-    """Return a pulse as it would be after a minute of silence."""
+    """Return a heartbeat as it would be after a minute of silence."""
     said = json.loads(written)
     return json.dumps(said | {"beat_at": said["beat_at"] - 60})

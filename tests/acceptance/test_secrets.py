@@ -135,10 +135,10 @@ def test_nothing_that_worker_and_producer_log_holds_a_secret(run: Run) -> None:
 
 
 def test_a_pickled_message_is_never_unpickled_and_the_worker_goes_on(run: Run) -> None:
-    strays = run.secured.command("analyst1").ask("SELECT reason, body FROM unreadable_messages")
-    assert len(strays) == 3
-    assert ["python-serialize" in stray["reason"] for stray in strays].count(True) == 1
-    assert _held(str(strays)) == []
+    letters = run.secured.command("analyst1").ask("SELECT reason, body FROM unreadable_messages")
+    assert len(letters) == 3
+    assert ["python-serialize" in letter["reason"] for letter in letters].count(True) == 1
+    assert _held(str(letters)) == []
     assert not (run.folder / "unpickled").exists()
     assert [row["status"] for row in run.producer.results(run.scan_id)].count("classified") == 1
 

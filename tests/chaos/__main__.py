@@ -39,7 +39,7 @@ def _arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--seed", type=int, default=1, help="the same seed is the same schedule of faults")
     add("--faults", type=int, default=20, help="how many")
-    add("--images", type=int, default=1000, help="at least so many; more where faults take longer")
+    add("--images", type=int, default=1000, help="the least number; more where faults take longer")
     add("--overlap", type=float, default=0.0, help="share of faults that begin with the next one")
     add("--only", action="append", default=[], choices=sorted(KINDS), help="draw these alone")
     add("--poison", type=int, default=0, help="images that kill every worker they come to")

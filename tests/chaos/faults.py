@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from tests.chaos.cluster import Cluster
 
 LIMIT_SECONDS = 60.0
-"""The promise: work goes on within so many seconds of the fault's end."""
+"""The promised time from a fault's end until work goes on."""
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ import psycopg2
 from fakesweep.stack.processes import wait_for
 from tests.chaos.postgres import DATABASE, Postgres
 
-PATIENCE_SECONDS = 30.0
-STRAY_ROW = "a row from nowhere"
+RETRY_SECONDS = 30.0
+PLANTED_ROW = "a row from nowhere"
 """What outcomes say that a fault has added: no batch counts them before it is looked at."""
 
 _SAMPLE = """
     SELECT p.scan_id, p.submitted, p.classified, p.reused, p.failed, p.pending, i.images,
-           o.classified, o.reused, o.failed, o.strays
+           o.classified, o.reused, o.failed, o.planted
     FROM scan_progress p
     CROSS JOIN LATERAL (
         SELECT count(*) AS images FROM ledger.images WHERE scan_id = p.scan_id
@@ -26,7 +26,7 @@ _SAMPLE = """
         SELECT count(*) FILTER (WHERE status = 'classified') AS classified,
                count(*) FILTER (WHERE status = 'reused') AS reused,
                count(*) FILTER (WHERE status = 'failed') AS failed,
-               count(*) FILTER (WHERE failure_message = %s) AS strays
+               count(*) FILTER (WHERE failure_message = %s) AS planted
         FROM ledger.outcomes WHERE scan_id = p.scan_id
     ) AS o ORDER BY p.scan_id
 """
@@ -51,7 +51,7 @@ class Counted:
     pending: int
     images: int
     found: tuple[int, int, int]
-    strays: int = 0
+    planted: int = 0
 
     @property
     def adds_up(self) -> bool:
@@ -65,7 +65,7 @@ class Counted:
             in_view
             and self.submitted == self.images
             and self.told[:2] == self.found[:2]
-            and 0 <= uncounted <= self.strays
+            and 0 <= uncounted <= self.planted
         )
 
 
@@ -92,7 +92,7 @@ class Ledger:
 
     def insist(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         """Ask until there is an answer, for a while."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + RETRY_SECONDS
         while True:
             try:
                 return self.ask(query, *values)
@@ -105,7 +105,7 @@ class Ledger:
         """Return what is true of every scan in one moment."""
         return [
             Counted(row[0], row[1], row[2:5], row[5], row[6], row[7:10], row[10])
-            for row in self.ask(_SAMPLE, STRAY_ROW)
+            for row in self.ask(_SAMPLE, PLANTED_ROW)
         ]
 
     def taken_up(self) -> set[tuple[int, int, int]]:

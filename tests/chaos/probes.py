@@ -32,7 +32,7 @@ def moves(cluster: Cluster) -> Callable[[], bool]:
 
 
 def finished(cluster: Cluster, batches: Collection[int]) -> Callable[[], bool]:
-    """Tell whether these batches are done, by whoever; where there are none, whether work moves."""
+    """Tell whether these batches are done; where there are none, whether work moves."""
     if not batches:
         return moves(cluster)
     return asked(lambda: cluster.ledger.left_of(batches) == 0)

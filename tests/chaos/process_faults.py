@@ -17,7 +17,7 @@ from tests.chaos.processes import Supervised, children_of, lives, push
 
 LEAVE_SLACK_SECONDS = 5.0
 LOADER_SECONDS = FETCH_DEADLINE_SECONDS + FETCH_SLACK_SECONDS
-"""After so long without an answer a worker gives a loader up."""
+"""The time without an answer after which a worker gives a loader up."""
 
 
 @fault(share=6)
@@ -120,7 +120,7 @@ def producer_killed(cluster: Cluster, draw: Random) -> Injected:
 
 @fault(share=4)
 def producer_killed_mid_listing(cluster: Cluster, draw: Random) -> Injected:
-    """All producers, while one of them lists a scan, after so many of its images."""
+    """All producers, while one of them lists a scan, after a number of its images."""
     scan_id = cluster.scan_next()
     wanted = draw.randrange(1, cluster.size.prefix_images // 2)
     wait_for(lambda: _listed(cluster, scan_id) >= wanted, LIMIT_SECONDS)

@@ -12,7 +12,7 @@ import redis
 from fakesweep.stack.processes import wait_for
 from tests.chaos.cluster import Cluster
 from tests.chaos.faults import Injected, fault
-from tests.chaos.ledger import STRAY_ROW
+from tests.chaos.ledger import PLANTED_ROW
 from tests.chaos.postgres import DATABASE, MAX_CONNECTIONS, USER
 from tests.chaos.probes import asked, both, finished, moves
 
@@ -188,7 +188,7 @@ def ledger_row_from_nowhere(cluster: Cluster, draw: Random) -> Injected:
         contextlib.closing(cluster.postgres.connect(DATABASE)) as connection,
         connection.cursor() as cursor,
     ):
-        cursor.execute(_ADD_ROW, (STRAY_ROW, image_id))
+        cursor.execute(_ADD_ROW, (PLANTED_ROW, image_id))
         added = cursor.rowcount
     detail = f"{added} for image {image_id}"
     return Injected("ledger", both(finished(cluster, [batch_id]), moves(cluster)), detail=detail)

@@ -62,7 +62,7 @@ class Storage:
         return {uri for uri in self.digests if uri.startswith(prefix)}
 
     def marked(self, count: int) -> set[str]:
-        """Return so many of the first prefix's URIs, drawn by the seed."""
+        """Return `count` of the first prefix's URIs, drawn by the seed."""
         first = sorted(self.images_of(self.prefixes[0]))
         return set(random.Random(self.seed).sample(first, count))
 

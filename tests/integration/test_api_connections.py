@@ -22,7 +22,7 @@ from fakesweep.serving import protocol, request_slots
 resource.setrlimit(resource.RLIMIT_NOFILE, (512, 4096))
 protocol.HEAD_SECONDS = protocol.SEND_SECONDS = protocol.LEAVE_SECONDS = 0.5
 submission_body.GRACE_SECONDS = 0.5
-request_slots.MOST_FOR_TOKEN, request_slots.PATIENCE_SECONDS = 3, 0.1
+request_slots.MOST_FOR_TOKEN, request_slots.WAIT_SECONDS = 3, 0.1
 """
 FEW_FILES = "import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (72, 72))"
 GET = b"GET /v1/health HTTP/1.1\r\nHost: api\r\n\r\n"

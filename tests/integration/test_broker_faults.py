@@ -181,8 +181,8 @@ def test_everything_flushed_while_a_batch_is_worked_on(cluster: Cluster) -> None
 
 
 def test_frozen_for_a_while(cluster: Cluster) -> None:
-    patience = Retry(NoBackoff(), 0)
-    impatient = redis.Redis(port=cluster.broker.port, socket_timeout=2, retry=patience)
+    no_retry = Retry(NoBackoff(), 0)
+    impatient = redis.Redis(port=cluster.broker.port, socket_timeout=2, retry=no_retry)
     cluster.broker.freeze()
     with impatient, pytest.raises(redis.RedisError):
         impatient.ping()

@@ -62,7 +62,7 @@ def serving(
     count: int,
     seed: Callable[[int], int] = lambda number: number,
 ) -> list[str]:
-    """URIs of so many photographs; before each answer `answering` is called with its number."""
+    """URIs of `count` photographs; before each answer `answering` is called with its number."""
 
     def answer(request: Request) -> Answer:
         number = int(request.path[1:-4])

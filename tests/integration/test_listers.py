@@ -214,8 +214,8 @@ def test_reconciling_and_a_lane_that_fail_keep_no_batch_from_being_published(
 
 def test_the_health_of_a_producer_sees_a_lister_that_does_not_get_on(producer: Producer) -> None:
     watchdog, stop = Watchdog(), threading.Event()
-    pulse = Heartbeat(Role.PRODUCER, step_seconds=60)
-    pulse.tick()
+    heartbeat = Heartbeat(Role.PRODUCER, step_seconds=60)
+    heartbeat.tick()
     with dripping_server() as slow:
         slow.drip = b"H"  # it answers nothing that can be read
         asked(producer, f"{slow.url}/list.txt")
@@ -225,10 +225,10 @@ def test_the_health_of_a_producer_sees_a_lister_that_does_not_get_on(producer: P
             wait_until(lambda: slow.connections == 1, "the list is asked for")
             [(name, began)] = watchdog.all().items()
             assert name == "listing of scan 1"
-            pulse.threads = watchdog.all()
-            assert complaint(pulse, began + 20) is None
-            pulse.beat_at = pulse.looped_at = began + 100
-            assert complaint(pulse, began + 100) == (
+            heartbeat.threads = watchdog.all()
+            assert complaint(heartbeat, began + 20) is None
+            heartbeat.beat_at = heartbeat.looped_at = began + 100
+            assert complaint(heartbeat, began + 100) == (
                 "has not got on with its listing of scan 1 for 100 s"
             )
         finally:
@@ -245,6 +245,6 @@ def test_what_waits_for_the_ledger_or_gets_on_is_healthy() -> None:
         for sign in signs:
             sign()
             assert watchdog.all()["outputs"] >= began
-        pulse = Heartbeat(Role.PRODUCER, step_seconds=1, threads=watchdog.all())
-        pulse.tick()
-        assert complaint(pulse, pulse.looped_at + 20) is None
+        heartbeat = Heartbeat(Role.PRODUCER, step_seconds=1, threads=watchdog.all())
+        heartbeat.tick()
+        assert complaint(heartbeat, heartbeat.looped_at + 20) is None

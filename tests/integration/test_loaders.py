@@ -82,7 +82,7 @@ def loader_pids(owner: int) -> list[int]:
 
 
 def serving(server: WebServer, answering: Callable[[int], None], count: int = 8) -> list[str]:
-    """URIs of so many images; before each answer `answering` is called with the image's number."""
+    """URIs of `count` images; before each answer `answering` is called with the image's number."""
 
     def answer(request: Request) -> Answer:
         number = int(request.path[1:-4])

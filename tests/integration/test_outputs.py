@@ -78,7 +78,7 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def output_scan(engine: Engine, place: str, batches: int, images: int = 3) -> int:
-    """Return a listed scan with an output, and so many batches of so many images."""
+    """Return a listed scan with an output, and batches of `images` images each."""
     scan_id = ask(engine)
     destination = resolve_destination(place)
     with engine.begin() as connection:

@@ -31,7 +31,7 @@ def scores_of_rows(
     size: int,
     precision: Literal["float32", "bfloat16"] = "float32",
 ) -> list[float]:
-    """Bring the samples through a worker, so many a call; return p_fake of their rows."""
+    """Bring the samples through a worker, `size` a call; return p_fake of their rows."""
     uris = []
     for number, content in enumerate(SAMPLES):
         image = tmp_path / f"{number:04}"

@@ -166,21 +166,21 @@ def test_a_batch_that_cannot_be_claimed_is_set_aside(
     assert '"mine"' in trouble
 
 
-def test_the_pulse_does_not_excuse_what_is_refused(
+def test_the_heartbeat_does_not_excuse_what_is_refused(
     work: Work, engine: Engine, message: BatchMessage, lines: Lines
 ) -> None:
-    pulse, look = Heartbeat(Role.WORKER), look_at(lambda: work)
+    heartbeat, look = Heartbeat(Role.WORKER), look_at(lambda: work)
     with _refused(engine, "42501", "ledger.outcomes"):
         batch = threading.Thread(target=run_batch, args=(message, work))
         batch.start()
         wait_until(lambda: _count(lines, "ledger_away") > 0, "the store is refused")
-        look(pulse)
+        look(heartbeat)
         assert work.leases.held == 1
         batch.join(60)
-    assert pulse.ledger_away_since is None
-    pulse.tick()
-    assert pulse.in_flight == 1
-    said = complaint(pulse, time.monotonic() + 1.0)
+    assert heartbeat.ledger_away_since is None
+    heartbeat.tick()
+    assert heartbeat.in_flight == 1
+    said = complaint(heartbeat, time.monotonic() + 1.0)
     assert said is not None
     assert "holds 1 batches that have not moved" in said
 

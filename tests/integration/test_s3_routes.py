@@ -113,7 +113,7 @@ def test_a_bucket_that_moves_is_followed(told: WebServer, status: int) -> None:
 
 
 def _only_in(region: str, status: int = 301) -> Callable[[Request], Answer]:
-    """Answer as S3 does for a bucket of a region: whoever signs for another is sent there."""
+    """Answer as S3 does for a bucket of a region: a request signed for another is redirected."""
     code = "AuthorizationHeaderMalformed" if status == 400 else "PermanentRedirect"
     body = f"<Error><Code>{code}</Code><Region>{region}</Region></Error>".encode()
     sent_there = Answer(status, body, {"x-amz-bucket-region": region})

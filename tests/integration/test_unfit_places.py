@@ -21,7 +21,7 @@ from tests.support.servers import wait_until
 
 @pytest.fixture
 def small_disk() -> Iterator[Callable[[float], Path]]:
-    """Make a file system of so many megabytes."""
+    """Make a file system of a given number of megabytes."""
     folder = Path(tempfile.mkdtemp(prefix="fs-small-", dir="/tmp"))
     folder.chmod(0o755)
 

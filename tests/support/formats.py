@@ -75,7 +75,7 @@ def grey(seed: int) -> NDArray[np.uint8]:
 
 
 def packed(values: NDArray[Any], bits: int) -> bytes:
-    """Return rows of whole numbers of so many bits, the highest bit first."""
+    """Return rows of whole numbers of `bits` bits, the highest bit first."""
     flat = values.reshape(values.shape[0], -1)
     each = (flat[..., None] >> np.arange(bits - 1, -1, -1)) & 1
     return np.packbits(each.reshape(len(flat), -1).astype(np.uint8), axis=1).tobytes()

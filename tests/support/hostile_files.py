@@ -1,4 +1,4 @@
-"""Files made to harm whoever opens them: bombs, loops, lies about sizes, and polyglots."""
+"""Files made to harm their reader: bombs, loops, lies about sizes, and polyglots."""
 
 import io
 import struct
@@ -27,7 +27,7 @@ def ihdr(width: int, height: int, bits: int = 8, colour: int = 2) -> tuple[bytes
 
 
 def zeros(size_bytes: int) -> bytes:
-    """Return so many zeros, compressed a thousandfold."""
+    """Return `size_bytes` zeros, compressed a thousandfold."""
     packer = zlib.compressobj(9)
     piece = bytes(MIB)
     packed = [packer.compress(piece) for _ in range(size_bytes // MIB)]
@@ -40,7 +40,7 @@ def claiming(format_name: str, width: int, height: int) -> bytes:
 
 
 def text_bombs(size_bytes: int) -> Iterator[tuple[str, bytes]]:
-    """Yield small PNGs whose words, or colour profile, fill so many bytes."""
+    """Yield small PNGs whose words, or colour profile, fill `size_bytes` bytes."""
     packed = zeros(size_bytes)
     pixels = (b"IDAT", zlib.compress(b"\x00" * 4))
     for name, chunk in {

@@ -17,9 +17,9 @@ LOCKS = """
 
 
 def kill_amid_listing(producer: Producer, more: int, most: int, log: Path) -> None:
-    """Start a producer's service, and kill it once it has recorded so many images more.
+    """Start a producer's service, and kill it once it has recorded `more` images.
 
-    It is killed at `most` images, too, where no more can come; whoever lists next need not wait.
+    It is killed at `most` images, too, where no more can come; the next lister need not wait.
     """
     before = value(producer.engine, COUNT)
     environment = os.environ | {

@@ -1,4 +1,4 @@
-"""The contracts of imports in pyproject.toml, against a stray file for each thing they forbid."""
+"""The contracts of imports in pyproject.toml, against a breach file for each thing they forbid."""
 
 import shutil
 import subprocess
@@ -18,7 +18,7 @@ CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"][
 ]
 
 
-class Stray(NamedTuple):
+class Breach(NamedTuple):
     """A module that imports what it may not."""
 
     place: str
@@ -26,54 +26,54 @@ class Stray(NamedTuple):
 
     @property
     def module(self) -> str:
-        """Return the stray's name: one for each import, so that none hides another."""
-        return f"{self.place}.stray_{self.imported.replace('.', '_')}"
+        """Return the breach's name: one for each import, so that none hides another."""
+        return f"{self.place}.breach_{self.imported.replace('.', '_')}"
 
 
 PLANTED_ANYHOW = {
-    Stray("fakesweep.schema", "fakesweep.producer"),
-    Stray("fakesweep.schema", "fakesweep.workers"),
-    Stray("fakesweep.schema", "fakesweep.stray"),
-    Stray("fakesweep.schema", "fakesweep"),
-    Stray("fakesweep.producer", "fakesweep.workers"),
-    Stray("fakesweep.workers", "fakesweep.producer"),
-    Stray("fakesweep.schema", "celery"),
-    Stray("fakesweep.producer", "torch"),
-    Stray("fakesweep.workers", "torch"),
-    Stray("fakesweep.producer", "PIL"),
-    Stray("fakesweep", "PIL"),
-    Stray("fakesweep.producer", "celery"),
-    Stray("fakesweep.workers", "celery"),
+    Breach("fakesweep.schema", "fakesweep.producer"),
+    Breach("fakesweep.schema", "fakesweep.workers"),
+    Breach("fakesweep.schema", "fakesweep.breach"),
+    Breach("fakesweep.schema", "fakesweep"),
+    Breach("fakesweep.producer", "fakesweep.workers"),
+    Breach("fakesweep.workers", "fakesweep.producer"),
+    Breach("fakesweep.schema", "celery"),
+    Breach("fakesweep.producer", "torch"),
+    Breach("fakesweep.workers", "torch"),
+    Breach("fakesweep.producer", "PIL"),
+    Breach("fakesweep", "PIL"),
+    Breach("fakesweep.producer", "celery"),
+    Breach("fakesweep.workers", "celery"),
 }
 """What must be forbidden, whichever contracts say so."""
 
-CIRCLE = ("stray_end", "stray_beginning")
+CIRCLE = ("breach_end", "breach_beginning")
 
 
-def forbidden(contract: dict[str, Any]) -> Iterator[Stray]:
-    """Yield a stray for each thing that a contract forbids."""
+def forbidden(contract: dict[str, Any]) -> Iterator[Breach]:
+    """Yield a breach for each thing that a contract forbids."""
     match contract["type"]:
         case "rooms":
             yield from _up_or_across([floor.split("|") for floor in contract["floors"]])
         case "homes":
             for place in (PRODUCT, *(f"{PRODUCT}.{room}" for room in ROOMS)):
                 if place not in contract["homes"]:
-                    yield from (Stray(place, library) for library in contract["libraries"])
+                    yield from (Breach(place, library) for library in contract["libraries"])
         case "forbidden":
             for place in contract["source_modules"]:
-                yield from (Stray(place, library) for library in contract["forbidden_modules"])
+                yield from (Breach(place, library) for library in contract["forbidden_modules"])
 
 
-def _up_or_across(floors: list[list[str]]) -> Iterator[Stray]:
-    above = [PRODUCT, f"{PRODUCT}.stray"]
+def _up_or_across(floors: list[list[str]]) -> Iterator[Breach]:
+    above = [PRODUCT, f"{PRODUCT}.breach"]
     for floor in floors:
         rooms = [f"{PRODUCT}.{room.strip()}" for room in floor if room.strip() in ROOMS]
         for here in rooms:
-            yield from (Stray(here, there) for there in (*above, *rooms) if there != here)
+            yield from (Breach(here, there) for there in (*above, *rooms) if there != here)
         above += rooms
 
 
-STRAYS = sorted({*PLANTED_ANYHOW, *(one for each in CONTRACTS for one in forbidden(each))})
+BREACHES = sorted({*PLANTED_ANYHOW, *(one for each in CONTRACTS for one in forbidden(each))})
 
 
 @pytest.fixture(scope="module")
@@ -107,33 +107,33 @@ def checked(tree: Path) -> tuple[int, str]:
 
 
 @pytest.fixture(scope="module")
-def said_of_strays(tree: Path) -> str:
-    """What import-linter says of a tree with all strays, having found nothing before."""
+def said_of_breaches(tree: Path) -> str:
+    """What import-linter says of a tree with all breaches, having found nothing before."""
     assert checked(tree)[0] == 0
-    (tree / PRODUCT / "stray.py").touch()
+    (tree / PRODUCT / "breach.py").touch()
     for one, other in (CIRCLE, CIRCLE[::-1]):
         (tree / "schema" / f"{one}.py").write_text(f"import fakesweep.schema.{other}\n")
-    for stray in STRAYS:
-        file = tree.joinpath(*stray.module.split(".")).with_suffix(".py")
-        file.write_text(f"import {stray.imported}\n")
+    for breach in BREACHES:
+        file = tree.joinpath(*breach.module.split(".")).with_suffix(".py")
+        file.write_text(f"import {breach.imported}\n")
     status, said = checked(tree)
     assert status == 1
     return said
 
 
-@pytest.mark.parametrize("stray", STRAYS, ids=lambda stray: f"{stray.place} {stray.imported}")
-def test_a_stray_file_is_named(said_of_strays: str, stray: Stray) -> None:
-    named = f"{stray.module} may not import {stray.imported}"
-    in_a_chain = f"{stray.module} -> {stray.imported} (l.1)"
-    lines = {line.strip(" -") for line in said_of_strays.splitlines()}
-    assert lines & {named, in_a_chain}, said_of_strays
+@pytest.mark.parametrize("breach", BREACHES, ids=lambda breach: f"{breach.place} {breach.imported}")
+def test_a_breach_file_is_named(said_of_breaches: str, breach: Breach) -> None:
+    named = f"{breach.module} may not import {breach.imported}"
+    in_a_chain = f"{breach.module} -> {breach.imported} (l.1)"
+    lines = {line.strip(" -") for line in said_of_breaches.splitlines()}
+    assert lines & {named, in_a_chain}, said_of_breaches
 
 
-def test_a_circle_is_named(said_of_strays: str) -> None:
-    assert "No cycles are allowed in fakesweep.schema." in said_of_strays
-    assert any(all(name in line for name in CIRCLE) for line in said_of_strays.splitlines())
+def test_a_circle_is_named(said_of_breaches: str) -> None:
+    assert "No cycles are allowed in fakesweep.schema." in said_of_breaches
+    assert any(all(name in line for name in CIRCLE) for line in said_of_breaches.splitlines())
 
 
-def test_there_is_a_stray_for_every_kind_of_contract() -> None:
+def test_there_is_a_breach_for_every_kind_of_contract() -> None:
     kinds = {each["type"] for each in CONTRACTS if [*forbidden(each)]}
     assert kinds | {"acyclic_siblings"} == {each["type"] for each in CONTRACTS}

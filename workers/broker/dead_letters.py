@@ -73,7 +73,7 @@ class DeadLetters:
 
     def _record(self) -> None:
         while True:
-            record = partial(record_unreadable, stray=self._unrecorded.get())
+            record = partial(record_unreadable, letter=self._unrecorded.get())
             try:
                 self._ledger_retry.run(record, self._stop)
             except Exception as error:  # noqa: BLE001 - a logged dead letter never ends a worker

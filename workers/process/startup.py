@@ -103,7 +103,7 @@ def open_work(
                 cpu_threads=settings.cpu_threads,
                 call_images=settings.device_batch_images,
             ),
-            patience_seconds=settings.model_patience_seconds,
+            retry_seconds=settings.model_patience_seconds,
             catalogue_name=(
                 "FAKESWEEP_CATALOGUE is not set there"
                 if settings.catalogue is None

@@ -69,7 +69,7 @@ def pause_after(tries: int) -> float:
 class ModelCache:
     """Loads each model on first use and keeps it; thread-safe.
 
-    A model that fails for longer than `patience_seconds` is refused.
+    A model that fails for longer than `retry_seconds` is refused.
     """
 
     def __init__(
@@ -79,14 +79,14 @@ class ModelCache:
         catalogue: Catalogue,
         load: Callable[[ModelEntry], "LoadedModel"],
         *,
-        patience_seconds: float = 900.0,
+        retry_seconds: float = 900.0,
         catalogue_name: str = "FAKESWEEP_CATALOGUE is not set there",
     ) -> None:
         self._ledger_retry = ledger_retry
         self._worker_id = worker_id
         self._catalogue = catalogue
         self._load_model = load
-        self._patience_seconds = patience_seconds
+        self._retry_seconds = retry_seconds
         self._catalogue_name = catalogue_name
         self._lock = threading.Lock()
         self._cached: dict[str, _Cached] = {}
@@ -187,7 +187,7 @@ class ModelCache:
             error = ModelAway(f"model {key!r} cannot be loaded now: {broken!r:.200}")
         pause_seconds: float | None = None
         lasted = time.monotonic() - cached.since
-        gave_up = isinstance(error, ModelAway) and lasted > self._patience_seconds
+        gave_up = isinstance(error, ModelAway) and lasted > self._retry_seconds
         if gave_up:
             error = ModelError(
                 f"{error} (tried for {lasted:.0f} s, FAKESWEEP_MODEL_PATIENCE_SECONDS)"

@@ -10,7 +10,7 @@ ALTER TABLE ledger.scans
     ADD COLUMN cancelled_at timestamptz,
     ADD CONSTRAINT scans_ask_for_a_lane CHECK (lane::text <> 'quarantine');
 
--- `expiries` counts the leases that ran out, whoever was to blame; `strikes` those of runs alone.
+-- `expiries` counts all leases that ran out; `strikes` those of runs alone.
 -- `split_from` is the batch whose images these were until it was cut in halves.
 ALTER TABLE ledger.batches
     ADD COLUMN expiries integer NOT NULL DEFAULT 0,

@@ -26,7 +26,7 @@ CREATE TABLE ledger.outputs (
 CREATE UNIQUE INDEX outputs_destination ON ledger.outputs (destination, coalesce(hostname, ''));
 CREATE INDEX outputs_open ON ledger.outputs (scan_id) WHERE ended_at IS NULL;
 
--- A part is recorded with its batches before it is written, so that whoever goes on writes the
+-- A part is recorded with its batches before it is written, so that a successor writes the
 -- same part again; `lines`, `size_bytes` and `sha256` are of the file that was written.
 CREATE TABLE ledger.output_parts (
     scan_id    bigint NOT NULL REFERENCES ledger.outputs ON DELETE CASCADE,

@@ -56,7 +56,7 @@ CREATE INDEX batches_finished ON ledger.batches (scan_id, finished_at)
     WHERE finished_at IS NOT NULL;
 
 -- Since when images of a scan are forgotten; NULL where all are there. And an order among sightings,
--- so that whoever forgets sees which came since.
+-- so that pruning sees which came since.
 ALTER TABLE ledger.scans ADD COLUMN pruned_at timestamptz;
 ALTER TABLE ledger.sightings
     ADD COLUMN sighting_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY;

@@ -14,7 +14,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take all of it back; whoever held a token must be given another."""
+    """Take all of it back; holders of tokens need new ones."""
     run("""
         SELECT ledger.forget_rights('0011');
         DROP TABLE ledger.api_tokens;

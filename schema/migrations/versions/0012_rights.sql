@@ -64,7 +64,7 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
       AND NOT EXISTS (SELECT FROM ledger.images i WHERE i.batch_id = b.batch_id)
 $$;
 
--- Mark recorded batches of a lane as published, as many as the window has room for. Whoever calls it
+-- Mark recorded batches of a lane as published, as many as the window has room for. The caller
 -- holds the lane's lock.
 CREATE FUNCTION ledger.take_recorded(wanted ledger.lane, room integer, scan bigint)
 RETURNS TABLE (batch_id bigint, scan_id bigint, attempt integer)

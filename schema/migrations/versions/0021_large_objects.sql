@@ -1,4 +1,4 @@
--- Large objects are PostgreSQL's own place to write for whoever can log in. Nothing here uses them.
+-- Large objects let every login write into the database. Nothing here uses them.
 -- Where this user may not take the functions from everybody, an administrator can call it.
 
 CREATE FUNCTION ledger.close_large_objects() RETURNS integer LANGUAGE plpgsql

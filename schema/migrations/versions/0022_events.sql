@@ -36,7 +36,7 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
 
 -- Write a delivery for each event that was not told yet and each webhook that asks for it; returns
--- how many events there were, at most so many at once. Each is told once, whoever calls it.
+-- how many events there were, `at_most` at once. Each is told once, by any caller.
 CREATE FUNCTION ledger.tell_events(at_most integer) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

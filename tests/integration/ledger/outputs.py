@@ -20,7 +20,7 @@ NEVER = 1e9
 
 
 def output_scan(engine: Engine, batches: int = 0, images: int = 3, *, listed: bool = True) -> int:
-    """Return a scan with an output, and so many batches of so many images."""
+    """Return a scan with an output, and batches of `images` images each."""
     scan_id = ask(engine)
     with engine.begin() as connection:
         add_output(connection, scan_id, f"s3://out/{scan_id}/", None)

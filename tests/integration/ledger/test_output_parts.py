@@ -1,4 +1,4 @@
-"""Parts of outputs: every ended image in one, whoever cuts it and whenever it is cut."""
+"""Parts of outputs: every ended image in one, by any writer at any time."""
 
 from collections import Counter
 

@@ -14,7 +14,7 @@ def plan(tmp_path: Path) -> live.Plan:
 
 
 def _lasts_from(images: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Let bulk scans of at least so many images last; return the folders that were measured."""
+    """Let bulk scans of `images` and more last; return the folders that were measured."""
     tried: list[str] = []
 
     def measure(plan: live.Plan, _: Mapping[str, str]) -> live.Round:

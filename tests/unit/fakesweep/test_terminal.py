@@ -76,7 +76,7 @@ def test_a_bar_whose_end_is_not_known_is_drawn_too() -> None:
 
 @pytest.fixture
 def table(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Table:
-    """What a terminal of so many columns shows of a table, line by line."""
+    """The lines of a table on a terminal of a given width."""
 
     def draw(width: int, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
         monkeypatch.setenv("COLUMNS", str(width))

@@ -32,8 +32,8 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / f"fakesweep-{os.getuid()}"
 
 
-def pulse(phase: Phase = Phase.RUNNING, **said: float | None) -> Heartbeat:
-    """Return the pulse of a worker that is well at `NOW`, but for what is said."""
+def heartbeat(phase: Phase = Phase.RUNNING, **said: float | None) -> Heartbeat:
+    """Return the heartbeat of a worker that is well at `NOW`, but for what is said."""
     well = Heartbeat(Role.WORKER, step_seconds=300, grace_seconds=25, phase=phase)
     well.phase_at = well.beat_at = well.looped_at = well.moved_at = NOW
     for name, value in said.items():
@@ -42,21 +42,21 @@ def pulse(phase: Phase = Phase.RUNNING, **said: float | None) -> Heartbeat:
 
 
 def test_a_process_that_does_what_it_should_is_healthy() -> None:
-    assert complaint(pulse(), NOW) is None
-    assert complaint(pulse(in_flight=3), NOW) is None
-    assert activity(pulse(), NOW) == "running"
-    assert activity(pulse(in_flight=3, moved_at=NOW - 2), NOW) == (
+    assert complaint(heartbeat(), NOW) is None
+    assert complaint(heartbeat(in_flight=3), NOW) is None
+    assert activity(heartbeat(), NOW) == "running"
+    assert activity(heartbeat(in_flight=3, moved_at=NOW - 2), NOW) == (
         "working on 3 batches, moved 2 s ago"
     )
 
 
 def test_a_process_that_is_frozen_is_not() -> None:
-    assert complaint(pulse(beat_at=NOW - SILENT_SECONDS), NOW) is None
-    assert complaint(pulse(beat_at=NOW - 45), NOW) == "has not been heard of for 45 s"
+    assert complaint(heartbeat(beat_at=NOW - SILENT_SECONDS), NOW) is None
+    assert complaint(heartbeat(beat_at=NOW - 45), NOW) == "has not been heard of for 45 s"
 
 
 def test_a_loop_that_does_not_come_round_is_a_reason_unless_the_broker_does_not_answer() -> None:
-    stuck = pulse(looped_at=NOW - LOOP_SECONDS - 10)
+    stuck = heartbeat(looped_at=NOW - LOOP_SECONDS - 10)
     assert complaint(stuck, NOW) == "has not looked for work for 70 s"
     stuck.broker_missed_at = NOW - 12
     assert complaint(stuck, NOW) is None
@@ -66,12 +66,12 @@ def test_a_loop_that_does_not_come_round_is_a_reason_unless_the_broker_does_not_
 
 
 def test_batches_that_do_not_move_are_a_reason_unless_the_database_is_away() -> None:
-    still = pulse(in_flight=2, moved_at=NOW - 301)
+    still = heartbeat(in_flight=2, moved_at=NOW - 301)
     assert complaint(still, NOW) == "holds 2 batches that have not moved for 301 s"
     still.ledger_away_since = NOW - 301
     assert complaint(still, NOW) is None
     assert activity(still, NOW) == "waiting for the database for 301 s"
-    assert complaint(pulse(moved_at=NOW - 9_999), NOW) is None, "an idle worker is none"
+    assert complaint(heartbeat(moved_at=NOW - 9_999), NOW) is None, "an idle worker is none"
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_batches_that_do_not_move_are_a_reason_unless_the_database_is_away() -> 
 def test_a_process_may_take_its_time_to_start_and_to_leave_but_not_for_ever(
     phase: Phase, limit_seconds: float, why: str
 ) -> None:
-    one = pulse(phase, looped_at=NOW - 2_000, moved_at=NOW - 2_000, in_flight=1)
+    one = heartbeat(phase, looped_at=NOW - 2_000, moved_at=NOW - 2_000, in_flight=1)
     one.phase_at = NOW - limit_seconds
     assert complaint(one, NOW) is None
     assert activity(one, NOW) == f"{phase} for {limit_seconds:.0f} s"
@@ -92,7 +92,7 @@ def test_a_process_may_take_its_time_to_start_and_to_leave_but_not_for_ever(
     assert why in str(complaint(one, NOW))
 
 
-def test_a_pulse_is_written_over_and_over_and_gone_in_the_end(
+def test_a_heartbeat_is_written_over_and_over_and_gone_in_the_end(
     temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fakesweep.schema.telemetry.heartbeat.BEAT_SECONDS", 0.01)
@@ -108,13 +108,13 @@ def test_a_pulse_is_written_over_and_over_and_gone_in_the_end(
 
 
 def test_a_loop_that_comes_round_first_ends_the_start_and_nothing_else() -> None:
-    one, leaving = Heartbeat(Role.PRODUCER), pulse(Phase.LEAVING)
+    one, leaving = Heartbeat(Role.PRODUCER), heartbeat(Phase.LEAVING)
     one.tick()
     leaving.tick()
     assert (one.phase, leaving.phase) == (Phase.RUNNING, Phase.LEAVING)
 
 
-def test_a_process_that_was_killed_has_no_pulse_even_where_another_has_its_number(
+def test_a_process_that_was_killed_has_no_heartbeat_even_where_another_has_its_number(
     temporary: Path,
 ) -> None:
     program = (
@@ -125,7 +125,7 @@ def test_a_process_that_was_killed_has_no_pulse_even_where_another_has_its_numbe
         "print(1, flush=True); time.sleep(600)"
     )
     process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
-    wait_until(lambda: bool(read_heartbeats(Role.WORKER)), "the process has a pulse")
+    wait_until(lambda: bool(read_heartbeats(Role.WORKER)), "the process has a heartbeat")
     [left] = temporary.iterdir()
     process.kill()
     process.wait()
@@ -151,7 +151,7 @@ def test_nobody_elses_folder_is_trusted(temporary: Path) -> None:
         read_heartbeats(Role.WORKER)
 
 
-def test_a_pulse_that_cannot_be_written_holds_nothing_up(
+def test_a_heartbeat_that_cannot_be_written_holds_nothing_up(
     temporary: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fakesweep.schema.telemetry.heartbeat.BEAT_SECONDS", 0.01)
@@ -162,7 +162,7 @@ def test_a_pulse_that_cannot_be_written_holds_nothing_up(
     assert capfd.readouterr().out.count("heartbeat_not_written") == 1
 
 
-def test_the_pulse_of_another_version_is_said_to_be_one(temporary: Path) -> None:
+def test_the_heartbeat_of_another_version_is_said_to_be_one(temporary: Path) -> None:
     temporary.mkdir(mode=0o700)
     (temporary / "worker-1.json").write_text('{"role": "worker", "mood": "fine"}')
     with pytest.raises(OSError, match="another version's heartbeat"):

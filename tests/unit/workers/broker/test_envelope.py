@@ -12,10 +12,10 @@ from kombu.utils.json import loads
 from fakesweep.schema.message import BatchImage, BatchMessage, UnreadableMessage
 from fakesweep.schema.words import Lane
 from fakesweep.workers.broker.envelope import check_body, open_envelope
-from tests.support.strays import EXTRAS, encoded, envelope, strays
+from tests.support.dead_letters import EXTRAS, dead_letters, encoded, envelope
 
 MESSAGE = BatchMessage(7, 3, Lane.BULK, (BatchImage(1, "s3://bucket/ä.jpg"),), attempt=0)
-STRAYS = strays(MESSAGE)
+LETTERS = dead_letters(MESSAGE)
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
@@ -48,17 +48,17 @@ def test_headers_that_others_add_on_the_way_do_no_harm() -> None:
     check(json.dumps(traced).encode())
 
 
-@pytest.mark.parametrize("kind", sorted(STRAYS))
-def test_a_stray_is_refused_with_a_reason(kind: str) -> None:
+@pytest.mark.parametrize("kind", sorted(LETTERS))
+def test_a_dead_letter_is_refused_with_a_reason(kind: str) -> None:
     with pytest.raises(UnreadableMessage, match=r"\A\S.{8,300}\Z"):
-        check(STRAYS[kind])
+        check(LETTERS[kind])
 
 
 def test_the_reason_names_the_place_and_what_stands_there() -> None:
     with pytest.raises(UnreadableMessage, match=r"headers\.task is 'no\.such\.task'"):
-        check(STRAYS["an unknown task"])
+        check(LETTERS["an unknown task"])
     with pytest.raises(UnreadableMessage, match="version 2, this worker reads version 1"):
-        check(STRAYS["another version"])
+        check(LETTERS["another version"])
 
 
 def places(node: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:

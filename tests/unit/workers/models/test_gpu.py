@@ -37,7 +37,7 @@ def score(images: torch.Tensor) -> torch.Tensor:
 
 
 class Way:
-    """A quicker way that counts its calls, and is off by so much."""
+    """A quicker way that counts its calls, and is off by `off`."""
 
     def __init__(self, scorer: Score, off: float = 0.0) -> None:
         self.scorer = scorer

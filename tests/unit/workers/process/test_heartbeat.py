@@ -13,7 +13,7 @@ LONG_AGO = -1.0
 
 @dataclass
 class Scene:
-    """As much of a worker's work as its pulse looks at."""
+    """As much of a worker's work as its heartbeat looks at."""
 
     held: int = 0
     images: dict[Stage, int] = field(default_factory=lambda: dict.fromkeys(Stage, 0))
@@ -35,36 +35,36 @@ class Scene:
         return Counts(1.0, {stage: StageCounts(self.images[stage]) for stage in Stage})
 
 
-def test_work_that_moves_shows_in_the_pulse_and_work_that_does_not_too() -> None:
+def test_work_that_moves_shows_in_the_heartbeat_and_work_that_does_not_too() -> None:
     scene = Scene()
-    pulse = Heartbeat(Role.WORKER)
+    heartbeat = Heartbeat(Role.WORKER)
     look = look_at(lambda: cast("Work", scene))
-    look(pulse)
+    look(heartbeat)
 
     def moved() -> bool:
-        pulse.moved_at = LONG_AGO
-        look(pulse)
-        return pulse.moved_at != LONG_AGO
+        heartbeat.moved_at = LONG_AGO
+        look(heartbeat)
+        return heartbeat.moved_at != LONG_AGO
 
     assert not moved()
     scene.held = 1
     assert moved()
-    assert pulse.in_flight == 1
+    assert heartbeat.in_flight == 1
     assert not moved()
     for stage in Stage:
         scene.images[stage] += 1
         assert moved()
     assert not moved()
     scene.away_since = 7.0
-    look(pulse)
-    assert pulse.ledger_away_since == 7.0
+    look(heartbeat)
+    assert heartbeat.ledger_away_since == 7.0
 
 
 def test_before_there_is_work_there_is_nothing_to_see() -> None:
-    pulse = Heartbeat(Role.WORKER)
-    before = pulse.moved_at
-    look_at(lambda: None)(pulse)
-    assert (pulse.moved_at, pulse.in_flight) == (before, 0)
+    heartbeat = Heartbeat(Role.WORKER)
+    before = heartbeat.moved_at
+    look_at(lambda: None)(heartbeat)
+    assert (heartbeat.moved_at, heartbeat.in_flight) == (before, 0)
 
 
 def test_storage_that_stalls_has_all_the_time_that_settings_give_it() -> None:

@@ -11,7 +11,7 @@ def test_of_live_batches_one_slot_never_waits_and_bulk_ones_take_none_of_them() 
         places = [opened.enter_context(waiters.place(Lane.LIVE)) for _ in range(5)]
         assert places == [True, True, True, False, False]
     with waiters.place(Lane.LIVE) as may_wait:
-        assert may_wait, "whoever has waited makes room"
+        assert may_wait, "a waiter that is done makes room"
 
 
 def test_a_batch_from_quarantine_never_waits() -> None:

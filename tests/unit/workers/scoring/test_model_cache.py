@@ -22,7 +22,7 @@ LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Forgetful:
-    """Patience with a ledger that takes everything: rows are of no interest here."""
+    """Retry with a ledger that takes everything: rows are of no interest here."""
 
     def __init__(self) -> None:
         self.rows = 0
@@ -127,7 +127,7 @@ def test_between_two_tries_there_is_a_pause_that_grows() -> None:
 
 @pytest.mark.usefixtures("_no_pause")
 def test_trouble_that_lasts_too_long_is_a_refusal_that_says_so() -> None:
-    models = opened(Trouble(ModelAway("503"), ModelAway("503")), patience_seconds=0)
+    models = opened(Trouble(ModelAway("503"), ModelAway("503")), retry_seconds=0)
     ready = models.models(["quick"])
     assert "503 (tried for 0 s, FAKESWEEP_MODEL_PATIENCE_SECONDS)" in str(ready.refused["quick"])
 

@@ -45,7 +45,7 @@ def _sized(content: bytes, mark: bytes, offset: int, layout: str = ">II") -> byt
 
 
 def _jxl_of(height: int, width: int) -> bytes:
-    """Return the head of a codestream that claims so many pixels, with 30 bits for each side."""
+    """Return the head of a codestream that claims these sides, with 30 bits for each side."""
     bits = 3 << 1 | (height - 1) << 3 | 0 << 33 | 3 << 36 | (width - 1) << 38
     return b"\xff\x0a" + bits.to_bytes(12, "little") + bytes(60)
 

@@ -32,7 +32,7 @@ def _scan(engine: Engine, workers: Sequence[UUID], done: int) -> int:
     return scan_id
 
 
-def _crew(engine: Engine, scan_id: int) -> int:
+def _count(engine: Engine, scan_id: int) -> int:
     with engine.connect() as connection:
         return scan_workers(connection, progress(connection, scan_id), within_seconds=30)
 
@@ -41,15 +41,15 @@ def test_a_running_scan_has_the_workers_that_work_on_it(engine: Engine) -> None:
     first, second, third, elsewhere = _workers(engine, 4)
     scan_id = _scan(engine, [first, second, third], done=2)
     _scan(engine, [elsewhere], done=0)
-    assert _crew(engine, scan_id) == 3
+    assert _count(engine, scan_id) == 3
     with engine.begin() as connection:
         retire_worker(connection, first)
-    assert _crew(engine, scan_id) == 2
+    assert _count(engine, scan_id) == 2
     run(engine, "UPDATE ledger.workers SET seen_at = now() - interval '1 minute' "
                 "WHERE worker_id = :w", w=third)  # fmt: skip
-    assert _crew(engine, scan_id) == 1
+    assert _count(engine, scan_id) == 1
     run(engine, "UPDATE ledger.batches SET finished_at = finished_at - interval '2 minutes'")
-    assert _crew(engine, scan_id) == 0
+    assert _count(engine, scan_id) == 0
 
 
 def test_a_scan_that_has_ended_had_all_that_ever_worked_on_it(engine: Engine) -> None:
@@ -58,4 +58,4 @@ def test_a_scan_that_has_ended_had_all_that_ever_worked_on_it(engine: Engine) ->
     with engine.begin() as connection:
         for worker in workers:
             retire_worker(connection, worker)
-    assert _crew(engine, scan_id) == 2
+    assert _count(engine, scan_id) == 2

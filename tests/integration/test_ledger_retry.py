@@ -13,7 +13,7 @@ import structlog
 from sqlalchemy import Connection, Engine, create_engine, make_url, text
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
-from fakesweep.schema.ledger import retry as patience_module
+from fakesweep.schema.ledger import retry as retry_module
 from fakesweep.schema.ledger.connection import open_engine
 from fakesweep.schema.ledger.retry import LedgerRetry
 from tests.support.servers import wait_until
@@ -26,14 +26,14 @@ _numbers = itertools.count(1)
 @pytest.fixture
 def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lines]:
     """What is logged, while pauses are short."""
-    monkeypatch.setattr(patience_module, "LONGEST_PAUSE_SECONDS", 0.2)
+    monkeypatch.setattr(retry_module, "LONGEST_PAUSE_SECONDS", 0.2)
     with structlog.testing.capture_logs() as captured:
         yield captured
 
 
 @pytest.fixture
 def _lines_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience_module, "FIRST_LINE_SECONDS", 0.5)
+    monkeypatch.setattr(retry_module, "FIRST_LINE_SECONDS", 0.5)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def begin() -> Iterator[Begin]:
     """Run transactions in threads; a test that fails leaves none behind."""
     stop = threading.Event()
     with ThreadPoolExecutor(16) as threads:
-        yield lambda patience, work: threads.submit(patience.run, work, stop)
+        yield lambda ledger_retry, work: threads.submit(ledger_retry.run, work, stop)
         stop.set()
 
 
@@ -56,7 +56,7 @@ def shelf(engine: Engine) -> Engine:
 @pytest.fixture
 def role(shelf: Engine) -> Iterator[str]:
     """A role that may log in, and nothing else; the server keeps it for all its databases."""
-    name = f"patience_{next(_numbers)}"
+    name = f"retry_{next(_numbers)}"
     _run(shelf, f"CREATE ROLE {name} LOGIN")
     yield name
     _run(shelf, f"DROP OWNED BY {name}; DROP ROLE {name}")
@@ -96,7 +96,7 @@ def _await_away(lines: Lines, *, at_least: int = 1) -> None:
 def test_of_two_transactions_in_a_deadlock_both_end_well(
     shelf: Engine, begin: Begin, lines: Lines
 ) -> None:
-    patience, both_hold_one = LedgerRetry(shelf), threading.Barrier(2)
+    ledger_retry, both_hold_one = LedgerRetry(shelf), threading.Barrier(2)
     attempts: list[int] = []
 
     def add_to_both(connection: Connection, places: tuple[int, int]) -> None:
@@ -108,12 +108,12 @@ def test_of_two_transactions_in_a_deadlock_both_end_well(
             if len(attempts) <= 2:
                 both_hold_one.wait(10)
 
-    crossing = [begin(patience, partial(add_to_both, places=way)) for way in ((1, 2), (2, 1))]
+    crossing = [begin(ledger_retry, partial(add_to_both, places=way)) for way in ((1, 2), (2, 1))]
     for one in crossing:
         one.result(20)
     assert _books(shelf) == [2, 2]
     assert set(_events(lines)) == {"transaction_conflicted"}
-    assert patience.away_since is None
+    assert ledger_retry.away_since is None
 
 
 @pytest.mark.usefixtures("shelf")
@@ -122,9 +122,9 @@ def test_a_full_pool_of_connections_is_waited_out(
 ) -> None:
     url = make_url(database_url).set(drivername="postgresql+psycopg2")
     narrow = create_engine(url, pool_size=1, max_overflow=0, pool_timeout=0.05)
-    patience = LedgerRetry(narrow)
+    ledger_retry = LedgerRetry(narrow)
     with narrow.connect():
-        waiting = begin(patience, _add_book)
+        waiting = begin(ledger_retry, _add_book)
         _await_away(lines)
         assert not waiting.done()
     assert waiting.result(10) == 1
@@ -239,16 +239,16 @@ def test_many_threads_wait_out_one_outage_under_one_line_for_each_step(
 ) -> None:
     _run(shelf, f"GRANT ALL ON shelf TO {role}; ALTER ROLE {role} CONNECTION LIMIT 0")
     with _as_role(database_url, role, connections=16) as engine:
-        patience = LedgerRetry(engine)
-        waiting = [begin(patience, _add_book) for _ in range(16)]
+        ledger_retry = LedgerRetry(engine)
+        waiting = [begin(ledger_retry, _add_book) for _ in range(16)]
         _await_away(lines, at_least=4)
-        assert patience.away_since is not None
+        assert ledger_retry.away_since is not None
         steps = [line["seconds"] for line in lines]
         assert steps == [pytest.approx(step, abs=0.4) for step in (0.0, 0.5, 1.0, 2.0)]
         _run(shelf, f"ALTER ROLE {role} CONNECTION LIMIT -1")
         assert sorted(one.result(10) for one in waiting) == list(range(1, 17))
     assert _events(lines)[4:] == ["ledger_back"]
-    assert patience.away_since is None
+    assert ledger_retry.away_since is None
 
 
 def test_what_succeeds_beside_a_transaction_that_waits_does_not_fill_the_log(
@@ -262,14 +262,14 @@ def test_what_succeeds_beside_a_transaction_that_waits_does_not_fill_the_log(
 
     _run(shelf, f"GRANT SELECT ON shelf TO {role}")
     with _as_role(database_url, role, connections=2) as engine:
-        patience = LedgerRetry(engine)
-        waiting = begin(patience, add)
+        ledger_retry = LedgerRetry(engine)
+        waiting = begin(ledger_retry, add)
         _await_away(lines)
-        since = patience.away_since
+        since = ledger_retry.away_since
         while len(attempts) < 6:
-            patience.run(lambda connection: connection.execute(text("SELECT FROM shelf")).all())
+            ledger_retry.run(lambda connection: connection.execute(text("SELECT FROM shelf")).all())
         assert _events(lines) == ["ledger_away"]
-        assert patience.away_since == since
+        assert ledger_retry.away_since == since
         _run(shelf, f"GRANT UPDATE ON shelf TO {role}")
         assert waiting.result(10) == 1
     assert _events(lines) == ["ledger_away", "ledger_back"]

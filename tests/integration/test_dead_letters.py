@@ -1,4 +1,4 @@
-"""Strays in the queue: put aside by a real worker, in the log and in the ledger, and never again.
+"""Dead letters: unreadable messages that a real worker puts aside, in log and ledger, once.
 
 They come from nobody the worker can answer, so it must neither die of them nor loop.
 """
@@ -19,9 +19,9 @@ from fakesweep.schema.ledger.retry import LedgerRetry
 from fakesweep.schema.settings import Settings
 from fakesweep.workers.broker.dead_letters import KEPT_DEAD_LETTERS, DeadLetters
 from tests.support.batches import publish_scan, uris_of
+from tests.support.dead_letters import dead_letters
 from tests.support.photographs import folder_of_photographs
 from tests.support.servers import free_port, wait_until
-from tests.support.strays import strays
 from tests.support.worker import publish, running_worker, wait_until_done
 
 LONG = b"\x00" + "ä".encode() * 10_000
@@ -38,12 +38,12 @@ def recorded(engine: Engine) -> Iterator[DeadLetters]:
         yield recorded
 
 
-def test_a_worker_puts_every_kind_of_stray_aside_and_does_the_batches_between_them(
+def test_a_worker_puts_every_kind_of_dead_letter_aside_and_does_the_batches_between_them(
     settings: Settings, engine: Engine, tmp_path: Path
 ) -> None:
     uris = uris_of(folder_of_photographs(tmp_path / "in", 6))
     messages = publish_scan(engine, uris, size=2)
-    sent = strays(messages[0])
+    sent = dead_letters(messages[0])
     with redis.Redis.from_url(settings.broker_url or "") as client:
         publish(settings, messages[0])
         for lane, kind in zip(["live", "quarantine", "bulk"] * len(sent), sent, strict=False):
@@ -52,11 +52,11 @@ def test_a_worker_puts_every_kind_of_stray_aside_and_does_the_batches_between_th
         with running_worker(settings, tmp_path / "log") as worker:
             for message in messages[:2]:
                 wait_until_done(engine, message)
-            wait_until(lambda: len(rows_of(engine)) == len(sent), "every stray is recorded")
+            wait_until(lambda: len(rows_of(engine)) == len(sent), "every letter is recorded")
             publish(settings, messages[2])
             wait_until_done(engine, messages[2])
             assert worker.process.poll() is None
-            wait_until(lambda: not client.keys("*unacked*"), "no stray is left unacknowledged")
+            wait_until(lambda: not client.keys("*unacked*"), "no letter is left unacknowledged")
             assert not client.exists("live", "quarantine", "bulk")
             logged = worker.events("message_unreadable")
             said = worker.events()
@@ -76,21 +76,21 @@ def test_a_worker_puts_every_kind_of_stray_aside_and_does_the_batches_between_th
         assert unreadable_count(connection) == len(sent)
 
 
-def test_only_the_beginning_of_a_stray_is_kept_as_postgresql_can_hold_it(
+def test_only_the_beginning_of_a_dead_letter_is_kept_as_postgresql_can_hold_it(
     recorded: DeadLetters, engine: Engine
 ) -> None:
     assert recorded.sort_out([b"bulk\x06\x163", LONG]) is None
-    wait_until(lambda: bool(rows_of(engine)), "the stray is recorded")
+    wait_until(lambda: bool(rows_of(engine)), "the letter is recorded")
     [row] = rows_of(engine)
     assert row["body"].startswith(r"\x00ää")
     assert len(row["body"]) == MAX_BODY_CHARACTERS
     assert row["queue"] == "bulk"
 
 
-def test_no_secret_of_a_stray_is_kept(recorded: DeadLetters, engine: Engine) -> None:
+def test_no_secret_of_a_dead_letter_is_kept(recorded: DeadLetters, engine: Engine) -> None:
     with capture_logs() as logs:
         recorded.sort_out([b"live", b'{"uri": "https://me:pass@host/a?X-Amz-Signature=abc"}'])
-    wait_until(lambda: bool(rows_of(engine)), "the stray is recorded")
+    wait_until(lambda: bool(rows_of(engine)), "the letter is recorded")
     said = str(logs) + str(rows_of(engine))
     assert "host/a" in said
     assert "pass" not in said
@@ -112,7 +112,7 @@ def test_while_the_ledger_is_away_the_log_tells_and_nobody_waits() -> None:
     away.dispose()
 
 
-def test_strays_wait_for_a_ledger_that_is_slow_and_are_recorded_then(
+def test_dead_letters_wait_for_a_ledger_that_is_slow_and_are_recorded_then(
     engine: Engine,
 ) -> None:
     lock = engine.connect()

@@ -40,8 +40,8 @@ def encoded(body: object) -> str:
     return base64.b64encode(written).decode()
 
 
-def strays(message: BatchMessage) -> dict[str, bytes]:
-    """Return one stray of every kind, made from a message that is none."""
+def dead_letters(message: BatchMessage) -> dict[str, bytes]:
+    """Return one dead letter of every kind, made from a message that is none."""
     whole = envelope(message)
     asked = message.to_json()
 
