@@ -1,1 +1,1 @@
-"""Measurements to run by hand; nothing else imports them. `python -m benchmarks` runs the race."""
+"""Benchmarks, run by hand; nothing else imports them. `python -m benchmarks` runs the races."""

@@ -1,4 +1,4 @@
-"""fakesweep beside its peers, in one run, on one machine: `python -m benchmarks`."""
+"""Races of fakesweep and its peers on one machine: `python -m benchmarks`."""
 
 import argparse
 import json
@@ -28,12 +28,12 @@ from benchmarks.runs import Job, Result, table
 BUSY_LOAD = 0.5
 
 LIVE, STARTUP = "live", "startup"
-"""What is measured beside the races, by these names."""
+"""Names of the measurements beside the races."""
 
 
 @dataclass
 class Report:
-    """All that was measured so far; written to its file whenever there is more of it."""
+    """Results so far, written to the file after each measurement."""
 
     file: Path | None
     said: dict[str, Any]
@@ -42,7 +42,7 @@ class Report:
     goals: list[dict[str, object]] = field(default_factory=list)
 
     def write(self) -> None:
-        """Write the file anew, whole, where one was asked for."""
+        """Rewrite the requested file."""
         if self.file is None:
             return
         everything = self.said | {
@@ -60,9 +60,9 @@ class Report:
 
 
 def main() -> None:
-    """Run the races, print a table for each, and write all of it as JSON where asked."""
+    """Run the races, print a table for each, and write the results as JSON on request."""
     asked = _arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is stopped
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # unwinds, and so stops the servers
     machine = describe()
     _print_machine(machine)
     contenders = {race.name: _contenders(race, asked) for race in RACES}
@@ -118,7 +118,7 @@ def _contenders(race: Race, asked: argparse.Namespace) -> list[str]:
 
 
 def _live(asked: argparse.Namespace) -> dict[str, object] | None:
-    """Measure how soon uploads have their rows, idle and beside a bulk scan."""
+    """Measure the latency of uploads, idle and during a bulk scan."""
     if asked.only and LIVE not in asked.only:
         return None
     uploads, images = (60, 3_000) if asked.quick else (120, 6_000)
@@ -137,7 +137,7 @@ def _live(asked: argparse.Namespace) -> dict[str, object] | None:
 
 
 def _startup(asked: argparse.Namespace) -> dict[str, object] | None:
-    """Measure how long starts take, in turns with importing torch and transformers alone."""
+    """Measure start times, alternating with plain imports of torch and transformers."""
     if asked.only and STARTUP not in asked.only:
         return None
     try:
@@ -162,7 +162,7 @@ def _run_race(
     pythons: Mapping[str, str],
     troubles: Mapping[str, str],
 ) -> None:
-    """Run one race, add what came of it to the report, and print it."""
+    """Run one race, add its results to the report, and print them."""
     with prepared(race, asked.images or _images(race, asked), asked.folder) as job:
         print(f"\n{race.name}: {race.about}; {job.images} images", flush=True)
         able = [name for name in contenders if name in pythons or name in SWEEPS]

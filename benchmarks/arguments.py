@@ -1,7 +1,7 @@
-"""How long files that are named one by one take to be asked for and listed, beside their folder.
+"""Listing time of files given one by one, compared with their folder.
 
-In turns, pair by pair: the folder as one argument, then each of its files as one of its own.
-What is told is the median of the pairs' ratios. No worker runs, and no image is read.
+Pairs alternate: the folder as one argument, then each file as its own argument. The result is the
+median ratio. No worker runs, and no image is read.
 """
 
 import argparse
@@ -29,7 +29,7 @@ FOLDERS = 100
 
 
 def main() -> None:
-    """Measure, print a line for each pair and the median, and write JSON where asked for."""
+    """Measure, print each pair and the median, and write JSON on request."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--files", type=int, default=20_000)
     parser.add_argument("--pairs", type=int, default=5)
@@ -61,7 +61,7 @@ def _pairs(stack: Stack, folder: str, names: list[str], count: int) -> list[tupl
     settings = Settings(database_url=stack.database_url, broker_url=stack.broker_url)
     found = []
     with open_producer(settings, read_catalogue(None)) as producer:
-        _seconds(producer, (folder,), len(names))  # the first one warms everything up
+        _seconds(producer, (folder,), len(names))  # warm-up
         for _ in range(count):
             whole = _seconds(producer, (folder,), len(names))
             named = _seconds(producer, tuple(names), len(names))

@@ -1,4 +1,4 @@
-"""A stand-in for a bucket of millions of objects: it answers listings as S3 does, no more."""
+"""Stand-in for a bucket of millions of objects: answers S3 listings only."""
 
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,7 +15,7 @@ _OBJECT = (
 
 
 def key_of(number: int) -> str:
-    """Return the key of an object; keys are in the order of their numbers."""
+    """Return the key of an object; keys sort by number."""
     return f"photos/{number // FOLDER_OBJECTS:06}/IMG_{number:09}.jpg"
 
 
@@ -64,11 +64,11 @@ class _Answers(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's signature
-        """Say nothing of single requests."""
+        """Log no requests."""
 
 
 def main() -> None:
-    """Serve the given number of objects on a free port, and print the port."""
+    """Serve the requested number of objects on a free port, and print the port."""
     _Answers.objects = int(sys.argv[1])
     with ThreadingHTTPServer(("127.0.0.1", 0), _Answers) as server:
         print(server.server_address[1], flush=True)

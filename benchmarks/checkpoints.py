@@ -1,4 +1,4 @@
-"""The checkpoints of the race, from next to no work for the device to all of it."""
+"""Checkpoints of the races, from almost no device work to device-bound."""
 
 import shutil
 from pathlib import Path
@@ -27,11 +27,11 @@ _PATCH = 32
 
 
 def make_checkpoint(name: Name, folder: Path) -> Path:
-    """Return the folder of a checkpoint as `save_pretrained` writes it, made where it is not there.
+    """Return the folder of a checkpoint in `save_pretrained`'s form; make it if missing.
 
-    `null` is a BEiT without a single layer, whose patches are averaged: the mean pixel goes through
-    a layer norm and a 4 x 2 matrix. `tiny` is the bundled `vit-tiny-cifake` (32 pixels). `vit-b` is
-    ViT-B/16 at 224 pixels with random weights.
+    `null` is a BEiT without layers: the mean pixel passes a layer norm and a 4 x 2 matrix. `tiny`
+    is the bundled `vit-tiny-cifake` (32 pixels). `vit-b` is ViT-B/16 at 224 pixels with random
+    weights.
     """
     if name == "tiny":
         return Path(workers.__file__).parent / "checkpoints" / "vit-tiny-cifake"

@@ -1,4 +1,4 @@
-"""Makes the photographs that everybody in a benchmark reads: the same bytes for the same seed."""
+"""Synthetic photographs of the benchmarks: equal bytes for equal seeds."""
 
 import io
 import json
@@ -21,21 +21,21 @@ SOURCES = (
 )  # fmt: skip
 
 BLOCK = 100
-"""Each block of images holds the same shares of truncated files and duplicates."""
+"""Images in a block; each block has the same shares of truncated files and duplicates."""
 
 SIZES = (
     (500, 375), (500, 375), (500, 375), (500, 375), (375, 500), (375, 500), (500, 333), (333, 500),
     (500, 500), (640, 480), (400, 300), (320, 240), (800, 600),
 )  # fmt: skip
-"""Widths and heights in pixels, as frequent as they stand here; most photographs of ImageNet's
-have a longer side of 500."""
+"""Widths and heights in pixels, drawn with equal weight; most of ImageNet's photographs have a
+longer side of 500."""
 
 _NOISE_SIDE = 1_400
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """A recipe for photographs; `uniform` makes each of 500 x 375 pixels and one quality."""
+    """Recipe for photographs; `uniform` gives all 500 x 375 pixels and one quality."""
 
     images: int
     uniform: bool = False
@@ -45,13 +45,13 @@ class Corpus:
 
     @property
     def name(self) -> str:
-        """Return the folder's name, another for each recipe."""
+        """Return the folder's name, unique to the recipe."""
         kind = "uniform" if self.uniform else "mixed"
         shares = f"{self.truncated_percent}-{self.duplicate_percent}"
         return f"{kind}-{self.images}-{shares}-seed{self.seed}"
 
     def duplicate_of(self, index: int) -> int | None:
-        """Return the earlier image of its block whose bytes this one repeats, None if its own."""
+        """Return the earlier image of the block with the same bytes, None for an original."""
         place = index % BLOCK
         repeated, cut = self._marked(index - place)
         if place not in repeated:
@@ -60,25 +60,25 @@ class Corpus:
         return index - place + random.Random(f"{self.seed} {index} twin").choice(whole)
 
     def is_truncated(self, index: int) -> bool:
-        """Say whether this image's file is cut off in the middle."""
+        """Return whether this image's file is truncated."""
         place = index % BLOCK
         return place in self._marked(index - place)[1]
 
     def jpeg(self, index: int) -> bytes:
-        """Return the bytes of one image, the same at every call."""
+        """Return the bytes of one image; deterministic."""
         twin = self.duplicate_of(index)
         written = _photograph(self.seed, index if twin is None else twin, uniform=self.uniform)
         return written[: len(written) * 3 // 5] if self.is_truncated(index) else written
 
     def _marked(self, first: int) -> tuple[set[int], set[int]]:
-        """Return the places of duplicates and of truncated files in a block; never its first."""
+        """Return the indices of duplicates and truncated files in a block; never its first."""
         dice = random.Random(f"{self.seed} {first} places")
         places = dice.sample(range(1, BLOCK), self.duplicate_percent + self.truncated_percent)
         return set(places[: self.duplicate_percent]), set(places[self.duplicate_percent :])
 
 
 def make_corpus(corpus: Corpus, folder: Path) -> Path:
-    """Return the folder of a corpus below `folder`, made on all cores where it is not there yet."""
+    """Return the corpus' folder below `folder`; make it on all cores if missing."""
     made = folder / corpus.name
     if (made / "corpus.json").exists():
         return made / "images"
@@ -104,7 +104,7 @@ def _write_block(corpus: Corpus, folder: Path, first: int) -> int:
 
 
 def _photograph(seed: int, index: int, *, uniform: bool) -> bytes:
-    """Cut a piece out of a photograph, scale it, add grain, and write it as JPEG."""
+    """Crop a photograph, scale it, add grain, and encode it as JPEG."""
     dice = random.Random(f"{seed} {index} photograph")
     source = _source(dice.choice(SOURCES))
     width, height = SIZES[0] if uniform else dice.choice(SIZES)
@@ -129,7 +129,7 @@ def _photograph(seed: int, index: int, *, uniform: bool) -> bytes:
 
 @cache
 def _source(name: str) -> Image.Image:
-    import skimage  # noqa: PLC0415 - only where photographs are made
+    import skimage  # noqa: PLC0415 - only for new photographs
 
     with Image.open(Path(skimage.__file__).parent / "data" / name) as photograph:
         return photograph.convert("RGB")

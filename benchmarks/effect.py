@@ -1,6 +1,6 @@
-"""What the quicker ways do to the answers: `python -m benchmarks.effect FOLDER --model KEY`.
+"""Effect of faster modes on the scores: `python -m benchmarks.effect FOLDER --model KEY`.
 
-Each way's scores are held against those of the reference, float32 and exact decoding.
+Each mode is compared with the reference, float32 and exact decoding.
 """
 
 import argparse
@@ -29,7 +29,7 @@ Scores = npt.NDArray[np.float64]
 
 
 def main() -> None:
-    """Score a folder's images in each way, and print how far each is from the reference."""
+    """Score a folder's images in each mode, and print the deviations from the reference."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.effect", description=__doc__)
     parser.add_argument("folder", type=Path, help="images, searched in all folders below it")
     parser.add_argument("--model", default="vit-tiny-cifake", metavar="KEY|FOLDER")
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def score(model: LoadedModel, paths: Sequence[Path], decoding: str) -> Scores:
-    """Return p_fake of every image that can be decoded, in the order of the paths."""
+    """Return p_fake of each decodable image, in the order of the paths."""
     scores: list[float] = []
     for prepared in _prepared(model, paths, decoding):
         for start in range(0, len(prepared), model.call_images):
@@ -66,7 +66,7 @@ def score(model: LoadedModel, paths: Sequence[Path], decoding: str) -> Scores:
 
 
 def difference(reference: Scores, scores: Scores, policy: Policy) -> str:
-    """Say how far these scores are from the reference, and how many verdicts they change."""
+    """Return a line with the scores' deviations from the reference and the changed verdicts."""
     off = np.abs(scores - reference)
     changed = np.mean([
         policy.judge(one) is not policy.judge(other)

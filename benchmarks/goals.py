@@ -1,4 +1,4 @@
-"""What fakesweep wants to reach on two cores, put beside what was measured in turns with it."""
+"""Performance goals on two cores, compared with alternating measurements."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from benchmarks.runs import FAKESWEEP, Result, scatter
 
 STEADY = 0.25
-"""Ratios of pairs that lie further apart than this share of their median are worth little."""
+"""Spread of a goal's ratios, as a share of their median, above which they are unreliable."""
 
 
 @dataclass(frozen=True)
 class Goal:
-    """At least `factor` times a rate: another contender's, or the slowest of the machine's own."""
+    """A rate of at least `factor` times another contender's, or the machine's slowest limit."""
 
     race: str
     factor: float
@@ -36,10 +36,10 @@ GOALS = (
 def told(
     results: Sequence[Result], walls: Mapping[tuple[str, str], Sequence[float]]
 ) -> list[dict[str, object]]:
-    """Return each goal whose two sides were measured: what was wanted, and what was reached.
+    """Return each goal whose two sides were measured, with target and result.
 
-    `walls` are the machine's rates by race and name, one a turn. A goal is told by the ratios of
-    its pairs, each of one turn.
+    `walls` are the machine's limits by race and name, one rate a turn. A result is the ratios of
+    the pairs, one a turn.
     """
     ran = {(one.race, one.contender): one for one in results if one.runs}
     found = []
@@ -72,9 +72,9 @@ def _side(
     *,
     moving: bool,
 ) -> list[float]:
-    """Return the rates that a goal is put beside, one a turn, [] where they were not measured.
+    """Return the rates that a goal is compared with, one a turn, [] where not measured.
 
-    With `moving`, a contender's time to its first result does not count.
+    `moving` excludes a contender's time to its first result.
     """
     sides: list[Sequence[float]] = []
     for name in goal.beside:

@@ -1,7 +1,7 @@
-"""fakesweep on one GPU, part by part and end to end: `python3 benchmarks/gpu.py`.
+"""GPU benchmark, part by part and end to end: `python3 benchmarks/gpu.py`.
 
-For a bare machine without a network: it needs PyTorch, transformers, numpy, Pillow, and a folder of
-wheels that `--fetch-wheels` fills on another machine.
+It runs on a bare machine without a network, with PyTorch, transformers, numpy, Pillow, and a
+folder of wheels that `--fetch-wheels` fills elsewhere.
 """
 
 import argparse
@@ -22,17 +22,17 @@ IN_FLIGHT = (4, 16)
 
 
 def main(words: list[str] | None = None) -> None:
-    """Bring what is missing, measure, print a table, and write it as JSON where asked."""
+    """Install missing packages, measure, print a table, and write JSON on request."""
     if not __package__:
         sys.path.insert(0, str(REPOSITORY))
-    # Only the standard library is sure to be there up to here.
+    # Up to here only the standard library is sure to be installed.
     from benchmarks import gpu_wheels  # noqa: PLC0415
 
     asked = arguments(words)
     if asked.fetch_wheels:
         print(gpu_wheels.fetch(asked.fetch_wheels, asked.python_version))
         return
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is stopped
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # unwinds, and so stops the servers
     folder = asked.folder or Path(tempfile.mkdtemp(prefix="fs-gpu-"))
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -45,14 +45,14 @@ def main(words: list[str] | None = None) -> None:
 
 
 def _stay_within(folder: Path) -> None:
-    """Have what is compiled kept below the folder, and nobody ask a network that is not there."""
+    """Keep compiled kernels below the folder, and switch network access off."""
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder / "inductor"))
     os.environ.setdefault("TRITON_CACHE_DIR", str(folder / "triton"))
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
 def _bring(wheels: Path, packages: Path) -> None:
-    """Install what is lacking here from the wheels, or end with a line that says what is."""
+    """Install missing packages from the wheels, or exit with a line that names them."""
     from benchmarks import gpu_wheels  # noqa: PLC0415 - as above
 
     gpu_wheels.set_path_of_children([])
@@ -66,7 +66,7 @@ def _bring(wheels: Path, packages: Path) -> None:
 
 
 def measure(asked: argparse.Namespace, folder: Path) -> None:
-    """Measure, now that everything can be imported."""
+    """Measure; all packages are installed."""
     from benchmarks.gpu_run import run  # noqa: PLC0415 - as above
     from fakesweep.schema.errors import FakesweepError  # noqa: PLC0415 - as above
 
@@ -77,36 +77,36 @@ def measure(asked: argparse.Namespace, folder: Path) -> None:
 
 
 def arguments(words: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line; what is not named gets its default for the device."""
+    """Read the command line, with defaults for the device."""
     parser = argparse.ArgumentParser(
         prog="benchmarks/gpu.py", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     add = parser.add_argument
     add("--quick", action="store_true", help="fewer images, one repeat, one second each")
-    add("--only", nargs="+", choices=PARTS, default=PARTS, help="parts; all where none is named")
+    add("--only", nargs="+", choices=PARTS, default=PARTS, help="parts; all by default")
     add("--models", nargs="+", choices=(*MODELS, TINY), default=MODELS)
     add("--images", type=int, help="in a sweep (20480; on a CPU 64; quick: 4096, on a CPU 16)")
     add(
         "--in-flight", nargs="+", type=int, help="batches in flight in a sweep (4 and 16; quick: 4)"
     )
     add("--repeats", type=int, help="of each measurement (3; quick: 1)")
-    add("--seconds", type=float, help="that the device's own measurements last (3; quick: 1)")
-    add("--minutes", type=float, default=8.5, help="no measurement is begun after that (8.5)")
+    add("--seconds", type=float, help="duration of each device measurement (3; quick: 1)")
+    add("--minutes", type=float, default=8.5, help="no measurement starts later (8.5)")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     add("--json", type=Path, metavar="FILE", help="write what was measured to this file, too")
-    add("--folder", type=Path, help="where all files go, and stay (default: a temporary folder)")
+    add("--folder", type=Path, help="keep all files here (default: a temporary folder)")
     add(
         "--wheels", type=Path, metavar="FOLDER", default=REPOSITORY / ".wheels",
-        help="wheels of what may be missing here (default: .wheels in the repository)",
+        help="wheels of missing packages (default: .wheels in the repository)",
     )  # fmt: skip
     add(
         "--fetch-wheels", type=Path, metavar="FOLDER",
-        help="download those wheels into a folder, on a machine with a network, and do no more",
+        help="only download those wheels into a folder, on a machine with a network",
     )  # fmt: skip
     add(
         "--python-version", metavar="N.M", default=f"{sys.version_info[0]}.{sys.version_info[1]}",
-        help="the Python that the wheels are for (default: this one)",
+        help="Python version of the wheels (default: this one)",
     )  # fmt: skip
     asked = parser.parse_args(words)
     on_cpu = asked.device == "cpu"

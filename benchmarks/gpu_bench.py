@@ -1,4 +1,4 @@
-"""A run of the benchmark on a GPU: what is asked for, what is known, written after each step."""
+"""State of a GPU benchmark run: its options and results, written after each step."""
 
 import argparse
 import json
@@ -22,12 +22,12 @@ from fakesweep.schema.settings import Settings
 from fakesweep.workers.models.place import Place
 
 LARGE_MODEL_SIDE = 400
-"""Models of more pixels than that sweep half as many images."""
+"""Image side above which a model's sweep has half as many images."""
 
 
 @dataclass
 class Bench:
-    """What is asked for, what is known so far, and where it is kept."""
+    """Options, results and files of a run."""
 
     asked: argparse.Namespace
     folder: Path
@@ -40,11 +40,11 @@ class Bench:
     started: float = field(default_factory=time.monotonic)
 
     def say(self, text: str) -> None:
-        """Tell how far it is, with the seconds since the start."""
+        """Print progress with the seconds since the start."""
         print(f"[{time.monotonic() - self.started:6.1f} s] {text}", flush=True)
 
     def add(self, row: Measured) -> None:
-        """Take note of what was measured."""
+        """Add a result."""
         self.rows.append(row)
         share = "" if row.share is None else f", {row.share:.0%} of {row.wall_name}"
         facts = "".join(f", {name} {fact}" for name, fact in row.facts.items())
@@ -54,13 +54,13 @@ class Bench:
         self.write()
 
     def write(self) -> None:
-        """Write all that is known as JSON, where asked."""
+        """Write all results as JSON on request."""
         if self.asked.json:
             self.asked.json.parent.mkdir(parents=True, exist_ok=True)
             self.asked.json.write_text(json.dumps(self.to_json(), indent=2) + "\n")
 
     def to_json(self) -> dict[str, Any]:
-        """Return all that is known as plain JSON values."""
+        """Return all results as plain JSON values."""
         return {
             "machine": self.machine,
             "seconds": round(time.monotonic() - self.started, 1),
@@ -72,20 +72,20 @@ class Bench:
 
     @contextmanager
     def trying(self, what: str) -> Iterator[None]:
-        """Let one part fail without the others."""
+        """Report a part's failure and go on with the others."""
         try:
             yield
-        except Exception as error:  # noqa: BLE001 - what is measured already is worth keeping
+        except Exception as error:  # noqa: BLE001 - earlier results are kept
             self.leave_out(f"{what}: {type(error).__name__}: {error}")
 
     def leave_out(self, why: str) -> None:
-        """Say what is not measured."""
+        """Record a skipped measurement and its reason."""
         self.left_out.append(why)
         self.say(f"left out: {why}")
         self.write()
 
     def wants(self, part: str, what: str, minutes: float = 0.0) -> bool:
-        """Say whether a part was asked for, and that many minutes and more are left for it."""
+        """Return whether a part was requested and has at least `minutes` left."""
         if part not in self.asked.only:
             return False
         if time.monotonic() - self.started < 60 * (self.asked.minutes - minutes):
@@ -94,7 +94,7 @@ class Bench:
         return False
 
     def rate(self, model: str, part: str, way: str = "") -> float | None:
-        """Return the first rate known of a part of a model, by a way that starts so."""
+        """Return the first known rate of a model's part, in a mode that starts with `way`."""
         asked = (model, part)
         found = (
             one for one in self.rows if (one.model, one.part) == asked and one.way.startswith(way)
@@ -107,17 +107,17 @@ class Bench:
         return make_checkpoint(model, self.folder / "checkpoints")
 
     def pictures(self, images: int, side: int = SIDE) -> list[Path]:
-        """Return `images` JPEGs."""
+        """Return the paths of `images` JPEGs."""
         return make_pictures(self.folder / f"pictures-{side}", images, cores(), side)
 
     def sweep_images(self, model: str) -> int:
-        """Return how many images a sweep by this model has."""
+        """Return the number of images in a model's sweep."""
         is_large = SHAPES[model].side > LARGE_MODEL_SIDE
         return max(1, int(self.asked.images) // 2) if is_large else int(self.asked.images)
 
 
 def describe(place: Place) -> dict[str, Any]:
-    """Return what the machine is."""
+    """Return a description of the machine."""
     cpu = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
     found: dict[str, Any] = {"device": str(place.device), "precision": place.precision.value}
     if place.device.type == "cuda":

@@ -1,4 +1,4 @@
-"""JPEGs like ImageNet's, made anywhere, and how many a second bare processes decode and resize."""
+"""Synthetic JPEGs like ImageNet's, and the rate at which bare processes decode and resize them."""
 
 import io
 import multiprocessing
@@ -21,15 +21,15 @@ from fakesweep.workers.sandbox.decode import decode
 from fakesweep.workers.sandbox.preprocess import Preprocessing
 
 PICTURES = 1_024
-"""Pictures of 500 pixels that are drawn at most, fewer of larger ones; further files hold one
-of them again, with a comment of their own."""
+"""Limit of drawn pictures of 500 pixels, lower for larger ones; further files repeat one of them
+with a different comment."""
 
 SIDE = 500
 """The longer side of ImageNet's photographs, in pixels."""
 
 _SIZES = SIZES[:8]
 SHORTEST_SHARE = min(min(size) for size in _SIZES) / SIDE
-"""How much of a picture's longer side its shorter one has at least."""
+"""Smallest ratio of a picture's shorter side to its longer one."""
 
 _QUALITY = 93
 _KEPT_BYTES = 256 * 1024**2
@@ -37,9 +37,9 @@ _START_SECONDS = 120
 
 
 def make_pictures(folder: Path, images: int, cores: int, side: int = SIDE) -> list[Path]:
-    """Write `images` JPEGs, no two with the same bytes, where they are not there yet.
+    """Return the paths of `images` JPEGs with distinct bytes; make missing ones.
 
-    Their longer side has `side` pixels; at 500 they have about ImageNet's size in bytes, too.
+    `side` is the longer side in pixels; at 500 the files have about ImageNet's size in bytes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     drawn = min(PICTURES * SIDE**2 // side**2, images)
@@ -54,10 +54,9 @@ def make_pictures(folder: Path, images: int, cores: int, side: int = SIDE) -> li
 def decode_rates(
     paths: Sequence[Path], steps: Preprocessing, needed_side: int | None, cores: int, repeats: int
 ) -> tuple[float, ...]:
-    """Return images a second that one bare process for each core reads, decodes and resizes.
+    """Return images a second of one bare process for each core that reads, decodes and resizes.
 
-    They make the calls that the product's loaders make, and nothing else: with `needed_side` those
-    of its `fast` decoding.
+    The processes make the loaders' calls only; `needed_side` selects `fast` decoding.
 
     Raises:
         RuntimeError: a process failed.
@@ -85,7 +84,7 @@ def decode_rates(
     )
 
 
-def _decode(  # noqa: PLR0917 - a process is started with places, not names
+def _decode(  # noqa: PLR0917 - processes get positional arguments
     paths: Sequence[Path],
     steps: Preprocessing,
     needed_side: int | None,
@@ -118,7 +117,7 @@ def _write(folder: Path, images: int, drawn: int, side: int, share: Sequence[int
 
 
 def draw(picture: int, side: int = SIDE) -> bytes:
-    """Return a JPEG: noise of every scale, the coarser the stronger, as photographs have it."""
+    """Return a JPEG of noise whose strength grows with its scale, as in photographs."""
     dice = np.random.default_rng(picture)
     width, height = (one * side // SIDE for one in _SIZES[int(dice.integers(len(_SIZES)))])
     across, down = np.fft.rfftfreq(width), np.fft.fftfreq(height)
@@ -138,7 +137,7 @@ def draw(picture: int, side: int = SIDE) -> bytes:
 
 
 def with_comment(jpeg: bytes, comment: bytes) -> bytes:
-    """Return the same picture in other bytes."""
+    """Return the same picture with a comment, which changes its bytes."""
     segment = b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment
     return jpeg[:2] + segment + jpeg[2:]
 

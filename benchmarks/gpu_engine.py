@@ -1,4 +1,4 @@
-"""How fast the device itself is, and how fast a loaded model is where images never run out."""
+"""Rates of the device itself, and of a loaded model with unlimited images."""
 
 import itertools
 import time
@@ -16,7 +16,7 @@ from fakesweep.workers.models.place import Place
 from fakesweep.workers.scoring.device_queue import DeviceQueue
 
 CHUNK_IMAGES = 64
-"""Images handed to the device's queue at once: what a loader hands over."""
+"""Images submitted to the device queue at once, as by a loader."""
 
 _DISTINCT_IMAGES = 512
 _MATRIX_SIDE = 8_192
@@ -27,7 +27,7 @@ _LEAST_CALLS = 3
 def matrix_tflops(place: Place, seconds: float) -> tuple[float, ...]:
     """Return the rates of `torch.mm` on random square matrices, in 10^12 operations a second.
 
-    They are in the precision that models have there, 8192 wide (on a CPU 2048).
+    The matrices have the place's precision and a width of 8192 (on a CPU 2048).
     """
     side = _MATRIX_SIDE if place.device.type == "cuda" else _CPU_MATRIX_SIDE
     a, b = (
@@ -38,9 +38,9 @@ def matrix_tflops(place: Place, seconds: float) -> tuple[float, ...]:
 
 
 def network_rates(model: LoadedModel, seconds: float) -> tuple[float, ...]:
-    """Return images a second of a model's network as transformers made it, a rate for each call.
+    """Return images a second of a model's plain network, a rate for each call.
 
-    It is neither compiled nor recorded, and its images are on the device already.
+    The network is neither compiled nor recorded, and its images are already on the device.
     """
     height, width, _ = _pixels_of(model, 1)[0].shape
     place, network, images = model.place, model.engine.network, model.call_images
@@ -51,13 +51,12 @@ def network_rates(model: LoadedModel, seconds: float) -> tuple[float, ...]:
 
 
 def engine_rate(model: LoadedModel, device: DeviceQueue, seconds: float) -> float:
-    """Return images a second of a model through the device's queue, from arrays in memory.
+    """Return images a second of a model through the device queue, from a loader's arrays.
 
-    Copies to the device, normalising and the scores' way back are in it; the arrays are those that
-    a loader hands over. The clock stops with the last answer.
+    It includes copies in both directions and normalisation. The clock stops at the last answer.
 
     Raises:
-        RuntimeError: the model could not score the images.
+        RuntimeError: the model cannot score the images.
     """
     chunk_images = min(CHUNK_IMAGES, model.call_images)  # a slow device's clock stops in time
     chunks = _endless_chunks(_pixels_of(model, _DISTINCT_IMAGES), chunk_images)
@@ -80,7 +79,7 @@ def _endless_chunks(pixels: list[Any], chunk_images: int) -> Iterator[list[Any]]
 
 
 def _pixels_of(model: LoadedModel, images: int) -> list[Any]:
-    """Return random images as the model's preprocessing leaves them, uint8 [height, width, 3]."""
+    """Return random preprocessed images, uint8 [height, width, 3]."""
     steps = model.steps
     if steps is None or (steps.crop or steps.size) is None:
         raise RuntimeError(f"{model.identity.key} has no input of one size")
@@ -90,12 +89,12 @@ def _pixels_of(model: LoadedModel, images: int) -> list[Any]:
 
 
 def _timed_calls(place: Place, call: Callable[[], object], seconds: float) -> list[float]:
-    """Return how long each call takes, in seconds, after some that warm it up."""
+    """Return the seconds of each call, after warm-up calls."""
     for _ in range(_LEAST_CALLS):
         call()
     _synchronise(place)
     one_call = _seconds_of(place, call, 1)
-    # Several calls to a clock, so that starting one is hidden behind the one before.
+    # Each measurement has several calls, so that a start overlaps the call before.
     together = max(1, int(seconds / 10 / max(one_call, 1e-6)))
     taken = [_seconds_of(place, call, together) / together for _ in range(_LEAST_CALLS)]
     while sum(taken) * together < seconds:

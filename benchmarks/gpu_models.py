@@ -1,6 +1,6 @@
-"""The models of the benchmark on a GPU: made on the spot with random weights, and what they cost.
+"""Models of the GPU benchmark with random weights, and their costs.
 
-How fast a model is does not depend on its weights.
+A model's speed does not depend on its weights.
 """
 
 import shutil
@@ -23,16 +23,16 @@ from transformers.utils import logging as transformers_logging
 from fakesweep import workers
 
 TINY = "vit-tiny"
-"""The bundled `vit-tiny-cifake`, at 32 pixels: proves every part in seconds, on any machine."""
+"""The bundled `vit-tiny-cifake`, at 32 pixels: tests every part in seconds on any machine."""
 
 _NAMES = {"id2label": {0: "REAL", 1: "FAKE"}, "label2id": {"REAL": 0, "FAKE": 1}}
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A vision transformer: the side of its images and patches in pixels, and how it is built.
+    """Dimensions of a vision transformer; image and patch sides are in pixels.
 
-    `extra_tokens` are those beside the patches.
+    `extra_tokens` is the number of tokens beside the patches.
     """
 
     name: str
@@ -45,10 +45,10 @@ class Shape:
 
     @property
     def gflop(self) -> float:
-        """Return what one image costs in 10^9 operations; a multiplication with its addition is 2.
+        """Return the cost of one image in 10^9 operations; a multiplication and its addition are 2.
 
-        The matrices of the patches and of every layer's attention and perceptron are counted;
-        what is left out (norms, the classifier, a pooling head nobody asks) is below two percent.
+        It counts the matrices of the patches and of each layer's attention and perceptron. Norms,
+        the classifier and an unused pooling head are below two percent.
         """
         patches = (self.side // self.patch) ** 2
         tokens = patches + self.extra_tokens
@@ -71,7 +71,7 @@ SHAPES = {
 
 
 def make_checkpoint(name: str, folder: Path) -> Path:
-    """Return the folder of a checkpoint, made as `save_pretrained` does where it is not there."""
+    """Return the folder of a checkpoint in `save_pretrained`'s form; make it if missing."""
     if name == TINY:
         return Path(workers.__file__).parent / "checkpoints" / "vit-tiny-cifake"
     made = folder / name
@@ -86,7 +86,7 @@ def make_checkpoint(name: str, folder: Path) -> Path:
 
 
 def make(name: str) -> tuple[Any, Any]:
-    """Return a network with random weights, and the image processor that goes with it."""
+    """Return a network with random weights and its image processor."""
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
     shape = SHAPES[name]

@@ -1,4 +1,4 @@
-"""The baseline beside fakesweep: transformers' own pipeline, as its documentation uses it."""
+"""Baseline: transformers' own pipeline, used as in its documentation."""
 
 import argparse
 import json
@@ -16,7 +16,7 @@ LEAST_IMAGES = 128
 IMAGES_PER_SIZE = 8
 
 _OURS = "OMP_WAIT_POLICY"
-"""The variable that fakesweep's workers set for themselves."""
+"""Variable that fakesweep's workers set for themselves."""
 
 
 def pipeline_rates(
@@ -24,11 +24,11 @@ def pipeline_rates(
 ) -> dict[int, tuple[float, ...]]:
     """Return images a second of transformers' pipeline over files, by batch size.
 
-    It runs in a process of its own, which nothing of fakesweep is loaded into. Each size goes
-    through `IMAGES_PER_SIZE` batches of images, `LEAST_IMAGES` at least, after a first call.
+    It runs in a separate process without fakesweep. Each size runs `IMAGES_PER_SIZE` batches, and
+    at least `LEAST_IMAGES` images, after a warm-up call.
 
     Raises:
-        RuntimeError: it failed; the message is its last line.
+        RuntimeError: the process failed; the message is its last line.
     """
     environment = {name: value for name, value in os.environ.items() if name != _OURS}
     done = subprocess.run(
@@ -46,7 +46,7 @@ def pipeline_rates(
 
 def main() -> None:
     """Classify the files named on standard input; print the rates of each batch size as JSON."""
-    from transformers import pipeline  # noqa: PLC0415 - slow, and for this process alone
+    from transformers import pipeline  # noqa: PLC0415 - slow, and for this process only
     from transformers.utils import logging  # noqa: PLC0415 - as above
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_pipeline", description=__doc__)

@@ -1,4 +1,4 @@
-"""What was measured on a machine with a GPU, as rows of a table and as JSON."""
+"""Results of the GPU benchmark, as rows of a table and as JSON."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -10,9 +10,9 @@ HEADINGS = ("model", "part", "way", "median", "min", "max", "per core", "share",
 
 @dataclass(frozen=True)
 class Measured:
-    """Images a second of one part of the machine, a rate for each repeat.
+    """Images a second of one part, a rate for each repeat.
 
-    `wall` is the rate it cannot pass, named by `wall_name`; `facts` are what else was seen.
+    `wall` is the rate of its bottleneck, named by `wall_name`; `facts` are further observations.
     """
 
     model: str
@@ -25,22 +25,22 @@ class Measured:
 
     @property
     def images_per_second(self) -> float:
-        """The median over the repeats."""
+        """Median over the repeats."""
         return statistics.median(self.rates)
 
     @property
     def share(self) -> float | None:
-        """How much of its wall it reaches."""
+        """Share of the bottleneck's rate that it reaches."""
         return self.images_per_second / self.wall if self.wall else None
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as plain JSON values."""
+        """Return plain JSON values."""
         derived = {"images_per_second": self.images_per_second, "share": self.share}
         return {**asdict(self), "facts": dict(self.facts), **derived}
 
 
 def table(rows: Sequence[Measured], cores: int) -> str:
-    """Return the rows as text, in columns."""
+    """Return the rows as a text table."""
     lines = [HEADINGS, *(_cells(row, cores) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(

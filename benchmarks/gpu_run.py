@@ -1,4 +1,4 @@
-"""The parts of the benchmark on a GPU, one after the other."""
+"""Parts of the GPU benchmark, in sequence."""
 
 import argparse
 import os
@@ -31,21 +31,21 @@ from fakesweep.workers.models.processor import load_processor, plain_steps
 from fakesweep.workers.sandbox.preprocess import Preprocessing
 
 LARGE_SIDE = 2_048
-"""The longer side of pictures as phones upload them, in pixels: where `fast` decoding matters."""
+"""Longer side of phones' pictures in pixels, where `fast` decoding matters."""
 
 PIPELINE_SIZES = (1, 64)
 OPENING_MINUTES = 2.0
-"""About the time to load and compile a model on a GPU."""
+"""Approximate time to load and compile a model on a GPU."""
 
 _DECODED_PER_CORE = 640
 _LARGE_DECODED_PER_CORE = 16
 
 
 def run(asked: argparse.Namespace, folder: Path) -> None:
-    """Measure what was asked for, below a folder, and print it.
+    """Measure the requested parts with files below a folder, and print the results.
 
     Raises:
-        FakesweepError: there is no such device.
+        FakesweepError: the device does not exist.
     """
     for name in ("DATABASE_URL", "BROKER_URL"):  # a sweep empties the tables
         os.environ.pop(f"FAKESWEEP_{name}", None)
@@ -82,18 +82,18 @@ def run(asked: argparse.Namespace, folder: Path) -> None:
 
 
 def start_database(bench: Bench, resources: ExitStack) -> None:
-    """Start PostgreSQL as the local stack does; where that fails, sweeps go into a file."""
+    """Start PostgreSQL as the local stack does; if it fails, sweeps write to a file."""
     try:
         from fakesweep.stack import start_stack, stop_stack  # noqa: PLC0415 - may be missing
 
         resources.callback(stop_stack, bench.settings)
         bench.settings = start_stack(bench.settings)
-    except Exception as error:  # noqa: BLE001 - whatever the machine lacks for it
+    except Exception as error:  # noqa: BLE001 - the machine may lack anything
         bench.say(f"no PostgreSQL, so sweeps go into a file: {type(error).__name__}: {error}")
 
 
 def decode(bench: Bench) -> None:
-    """Measure how many images bare processes decode, for each model's own preprocessing."""
+    """Measure the decoding rate of bare processes, for each model's preprocessing."""
     sides = {SIDE: _DECODED_PER_CORE, LARGE_SIDE: _LARGE_DECODED_PER_CORE}
     for model in bench.asked.models:
         if not bench.wants("decode", f"{model} decode"):
@@ -111,7 +111,7 @@ def decode(bench: Bench) -> None:
 def decode_both_ways(
     bench: Bench, model: str, steps: Preprocessing, paths: Sequence[Path], side: int
 ) -> None:
-    """Measure decoding exactly, and `fast` where pictures of this side can be decoded smaller."""
+    """Measure exact decoding, and `fast` decoding where it can decode these pictures smaller."""
     needed = steps.needed_side
     ways: dict[str, int | None] = {"exact": None}
     if needed is not None and 2 * needed <= SHORTEST_SHARE * side:
@@ -147,7 +147,7 @@ def work(bench: Bench, model: str) -> None:
 
 
 def engine(bench: Bench, model: str, worker: Worker) -> None:
-    """Measure a loaded model where images never run out, and its network as it is."""
+    """Measure a loaded model with unlimited images, and its plain network."""
     loaded, asked = worker.model, bench.asked
     wall = statistics.median(bench.matrix) * 1e3 / SHAPES[model].gflop if bench.matrix else None
     facts: dict[str, float | str] = {
@@ -169,7 +169,7 @@ def engine(bench: Bench, model: str, worker: Worker) -> None:
 
 
 def sweeps(bench: Bench, model: str, worker: Worker) -> None:
-    """Measure the whole way from files to durable rows."""
+    """Measure sweeps from files to durable rows."""
     paths = bench.pictures(bench.sweep_images(model))
     decoding = bench.settings.decode
     walls = [bench.rate(model, "decode", f"{decoding}, {SIDE}"), bench.rate(model, "engine")]

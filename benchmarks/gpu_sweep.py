@@ -1,4 +1,4 @@
-"""A worker's own pipeline over files, without Celery: into PostgreSQL, else into a file."""
+"""A worker's pipeline over files without Celery, into PostgreSQL or else into a file."""
 
 import json
 import os
@@ -45,12 +45,12 @@ _FORGET = text("""
 """)
 
 Timed = Callable[[Sequence[Path], int], float]
-"""Sweeps files by batches in flight; returns the seconds to the last durable result."""
+"""Sweeps files with a number of batches in flight; returns the seconds to the last durable row."""
 
 
 @dataclass(frozen=True)
 class Worker:
-    """A model in an open worker, and what sweeps files by it into `sink`."""
+    """A model in an open worker, and the function that sweeps files into `sink`."""
 
     model: LoadedModel
     device: DeviceQueue
@@ -60,11 +60,11 @@ class Worker:
 
 @dataclass(frozen=True)
 class Swept:
-    """One sweep: how fast it was, and how busy what it passed through.
+    """One sweep: its rate, and the utilisation of its parts.
 
-    `processors_busy` and `device_busy` are shares of the time, `worker_cores` is how many cores
-    the worker's own process used, that of the device's thread and the database's calls: near 1 it
-    waits for itself.
+    `processors_busy` and `device_busy` are shares of the time. `worker_cores` is the number of
+    cores used by the worker's own process, with the device's thread and the database's calls;
+    near 1 that process is the bottleneck.
     """
 
     images_per_second: float
@@ -74,11 +74,11 @@ class Swept:
 
 
 def measured(worker: Worker, paths: Sequence[Path], in_flight: int) -> Swept:
-    """Sweep once, and look at the clocks around it."""
+    """Sweep once, and measure time and utilisation."""
     processors, device, own = _processor_seconds(), worker.device.busy_seconds, time.process_time()
     started = time.perf_counter()
     seconds = worker.sweep(paths, in_flight)
-    whole = time.perf_counter() - started  # with what is recorded before, and checked after
+    whole = time.perf_counter() - started  # includes recording before and checks after
     busy, total = (now - then for now, then in zip(_processor_seconds(), processors, strict=True))
     return Swept(
         len(paths) / seconds,
@@ -90,7 +90,7 @@ def measured(worker: Worker, paths: Sequence[Path], in_flight: int) -> Swept:
 
 @contextmanager
 def open_with_database(checkpoint: Path, settings: Settings) -> Iterator[Worker]:
-    """Open the product's own worker by settings that name a database nobody else uses."""
+    """Open the product's own worker on a private database."""
     with open_work(settings.model_copy(update={"models": (str(checkpoint),)})) as work:
         _, model = work.model_cache.model(str(checkpoint))
         sweep = partial(_into_database, work, model.identity.key)
@@ -99,7 +99,7 @@ def open_with_database(checkpoint: Path, settings: Settings) -> Iterator[Worker]
 
 @contextmanager
 def open_with_file(checkpoint: Path, settings: Settings, sink: Path) -> Iterator[Worker]:
-    """Open the same loaders and device, where there is no database; lines of JSON are its rows."""
+    """Open the same loaders and device without a database; rows are lines of JSON."""
     loaders = settings.loaders or LOADERS_PER_CORE * len(os.sched_getaffinity(0))
     entry = read_catalogue(None).model(str(checkpoint))
     place = resolve_place(settings.device, settings.precision)
@@ -130,7 +130,7 @@ def _into_database(work: Work, key: str, paths: Sequence[Path], in_flight: int) 
 
 
 def _record(engine: Engine, key: str, paths: Sequence[Path], size: int) -> list[BatchMessage]:
-    """Record a scan as the producer does, into tables without any other; return its messages."""
+    """Record a scan as the producer does, into empty tables; return its messages."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(_FORGET)
         connection.exec_driver_sql("CHECKPOINT")
@@ -153,7 +153,7 @@ def _record(engine: Engine, key: str, paths: Sequence[Path], size: int) -> list[
 
 @dataclass(frozen=True)
 class _Files:
-    """What a batch needs where its results go to a file; safe to use from many threads."""
+    """Resources of batches whose results go to a file; thread-safe."""
 
     batch_images: int
     model: LoadedModel
@@ -185,7 +185,7 @@ class _Files:
             os.fsync(self.lines.fileno())
 
     def _load(self, chunk: Sequence[Path]) -> tuple[list[dict[str, Any]], Any]:
-        """Fetch, hash, decode and resize a chunk; return its rows, and where its scores will be."""
+        """Fetch, hash, decode and resize a chunk; return its rows and the future of its scores."""
         rows: dict[int, dict[str, Any]] = {}
         pixels: dict[int, Any] = {}
         with self.loaders.one() as loader:
@@ -205,7 +205,7 @@ class _Files:
 
 
 def _processor_seconds() -> tuple[float, float]:
-    """Return how long the machine's processors were busy since it started, and how long in all."""
+    """Return the busy and the total seconds of the machine's processors since boot."""
     words = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
     ticks = list(map(float, words))
     idle = ticks[3] + ticks[4]

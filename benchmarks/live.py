@@ -1,7 +1,7 @@
-"""How soon an upload has its row: on an idle system, and while a bulk scan takes all there is.
+"""Latency of uploads, on an idle system and during a bulk scan that uses all cores.
 
-Uploads come one by one, at random moments, by `fakesweep.producer.uploads`; the clock of each stops
-when its row can be read.
+Uploads arrive one by one at random times through `fakesweep.producer.uploads`. The clock of each
+stops when its row is readable.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from fakesweep.schema.settings import Settings
 from fakesweep.schema.uris import from_path
 
 GOAL = 3.0
-"""The 95th percentile beside a bulk scan, at most this many times that of an idle system."""
+"""Goal: largest ratio of the 95th percentiles, during a bulk scan to idle."""
 
 PER_SECOND = 8.0
 READY_SECONDS = 300.0
@@ -39,10 +39,10 @@ LOOK_SECONDS = 0.005
 LONGEST_SECONDS = 120.0
 WARM_UP = 10
 FIRST_IMAGES = 300
-"""Images that the bulk scan has ended when the uploads beside it begin."""
+"""Images that the bulk scan finishes before the uploads start."""
 
 SLACK = 1.5
-"""A bulk scan that was too short is made longer by this factor than its rate asks for."""
+"""Safety factor on the length of a bulk scan that was too short."""
 
 MOST_IMAGES = 60_000
 
@@ -57,7 +57,7 @@ _BULK = text("""
 
 @dataclass(frozen=True)
 class Plan:
-    """What a round does: uploads in each half of it, and the images of the scan beside them."""
+    """Plan of a round: the uploads in each half, and the images of the bulk scan."""
 
     checkpoint: Path
     bulk: Path
@@ -66,9 +66,9 @@ class Plan:
 
 @dataclass(frozen=True)
 class Round:
-    """Seconds from handing in to the row: idle, and beside a scan that had images left to the end.
+    """Seconds from submission to the row, idle and during a bulk scan that outlasted the uploads.
 
-    `bulk_per_second` is how fast that scan was beside the uploads.
+    `bulk_per_second` is that scan's rate during the uploads.
     """
 
     idle: Sequence[float]
@@ -77,7 +77,7 @@ class Round:
 
     @property
     def ratio(self) -> float:
-        """How many times longer the 95th percentile is beside the scan."""
+        """Ratio of the 95th percentiles, during the scan to idle."""
         return p95(self.busy) / p95(self.idle)
 
 
@@ -87,7 +87,7 @@ def p95(seconds: Sequence[float]) -> float:
 
 
 def prepare(name: Name, images: int, uploads: int, folder: Path) -> Plan:
-    """Make the photographs and the checkpoint below a folder, where they are not there yet."""
+    """Make missing photographs and the checkpoint below a folder."""
     own = Corpus(2 * (uploads + WARM_UP), truncated_percent=0, duplicate_percent=0, seed=2)
     return Plan(
         make_checkpoint(name, folder / "checkpoints"),
@@ -97,7 +97,7 @@ def prepare(name: Name, images: int, uploads: int, folder: Path) -> Plan:
 
 
 class BulkTooShortError(Exception):
-    """The bulk scan ended before the uploads did; `images` would have lasted."""
+    """The bulk scan ended before the uploads; `images` would have lasted."""
 
     def __init__(self, images: int) -> None:
         super().__init__(f"the bulk scan ended before the uploads did; {images} images would last")
@@ -105,10 +105,10 @@ class BulkTooShortError(Exception):
 
 
 def rounds(plan: Plan, folder: Path, repeats: int) -> Iterator[Round]:
-    """Run rounds; where this machine's bulk scan ends before the uploads, it is made longer.
+    """Run rounds; a bulk scan that ends before the uploads is lengthened.
 
     Raises:
-        RuntimeError: a process ended early, or an upload got no row; or no bulk scan of up to
+        RuntimeError: a process ended early, an upload got no row, or no bulk scan of up to
             `MOST_IMAGES` lasts.
     """
     done = 0
@@ -124,7 +124,7 @@ def rounds(plan: Plan, folder: Path, repeats: int) -> Iterator[Round]:
 
 
 def measure(plan: Plan, settings: Mapping[str, str]) -> Round:
-    """Run one round on servers of its own, with a worker and a producer's service.
+    """Run one round on fresh servers, with a worker and a producer's service.
 
     Raises:
         BulkTooShortError: the bulk scan did not last.
@@ -140,7 +140,7 @@ def measure(plan: Plan, settings: Mapping[str, str]) -> Round:
 
 
 def line(done: Sequence[Round]) -> str:
-    """Return what rounds came to, in milliseconds."""
+    """Return a line with the rounds' results in milliseconds."""
     idle = [1_000 * p95(one.idle) for one in done]
     busy = [1_000 * p95(one.busy) for one in done]
     middle = statistics.median(one.ratio for one in done)
@@ -175,7 +175,7 @@ def main() -> None:
 
 
 def as_json(done: Sequence[Round]) -> dict[str, object]:
-    """Return rounds as a benchmark's file has them."""
+    """Return the rounds as JSON values."""
     return {
         "rounds": [asdict(one) for one in done],
         "idle_p95_seconds": statistics.median(p95(one.idle) for one in done),
@@ -214,7 +214,7 @@ def _round(plan: Plan, stack: Stack, environment: Mapping[str, str]) -> Round:
 
 
 def _images_that_last(images: int, per_second: float, seconds: float) -> int:
-    """Return how many images a scan needs that `images` were too few for; in thousands."""
+    """Return the images of a scan that lasts, rounded up to thousands; `images` were too few."""
     wanted = SLACK * max(images, FIRST_IMAGES + per_second * seconds)
     return math.ceil(wanted / 1_000) * 1_000
 
@@ -225,7 +225,7 @@ def _bulk_of(images: int, folder: Path) -> Path:
 
 
 def _seconds_to_rows(uploads: Uploads, engine: Engine, paths: Sequence[Path]) -> list[float]:
-    """Hand images in at random moments; return the seconds of each but the first few."""
+    """Submit images at random times; return the seconds of each except the first few."""
     moments = random.Random(len(paths))
     watch = _Watch(engine)
     with ThreadPoolExecutor(32) as threads, watch.running():
@@ -237,7 +237,7 @@ def _seconds_to_rows(uploads: Uploads, engine: Engine, paths: Sequence[Path]) ->
 
 
 class _Watch:
-    """Looks which uploads have their row, every few milliseconds."""
+    """Polls for the uploads' rows every few milliseconds."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -249,7 +249,7 @@ class _Watch:
 
     @property
     def seconds(self) -> list[float]:
-        """The seconds of each upload, in their order."""
+        """Seconds of each upload, in order."""
         return [self._found[number] for number in sorted(self._found)]
 
     @contextmanager
@@ -299,7 +299,7 @@ def _wait_for_bulk(engine: Engine, images: int) -> None:
 
 
 def _bulk(engine: Engine) -> Row[Any]:
-    """Return how many `images` of the bulk lane there are, and how many of them have `ended`."""
+    """Return the bulk lane's number of `images`, and of `ended` ones."""
     with engine.connect() as connection:
         return connection.execute(_BULK).one()
 

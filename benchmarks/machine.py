@@ -1,4 +1,4 @@
-"""What the machine is that a benchmark runs on."""
+"""Description of the benchmark's machine."""
 
 import os
 import platform
@@ -13,12 +13,12 @@ _TELLING_FLAGS = {"avx2", "avx512f", "avx512_bf16", "amx_bf16"}
 
 
 def cores() -> int:
-    """Return how many cores this process and its children may use."""
+    """Return the number of cores available to this process."""
     return len(os.sched_getaffinity(0))
 
 
 def describe() -> dict[str, Any]:
-    """Return the machine as it is now, its load included."""
+    """Return the machine's hardware, software and current load."""
     cpu: dict[str, str] = {}
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         name, _, value = line.partition(":")

@@ -1,4 +1,4 @@
-"""How much memory a tree of processes takes, shared pages counted once."""
+"""Memory of a process tree, with shared pages counted once."""
 
 import threading
 from collections import defaultdict
@@ -12,14 +12,14 @@ SAMPLE_SECONDS = 1.0
 
 @dataclass
 class Watched:
-    """The largest sum of proportional set sizes (PSS) that was seen, in bytes."""
+    """Largest observed sum of proportional set sizes (PSS), in bytes."""
 
     peak_bytes: int = 0
 
 
 @contextmanager
 def watched(roots: Sequence[int]) -> Iterator[Watched]:
-    """Sample the memory of these processes and all below them for as long as the context lasts."""
+    """Sample the memory of process trees for the context."""
     found = Watched()
     over = threading.Event()
 
@@ -39,7 +39,7 @@ def watched(roots: Sequence[int]) -> Iterator[Watched]:
 
 
 def tree_bytes(roots: Sequence[int]) -> int:
-    """Return the memory of these processes and all below them; what cannot be read counts 0."""
+    """Return the memory of process trees in bytes; unreadable processes count 0."""
     children = defaultdict(list)
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:

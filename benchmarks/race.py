@@ -1,4 +1,4 @@
-"""The races: which contenders classify which photographs by which checkpoint, taking turns."""
+"""Races: contenders classify the same photographs by the same checkpoint, in turns."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -18,14 +18,14 @@ SWEEPS: dict[str, Mapping[str, str]] = {
     f"{FAKESWEEP}-fast": {"DECODE": "fast"},
     f"{FAKESWEEP}-float32": {"PRECISION": "float32"},
 }
-"""Ways to run fakesweep, each by its settings without `FAKESWEEP_`; the first is as it comes."""
+"""Configurations of fakesweep by settings without `FAKESWEEP_`; the first is the default."""
 
 
 @dataclass(frozen=True)
 class Race:
-    """A checkpoint and the photographs it judges; `quick_images` of them where time is short.
+    """A checkpoint and its number of photographs, `quick_images` in the quick form.
 
-    `walls` are the rates of the machine that are measured in turns with the contenders.
+    `walls` names the machine's limits that are measured in turns with the contenders.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Race:
     has_duplicates: bool = True
 
     def corpus(self, images: int) -> Corpus:
-        """Return the recipe of this race's photographs."""
+        """Return the recipe of the race's photographs."""
         if self.uniform:
             return Corpus(images, uniform=True, truncated_percent=0, duplicate_percent=0)
         return Corpus(images) if self.has_duplicates else Corpus(images, duplicate_percent=0)
@@ -90,19 +90,19 @@ RACES = (
 )
 
 QUICK_CONTENDERS: dict[str, tuple[str, ...]] = {"null": (FAKESWEEP,), "tiny": (FAKESWEEP, *PEERS)}
-"""In the quick form, who takes part in a race where not everybody does."""
+"""Contenders of races in the quick form, where not all take part."""
 
 
 @dataclass
 class Turns:
-    """What was measured so far, by contender and by wall, and what kept some from running."""
+    """Results so far, by contender and by machine limit, and the reasons of missing ones."""
 
     runs: dict[str, list[Run]] = field(default_factory=dict)
     walls: dict[str, list[float]] = field(default_factory=dict)
     troubles: dict[str, str] = field(default_factory=dict)
 
     def results(self, race: str) -> list[Result]:
-        """Return each contender's runs in the race of this name."""
+        """Return each contender's runs in a race."""
         return [
             Result(race, name, _sink(name), tuple(runs), self.troubles.get(name, ""))
             for name, runs in self.runs.items()
@@ -111,7 +111,7 @@ class Turns:
 
 @contextmanager
 def prepared(race: Race, images: int, folder: Path) -> Iterator[Job]:
-    """Make what a race needs below a folder, where it is not there yet, and serve it by S3."""
+    """Make a race's missing files below a folder, and serve them by S3."""
     photographs = make_corpus(race.corpus(images), folder / "corpora")
     checkpoint = make_checkpoint(race.checkpoint, folder / "checkpoints")
     job = Job(photographs, str(photographs), images, checkpoint)
@@ -122,10 +122,10 @@ def prepared(race: Race, images: int, folder: Path) -> Iterator[Job]:
 def run(
     race: Race, job: Job, contenders: Sequence[str], repeats: int, pythons: Mapping[str, str]
 ) -> Iterator[tuple[str, Turns]]:
-    """Let walls and contenders take turns; yield after each who it was, and all that is known.
+    """Measure machine limits and contenders in turns; yield each name with all results so far.
 
-    Turns, because the load of a shared machine changes: what is compared was measured side by
-    side. A contender that fails is out of this race, and it is said why.
+    Turns make the figures comparable on a shared machine, whose load changes. A contender that
+    fails leaves the race with its reason.
     """
     turns = Turns({name: [] for name in contenders}, {name: [] for name in race.walls})
     for _ in range(repeats):
@@ -145,7 +145,7 @@ def run(
 def find_pythons(
     contenders: Sequence[str], folder: Path, *, install: bool
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the Python of each peer that has one, and why the others have none."""
+    """Return each available peer's Python, and the reasons of the missing ones."""
     pythons, troubles = {}, {}
     for name in contenders:
         if name in PEERS:

@@ -1,4 +1,4 @@
-"""The rates that no program on a machine can pass, each measured in processes that do no more."""
+"""Machine limits: rates of single tasks, each measured in processes that do nothing else."""
 
 import argparse
 import json
@@ -26,23 +26,23 @@ _SIDE = 2_048
 
 
 def matrix_rate(_: Job) -> float:
-    """Return images of ViT-B/16 a second if all its work were `torch.mm` in bfloat16."""
+    """Return the images of ViT-B/16 a second that `torch.mm` in bfloat16 would allow."""
     gflops = _asked("matrix", str(MATRIX_SECONDS))["bfloat16"]
     return float(gflops) / GFLOP_OF_VIT_B
 
 
 def decode_rate(job: Job) -> float:
-    """Return images a second that one bare process for each core reads, decodes and resizes.
+    """Return images a second of one bare process for each core that reads, decodes and resizes.
 
-    They make the calls that the product makes, and nothing else: no hash, no ledger, no model.
+    The processes make the product's calls only: no hash, no ledger, no model.
     """
     return float(_asked("decode", str(job.folder), str(job.checkpoint))["images_per_second"])
 
 
 def fetch_rate(job: Job) -> float:
-    """Return images a second that one bare process for each core fetches from the job's S3.
+    """Return images a second of one bare process for each core that fetches from the job's S3.
 
-    They make the calls that the product's loaders make, as many at once, and nothing else.
+    The processes make the loaders' calls only, with the same concurrency.
     """
     settings = {f"FAKESWEEP_{name}": value for name, value in job.settings.items()}
     words = ("fetch", str(job.folder), job.source)
@@ -54,11 +54,11 @@ WALLS: Mapping[str, Callable[[Job], float]] = {
     "bare fetch": fetch_rate,
     "bf16 matrices": matrix_rate,
 }
-"""The machine's own rates in images a second, by the name that goals call them."""
+"""Machine limits in images a second, by the names in the goals."""
 
 
 def _asked(*words: str, **more: str) -> Any:
-    """Measure in a new process, so that nothing of it stays in this one."""
+    """Measure in a new process, which leaves this one unchanged."""
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.rates", *words], env=bare_environment() | more,
         cwd=REPOSITORY, check=True, stdout=subprocess.PIPE, text=True,
@@ -67,7 +67,7 @@ def _asked(*words: str, **more: str) -> Any:
 
 
 def _measure_matrices(seconds: float) -> dict[str, float]:
-    import torch  # noqa: PLC0415 - the process that decodes does without
+    import torch  # noqa: PLC0415 - the decoding process does not need it
 
     torch.set_num_threads(cores())
     found = {}
@@ -87,7 +87,7 @@ def _measure_matrices(seconds: float) -> dict[str, float]:
 def _measure_together(
     work: Callable[..., None], shares: Sequence[Sequence[object]], *more: object
 ) -> dict[str, float]:
-    """Return images a second of one process for each share, all starting together."""
+    """Return images a second of one process for each share; all start together."""
     spawn = multiprocessing.get_context("spawn")
     barrier = spawn.Barrier(len(shares))
     times = spawn.SimpleQueue()

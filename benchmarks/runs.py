@@ -1,4 +1,4 @@
-"""What one run of a contender brought, and how several of them are told as one line of a table."""
+"""Results of a contender's run, and a table of several."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -10,9 +10,9 @@ FAKESWEEP = "fakesweep"
 
 @dataclass(frozen=True)
 class Job:
-    """What every contender of a race is given: `source` is the folder, or where it is served.
+    """Task of a race's contenders: `source` is the folder or its URI.
 
-    `settings` are what fakesweep needs to reach the source.
+    `settings` are fakesweep's settings to reach the source.
     """
 
     folder: Path
@@ -24,10 +24,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Run:
-    """One run: `seconds` go from ready (and asked) to the last row, `start_seconds` before that.
+    """One run: `seconds` last from ready to the last row, `start_seconds` precede them.
 
-    `first_seconds` go to the first result, `peak_bytes` is the largest PSS of the process tree,
-    without database servers, and `tenth_bytes` the largest while a tenth of the images was done.
+    `first_seconds` is the time to the first result. `peak_bytes` is the largest PSS of the
+    process tree without database servers, `tenth_bytes` the same over the first tenth.
     """
 
     images: int
@@ -40,18 +40,18 @@ class Run:
 
     @property
     def images_per_second(self) -> float:
-        """Rows a second: what is not accounted for does not count."""
+        """Rows a second; images without a row do not count."""
         return self.rows / self.seconds
 
     @property
     def moving_per_second(self) -> float:
-        """The same without the time to the first result: kind to slow starters."""
+        """Rows a second without the time to the first result, which favours slow starters."""
         return self.rows / max(0.001, self.seconds - self.first_seconds)
 
 
 @dataclass(frozen=True)
 class Result:
-    """All runs of one contender in one race; where there is none, `trouble` says why."""
+    """All runs of one contender in one race; `trouble` is the reason of a missing one."""
 
     race: str
     contender: str
@@ -61,17 +61,17 @@ class Result:
 
     @property
     def images_per_second(self) -> float:
-        """The median over the runs, 0 where there is none."""
+        """Median over the runs, 0 without any."""
         return statistics.median([run.images_per_second for run in self.runs] or [0.0])
 
     @property
     def moving_per_second(self) -> float:
-        """The median of the rates without the time to the first result, 0 where there is none."""
+        """Median of the rates without the time to the first result, 0 without any."""
         return statistics.median([run.moving_per_second for run in self.runs] or [0.0])
 
 
 def scatter(values: Sequence[float]) -> float:
-    """Return how far values lie apart, as a share of their median."""
+    """Return the range of values as a share of their median."""
     return (max(values) - min(values)) / statistics.median(values)
 
 
@@ -82,7 +82,7 @@ HEADINGS = (
 
 
 def table(results: Sequence[Result], cores: int) -> str:
-    """Return the table of one race, the fastest first, and who is ahead in words."""
+    """Return the table of one race, fastest first, and a sentence about the leader."""
     ran = sorted((one for one in results if one.runs), key=lambda one: -one.images_per_second)
     ours = next((one.images_per_second for one in ran if one.contender == FAKESWEEP), None)
     lines = [HEADINGS, *(_cells(one, cores, ours) for one in ran)]

@@ -1,4 +1,4 @@
-"""The photographs behind a local S3 server, which takes its share of the same cores."""
+"""Local S3 server of the photographs, on the same cores."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from tests.support.servers import s3_server
 
 
 def credentials() -> dict[str, str]:
-    """Return the variables that open the local S3 server, and no other."""
+    """Return the credentials of the local S3 server."""
     return {
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "testtest",
@@ -20,10 +20,10 @@ def credentials() -> dict[str, str]:
 
 @contextmanager
 def served(job: Job) -> Iterator[Job]:
-    """Serve the job's folder by S3, and return the job as it is found there."""
+    """Serve the job's folder by S3; yield the job with its S3 source."""
     folder = Path(job.folder)
     with s3_server(folder.parents[1]) as server:
-        # The folder above is the bucket, as the server has it.
+        # The server's bucket is the parent folder.
         source = f"s3://{folder.parent.name}/{folder.name}/"
         settings = {"S3_ENDPOINT_URL": server.endpoint_url, "S3_ADDRESSING_STYLE": "path"}
         yield replace(job, source=source, settings=settings)

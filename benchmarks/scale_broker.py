@@ -1,4 +1,4 @@
-"""How much memory of the broker the batches take that wait in a queue."""
+"""Broker memory of batches waiting in a queue."""
 
 import redis
 
@@ -15,7 +15,7 @@ URI = "s3://archive-of-pictures/2026/11/21/{:09d}-0123abcd.jpg"
 
 
 def main() -> None:
-    """Publish ever more batches to a broker of its own; print what it says of its memory."""
+    """Publish growing numbers of batches to a private broker; print its memory."""
     machine = describe()
     print(f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB")
     with fresh_stack() as stack:

@@ -1,4 +1,4 @@
-"""The questions asked of a large ledger: those of docs/sql.md, every public view, and status."""
+"""Queries of the scale benchmark: those of docs/sql.md, each public view, and status."""
 
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 from benchmarks.scale_rows import PlannedScan
 
 GOAL_MS = 20.0
-"""What a person waits for page by page: the review queue, a history, progress, flagged images."""
+"""Goal of interactive queries: the review queue, a history, progress, flagged images."""
 
 MEME_P_FAKE = 0.97
 
@@ -19,7 +19,7 @@ Parameters = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A query and what to ask it about, a run for each; `goal_ms` is None where none is set."""
+    """A query and the parameters of each run; `goal_ms` is None without a goal."""
 
     name: str
     sql: str
@@ -29,7 +29,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Rows of the loaded ledger to ask about."""
+    """Rows of the loaded ledger that serve as parameters."""
 
     uris: Sequence[str]
     failed_uris: Sequence[str]
@@ -53,7 +53,7 @@ _FLAGGED = text("""
 
 
 def samples(connection: Connection, scans: Sequence[PlannedScan], runs: int) -> Samples:
-    """Draw what to ask about, the same each time."""
+    """Draw the parameters; deterministic."""
     draw = random.Random(7)
     archive = scans[0].images
 
@@ -73,7 +73,7 @@ def samples(connection: Connection, scans: Sequence[PlannedScan], runs: int) -> 
 def questions(
     found: Samples, scans: Sequence[PlannedScan], runs: int, few: int
 ) -> Sequence[Question]:
-    """Return every question; those that read whole scans are asked a few times only."""
+    """Return every query; those over whole scans have few runs."""
     archive, photographs, uploads = scans[:3]
     small = [{"scan": scan.scan_id} for scan in scans[3:-1]][:runs]
     bounds = [0.8001 + 0.198 * n / runs for n in range(runs)]
@@ -158,7 +158,7 @@ def questions(
 
 
 def of_views(connection: Connection, asked: Sequence[Question], runs: int) -> list[Question]:
-    """Return the beginnings of the public views that no question is about."""
+    """Return queries for the first rows of the public views without another query."""
     views = connection.exec_driver_sql(
         "SELECT viewname FROM pg_views WHERE schemaname = 'public' ORDER BY viewname"
     ).scalars()

@@ -1,7 +1,7 @@
-"""Ten million verdicts as years of work would leave them, made inside PostgreSQL.
+"""Synthetic ledger of ten million verdicts, generated inside PostgreSQL.
 
-Everything about an image follows from its number: its address, its bytes, whether it failed and
-what each model said. So the rows are the same each time, and copies, rescans and audits agree.
+An image's number determines its address, its bytes, its failure and each model's scores. So the
+rows are deterministic, and copies, rescans and audits agree.
 """
 
 import time
@@ -14,7 +14,7 @@ from fakesweep.schema.judging.labels import Labels, Side, SidesOrigin
 from fakesweep.schema.ledger.registry.models import ModelIdentity, register_model
 
 LARGE = ("images", "outcomes", "contents", "predictions", "verdicts")
-"""Filled without their indexes, which are built afterwards."""
+"""Tables filled without their indexes, which are built afterwards."""
 
 MODELS = (("vit", "2026-01"), ("siglip", "2026-01"), ("vit", "2026-06"))
 """Key and revision; the last supersedes the first."""
@@ -29,7 +29,7 @@ AUDIT_PAGE = 1_000
 
 @dataclass(frozen=True, slots=True)
 class PlannedScan:
-    """A scan to be made: images `first` to `first + images - 1`, of which it left some pending."""
+    """A scan to generate: images `first` to `first + images - 1`, some of them pending."""
 
     scan_id: int
     name: str
@@ -46,11 +46,11 @@ class PlannedScan:
 
 
 def plan(rows: int) -> list[PlannedScan]:
-    """Return scans that come to about `rows` verdicts, oldest first.
+    """Return scans with about `rows` verdicts, oldest first.
 
-    Half of the verdicts are an archive's, by one model; four tenths those of photographs, by two; a
-    stream of uploads has many tiny batches; the rest are later looks at days of the archive, some
-    of them audits of it, the last of them still at work.
+    Half of the verdicts belong to an archive with one model, four tenths to photographs with two.
+    A stream of uploads has many tiny batches. The rest are rescans of the archive's days, some of
+    them audits, the last of them unfinished.
     """
     archive, photographs, uploads = rows // 2, rows // 5, rows * 3 // 100
     scans = [
@@ -204,7 +204,7 @@ _PREDICTIONS = """
     ) AS scored ORDER BY content_id, model_id
 """
 
-# What a trigger marks where workers store is marked here: without an index it would take for ever.
+# Sets the marks of the workers' trigger, which would be far too slow without indexes.
 _VERDICTS = """
     INSERT INTO ledger.verdicts (image_id, model_id, scan_id, content_id, policy_id, p_fake,
                                  verdict, kind, judged_at, is_superseded)
@@ -229,8 +229,8 @@ _SIGHTINGS = """
     WHERE s.is_audit GROUP BY s.scan_id, n / :page
 """
 
-# Who is told, what is asked for by the clock, what is written out, who works: small beside it all.
-# Every fake verdict was told to a webhook, and one telling in a hundred came to nothing.
+# Webhooks, schedules, outputs and workers: small tables.
+# Each fake verdict has a webhook delivery; one in a hundred failed.
 _AROUND = """
     INSERT INTO ledger.webhooks (name, url, secret) VALUES ('moderation', 'https://h.example', 's');
     INSERT INTO ledger.webhook_deliveries (webhook_id, image_id, model_id, scan_id, content_id,
@@ -322,7 +322,7 @@ def load(engine: Engine, rows: int) -> dict[str, float]:
 def _steps(
     connection: Connection, scans: Sequence[PlannedScan]
 ) -> Iterator[tuple[str, Sequence[str]]]:
-    """Yield each step by its name, with its statements; the plan is made before the first."""
+    """Yield each step's name and statements; the plan is stored before the first."""
     connection.execute(text(_WORDS))
     labels = Labels(("real", "fake"), (Side.REAL, Side.AI_GENERATED), SidesOrigin.NAMES)
     for key, revision in MODELS:
@@ -370,7 +370,7 @@ def _add_scans(connection: Connection, scans: Sequence[PlannedScan]) -> None:
 
 
 def _without_indexes(connection: Connection) -> list[str]:
-    """Drop the large tables' indexes, and return the statements that build them again."""
+    """Drop the large tables' indexes; return the statements that rebuild them."""
     tables = [f"ledger.{name}" for name in LARGE]
     indexes = connection.execute(_INDEXES, {"tables": tables}).all()
     for index in indexes:

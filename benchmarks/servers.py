@@ -1,4 +1,4 @@
-"""A throw-away local stack, PostgreSQL and a Redis-protocol server, and the command to use it."""
+"""Disposable local stack, PostgreSQL and a Redis-protocol server, and the command to use it."""
 
 import os
 import shutil
@@ -14,19 +14,19 @@ from pathlib import Path
 from benchmarks.machine import REPOSITORY
 
 LONGEST_SECONDS = 3_600.0
-"""A run that takes longer has hung."""
+"""Time limit of a run; a longer one has hung."""
 
 
 @dataclass(frozen=True)
 class Stack:
-    """Two running servers that nobody else uses, durable as they come, empty but for the tables."""
+    """Two private servers with default durability and empty tables."""
 
     home: Path
     database_url: str
     broker_url: str
 
     def environment(self, settings: Mapping[str, str]) -> dict[str, str]:
-        """Return what a process is to be started with to use it, and nothing of the person's."""
+        """Return a process' environment for this stack, without the person's settings."""
         own = {"HOME": str(self.home), "DATABASE_URL": self.database_url}
         own |= {"BROKER_URL": self.broker_url, "FILE_ROOTS": "/", **settings}
         return bare_environment() | {f"FAKESWEEP_{name}": value for name, value in own.items()}
@@ -34,7 +34,7 @@ class Stack:
 
 @contextmanager
 def fresh_stack() -> Iterator[Stack]:
-    """Start both servers in a folder of their own, and remove all of it at the end."""
+    """Start both servers in a new folder, and remove it at the end."""
     home = Path(tempfile.mkdtemp(prefix="fs-bench-", dir="/tmp"))
     environment = bare_environment() | {"FAKESWEEP_HOME": str(home)}
     try:
@@ -47,12 +47,12 @@ def fresh_stack() -> Iterator[Stack]:
 
 
 def command(*words: str) -> list[str]:
-    """Return the words that run `fakesweep` as a process of its own."""
+    """Return the command line of a `fakesweep` process."""
     return [sys.executable, "-P", "-m", "fakesweep", *words]
 
 
 def bare_environment() -> dict[str, str]:
-    """Return the person's environment without their fakesweep settings."""
+    """Return this environment without fakesweep settings."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("FAKESWEEP_")}
     return kept | {"PYTHONPATH": str(REPOSITORY)}
 
@@ -60,10 +60,10 @@ def bare_environment() -> dict[str, str]:
 def wait_until(
     condition: Callable[[], bool], process: "subprocess.Popen[bytes]", log: Path, seconds: float
 ) -> None:
-    """Wait for a condition while a process lives.
+    """Wait for a condition while a process runs.
 
     Raises:
-        RuntimeError: the process has ended, or it took too long; the message has its last line.
+        RuntimeError: the process ended, or the time is up; the message has its last line.
     """
     deadline = time.monotonic() + seconds
     while not condition():
@@ -75,7 +75,7 @@ def wait_until(
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:
-    """Ask a process to end, and insist after a while."""
+    """Terminate a process; kill it after a timeout."""
     process.terminate()
     try:
         process.wait(30)
@@ -85,7 +85,7 @@ def end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def last_line(log: Path) -> str:
-    """Return the last thing that was said into a log."""
+    """Return the last line of a log."""
     lines = [line.strip() for line in log.read_text("utf-8", "replace").splitlines()]
     return next((line for line in reversed(lines) if line), "it said nothing")
 

@@ -1,7 +1,7 @@
-"""How long starts take: help texts, `status`, `check`, and a worker until it takes work.
+"""Start times of help texts, `status`, `check`, and a worker until it takes work.
 
-All in turns, beside importing torch and transformers alone, each in a process of its own. Told are
-seconds by the clock, and those of the processor, which other work on the machine changes little.
+The starts alternate with plain imports of torch and transformers, each in a fresh process. Results
+are wall seconds, and processor seconds, which other load on the machine hardly changes.
 """
 
 import argparse
@@ -25,7 +25,7 @@ MODEL = "vit-tiny-cifake"
 
 @dataclass(frozen=True)
 class Start:
-    """What is started, and in how many seconds it should be there; None where nobody says."""
+    """A command to start, and its goal in seconds or None."""
 
     name: str
     words: Sequence[str]
@@ -44,7 +44,7 @@ _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Took:
-    """Seconds of one start, by the clock and of the processor, of its own process alone."""
+    """Wall and processor seconds of one start, of its own process only."""
 
     wall: float
     processor: float
@@ -54,23 +54,23 @@ Found = dict[str, list[Took]]
 
 
 def starts(picture: Path) -> tuple[Start, ...]:
-    """Return everything that is started, in the order of a turn."""
+    """Return all commands, in the order of a turn."""
     status = Start("fakesweep status", command("status"), 0.5)
     check = Start("fakesweep check", command("check", "--model", MODEL, str(picture)))
     return (*HELP, status, IMPORTING, WORKER, check)
 
 
 def measure(folder: Path, turns: int) -> Found:
-    """Return what each start took, by its name, one a turn.
+    """Return the times of each start by name, one a turn.
 
     Raises:
-        RuntimeError: one of them failed.
+        RuntimeError: a command failed.
     """
     recipe = Corpus(1, truncated_percent=0, duplicate_percent=0)
     [picture] = make_corpus(recipe, folder / "corpora").iterdir()
     found: Found = {}
     with fresh_stack() as stack:
-        for turn in range(turns + 1):  # what the first one reads from disk stays in memory
+        for turn in range(turns + 1):  # the first turn fills the file cache
             for start in starts(picture):
                 took = _took(start, stack)
                 if turn:
@@ -79,14 +79,14 @@ def measure(folder: Path, turns: int) -> Found:
 
 
 def lines(found: Mapping[str, Sequence[Took]]) -> list[str]:
-    """Return the medians of each start, and what was wanted of it."""
+    """Return a line for each start with its medians and goal."""
     wanted = {start.name: start.wanted for start in starts(Path())}
     importing = statistics.median(one.wall for one in found[IMPORTING.name])
     return [_line(name, took, wanted[name], importing) for name, took in found.items()]
 
 
 def as_json(found: Mapping[str, Sequence[Took]]) -> dict[str, object]:
-    """Return what was measured as a benchmark's file has it."""
+    """Return the results as JSON values."""
     return {name: [asdict(one) for one in took] for name, took in found.items()}
 
 
@@ -113,7 +113,7 @@ def _line(name: str, took: Sequence[Took], wanted: float | None, importing: floa
 
 
 def _took(start: Start, stack: Stack) -> Took:
-    """Start it once, and return how long it took to be there."""
+    """Start a command once, and return its times until it is ready."""
     log = stack.home / "start.log"
     began = time.perf_counter()
     with log.open("wb") as output:

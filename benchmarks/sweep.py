@@ -1,4 +1,4 @@
-"""fakesweep as a person runs it: a worker, then `fakesweep scan` through the real queue."""
+"""Run of fakesweep as a user would: a worker, then `fakesweep scan` through the real queue."""
 
 import subprocess
 import time
@@ -31,20 +31,20 @@ _LOOK = text("""
     FROM ledger.scans s JOIN ledger.batches b USING (scan_id) GROUP BY s.scan_id
 """)
 
-# An image that was refused, or never fetched, took no work; some are truncated on purpose.
+# Refused and unfetched images are no work done; some images are truncated on purpose.
 _ROWS = text("""
     SELECT count(*) FROM ledger.outcomes WHERE failure_code IS NULL OR failure_code = 'corrupt'
 """)
 
 
 def sweep(job: Job, settings: Mapping[str, str]) -> Run:
-    """Scan a folder into a database that has never seen it, with these settings; return how it was.
+    """Scan a folder into a fresh database with these settings; return the run's figures.
 
-    The worker is ready before the scan is asked for. The clock is the database's: it starts with
-    the scan's own row and stops when the row of the last image is committed.
+    The worker is ready before the scan starts. The database's clock counts from the scan's row to
+    the commit of the last image's row.
 
     Raises:
-        RuntimeError: the worker or the scan ended early; the message is their last line.
+        RuntimeError: the worker or the scan ended early; the message is its last line.
     """
     with fresh_stack() as stack:
         environment = stack.environment({**job.settings, **settings}) | credentials()
@@ -100,7 +100,7 @@ def _follow(
     log: Path,
     memory: Watched,
 ) -> tuple[float, float, int]:
-    """Return the seconds to the first and the last result, and the memory of the first tenth."""
+    """Return the seconds to the first and last result, and the memory over the first tenth."""
     first, tenth_bytes = 0.0, 0
     deadline = time.monotonic() + LONGEST_SECONDS
     while time.monotonic() < deadline:

@@ -1,1 +1,1 @@
-"""What people would use instead, each in a process of its own, used as its documentation says."""
+"""Peers: alternatives to fakesweep, each in its own process and used as documented."""

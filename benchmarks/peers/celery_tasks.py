@@ -1,4 +1,4 @@
-"""Runs the naive Celery worker on a stack of its own, and sends it a task for each image."""
+"""Runs the naive Celery worker on a fresh stack, with a task for each image."""
 
 import signal
 import subprocess
@@ -18,9 +18,9 @@ POLL_SECONDS = 0.1
 
 
 def main() -> None:
-    """Classify a folder, a task for each image, and wait for the last row."""
+    """Classify a folder with a task for each image, and wait for the last row."""
     folder, checkpoint, out = map(Path, sys.argv[1:4])
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers are stopped, too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # unwinds, and so stops the servers
     with fresh_stack() as stack:
         connection = psycopg2.connect(stack.database_url)
         connection.autocommit = True

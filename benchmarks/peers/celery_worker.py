@@ -1,7 +1,6 @@
-"""A Celery worker as one would write it first: one image a task, one INSERT an image.
+"""Naive Celery worker: one task and one INSERT for each image.
 
-The model is loaded once in each process of the pool; there are as many as cores, with one thread
-of the model each.
+The pool has a process for each core; each loads the model once and runs it with one thread.
 """
 
 import os
@@ -35,7 +34,7 @@ def _open(**_: Any) -> None:
 
 @app.task
 def classify(path: str) -> None:
-    """Score one image and store it; an image that does not open gets a row without score."""
+    """Score and store one image; an unreadable one gets a row without a score."""
     image = open_image(path)
     classifier = _opened["classifier"]
     score = None if image is None else classifier.scores(classifier.prepare(image))[0]

@@ -1,4 +1,4 @@
-"""The model as any script would load it, for the peers that bring none: transformers, float32."""
+"""Plain transformers model in float32, for peers without a model of their own."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 
 class Classifier:
-    """A checkpoint and its own image processor, as the model cards write it."""
+    """A checkpoint and its image processor, used as in model cards."""
 
     def __init__(self, checkpoint: Path, threads: int) -> None:
         torch.set_num_threads(threads)
@@ -19,7 +19,7 @@ class Classifier:
         self._fake = self._network.config.label2id["FAKE"]
 
     def normalise(self, images: Sequence[Any]) -> torch.Tensor:
-        """Return the model's input for uint8 images [height, width, 3] that have its size."""
+        """Return the model's input for uint8 images [height, width, 3] of its size."""
         mean = torch.tensor(self._processor.image_mean).view(1, 3, 1, 1)
         std = torch.tensor(self._processor.image_std).view(1, 3, 1, 1)
         pixels = torch.stack([torch.from_numpy(image) for image in images]).permute(0, 3, 1, 2)
@@ -40,13 +40,13 @@ class Classifier:
 
 
 def input_size(checkpoint: Path) -> tuple[int, int]:
-    """Return the height and width of what a checkpoint is fed."""
+    """Return the height and width of a checkpoint's input."""
     size: Any = AutoImageProcessor.from_pretrained(checkpoint).size
     return size["height"], size["width"]
 
 
 def open_image(path: str) -> Image.Image | None:
-    """Return an image upright and in RGB, None where its file is broken."""
+    """Return an upright RGB image, None for a broken file."""
     try:
         with Image.open(path) as image:
             return ImageOps.exif_transpose(image).convert("RGB")

@@ -1,4 +1,4 @@
-"""Daft: its own reader, decoder and resize, the model in a class of ours, Parquet."""
+"""Daft: its own reader, decoder and resize, our class for the model, Parquet."""
 
 import os
 import sys
@@ -18,7 +18,7 @@ BATCH = 64
 
 @daft.cls(max_concurrency=1, use_process=False)
 class Scores:
-    """The model; Daft hands it images that its own kernels have decoded and resized."""
+    """The model, on images decoded and resized by Daft's kernels."""
 
     def __init__(self, checkpoint: str, out: str) -> None:
         self._classifier = Classifier(Path(checkpoint), len(os.sched_getaffinity(0)))
@@ -29,7 +29,7 @@ class Scores:
         return_dtype=DataType.float32(), batch_size=BATCH
     )
     def score(self, column: Any) -> list[float | None]:
-        """Score a batch of images, uint8 [height, width, 3]; a broken one keeps no score."""
+        """Score a batch of images, uint8 [height, width, 3]; a broken one gets no score."""
         pixels = column.to_pylist()
         good = [n for n, image in enumerate(pixels) if image is not None]
         images = [np.array(pixels[n]) for n in good]

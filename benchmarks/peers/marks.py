@@ -1,11 +1,11 @@
-"""What a peer's processes tell the benchmark: moments and counts, each a small file."""
+"""Marks from a peer's processes to the benchmark: times and counts in small files."""
 
 import time
 from contextlib import suppress
 from pathlib import Path
 
 READY = "ready"
-"""It has warmed up and is asked for the whole folder; from here on the clock runs."""
+"""Mark of the end of the warm-up, where the clock starts."""
 
 FIRST = "first"
 LAST = "last"
@@ -13,15 +13,15 @@ ROWS = "rows"
 
 
 def mark(folder: Path, name: str, value: float | None = None) -> None:
-    """Note a number, this moment where none is given; the first to note a name wins."""
+    """Write a number, by default the current time; the first writer of a name wins."""
     with suppress(FileExistsError), (folder / name).open("x") as written:
         written.write(repr(time.time() if value is None else value))
 
 
 def read_mark(folder: Path, name: str) -> float:
-    """Return what was noted.
+    """Return a mark's number.
 
     Raises:
-        FileNotFoundError: nothing was.
+        FileNotFoundError: the mark is not written.
     """
     return float((folder / name).read_text())

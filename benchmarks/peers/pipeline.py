@@ -1,4 +1,4 @@
-"""transformers' `pipeline`, fed from a generator as its documentation says, into a CSV file."""
+"""Transformers' `pipeline`, fed from a generator as documented, into a CSV file."""
 
 import csv
 import os
@@ -16,7 +16,7 @@ from benchmarks.peers.marks import FIRST, LAST, READY, ROWS, mark
 
 
 def main() -> None:
-    """Classify a folder in batches of a size; images that do not open get a row without score."""
+    """Classify a folder in batches; unreadable images get a row without a score."""
     folder, checkpoint, out, batch = (*map(Path, sys.argv[1:4]), int(sys.argv[4]))
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     classify: Any = pipeline("image-classification", model=str(checkpoint), device="cpu")

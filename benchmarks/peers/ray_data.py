@@ -19,7 +19,7 @@ BATCH = 64
 IMAGES_IN_BLOCK = 128
 
 ACTOR_CPUS = 0.0
-"""Ray counts tasks, not threads: an actor that asks for a core would leave decoding too few."""
+"""Cores reserved for the actor; Ray counts tasks, so a reserved core would be lost to decoding."""
 
 
 class Scores:
@@ -31,7 +31,7 @@ class Scores:
         self._out.mkdir(exist_ok=True)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Score a batch of prepared images; a broken one keeps no score."""
+        """Score a batch of prepared images; a broken one gets no score."""
         good = [n for n, is_good in enumerate(batch["is_good"]) if is_good]
         pixels = torch.from_numpy(np.stack([batch["pixels"][n] for n in good])) if good else None
         found = [] if pixels is None else self._classifier.scores(pixels)
@@ -44,7 +44,7 @@ class Scores:
 
 
 class Prepare:
-    """The step before the model; the processor is loaded once in each process."""
+    """Decoding and preprocessing; each process loads the processor once."""
 
     def __init__(self, checkpoint: str) -> None:
         self._checkpoint = checkpoint

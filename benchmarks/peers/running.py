@@ -1,4 +1,4 @@
-"""The list of peers, the environments some of them need, and one run of any of them."""
+"""List of peers, their environments, and a run of one peer."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ TORCH = "torch==2.13.0"
 
 @dataclass(frozen=True)
 class Peer:
-    """A module of this package that classifies a folder; `packages` ask for an environment."""
+    """A module of this package that classifies a folder; `packages` need an environment."""
 
     module: str
     sink: str
@@ -41,12 +41,12 @@ PEERS = {
 
 
 def python_of(name: str, folder: Path, *, install: bool) -> str:
-    """Return the Python that runs a peer, installed below `folder` where it needs one of its own.
+    """Return the Python of a peer, in an environment below `folder` where it has packages.
 
-    That Python sees what ours has installed, too, so torch and transformers are the very same.
+    The environment inherits our packages, so torch and transformers are the same.
 
     Raises:
-        RuntimeError: it is not installed, or cannot be; the message says why.
+        RuntimeError: the environment is not or cannot be installed; the message says why.
     """
     peer = PEERS[name]
     if not peer.packages:
@@ -74,13 +74,13 @@ def python_of(name: str, folder: Path, *, install: bool) -> str:
 
 
 def run_peer(name: str, job: Job, python: str) -> Run:
-    """Run a peer once, in a process of its own, to the last row of its durable store.
+    """Run a peer once, in a separate process, to the last row of its durable store.
 
-    The clock starts when it has warmed up: the pipeline and Celery have loaded the model, Ray
-    Data and Daft, which load it anew for each job, have done a job of one batch.
+    The clock starts after the warm-up: the pipeline and Celery load the model; Ray Data and Daft,
+    which reload it for each job, run a job of one batch.
 
     Raises:
-        RuntimeError: it ended early; the message is its last line.
+        RuntimeError: the process ended early; the message is its last line.
     """
     out = Path(tempfile.mkdtemp(prefix="fs-peer-", dir="/tmp"))
     try:
@@ -121,6 +121,6 @@ def _run_to_end(words: Sequence[str], out: Path, log: Path) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """Return an environment in which nobody counts or phones home."""
+    """Return an environment with telemetry switched off."""
     quiet = {"DO_NOT_TRACK": "true", "RAY_USAGE_STATS_ENABLED": "0", "HF_HUB_OFFLINE": "1"}
     return bare_environment() | quiet | {"PATH": os.environ.get("PATH", "")}
