@@ -1,1 +1,1 @@
-"""Every statement that the application runs, and the connections that run them."""
+"""SQL statements of the application, and the connections that run them."""

@@ -1,4 +1,4 @@
-"""Statements about tokens: who may use the HTTP API, for what, and how fast."""
+"""API tokens: holder, scopes and rate of each."""
 
 import hashlib
 import re
@@ -13,7 +13,7 @@ from fakesweep.schema.errors import TokenError
 from fakesweep.schema.words import Scope
 
 PREFIX = "fsw_"
-"""What every token begins with, so that people and scanners for secrets know one by sight."""
+"""Prefix of every token, by which people and secret scanners recognise one."""
 
 MOST_NAME_CHARACTERS = 100
 
@@ -51,7 +51,7 @@ _FIND = text("""
     WHERE sha256 = :sha256 AND revoked_at IS NULL AND coalesce(expires_at > now(), true)
 """)
 
-# Of many requests at once, one says so, and none waits for another.
+# Of many concurrent requests one updates the row; none waits for another.
 _SAY_USED = text("""
     UPDATE ledger.api_tokens SET last_used_at = now()
     WHERE token_id = (
@@ -65,7 +65,7 @@ _SAY_USED = text("""
 
 @dataclass(frozen=True, slots=True)
 class TokenReport:
-    """A token as people are shown it, never with anything it could be known by."""
+    """A token as people see it, without its secret or digest."""
 
     name: str
     state: str
@@ -79,7 +79,7 @@ class TokenReport:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks the API, as its valid token says; `rate_per_minute` counts images handed in."""
+    """The holder of a valid API token; `rate_per_minute` counts uploaded images."""
 
     token_id: int
     name: str
@@ -94,10 +94,10 @@ def add_token(
     rate_per_minute: int,
     lifetime: timedelta | None,
 ) -> str:
-    """Record a new token and return it: what the ledger keeps cannot be turned back into it.
+    """Record a new token and return it; the ledger keeps only its digest.
 
     Raises:
-        TokenError: the name is no name, or a token that is not revoked has it.
+        TokenError: the name is invalid, or an unrevoked token has it.
     """
     if not (0 < len(name) <= MOST_NAME_CHARACTERS and name.isprintable() and name.strip() == name):
         raise TokenError(
@@ -120,7 +120,7 @@ def add_token(
 
 
 def list_tokens(connection: Connection) -> list[TokenReport]:
-    """Return every token there was, oldest first."""
+    """Return every token, revoked ones too, oldest first."""
     return [
         TokenReport(**{**row, "scopes": tuple(row["scopes"])})
         for row in connection.execute(_LIST).mappings()
@@ -128,10 +128,10 @@ def list_tokens(connection: Connection) -> list[TokenReport]:
 
 
 def revoke_token(connection: Connection, name: str) -> None:
-    """Make a token worthless from the next request on.
+    """Revoke a token; the next request with it is refused.
 
     Raises:
-        TokenError: no token of that name is left to revoke.
+        TokenError: no unrevoked token has that name.
     """
     if connection.execute(_REVOKE, {"name": name}).rowcount == 0:
         raise TokenError(
@@ -140,19 +140,19 @@ def revoke_token(connection: Connection, name: str) -> None:
 
 
 def may_look_up(connection: Connection) -> bool:
-    """Tell whether this user of the database may ask whose token one is, as the API must."""
+    """Return whether this database user may look tokens up, as the API must."""
     return bool(connection.execute(_MAY_LOOK_UP).scalar_one())
 
 
 def is_well_formed(token: str) -> bool:
-    """Return whether a text looks like a token, which says nothing of its being one."""
+    """Return whether a text has the form of a token."""
     return _TOKEN.fullmatch(token) is not None
 
 
 def find_caller(connection: Connection, token: str) -> Caller | None:
-    """Return whose token this is, None where it is unknown, revoked or expired.
+    """Return the token's holder, None where it is unknown, revoked or expired.
 
-    That it was used is noted, once a minute at most.
+    Records its use, at most once a minute.
     """
     if not is_well_formed(token):
         return None
@@ -165,5 +165,5 @@ def find_caller(connection: Connection, token: str) -> Caller | None:
 
 
 def _digest(token: str) -> bytes:
-    """Return what a token is known by; it is random enough to need neither salt nor stretching."""
+    """Return the SHA-256 of a token, which is random enough to need no salt or stretching."""
     return hashlib.sha256(token.encode()).digest()

@@ -1,4 +1,4 @@
-"""How a process gets to PostgreSQL: engines, and errors that say what to do."""
+"""Connections to PostgreSQL: engines, and errors that say what to do."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,20 +23,21 @@ _SILENCE = {
     "keepalives_count": 3,
     "tcp_user_timeout": 20_000,
 }
-"""When a server that fell silent is given up, in seconds and, the last, in milliseconds."""
+"""Limits of a server's silence: keepalives in seconds, the user timeout in milliseconds."""
 
 _ENCODING = text("SHOW server_encoding")
 _PING = text("SELECT 1")
 
 _CONFLICTS = ("40001", "40P01")
 _REFUSALS_THAT_PASS = ("08", "25006", "25P02", "42", "53", "55P03", "57", "58")
-"""Beginnings of PostgreSQL's codes: connections, a read-only server, a transaction that something
-else has ended, rights or tables that are not
-there (yet), full resources, locks, operators at work, system errors."""
+"""SQLSTATE prefixes that a retry may overcome.
+
+They mean connections, a read-only server, an aborted transaction, missing rights or tables, full
+resources, locks, operator intervention and system errors.
+"""
 
 _REFUSALS_OF_THE_WELL = ("25P02", "42", "55P03", "57014")
-"""Of these, the ones that say nothing of the server: rights, tables, locks, and a statement that
-was cancelled or took too long."""
+"""Those of a healthy server: rights, tables, locks, a cancelled or timed-out statement."""
 
 
 def open_engine(database_url: str, application: str, pool_size: int = 2) -> Engine:
@@ -81,7 +82,7 @@ def plain_url(database_url: str) -> str:
 
 @contextmanager
 def explained(database_url: str) -> Iterator[None]:
-    """Turn a database that does not answer into one line that says which and what to do.
+    """Translate database errors into one line that names the server and the remedy.
 
     Raises:
         DatabaseError: in place of SQLAlchemy's own errors.
@@ -98,20 +99,20 @@ def explained(database_url: str) -> Iterator[None]:
 
 
 def ping(connection: Connection) -> None:
-    """Ask the server for an answer that no table is needed for."""
+    """Run a query that needs no table."""
     connection.execute(_PING)
 
 
 def limit_statements(connection: Connection, milliseconds: int) -> None:
-    """Cancel each statement of this transaction that takes longer."""
+    """Set the statement timeout of this transaction, in milliseconds."""
     connection.exec_driver_sql(f"SET LOCAL statement_timeout = {milliseconds:d}")
 
 
 def check_encoding(connection: Connection) -> None:
-    """Refuse a database that cannot hold every character that names of images have.
+    """Refuse a database whose encoding lacks characters that names of images have.
 
     Raises:
-        DatabaseError: it is in another encoding than UTF8.
+        DatabaseError: its encoding is not UTF8.
     """
     encoding = connection.scalar(_ENCODING)
     if encoding != "UTF8":
@@ -122,7 +123,7 @@ def check_encoding(connection: Connection) -> None:
 
 
 def first_line(error: SQLAlchemyError) -> str:
-    """Return the first line of what the driver said, or what the pool of connections lacks."""
+    """Return the first line of the driver's or the pool's message."""
     if isinstance(error, PoolTimeoutError):
         return "every connection of this process is in use"
     said = error.orig if isinstance(error, DBAPIError) else error
@@ -131,7 +132,7 @@ def first_line(error: SQLAlchemyError) -> str:
 
 
 def may_pass(error: Exception) -> bool:
-    """Tell whether waiting may mend it: nothing of what the transaction held is to blame."""
+    """Return whether a retry may succeed: the error is not about the transaction's own rows."""
     if isinstance(error, PoolTimeoutError):
         return True
     if not isinstance(error, DBAPIError):
@@ -143,23 +144,23 @@ def may_pass(error: Exception) -> bool:
 
 
 def is_refusal(error: SQLAlchemyError) -> bool:
-    """Tell whether a server that is well refuses this work: waiting may mend it, or never does."""
+    """Return whether a healthy server refuses this work; a retry may succeed or never does."""
     code = getattr(error.orig, "pgcode", None) if isinstance(error, DBAPIError) else None
     return code is not None and (code in _CONFLICTS or code.startswith(_REFUSALS_OF_THE_WELL))
 
 
 def is_conflict(error: Exception) -> bool:
-    """Tell whether the transaction only met another one, as in a deadlock, and may be repeated."""
+    """Return whether the transaction conflicted with another, as in a deadlock."""
     return isinstance(error, DBAPIError) and getattr(error.orig, "pgcode", None) in _CONFLICTS
 
 
 def is_read_only(error: Exception) -> bool:
-    """Tell whether a session may only read, as one that began so does to its end."""
+    """Return whether a session is read-only; it stays so to its end."""
     return isinstance(error, DBAPIError) and getattr(error.orig, "pgcode", None) == "25006"
 
 
 def _says_nothing(error: DBAPIError) -> bool:
-    """Tell a server that cannot be reached, or goes away, from one that answers with an error."""
+    """Return whether an error means an unreachable server, and not its answer."""
     refused = getattr(error.orig, "pgcode", None) is not None
     return isinstance(error, OperationalError) and (error.connection_invalidated or not refused)
 

@@ -1,4 +1,4 @@
-"""Rows on their way into a table by COPY, the quickest there is."""
+"""COPY: bulk insertion of rows."""
 
 import io
 import re
@@ -18,18 +18,18 @@ def copy_rows(connection: Connection, table: str, rows: Iterable[tuple[object, .
 
 
 def lines_of(rows: Iterable[tuple[object, ...]]) -> bytes:
-    """Return rows as COPY takes them."""
+    """Return rows in COPY's text format."""
     return "".join("\t".join(map(_field, row)) + "\n" for row in rows).encode()
 
 
 def copy_lines(connection: Connection, table: str, lines: bytes) -> None:
-    """Append rows to a table that were written by `lines_of`."""
+    """Append rows in the format of `lines_of` to a table."""
     driver = cast("psycopg2.extensions.connection", connection.connection.driver_connection)
     statement = f"COPY {table} FROM STDIN"
     try:
         with driver.cursor() as cursor:
             cursor.copy_expert(statement, io.BytesIO(lines))
-    except psycopg2.Error as error:  # SQLAlchemy sees nothing of it
+    except psycopg2.Error as error:  # SQLAlchemy does not see the COPY
         raise DBAPIError.instance(statement, None, error, psycopg2.Error) from error
 
 

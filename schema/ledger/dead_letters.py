@@ -1,4 +1,4 @@
-"""Statements about messages that no worker could read: put aside, and counted."""
+"""Dead letters: unreadable messages, recorded and counted."""
 
 from dataclasses import asdict, dataclass
 
@@ -7,7 +7,7 @@ from sqlalchemy import Connection, text
 from fakesweep.schema.reasons import reason, storable
 
 MAX_BODY_CHARACTERS = 4_000
-"""How much of a message's text is kept."""
+"""Characters of a message's text that are kept."""
 
 _RECORD = text("""
     INSERT INTO ledger.unreadable_messages (queue, reason, body) VALUES (:queue, :reason, :body)
@@ -22,7 +22,7 @@ _ACKNOWLEDGE = text("""
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A message that could not be read: where it lay, why, and how its text began."""
+    """An unreadable message: its queue, the reason, and the beginning of its text."""
 
     queue: str
     reason: str
@@ -30,17 +30,17 @@ class DeadLetter:
 
 
 def record_unreadable(connection: Connection, letter: DeadLetter) -> None:
-    """Put a message aside."""
+    """Record an unreadable message."""
     said = {name: storable(one) for name, one in asdict(letter).items()}
     said["reason"] = reason(letter.reason)
     connection.execute(_RECORD, said)
 
 
 def unreadable_count(connection: Connection) -> int:
-    """Return how many messages were put aside and not acknowledged since."""
+    """Return the number of unreadable messages that nobody has acknowledged."""
     return int(connection.execute(_COUNT).scalar_one())
 
 
 def acknowledge_unreadable(connection: Connection) -> int:
-    """Note that somebody knows of every message that was put aside; return of how many anew."""
+    """Acknowledge every unreadable message; return how many were new."""
     return connection.execute(_ACKNOWLEDGE).rowcount

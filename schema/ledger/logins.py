@@ -1,4 +1,4 @@
-"""Statements that make logins of processes and people: users of PostgreSQL, each of one role."""
+"""Logins: PostgreSQL users for processes and people, each with one role."""
 
 import re
 from typing import Any
@@ -30,17 +30,17 @@ _LIMITS = {
         "CONNECTION LIMIT 20",
     )
 }
-"""What such a login begins with; a session can lift what is SET, and not the number of sessions."""
+"""Defaults and limits of a login; a session can lift its SETs, not its connection limit."""
 
 
 def set_login(connection: Connection, role: LoginRole, name: str, password: str) -> bool:
-    """Make a login, or give the one there is this password; return whether it is new.
+    """Create a login, or set the password of an existing one; return whether it is new.
 
-    The server is told the password's SCRAM verifier alone, so that no log of its own can hold it.
+    The server receives only the SCRAM verifier, which keeps the password out of its logs.
 
     Raises:
-        DatabaseError: the name is none, the password is empty, or the user is not a plain member of
-            that role alone.
+        DatabaseError: the name is invalid, the password is empty, or the user is no plain
+            member of that role alone.
     """
     if not _NAME.fullmatch(name) or len(name) > LONGEST_NAME_BYTES or name.startswith("pg_"):
         raise DatabaseError(

@@ -1,6 +1,6 @@
-"""Patience with the ledger: a transaction is tried again for as long as PostgreSQL is away.
+"""Retry of transactions while PostgreSQL is away.
 
-What PostgreSQL refuses while it is well is tried again for a stated time only.
+A refusal by a healthy server is retried for a limited time.
 """
 
 import random
@@ -27,7 +27,7 @@ T = TypeVar("T")
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5.0
 FIRST_LINE_SECONDS = 10.0
-"""The log says again that the ledger is away after so long, then after twice as long, and so on."""
+"""Pause before the second log line of an outage; it doubles with each line."""
 
 MOST_CONFLICTS = 20
 REFUSAL_SECONDS = 300.0
@@ -36,9 +36,10 @@ log = structlog.get_logger(__name__)
 
 
 class LedgerRetry:
-    """Runs transactions for many threads; all of them wait out one outage, under one log line.
+    """Runs transactions for many threads, which share one outage and its log lines.
 
-    What succeeds meanwhile, as reading may while writing is refused, ends no outage.
+    A transaction that succeeds meanwhile, as reads may while writes are refused, does not end the
+    outage.
     """
 
     def __init__(self, engine: Engine, refusal_seconds: float = REFUSAL_SECONDS) -> None:
@@ -52,22 +53,21 @@ class LedgerRetry:
 
     @property
     def away_since(self) -> float | None:
-        """When the ledger was first missed, by `time.monotonic`; None while nothing waits for it.
+        """The start of the outage by `time.monotonic`, None where no thread waits.
 
-        A ledger that is well and refuses all that waits is not away: that excuses no worker.
+        A healthy ledger that refuses all work is not away.
         """
         with self._lock:
             return None if self._waiting <= self._refused else self._missed_since
 
     def run(self, work: Callable[[Connection], T], stop: threading.Event | None = None) -> T:
-        """Return what the work comes to in a transaction of its own, once the ledger is there.
+        """Run work in a transaction of its own, retried while the ledger is away.
 
-        The work may run several times, also after a commit whose answer was lost, so it must bear
-        repeating.
+        The work must be idempotent: it may run again, also after a commit whose answer was lost.
 
         Raises:
-            DBAPIError: what no waiting mends, or did not within `refusal_seconds` while the ledger
-                was there; and any error once `stop` is set.
+            DBAPIError: no retry helps, or none did within `refusal_seconds` of a healthy
+                ledger; any error once `stop` is set.
             PoolTimeoutError: once `stop` is set.
         """
         stop = stop or threading.Event()
@@ -99,7 +99,7 @@ class LedgerRetry:
     def _refused_since(
         self, error: DBAPIError | PoolTimeoutError, since: float | None
     ) -> float | None:
-        """Note whether this thread's work is refused; return since when, None where it is not."""
+        """Record whether this thread's work is refused; return since when, None where it is not."""
         with self._lock:
             if not is_refusal(error):
                 self._refused.discard(threading.get_ident())
@@ -125,7 +125,7 @@ class LedgerRetry:
         log.warning("ledger_away", seconds=round(away_seconds, 1), reason=first_line(error))
 
     def _over(self, *, is_answered: bool) -> None:
-        """End this thread's transaction; the outage ends with the last one that waits."""
+        """End this thread's wait; the last one ends the outage."""
         if not self._waiting and not self._refused:
             return
         with self._lock:

@@ -1,4 +1,4 @@
-"""Work on one row in a savepoint of its own: what is wrong with it is undone for it alone."""
+"""Savepoints: the work on one row fails alone."""
 
 from collections.abc import Callable
 
@@ -9,10 +9,10 @@ from fakesweep.schema.ledger.connection import first_line, may_pass
 
 
 def apart(connection: Connection, work: Callable[[], object]) -> str | None:
-    """Do the work in a savepoint; return why the database refuses it, None where it is done.
+    """Run work in a savepoint; return the database's refusal, None where it succeeds.
 
     Raises:
-        DBAPIError: it may pass, so that no row is to blame; the transaction is over.
+        DBAPIError: a retry may succeed; the transaction is over.
     """
     try:
         with connection.begin_nested():

@@ -1,4 +1,4 @@
-"""Statements about uploads: the streams they come in by, who handed them in."""
+"""Uploads: their streams, scans and submissions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ _END_SOURCES = text("""
     WHERE scan_id = ANY(:scan_ids) AND listed_at IS NULL
 """)
 
-# An aggregate, as the first row by `image_id` would tempt the planner into walking all images.
+# An aggregate: ordering by `image_id` would tempt the planner into reading all images.
 _KNOWN = text("""
     SELECT new.uri, new.occurrence, found.image_id
     FROM unnest(CAST(:uris AS text[]), CAST(:occurrences AS text[])) AS new (uri, occurrence)
@@ -75,10 +75,10 @@ _ADD_SUBMISSION = text("""
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """An image as it is handed in; unknown facts are None.
+    """An uploaded image; unknown facts are None.
 
-    `occurrence` tells what lay at one URI at several times apart; where it is empty, each
-    submission is a time of its own.
+    `occurrence` distinguishes objects that lay at one URI at different times; where it is empty,
+    each submission is a time of its own.
     """
 
     uri: str
@@ -89,7 +89,7 @@ class Upload:
 
 
 class Stream(NamedTuple):
-    """A long-lived source of uploads, and what they are judged by."""
+    """A source of uploads without an end, with its models and policy."""
 
     stream: str
     lane: Lane
@@ -98,14 +98,14 @@ class Stream(NamedTuple):
 
 
 class Sighting(NamedTuple):
-    """What lay at a URI at some time: one image of a stream."""
+    """One object at a URI at some time: one image of a stream."""
 
     uri: str
     occurrence: str
 
 
 class KeptSubmission(NamedTuple):
-    """What a key stands for: a digest of what was asked, and what was answered."""
+    """The submission of a key: a digest of its request, and its answer."""
 
     key: str
     digest: bytes
@@ -115,10 +115,10 @@ class KeptSubmission(NamedTuple):
 
 
 def open_scan(connection: Connection, stream: Stream) -> int:
-    """Return the scan that a stream's uploads belong to now, held open until the transaction ends.
+    """Return the open scan of a stream, locked against closing until the transaction ends.
 
-    It is a new one where there is none, or that was opened on an earlier day (UTC, by the
-    database's clock) or judges by an earlier policy of the name; the earlier one is closed then.
+    Opens a new one, and closes the former, where there is none, on a new day (UTC, by the
+    database's clock) or after a new policy of the name.
     """
     return int(connection.execute(_OPEN_SCAN, _asked(stream)).scalar_one())
 
@@ -133,7 +133,7 @@ def close_past_days(connection: Connection) -> list[int]:
 def known_images(
     connection: Connection, stream: Stream, sightings: Sequence[Sighting]
 ) -> dict[Sighting, int]:
-    """Return the images that a stream has already, whichever scan of it they belong to."""
+    """Return the images that a stream has already, in any of its scans."""
     if not sightings:
         return {}
     rows = connection.execute(_KNOWN, _asked(stream) | _columns(sightings))
@@ -162,7 +162,7 @@ def record_uploads(
 
 
 def lock_keys(connection: Connection, keys: Sequence[str]) -> dict[str, KeptSubmission]:
-    """Keep others from answering to these keys until the transaction ends, and return answers."""
+    """Lock submission keys until the transaction ends, and return their answers."""
     if not keys:
         return {}
     connection.execute(_LOCK_KEYS, {"keys": keys})
@@ -176,7 +176,7 @@ def lock_keys(connection: Connection, keys: Sequence[str]) -> dict[str, KeptSubm
 
 
 def add_submission(connection: Connection, submission: KeptSubmission) -> None:
-    """Record what was answered to a key."""
+    """Record the answer to a submission key."""
     connection.execute(_ADD_SUBMISSION, submission._asdict())
 
 

@@ -1,1 +1,1 @@
-"""Statements about batches: published, leased, stored, recovered."""
+"""Statements on batches: publishing, leases, outcomes, recovery."""

@@ -1,4 +1,4 @@
-"""Contents: bytes that many images may hold."""
+"""Contents: the bytes that several images may share."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from fakesweep.schema.words import ReadAs
 class Content:
     """The bytes of an image; dimensions are None where they were never decoded.
 
-    `sha256` has 32 bytes, `width` and `height` are pixels as shown (after EXIF orientation).
+    `sha256` has 32 bytes. `width` and `height` are in pixels after EXIF orientation.
     """
 
     sha256: bytes

@@ -1,4 +1,4 @@
-"""Statements about batches at fault: set aside with the reason, and tried again later."""
+"""Deferral of batches: the ledger sets a refused batch aside and retries it later."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from fakesweep.schema.reasons import reason
 
 FIRST_PAUSE_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 1_800.0
-"""A batch is tried again after the first pause, then after twice as long, and so on up to this."""
+"""Longest pause before a retry; pauses double up to it."""
 
 _SET_ASIDE = text(f"""
     UPDATE ledger.batches b
@@ -37,7 +37,7 @@ _TROUBLES = text("""
 
 @dataclass(frozen=True, slots=True)
 class Troubles:
-    """Batches that could not be stored or brought back and are not done: the newest's reason."""
+    """Unfinished batches that the ledger refused, with the newest reason."""
 
     batches: int
     images: int
@@ -45,9 +45,10 @@ class Troubles:
 
 
 def set_aside(connection: Connection, batch_id: int, said: str, attempt: int | None = None) -> bool:
-    """Let a batch rest, the longer the more times it was refused in a row; a store ends that.
+    """Set a batch aside; its pause doubles with each refusal in a row.
 
-    `said` is why. With `attempt` only where it is still held by that. Returns whether it rests.
+    `said` is the reason. With `attempt`, only the holder of that attempt can do it. Returns whether
+    the batch is set aside.
     """
     return bool(
         connection.execute(
@@ -64,11 +65,11 @@ def set_aside(connection: Connection, batch_id: int, said: str, attempt: int | N
 
 
 def try_again(connection: Connection) -> int:
-    """Let batches that rested for long enough be published again; return how many."""
+    """Release batches whose pause is over for publishing; return their number."""
     return connection.execute(_TRY_AGAIN).rowcount
 
 
 def troubles(connection: Connection, scan_id: int | None = None) -> Troubles:
-    """Return what is wrong with batches of a scan, or of all."""
+    """Return the refused batches of a scan, or of all."""
     row = connection.execute(_TROUBLES, {"scan_id": scan_id}).one()
     return Troubles(row.batches, int(row.images), row.reason)

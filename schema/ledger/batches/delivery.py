@@ -1,4 +1,4 @@
-"""Taking a batch up by its message: what is worked on are the ledger's rows, not the message's."""
+"""Delivery of a batch message: compares it with the ledger, whose rows decide the work."""
 
 import json
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from fakesweep.schema.ledger.dead_letters import MAX_BODY_CHARACTERS, DeadLetter
 from fakesweep.schema.message import BatchImage, BatchMessage
 from fakesweep.schema.telemetry.logs import cleared
 
-# Whether an image has an outcome is looked up where that can be, not for each batch.
+# The outcome is looked up by image, not once for each batch.
 _ALL = text("SELECT image_id, uri FROM ledger.batch_images(:batch_id, :attempt)")
 
 _PENDING = text("SELECT image_id, uri FROM ledger.pending_images(:batch_id, :attempt)")
@@ -31,7 +31,7 @@ _PUBLISH_ANEW = text(f"""
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A batch that this worker has now, and its images that have no outcome, in order."""
+    """A claimed batch, and its images without an outcome, in order."""
 
     claim: Claim
     images: tuple[BatchImage, ...]
@@ -40,7 +40,7 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A message that says of its batch what the ledger does not, and why it was put aside."""
+    """A message that contradicts the ledger, with the reason for its refusal."""
 
     reason: str
 
@@ -48,10 +48,10 @@ class Refused:
 def take_up(
     connection: Connection, message: BatchMessage, worker_id: UUID, lease_seconds: float
 ) -> Taken | Refused | None:
-    """Take a message's batch, or None where it is done, held, or another worker has it.
+    """Claim a message's batch, or return None where it is done, held or claimed by another worker.
 
-    A message that disagrees with the ledger changes nothing of the batch, which is published anew.
-    A batch whose counts are not those of its rows is counted first; it may turn out to be done.
+    A message that contradicts the ledger leaves the batch as it is, and the batch is published
+    anew. A batch whose counts differ from its rows is recounted first, which may end it.
     """
     with connection.begin_nested() as attempt:
         claim = claim_batch(
@@ -76,9 +76,9 @@ def take_up(
 def _compared(
     connection: Connection, message: BatchMessage, claim: Claim
 ) -> Taken | Refused | None:
-    """Return the batch where its message names what it waits for; None where that is nothing.
+    """Compare a message with the batch's pending images; return None where none is pending.
 
-    Order and repeats in a message say nothing.
+    Order and duplicates in the message do not matter.
     """
     is_of_scan, said = message.scan_id == claim.scan_id, set(message.images)
     counted = connection.execute(_COUNTED, {"batch_id": claim.batch_id}).one()
@@ -100,7 +100,7 @@ def _images(connection: Connection, which: TextClause, claim: Claim) -> tuple[Ba
 
 
 def _disagreement(message: BatchMessage, claim: Claim, images: tuple[BatchImage, ...]) -> str:
-    """Return what a message says that the ledger does not."""
+    """Return how a message contradicts the ledger, None where it does not."""
     if message.scan_id != claim.scan_id:
         return f"batch {claim.batch_id} is of scan {claim.scan_id}, not of {message.scan_id}"
     said, held = set(message.images), set(images)

@@ -1,4 +1,4 @@
-"""Statements of holding a batch: claim it, keep it by its lease, hand it back."""
+"""Leases: statements that claim a batch, renew its lease and release it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ _CLAIM = text(f"""
               p.policy_id, p.name, p.real_below, p.fake_above
 """)  # noqa: S608 - our own words
 
-# A batch that ran out while the ledger was away is taken back, unless somebody took it up since.
+# A lease that expired during an outage is renewed, unless another worker claimed the batch.
 _RENEW = text(f"""
     UPDATE ledger.batches b
     SET state = 'running', lease_until = now() + make_interval(secs => :lease_seconds)
@@ -61,9 +61,9 @@ _KNOWN_CONTENTS = text("""
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to work on a batch: `attempt` fences off whoever held it before.
+    """The right to work on a batch; `attempt` fences off its former holders.
 
-    `asked_at` is when its work was asked for: with the scan, or later as a retry or an upload.
+    `asked_at` is when its work was asked for: with the scan, or later by a retry or an upload.
     """
 
     batch_id: int
@@ -86,9 +86,9 @@ def claim_batch(
     lane: Lane | None = None,
     attempt: int | None = None,
 ) -> Claim | None:
-    """Take a batch, or return None where it is done, held, or another worker has it.
+    """Claim a batch, or return None where it is done, held or claimed by another worker.
 
-    With `lane` and `attempt`, as its message says them, only where they still stand.
+    `lane` and `attempt` come from its message; where they no longer hold, there is no claim.
     """
     row = connection.execute(
         _CLAIM,
@@ -116,7 +116,7 @@ def claim_batch(
 
 
 def known_contents(connection: Connection, claim: Claim) -> dict[int, Content]:
-    """Return what an audit knows of a batch's bytes without a look, by image."""
+    """Return the contents that an audit knows for a batch's images without fetching, by image."""
     rows = connection.execute(_KNOWN_CONTENTS, {"batch_id": claim.batch_id})
     return {row.image_id: Content(bytes(row.sha256), row.size_bytes) for row in rows}
 
@@ -124,9 +124,9 @@ def known_contents(connection: Connection, claim: Claim) -> dict[int, Content]:
 def renew_leases(
     connection: Connection, attempts: Mapping[int, int], worker_id: UUID, lease_seconds: float
 ) -> int:
-    """Keep the batches a worker holds, by the database's clock, and say that it lives.
+    """Renew the leases of a worker, by the database's clock, and record its heartbeat.
 
-    `attempts` says by which attempt each batch is held. Returns how many of them it has still.
+    `attempts` maps batches to the attempts that hold them. Returns how many leases it renewed.
     """
     kept = connection.execute(
         _RENEW,
@@ -142,7 +142,7 @@ def renew_leases(
 
 
 def release_batch(connection: Connection, claim: Claim, worker_id: UUID) -> None:
-    """Hand a batch back unfinished, to be published again at once."""
+    """Release a batch unfinished, for publishing at once."""
     connection.execute(
         _RELEASE,
         {"batch_id": claim.batch_id, "attempt": claim.attempt, "worker_id": worker_id},
@@ -150,11 +150,11 @@ def release_batch(connection: Connection, claim: Claim, worker_id: UUID) -> None
 
 
 def put_back(connection: Connection, batch_id: int, attempt: int | None) -> None:
-    """Have a batch published again whose message reached a worker that leaves it to others."""
+    """Release a batch for publishing whose message reached a worker that did not claim it."""
     connection.execute(_PUT_BACK, {"batch_id": batch_id, "attempt": attempt})
 
 
 def release_all(connection: Connection, worker_id: UUID) -> int:
-    """Hand back every batch that a worker has; return how many there were."""
+    """Release every batch of a worker; return their number."""
     everything = {"batch_id": None, "attempt": None, "worker_id": worker_id}
     return connection.execute(_RELEASE, everything).rowcount

@@ -1,4 +1,4 @@
-"""Statements of the answering side: find known scores, store what came of a batch."""
+"""Outcomes: statements that look up known scores and store the outcomes of a batch."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -32,7 +32,7 @@ _FENCE = text("""
     RETURNING batch_id
 """)
 
-# Who judges a scan anew waits for stores that began before, and those that come later wait for it.
+# A rejudgement waits for stores that began before it; later stores wait for it.
 _LOCK_JUDGING = text("""
     SELECT pg_advisory_xact_lock_shared(hashtext('fakesweep judging'), :scan_id)
 """)
@@ -84,7 +84,7 @@ _ADD_PREDICTIONS = text("""
     ON CONFLICT (content_id, model_id) DO NOTHING
 """)
 
-# Before the outcomes: where an image has one, it ended before, and the ledger tells nobody.
+# Runs before the outcomes are written: an image that has one is in no delivery again.
 _ADD_VERDICTS = text("""
     INSERT INTO ledger.verdicts
         (image_id, model_id, scan_id, content_id, policy_id, p_fake, verdict, kind)
@@ -111,7 +111,7 @@ _ADD_OUTCOMES = text("""
 
 @dataclass(frozen=True, slots=True)
 class KnownScore:
-    """A score stored earlier for the same content and model."""
+    """A stored score of the same content and model."""
 
     p_fake: float
     kind: Kind
@@ -119,11 +119,11 @@ class KnownScore:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """One model's answer for one image.
+    """One model's scores for one image.
 
-    `scores` are the probabilities in the order of the model's labels; None where the ledger
-    holds them already. `is_repeated` says that they were found for a copy of the content, whose
-    rows may not be stored yet.
+    `scores` are the probabilities in the order of the model's labels, None where the ledger holds
+    them. With `is_repeated` they were computed for a copy of the content, whose rows may not be
+    stored yet.
     """
 
     model_id: int
@@ -136,7 +136,7 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why an image has no verdict."""
+    """The reason why an image has no verdict."""
 
     code: FailureCode
     message: str
@@ -144,11 +144,10 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one image ended: judgements by every model, or a failure.
+    """The end of one image: judgements by every model, or a failure.
 
-    Beside the failure of one model stand the judgements of the others.
-
-    `content` is None where the bytes could not be had.
+    A failure of one model stands beside the judgements of the others. `content` is None where the
+    bytes could not be fetched.
     """
 
     image_id: int
@@ -157,13 +156,13 @@ class Outcome:
     failure: Failure | None = None
 
     def __post_init__(self) -> None:
-        """Refuse an outcome that would leave its image without verdict and without failure."""
+        """Refuse an outcome that has neither judgement nor failure."""
         if self.failure is None and (self.content is None or not self.judgements):
             raise ValueError(f"image {self.image_id} has neither judgements nor a failure")
 
     @property
     def status(self) -> ImageStatus:
-        """The one word for it: failed, reused where no model had to run, else classified."""
+        """The status: failed, reused where no model had to run, else classified."""
         if self.failure is not None:
             return ImageStatus.FAILED
         if all(one.scores is None or one.is_repeated for one in self.judgements):
@@ -171,7 +170,7 @@ class Outcome:
         return ImageStatus.CLASSIFIED
 
     def judged_by(self, policy: Policy) -> "Outcome":
-        """Return the outcome as a policy says it; the scores are the same."""
+        """Return the outcome with verdicts by a policy; scores stay."""
         judgements = tuple(
             replace(one, verdict=policy.judge(one.p_fake)) for one in self.judgements
         )
@@ -191,12 +190,12 @@ def known_scores(
 def store_outcomes(
     connection: Connection, claim: Claim, worker_id: UUID, outcomes: Sequence[Outcome]
 ) -> bool:
-    """Write everything a batch came to; the caller's transaction makes it all or nothing.
+    """Store every outcome of a batch in the caller's transaction.
 
-    Returns False, with nothing written, where the claim was lost to another worker. Rows that
-    workers may write at the same time go in by key order, so that they cannot deadlock. The
-    scores that a content has already by the same model stand, and its verdict is about them. Judged
-    is by the policy that the scan has now, whichever it had when the batch was claimed.
+    Returns False, with nothing written, where another worker has claimed the batch since. Rows that
+    several workers may write go in by key order, which prevents deadlocks. A score stored earlier
+    for the same content and model stays, and the verdict follows it. The scan's current policy
+    decides the verdicts.
     """
     policy_id, policy = _policy_of(connection, claim)
     if policy != claim.policy:
@@ -236,11 +235,11 @@ def store_outcomes(
 
 
 def _policy_of(connection: Connection, claim: Claim) -> tuple[int, Policy]:
-    """Return the policy that a scan is judged by; it stays so until the transaction ends."""
+    """Return a scan's policy, locked until the transaction ends."""
     wanted = {"scan_id": claim.scan_id}
     connection.execute(_LOCK_JUDGING, wanted)
     row = connection.execute(_POLICY, wanted).one_or_none()
-    if row is None:  # the scan is forgotten, and its batches with it: the fence lets nothing in
+    if row is None:  # the scan is deleted with its batches; the fence refuses the store
         return claim.policy_id, claim.policy
     return row.policy_id, Policy(row.name, row.real_below, row.fake_above)
 

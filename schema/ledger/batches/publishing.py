@@ -1,4 +1,4 @@
-"""Statements that take recorded batches for publishing, a bounded window of each lane."""
+"""Publishing: takes recorded batches up to a bounded window for each lane."""
 
 from sqlalchemy import Connection, text
 
@@ -23,12 +23,11 @@ _IMAGES_OF = text("""
 def take_recorded(
     connection: Connection, lane: Lane, window: int, scan_id: int | None = None
 ) -> list[BatchMessage]:
-    """Mark recorded batches as published, as many as the window has room for, and return them.
+    """Mark recorded batches as published while the window has room, and return them.
 
-    With `scan_id` only that scan's batches are taken; the window counts those of all scans.
-    One process at a time does this for a lane, so the window holds for all of them together.
-    The caller commits, then publishes: a message that never arrives is found by
-    `recovery.return_lost`, one published twice by the claim.
+    With `scan_id`, only that scan's batches are taken; the window counts those of all scans. A lock
+    for each lane makes the window hold for all processes together. The caller commits, then
+    publishes: `recovery.return_lost` finds a lost message, the claim refuses a duplicate.
     """
     connection.execute(_LOCK_LANE, {"lane": lane.value})
     wanted = {"lane": lane.value, "window": window, "scan_id": scan_id}

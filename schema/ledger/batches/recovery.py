@@ -1,6 +1,6 @@
-"""Statements that bring back what nobody works on any more, and corner what takes workers down.
+"""Statements that requeue expired leases and isolate batches that kill workers.
 
-Each batch is brought back on its own: one at fault is set aside, and the others come back.
+Each batch is requeued by itself: one that the database refuses is set aside.
 """
 
 from collections.abc import Collection
@@ -17,15 +17,15 @@ from fakesweep.schema.settings import LONGEST_LEASE_SECONDS
 from fakesweep.schema.words import Lane
 
 QUARANTINED_AFTER = 2
-"""A batch whose lease ran out so often goes on in quarantine, alone in its worker."""
+"""Expired leases after which a batch goes into quarantine, alone in its worker."""
 
 STRIKES = 2
-"""An image that was alone in a worker when that ended, so often, is taken to have ended it."""
+"""Expired leases in quarantine after which a lone image fails as `killed_worker`."""
 
 UNSEEN_SECONDS = 300.0
-"""A worker that gave no sign of life for so long has no lease, whatever its batches say."""
+"""Age in seconds of the last heartbeat at which a worker loses all leases."""
 
-# No lease is longer than the settings allow, nor outlives its worker.
+# A lease is no longer than the settings allow, and ends with its worker.
 _END_LEASES = text("""
     UPDATE ledger.batches SET lease_until = '-infinity' WHERE batch_id IN (
         SELECT b.batch_id FROM ledger.batches b
@@ -88,7 +88,7 @@ _ADD_HALF = text("""
 
 _MOVE_IMAGES = text("UPDATE ledger.images SET batch_id = :half WHERE image_id = ANY(:image_ids)")
 
-# The attempt goes up, so that nobody who held all of it can still store.
+# The new attempt fences off holders of the whole batch.
 _KEEP_HALF = text("""
     UPDATE ledger.batches SET attempt = attempt + 1, strikes = 0 WHERE batch_id = :batch_id
 """)
@@ -102,7 +102,7 @@ _ADD_KILLER = text("""
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A batch that could not be brought back, and why."""
+    """A batch that could not be requeued, and the reason."""
 
     batch_id: int
     reason: str
@@ -110,9 +110,9 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """What became of the batches whose leases ran out; `killers` are the images given up.
+    """Batches requeued after their lease expired; `killers` are the images that failed.
 
-    `faults` are those that something is wrong with; they were set aside.
+    `faults` are the batches that were set aside.
     """
 
     batches: int
@@ -130,11 +130,10 @@ class _Cornered:
 
 
 def return_expired(connection: Connection) -> Returned:
-    """Hand batches whose worker has not renewed its lease back to be published again.
+    """Requeue batches whose lease has expired.
 
-    One that ran out again goes into quarantine. One that ran out there, alone in its worker, is cut
-    in halves, and where it is down to one image, that is recorded as failed. What the database
-    refuses to do with one batch is undone for it alone, and it is set aside.
+    A second expiry moves the batch to quarantine. A batch that expires there is halved; a single
+    image fails. A batch that the database refuses is rolled back by itself and set aside.
     """
     limits = {"longest_seconds": LONGEST_LEASE_SECONDS, "unseen_seconds": UNSEEN_SECONDS}
     connection.execute(_END_LEASES, limits)
@@ -156,10 +155,10 @@ def return_expired(connection: Connection) -> Returned:
 def return_lost(
     connection: Connection, lane: Lane, waiting: Collection[int], older_than_seconds: float
 ) -> int:
-    """Hand batches back that were published long ago and do not wait in their queue.
+    """Requeue lost batches: published `older_than_seconds` ago or earlier, and not in their queue.
 
-    `waiting` are the batches that do. One that a worker holds without having claimed it yet comes
-    back too: whoever claims it first has it.
+    `waiting` are the batches in the queue. A batch that a worker holds unclaimed is requeued too;
+    the first claim wins.
     """
     return connection.execute(
         _RETURN_LOST,
@@ -172,18 +171,18 @@ def return_lost(
 
 
 def any_long_published(connection: Connection, lane: Lane, older_than_seconds: float) -> bool:
-    """Tell whether a batch of the lane has been published for so long and not been taken up."""
+    """Return whether a batch of the lane has been unclaimed for `older_than_seconds`."""
     wanted = {"lane": lane.value, "older_than_seconds": older_than_seconds}
     return bool(connection.execute(_LONG_PUBLISHED, wanted).scalar_one())
 
 
 def recount(connection: Connection, batch_id: int) -> bool:
-    """Let a batch's counts be those of its rows; return whether none is pending, and it is done."""
+    """Recount a batch from its rows; return whether it is done."""
     return bool(connection.execute(_RECOUNT, {"batch_id": batch_id}).scalar_one())
 
 
 def _returned(connection: Connection, faults: list[Fault]) -> list[Row[tuple[int, str, int]]]:
-    """Hand batches back together, or, where one of them cannot be, one after another."""
+    """Requeue batches together, or one by one where the database refuses one of them."""
     returned: list[Row[tuple[int, str, int]]] = []
 
     def give_back(statement: TextClause, **which: int) -> None:
@@ -219,7 +218,7 @@ def _halve(connection: Connection, batch_id: int, pending: list[int]) -> None:
 
 
 def _give_up(connection: Connection, batch_id: int, image_ids: list[int]) -> None:
-    """Record the images as failed; what is counted then are the outcomes there are."""
+    """Record the images as failed, and count the outcomes of their batch."""
     message = f"{STRIKES} workers in turn ended without a word while it was all they worked on"
     for image_id in image_ids:
         connection.execute(

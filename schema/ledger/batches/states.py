@@ -1,13 +1,13 @@
-"""SQL about batches that statements share: what may be taken up, and the state of what is not."""
+"""SQL fragments on batch states that several statements share."""
 
 TAKABLE = "('recorded', 'published')"
-"""The states of a batch that a worker may take up."""
+"""The states in which a worker may claim a batch."""
 
 
 def idle_state(word: str) -> str:
-    """Return an expression for the state of a batch `b` that is handed back.
+    """Return an SQL expression for the state of a released batch `b`.
 
-    It is `word`, as long as its scan is neither paused nor cancelled.
+    It is `word`, or `held` where its scan is paused or cancelled.
     """
     return f"""
         CAST(CASE WHEN EXISTS (

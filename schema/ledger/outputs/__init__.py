@@ -1,1 +1,1 @@
-"""Statements about outputs."""
+"""Statements on outputs."""

@@ -1,4 +1,4 @@
-"""Statements of outputs: where a scan's output goes, what its parts hold, and how it stands."""
+"""Output parts: the destination of a scan's output, its parts and their state."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ _REOPEN = text("""
 _LOCK = text("SELECT pg_try_advisory_lock(hashtext('fakesweep output'), :scan_id)")
 _UNLOCK = text("SELECT pg_advisory_unlock(hashtext('fakesweep output'), :scan_id)")
 
-# Batches that nobody will work on any more are all that is left of a cancelled scan.
+# A cancelled scan is complete when only batches without a worker are left.
 _STANDING = text(f"""
     SELECT o.destination, o.hostname, o.from_batch_id, p.has_ended AND NOT EXISTS (
             SELECT FROM ledger.batches b
@@ -57,8 +57,8 @@ _UNWRITTEN = text("""
     WHERE scan_id = :scan_id AND written_at IS NULL ORDER BY part LIMIT 1
 """)
 
-# Images can have ended in a batch that is not done and never will be, as its scan was cancelled.
-# Its attempt goes up, so that nobody who held it once can still add to it.
+# A cancelled scan has images with outcomes in batches that are never done.
+# The new attempt fences off former holders of the batch.
 _CUT = text("""
     WITH waiting AS (
         SELECT batch_id, lines, finished_at, sum(lines) OVER (ORDER BY batch_id) AS lines_up_to
@@ -151,7 +151,7 @@ _REPORT = text("SELECT * FROM outputs WHERE scan_id = :scan_id")
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a scan's output stands; `has_ended` is about the scan: nothing more comes of it.
+    """The state of a scan's output; `has_ended` tells whether the scan can change no more.
 
     `last_batch_id` is the scan's newest batch, 0 where it has none.
     """
@@ -165,7 +165,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class OutputReport:
-    """What was written of a scan's output, and the trouble with writing on, if there is any."""
+    """The parts written of a scan's output, and the error that stops it, if any."""
 
     scan_id: int
     destination: str
@@ -180,7 +180,7 @@ class OutputReport:
 
     @property
     def said(self) -> str:
-        """The one line that a person is told."""
+        """The summary line for people."""
         place = self.destination + (f" on {self.hostname}" if self.hostname else "")
         said = f"{place}: {self.lines} lines in {self.parts} parts"
         if self.trouble is not None and self.troubled_since is not None:
@@ -192,10 +192,10 @@ class OutputReport:
 def add_output(
     connection: Connection, scan_id: int, destination: str, hostname: str | None
 ) -> None:
-    """Record where a scan's output goes; `hostname` is the only machine that can write there.
+    """Record the destination of a scan's output; only the machine `hostname` can write there.
 
     Raises:
-        OutputError: another scan's output goes there.
+        OutputError: another scan's output has this destination.
     """
     place = {"destination": destination, "hostname": hostname}
     if connection.execute(_ADD_OUTPUT, {"scan_id": scan_id, **place}).rowcount == 0:
@@ -206,27 +206,27 @@ def add_output(
 
 
 def outputs_to_write(connection: Connection, hostname: str) -> list[int]:
-    """Return the scans whose output is not complete and can be written from here now."""
+    """Return the scans whose output is incomplete and can be written from this host now."""
     return list(connection.execute(_TO_WRITE, {"hostname": hostname}).scalars())
 
 
 def reopen_outputs(connection: Connection, scan_id: int | None = None) -> int:
-    """Go on with outputs that were complete until images ran again; of all scans or one."""
+    """Reopen complete outputs whose images ran again, of one scan or of all."""
     return connection.execute(_REOPEN, {"scan_id": scan_id}).rowcount
 
 
 def lock_output(connection: Connection, scan_id: int) -> bool:
-    """Try to become the only process that writes this output, until unlocked or disconnected."""
+    """Try to lock an output for this process alone, until unlocked or disconnected."""
     return bool(connection.execute(_LOCK, {"scan_id": scan_id}).scalar_one())
 
 
 def unlock_output(connection: Connection, scan_id: int) -> None:
-    """Let another process write this output."""
+    """Unlock an output."""
     connection.execute(_UNLOCK, {"scan_id": scan_id})
 
 
 def standing(connection: Connection, scan_id: int) -> Standing:
-    """Return how a scan's output stands."""
+    """Return the state of a scan's output."""
     row = connection.execute(_STANDING, {"scan_id": scan_id}).one()
     return Standing(
         row.destination, row.hostname, row.from_batch_id, row.has_ended, row.last_batch_id or 0
@@ -234,17 +234,17 @@ def standing(connection: Connection, scan_id: int) -> Standing:
 
 
 def unwritten_part(connection: Connection, scan_id: int) -> int | None:
-    """Return the first part that was cut and is not known to be written."""
+    """Return the first part that is cut but not recorded as written."""
     return connection.execute(_UNWRITTEN, {"scan_id": scan_id}).scalar_one_or_none()
 
 
 def make_part(
     connection: Connection, now: Standing, scan_id: int, *, part_lines: int, part_seconds: float
 ) -> int | None:
-    """Make a part of batches that are done, and return its number; None where it is too early.
+    """Cut a part of done batches and return its number, None where none is due.
 
-    It is time with `part_lines` lines, with any line that has waited for `part_seconds`, and when
-    the scan has ended. Whoever calls this holds the output's lock.
+    A part is due with `part_lines` lines, with a line older than `part_seconds`, or when the scan
+    has ended. The caller holds the output's lock.
     """
     wanted = {
         "scan_id": scan_id,
@@ -252,7 +252,7 @@ def make_part(
         "part_lines": part_lines,
         "part_seconds": part_seconds,
     }
-    # At the end all batches are looked at: one can have come to light behind its successors.
+    # At the end all batches are read: one can become visible after its successors.
     for first in (now.from_batch_id, 0) if now.has_ended else (now.from_batch_id,):
         part = connection.execute(_CUT, wanted | {"from_batch_id": first}).scalar_one_or_none()
         if part is not None:
@@ -262,9 +262,9 @@ def make_part(
 
 
 def part_rows(connection: Connection, scan_id: int, part: int) -> Iterator[RowMapping]:
-    """Yield what a part tells: a row for each image and model, those of an image together.
+    """Yield a part's rows, one for each image and model, grouped by image.
 
-    Rows are read as they are asked for, not all at once.
+    Rows are read lazily.
     """
     yield from connection.execute(
         _ROWS,
@@ -276,7 +276,7 @@ def part_rows(connection: Connection, scan_id: int, part: int) -> Iterator[RowMa
 def record_written(
     connection: Connection, scan_id: int, part: int, *, lines: int, size_bytes: int, sha256: bytes
 ) -> None:
-    """Record that a part is written, and what its file is like."""
+    """Record that a part is written, with the size and SHA-256 of its file."""
     connection.execute(
         _WRITTEN,
         {
@@ -290,14 +290,14 @@ def record_written(
 
 
 def end_output(connection: Connection, scan_id: int, last_batch_id: int) -> None:
-    """Record that an output is complete, up to the newest batch that its summary knows of."""
+    """Record that an output is complete up to the newest batch of its summary."""
     connection.execute(_END, {"scan_id": scan_id, "last_batch_id": last_batch_id})
 
 
 def record_trouble(
     connection: Connection, scan_id: int, reason: str, at_most_seconds: float
 ) -> None:
-    """Record why an output cannot be written, and when that is tried again at the latest."""
+    """Record why an output cannot be written; its next try is at most `at_most_seconds` away."""
     connection.execute(
         _TROUBLE,
         {"scan_id": scan_id, "reason": short(reason), "at_most_seconds": at_most_seconds},
@@ -305,6 +305,6 @@ def record_trouble(
 
 
 def output_of(connection: Connection, scan_id: int) -> OutputReport | None:
-    """Return how a scan's output stands, None where it has none."""
+    """Return the state of a scan's output, None where it has none."""
     row = connection.execute(_REPORT, {"scan_id": scan_id}).mappings().one_or_none()
     return None if row is None else OutputReport(**row)

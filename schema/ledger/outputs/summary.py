@@ -1,4 +1,4 @@
-"""Statements of an output's summary: everything it tells, as the ledger holds it at one moment."""
+"""The summary of an output, read from one snapshot of the ledger."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -61,7 +61,7 @@ _PARTS = text("""
 
 @dataclass(frozen=True, slots=True)
 class OutputSummary:
-    """What an output's summary is made of; `scan` has what `scan_progress` says and its sources.
+    """The facts of an output's summary; `scan` has the columns of `scan_progress` and the sources.
 
     `errors` are the first `SHOWN_ERRORS` failures.
     """
@@ -75,9 +75,9 @@ class OutputSummary:
 
 
 def read_output_summary(connection: Connection, scan_id: int) -> OutputSummary | None:
-    """Return what is to be told of a complete output; None where there is more to be written.
+    """Return the summary of a complete output, None where parts are unwritten.
 
-    It begins the transaction, in which everything is seen as it is at one moment.
+    Begins a transaction that reads one snapshot.
     """
     wanted = {"scan_id": scan_id}
     connection.exec_driver_sql(_SNAPSHOT)

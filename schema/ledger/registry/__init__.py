@@ -1,1 +1,1 @@
-"""Statements about what does the work: policies, models, processes."""
+"""Statements on policies, models and processes."""

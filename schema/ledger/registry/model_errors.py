@@ -1,4 +1,4 @@
-"""Statements about models that workers cannot load: noted, ended, and shown."""
+"""Models that workers cannot load: errors recorded, ended and shown."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ _TROUBLES = text("""
 
 @dataclass(frozen=True, slots=True)
 class ModelTrouble:
-    """A model that a live worker cannot load; `next_try_at` is None where it was refused."""
+    """A model that a live worker cannot load; `next_try_at` is None where no retry follows."""
 
     model: str
     hostname: str
@@ -50,7 +50,7 @@ def note_trouble(
     tries: int,
     pause_seconds: float | None,
 ) -> None:
-    """Record that a worker cannot load a model, and in how long it tries again, if it does."""
+    """Record that a worker cannot load a model, and the pause before its retry, if any."""
     connection.execute(
         _NOTE,
         {
@@ -64,11 +64,11 @@ def note_trouble(
 
 
 def end_trouble(connection: Connection, worker_id: UUID, key: str) -> None:
-    """Record that a worker has loaded a model, whatever kept it from that before."""
+    """Record that a worker has loaded a model after errors."""
     connection.execute(_END, {"worker_id": worker_id, "key": key})
 
 
 def model_troubles(connection: Connection, models: Sequence[str]) -> list[ModelTrouble]:
-    """Return which of these models live workers cannot load now."""
+    """Return those of the models that live workers cannot load now."""
     rows = connection.execute(_TROUBLES, {"models": list(models)})
     return [ModelTrouble(**row._mapping) for row in rows]  # noqa: SLF001 - its public name

@@ -1,4 +1,4 @@
-"""Statements about what the work is done by: policies, models and worker processes."""
+"""Models: statements that register revisions and their loads."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -42,7 +42,7 @@ _RECORD_LOAD = text("""
 
 @dataclass(frozen=True, slots=True)
 class ModelIdentity:
-    """Everything a score depends on besides the pixels; one row of `ledger.models`.
+    """The identity on which a score depends besides the pixels; one row of `ledger.models`.
 
     `fingerprint` is a digest of preprocessing, labels and precision.
     """
@@ -66,7 +66,7 @@ class LoadedRevision:
 
 
 def register_model(connection: Connection, identity: ModelIdentity) -> int:
-    """Return the model's row, made the only current one of its key."""
+    """Register a model as the only current one of its key; return its row."""
     connection.execute(_LOCK_KEY, {"key": identity.key})
     model_id = int(
         connection.execute(
@@ -89,13 +89,13 @@ def register_model(connection: Connection, identity: ModelIdentity) -> int:
 
 
 def revisions_of(connection: Connection, key: str) -> list[LoadedRevision]:
-    """Return the revisions of a model that workers have loaded, oldest first."""
+    """Return the loaded revisions of a model, oldest first."""
     rows = connection.execute(_REVISIONS, {"key": key})
     return [LoadedRevision(row.revision, row.is_current, row.first_loaded_at) for row in rows]
 
 
 def record_load(connection: Connection, worker_id: UUID, model_id: int, seconds: float) -> None:
-    """Record that a worker loaded a model, which it does once."""
+    """Record that a worker has loaded a model."""
     connection.execute(
         _RECORD_LOAD, {"worker_id": worker_id, "model_id": model_id, "seconds": seconds}
     )

@@ -1,4 +1,4 @@
-"""Statements about policies: the cut points there are, those that were, and a scan's own."""
+"""Policies: current and former cut points, and the policy of a scan."""
 
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -41,7 +41,7 @@ _OF_SCAN = text("""
 
 @dataclass(frozen=True, slots=True)
 class PolicyReport:
-    """A policy as it stands or stood, and how many scans are judged by it."""
+    """A current or former policy, and the number of scans it judges."""
 
     policy_id: int
     name: str
@@ -53,12 +53,12 @@ class PolicyReport:
 
 
 def list_policies(connection: Connection) -> list[PolicyReport]:
-    """Return each policy as it stands now, by name."""
+    """Return each current policy, by name."""
     return _read(connection, None)
 
 
 def policy_history(connection: Connection, name: str) -> list[PolicyReport]:
-    """Return a policy as it stands and as it stood before, the newest first.
+    """Return the versions of a policy, the newest first.
 
     Raises:
         CatalogueError: there is no policy of that name.
@@ -73,7 +73,7 @@ def policy_history(connection: Connection, name: str) -> list[PolicyReport]:
 
 
 def policy_of_scan(connection: Connection, scan_id: int) -> Policy:
-    """Return the policy that a scan is judged by."""
+    """Return a scan's policy."""
     row = connection.execute(_OF_SCAN, {"scan_id": scan_id}).one()
     return Policy(row.name, row.real_below, row.fake_above)
 
@@ -84,13 +84,13 @@ def _read(connection: Connection, name: str | None) -> list[PolicyReport]:
 
 
 def policy_id(connection: Connection, name: str, wanted: Policy | None) -> int:
-    """Return the row of the newest policy of that name, adding one where `wanted` differs from it.
+    """Return the row of the newest policy of that name; add one where `wanted` differs.
 
-    `wanted` is what the operator's own file says, None where the database alone decides.
+    `wanted` is the policy of the operator's file, None where the database alone decides.
 
     Raises:
-        CatalogueError: neither the file nor the database knows the name, or the file says something
-            new and this user may not add it.
+        CatalogueError: neither file nor database has the name, or the file differs and this
+            user may not add a policy.
     """
     if wanted is not None:
         return _policy_as(connection, replace(wanted, name=name))
@@ -102,7 +102,7 @@ def policy_id(connection: Connection, name: str, wanted: Policy | None) -> int:
 
 
 def rejudge(connection: Connection, scan_id: int, policy: str) -> int:
-    """Judge a scan again from its stored scores; return how many verdicts changed their word."""
+    """Judge a scan's stored scores by another policy; return the number of changed verdicts."""
     return int(connection.execute(_REJUDGE, {"scan_id": scan_id, "policy": policy}).scalar_one())
 
 

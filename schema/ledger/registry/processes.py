@@ -1,4 +1,4 @@
-"""Statements about worker and producer processes: registered, counted, retired."""
+"""Worker and producer processes: registered, counted and retired."""
 
 from uuid import UUID
 
@@ -8,10 +8,10 @@ from sqlalchemy.dialects.postgresql import JSONB
 from fakesweep.schema.telemetry.throughput import Counts, StageReport
 
 LIVE_SECONDS = 15.0
-"""A worker or producer that gave no sign of life for so long is not counted on."""
+"""Age in seconds of a heartbeat up to which a process counts as live."""
 
 IS_LIVE = "stopped_at IS NULL AND seen_at > now() - make_interval(secs => :within_seconds)"
-"""SQL: whether a row of the views `workers` and `producers` gave a sign of life lately."""
+"""SQL condition on the views `workers` and `producers`: the process is live."""
 
 _REGISTER_WORKER = text("""
     INSERT INTO ledger.workers (worker_id, hostname, pid, device, version)
@@ -67,7 +67,7 @@ def register_worker(
     device: str,
     version: str,
 ) -> None:
-    """Record that a worker process started."""
+    """Register a worker process at its start."""
     connection.execute(
         _REGISTER_WORKER,
         {
@@ -83,7 +83,7 @@ def register_worker(
 def record_stages(
     connection: Connection, worker_id: UUID, lately: StageReport, total: Counts
 ) -> None:
-    """Record where a worker's time went: in its last seconds, and all since its start."""
+    """Record a worker's throughput: of the last seconds, and since its start."""
     connection.execute(
         _RECORD_STAGES,
         {"worker_id": worker_id, "lately": lately.as_json(), "total": total.as_json()},
@@ -91,14 +91,14 @@ def record_stages(
 
 
 def retire_worker(connection: Connection, worker_id: UUID) -> None:
-    """Record that a worker process left in order."""
+    """Record the orderly end of a worker process."""
     connection.execute(_RETIRE_WORKER, {"worker_id": worker_id})
 
 
 def producer_seen(
     connection: Connection, producer_id: UUID, *, hostname: str, pid: int, version: str
 ) -> None:
-    """Record that a producer's service is at work."""
+    """Record the heartbeat of a producer's service."""
     connection.execute(
         _REGISTER_PRODUCER,
         {"producer_id": producer_id, "hostname": hostname, "pid": pid, "version": version},
@@ -106,16 +106,16 @@ def producer_seen(
 
 
 def retire_producer(connection: Connection, producer_id: UUID) -> None:
-    """Record that a producer's service left in order."""
+    """Record the orderly end of a producer's service."""
     connection.execute(_RETIRE_PRODUCER, {"producer_id": producer_id})
 
 
 def workers_seen(connection: Connection, within_seconds: float) -> int:
-    """Return how many worker processes gave a sign of life lately."""
+    """Return the number of live worker processes."""
     return int(connection.execute(_WORKERS_SEEN, {"within_seconds": within_seconds}).scalar_one())
 
 
 def seen_on(connection: Connection, hostname: str, within_seconds: float) -> list[tuple[UUID, int]]:
-    """Return workers and producers of a host that gave a sign of life lately, with their pids."""
+    """Return the live workers and producers of a host, with their pids."""
     wanted = {"hostname": hostname, "within_seconds": within_seconds}
     return [(row.worker_id, row.pid) for row in connection.execute(_SEEN_ON, wanted)]

@@ -1,1 +1,1 @@
-"""Statements of the reading side, from the public views."""
+"""Statements that read the public views."""

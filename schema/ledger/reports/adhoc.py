@@ -1,4 +1,4 @@
-"""A person's own query, read-only and row by row."""
+"""Ad hoc queries of a person, read-only and streamed."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -20,10 +20,10 @@ _FETCH = f"FETCH {FETCH_ROWS} FROM opened"
 
 
 def query(connection: Connection, sql: str) -> tuple[Sequence[str], Iterator[Sequence[Any]]]:
-    """Run one reading query of a person's own: its column names, and its rows as they come.
+    """Run one read-only query; return its column names and its rows, read lazily.
 
-    The transaction is read-only and the server opens the text as a single cursor, so it can
-    neither write nor smuggle a second statement in.
+    The transaction is read-only and the server opens the text as a single cursor: it can neither
+    write nor hold a second statement.
 
     Raises:
         DatabaseError: the text is not one query.

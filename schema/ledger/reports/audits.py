@@ -1,4 +1,4 @@
-"""What an audit found changed, image by image, for people and programs."""
+"""Changes that an audit found, image by image."""
 
 from collections.abc import Iterator
 
@@ -26,10 +26,10 @@ _COUNTS = text("""
 def changes_of(
     connection: Connection, scan_id: int, words: tuple[str, ...]
 ) -> Iterator[RowMapping]:
-    """Yield what changed since the audit before, in the order it was listed, vanished images last.
+    """Yield the changes since the audit before, in listing order, vanished images last.
 
     Raises:
-        ScanError: there is no such scan, or it compared nothing.
+        ScanError: there is no such scan, or it is no audit.
     """
     check_audit(connection, scan_id)
     wanted = {"scan_id": scan_id, "words": list(words)}
@@ -39,10 +39,10 @@ def changes_of(
 
 
 def change_counts(connection: Connection, scan_id: int) -> dict[str, int]:
-    """Return how many images changed in which way, each word there is.
+    """Return the number of images for each change word.
 
     Raises:
-        ScanError: there is no such scan, or it compared nothing.
+        ScanError: there is no such scan, or it is no audit.
     """
     check_audit(connection, scan_id)
     rows = connection.execute(_COUNTS, {"scan_id": scan_id})
@@ -51,7 +51,7 @@ def change_counts(connection: Connection, scan_id: int) -> dict[str, int]:
 
 
 def check_audit(connection: Connection, scan_id: int) -> None:
-    """Refuse a scan that looked at everything.
+    """Refuse a scan that is no audit.
 
     Raises:
         ScanError: there is no such scan, or it is no audit.

@@ -1,4 +1,4 @@
-"""Statements that say how images stand: one, several, and page by page."""
+"""The state of images: one, several, or page by page."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 from fakesweep.schema.words import VerdictWord
 
 WALKED_IMAGES = 5_000
-"""A page looks at so many images at most, however few of them it is about."""
+"""Most images that one page reads, matching or not."""
 
 _IMAGES = text("""
     SELECT image_id, scan_id, uri, status, failure_code, failure_message, finished_at FROM images
@@ -24,7 +24,7 @@ _VERDICTS = text("""
 
 _ENDED = text("SELECT image_id FROM ledger.outcomes WHERE image_id = ANY(:image_ids)")
 
-# By batch, as an index leads from a scan to its batches, and from a batch to its images.
+# Indexes lead from a scan to its batches, and from a batch to its images.
 _PAGE = """
     WITH walked AS (
         SELECT batch_id, image_id FROM images
@@ -54,7 +54,7 @@ _OF_VERDICT = """
 
 @dataclass(frozen=True, slots=True)
 class ModelAnswer:
-    """What one model made of an image."""
+    """One model's verdict and scores for an image."""
 
     p_fake: float
     verdict: str
@@ -63,9 +63,9 @@ class ModelAnswer:
 
 @dataclass(frozen=True, slots=True)
 class ImageAnswer:
-    """How an image stands: `status` is pending, classified, reused or failed.
+    """The state of an image: `status` is pending, classified, reused or failed.
 
-    `verdicts` are by model key, those of models that have answered.
+    `verdicts` are by model key.
     """
 
     image_id: int
@@ -79,7 +79,7 @@ class ImageAnswer:
 
 
 class Position(NamedTuple):
-    """Where a page ends: behind an image of a batch. Images are in the order of their batches."""
+    """The end of a page, an image of a batch; images are ordered by batch."""
 
     batch_id: int = 0
     image_id: int = 0
@@ -87,19 +87,19 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ImagePage:
-    """Images in order, and where the next page begins, None where there is none."""
+    """Images in order, and the position of the next page, None at the end."""
 
     images: Sequence[ImageAnswer]
     end: Position | None
 
 
 def image_answer(connection: Connection, image_id: int) -> ImageAnswer | None:
-    """Return how an image stands, None where there is none."""
+    """Return the state of an image, None where there is none."""
     return next(iter(image_answers(connection, [image_id])), None)
 
 
 def image_answers(connection: Connection, image_ids: Sequence[int]) -> list[ImageAnswer]:
-    """Return how images stand, in the order that is asked for, without those there are none of."""
+    """Return the states of images in the order asked for, without unknown ones."""
     wanted = {"image_ids": list(image_ids)}
     images = {row["image_id"]: row for row in connection.execute(_IMAGES, wanted).mappings()}
     verdicts: dict[int, dict[str, ModelAnswer]] = {image_id: {} for image_id in images}
@@ -122,10 +122,10 @@ def image_page(
     verdict: VerdictWord | None = None,
     status: str | None = None,
 ) -> ImagePage:
-    """Return the images behind a position, of a scan, with a verdict by any model, of a status.
+    """Return the page of images behind a position, by scan, verdict of any model and status.
 
-    A page that has fewer than `limit`, even none, is the last only where its `end` is None: no more
-    than `WALKED_IMAGES` are looked at for it.
+    A page reads at most `WALKED_IMAGES` and may be short or empty; only a None `end` marks the last
+    one.
     """
     wanted = {"scan_id": scan_id, "status": status, "verdict": verdict and verdict.value}
     page = _PAGE.format(
@@ -143,5 +143,5 @@ def image_page(
 
 
 def ended_images(connection: Connection, image_ids: Iterable[int]) -> set[int]:
-    """Return which of these images have a verdict or a failure."""
+    """Return those of the images that have a verdict or a failure."""
     return set(connection.execute(_ENDED, {"image_ids": list(image_ids)}).scalars())

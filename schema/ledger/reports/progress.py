@@ -1,4 +1,4 @@
-"""Statements of the reading side: everything a person is shown, from the public views."""
+"""Progress of scans, read from the public views."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -31,13 +31,13 @@ LARGEST_ID = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a scan is: `submitted = classified + reused + failed + pending`, always.
+    """The progress of a scan: `submitted = classified + reused + failed + pending`, always.
 
-    `images_per_second` is the rate of the last minute, or of its whole life where it is finished.
-    `seconds_left_so_far` is what is pending at that rate while more is being listed. Neither is
-    told before results have come for ten seconds, or work has gone on for a minute. An audit
-    passes over what is `unchanged`; `new`, `changed` and `again` are what it submitted, `vanished`
-    what it no longer found, None where that is not known. `at` is the database's clock.
+    `images_per_second` is the rate of the last minute, of a finished scan its whole rate.
+    `seconds_left_so_far` is the time for the pending images at that rate while the listing goes on.
+    Both are None until results have come for ten seconds or work has run for a minute. An audit
+    skips `unchanged` images; `new`, `changed` and `again` are those it submitted, `vanished` those
+    it missed, None where unknown. `at` is by the database's clock.
     """
 
     scan_id: int
@@ -71,25 +71,25 @@ class Progress:
 
     @property
     def ended(self) -> int:
-        """Images that have a row: a verdict or a failure."""
+        """Images with a verdict or a failure."""
         return self.classified + self.reused + self.failed
 
     @property
     def listed(self) -> int:
-        """Images its sources have told of so far."""
+        """Images that the sources have listed so far."""
         return self.unchanged + self.submitted
 
     @property
     def images_per_second_overall(self) -> float:
-        """Images ended a second since it was asked for, pauses and waits included.
+        """Images ended a second since the scan was asked for, pauses included.
 
-        Of a finished scan until it first was so, whatever was run again later.
+        For a finished scan the time ends at its first finish, whatever ran again later.
         """
         return self.ended / self._seconds_until(self.first_finished_at or self.finished_at)
 
     @property
     def listed_per_second(self) -> float:
-        """Images listed a second since it was asked for, pauses and waits included."""
+        """Images listed a second since the scan was asked for, pauses included."""
         return self.listed / self._seconds_until(self.listed_at or self.finished_at)
 
     def _seconds_until(self, end: datetime | None) -> float:
@@ -97,7 +97,7 @@ class Progress:
 
 
 def progress(connection: Connection, scan_id: int) -> Progress:
-    """Return how far a scan is.
+    """Return the progress of a scan.
 
     Raises:
         ScanError: there is no such scan.
@@ -111,7 +111,7 @@ def progress(connection: Connection, scan_id: int) -> Progress:
 def recent_scans(
     connection: Connection, limit: int = 20, before: int = LARGEST_ID
 ) -> list[Progress]:
-    """Return the newest scans, newest first, of those before one of this number."""
+    """Return the newest scans below the number `before`, newest first."""
     rows = connection.execute(_RECENT, {"limit": limit, "before": before}).mappings()
     return [_progress(row) for row in rows]
 

@@ -1,4 +1,4 @@
-"""What came of each image of a scan, row by row, under the names of the view `results`."""
+"""Results of a scan, row by row, with the columns of the view `results`."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -42,10 +42,9 @@ def results(
     only_failed: bool = False,
     limit: int | None = None,
 ) -> Iterator[RowMapping]:
-    """Yield every ended image of a scan in listing order, once for each model that judged it.
+    """Yield every ended image of a scan in listing order, once for each model.
 
-    `limit` is the most rows. Each has `RESULT_COLUMNS`; they are read as they are asked for, not
-    all at once.
+    `limit` is the most rows. Each has `RESULT_COLUMNS`; they are read lazily.
     """
     where = "AND status = 'failed'" if only_failed else ""
     parameters: dict[str, Any] = {"scan_id": scan_id, "limit": limit}
@@ -60,13 +59,13 @@ def results(
 
 
 def failure_counts(connection: Connection, scan_id: int) -> dict[str, int]:
-    """Return how many images of a scan failed, by code, most first."""
+    """Return a scan's failures by code, the most frequent first."""
     rows = connection.execute(_FAILURE_COUNTS, {"scan_id": scan_id})
     return {row.code: row.images for row in rows}
 
 
 def verdict_counts(connection: Connection, scan_id: int) -> dict[str, dict[str, int]]:
-    """Return how many images of a scan got which verdict, by model key."""
+    """Return a scan's verdicts by model key."""
     counts: dict[str, dict[str, int]] = {}
     for row in connection.execute(_VERDICT_COUNTS, {"scan_id": scan_id}):
         counts.setdefault(row.model, {})[row.verdict] = row.images

@@ -1,4 +1,4 @@
-"""Statements about a scan's workers: how many there are, to say what it costs."""
+"""The number of a scan's workers, for its cost."""
 
 from sqlalchemy import Connection, text
 
@@ -23,9 +23,9 @@ _AT_WORK = text(f"""
 
 
 def scan_workers(connection: Connection, now: Progress, *, within_seconds: float) -> int:
-    """Return how many workers a scan has: those that live and worked on it in the last minute.
+    """Return the number of live workers that worked on a scan in the last minute.
 
-    Of a scan that has ended, all that ever did.
+    For an ended scan, all workers it ever had.
     """
     wanted = {"scan_id": now.scan_id, "within_seconds": within_seconds}
     statement = _WORKED if ScanState(now.state).is_last else _AT_WORK

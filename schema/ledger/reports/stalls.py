@@ -1,4 +1,4 @@
-"""The statement that tells why a scan does not move."""
+"""Stalls: the statement that finds why a scan does not move."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -40,14 +40,13 @@ _MOVEMENT = text(f"""
 
 @dataclass(frozen=True, slots=True)
 class Movement:
-    """What could move a scan at a moment of the database's clock.
+    """What could move a scan, at one moment of the database's clock.
 
-    Batches by their state, `expired` those running whose lease ran out; `running_since` is when the
-    oldest one in work was published; `quarantined` are images. `producers` are the hosts of those
-    that live, `listed_by` the hosts that alone can list a source that is left. `troubled` batches
-    could not be stored or brought back when they were last tried, the newest because of `trouble`.
-    `listing_trouble` is why its sources could not be listed any further, `listing_troubled_since`
-    since when; None where they can.
+    Batches are counted by state; `expired` are running ones without a lease; `running_since` is
+    when the oldest of them was published; `quarantined` counts images. `producers` are the hosts
+    with a live producer, `listed_by` the hosts that alone can list an open source. `troubled`
+    batches were refused at their last try, the newest for the reason `trouble`. `listing_trouble`
+    is the error that stops the listing since `listing_troubled_since`, None where there is none.
     """
 
     at: datetime
@@ -69,9 +68,9 @@ class Movement:
 def movement(
     connection: Connection, scan_id: int, *, within_seconds: float, gone: Collection[UUID] = ()
 ) -> Movement:
-    """Return what could move a scan: workers and producers count if seen within so many seconds.
+    """Return what could move a scan; processes count as live within `within_seconds`.
 
-    Those that are known as gone do not.
+    Those in `gone` do not count.
     """
     wanted = {"scan_id": scan_id, "within_seconds": within_seconds, "gone": list(gone)}
     row = connection.execute(_MOVEMENT, wanted).mappings().one()

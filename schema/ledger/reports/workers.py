@@ -1,4 +1,4 @@
-"""Statements about live workers, and what all workers have counted."""
+"""Live workers, and the throughput counts of all workers."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ _COUNTED_SINCE = text("""
 
 @dataclass(frozen=True, slots=True)
 class WorkerReport:
-    """A worker process, and what it told of the ten seconds before `measured_at`, if anything."""
+    """A worker process, and its throughput in the ten seconds before `measured_at`."""
 
     worker_id: UUID
     hostname: str
@@ -64,7 +64,7 @@ class WorkerReport:
 
 @dataclass(frozen=True, slots=True)
 class WorkerCounts:
-    """What every worker had counted by a moment of the database's clock."""
+    """The counts of every worker at one moment of the database's clock."""
 
     at: datetime
     by_worker: Mapping[UUID, Counts]
@@ -73,7 +73,7 @@ class WorkerCounts:
 def live_workers(
     connection: Connection, within_seconds: float, gone: Collection[UUID] = ()
 ) -> list[WorkerReport]:
-    """Return the workers that gave a sign of life lately, by host, without those known as gone."""
+    """Return the live workers by host, without those in `gone`."""
     found = []
     wanted = {"within_seconds": within_seconds, "gone": list(gone)}
     for row in connection.execute(_LIVE_WORKERS, wanted).mappings():
@@ -83,7 +83,7 @@ def live_workers(
 
 
 def counted(connection: Connection) -> WorkerCounts:
-    """Return what the workers have counted so far, to be subtracted later."""
+    """Return the counts of every worker so far, for `counted_since`."""
     at = connection.execute(text("SELECT now()")).scalar_one()
     rows = connection.execute(_COUNTED)
     return WorkerCounts(at, {row.worker_id: counts_of(row.stages_total) for row in rows})
@@ -92,10 +92,10 @@ def counted(connection: Connection) -> WorkerCounts:
 def counted_since(
     connection: Connection, scan_id: int, before: WorkerCounts
 ) -> tuple[Counts | None, bool]:
-    """Return what the workers that stored batches of a scan since then have counted since then.
+    """Return the counts, since `before`, of workers that stored batches of the scan since then.
 
-    The counts are None where nothing is known. Beside them: whether each of these workers has
-    counted what it stored last.
+    They are None where none are known. The second value tells whether each of these workers has
+    counted its last store.
     """
     found = []
     is_settled = True

@@ -1,1 +1,1 @@
-"""Statements that forget."""
+"""Statements that delete."""

@@ -1,9 +1,9 @@
-"""Statements of forgetting: scans that ended long ago, and what nobody refers to any more.
+"""Retention: deletes scans that ended long ago, and their images.
 
-An image goes with its verdicts, its outcome and its share of its batch's counts in one transaction,
-so that a scan that is half forgotten still accounts for all it has. Images that a later audit saw
-unchanged stay, and the scan with them. No foreign key leads to images or contents: whoever keeps
-their numbers (webhook deliveries, submissions, audits) is seen to here. Outputs go with their scan.
+One transaction deletes an image with its verdicts, its outcome and its share of its batch's counts,
+so the counts of a half-deleted scan add up. Images that a later audit saw unchanged stay, with
+their scan. No foreign key refers to images or contents: these statements clean up deliveries,
+submissions and audits. Outputs are deleted with their scan.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from fakesweep.schema.ledger.scans.audits import COMPLETE_AUDITS
 from fakesweep.schema.words import ScanState
 
 STEP_IMAGES = 5_000
-"""Images that one transaction forgets, at most a batch more."""
+"""Images that one transaction deletes, plus at most a batch."""
 
 _MAY = text("""
     SELECT bool_and(has_table_privilege(oid, 'DELETE')) FROM pg_class
@@ -32,7 +32,7 @@ _NEWEST_AUDITS = f"""
     SELECT max(scan_id) FROM ({COMPLETE_AUDITS}) AS complete GROUP BY archive
 """  # noqa: S608 - our own words
 
-# An output that could not be written since before that moment is not waited for.
+# An output that has been failing since before that moment does not hold its scan.
 _OUTPUT_IS_OPEN = """
     SELECT FROM ledger.outputs o
     WHERE o.scan_id = {scan_id} AND o.ended_at IS NULL
@@ -61,7 +61,7 @@ _HAS_OPEN_OUTPUT = text(f"SELECT EXISTS ({_OUTPUT_IS_OPEN.format(scan_id=':scan_
 
 _IS_NEWEST_AUDIT = text(f"SELECT :scan_id IN ({_NEWEST_AUDITS})")
 
-# Without `archive` no later audit is held against it.
+# Without an `archive` no later audit compares with this one.
 _BEGIN = text("""
     UPDATE ledger.scans SET pruned_at = coalesce(pruned_at, now()), archive = NULL
     WHERE scan_id = :scan_id
@@ -114,7 +114,7 @@ _COUNT_DOOMED = text("""
     JOIN doomed d USING (image_id) WHERE b.scan_id = :scan_id
 """)
 
-# Whoever would run it again, judge it anew or go on with it waits for this lock.
+# Retries, rejudgements and resumes of the scan wait for this lock.
 _LOCK_SCAN = text("SELECT FROM ledger.scans WHERE scan_id = :scan_id FOR UPDATE")
 
 _HAS_ENDED = text(f"""
@@ -164,7 +164,7 @@ _DROP_EMPTY = text("""
     DELETE FROM ledger.batches WHERE batch_id = ANY(:batch_ids) AND image_count = 0
 """)
 
-# Where an older image holds the newest verdict of a content now, it is a person's to see again.
+# Where an older image now holds the newest verdict of a content, it returns to the review queue.
 _BRING_BACK = text("""
     UPDATE ledger.verdicts v SET is_superseded = false
     FROM (SELECT DISTINCT content_id, model_id FROM freed) AS f
@@ -189,7 +189,7 @@ _FORGET_SCAN = (
 
 @dataclass(frozen=True, slots=True)
 class EndedScan:
-    """A scan that ended long ago, and how many images it has still."""
+    """A scan that ended long ago, and the number of its remaining images."""
 
     scan_id: int
     name: str | None
@@ -200,16 +200,16 @@ class EndedScan:
 
     @property
     def has_more_than_images(self) -> bool:
-        """Whether there is something to forget where all its images stay, or it has none."""
+        """Whether the scan has rows to delete although all its images stay, or it has none."""
         return self.images == 0 or (self.is_audit and self.pruned_at is None)
 
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """What one transaction forgot, and up to where.
+    """The rows that one transaction deleted, and its position.
 
-    `last_batch_id` is None where the scan has no further batch; `last_sighting` is the newest page
-    that an audit had seen.
+    `last_batch_id` is None after the scan's last batch; `last_sighting` is the newest page that an
+    audit had seen.
     """
 
     last_batch_id: int | None
@@ -219,17 +219,17 @@ class Forgotten:
 
 
 def may_forget(connection: Connection) -> bool:
-    """Tell whether this user may delete from every table, as their owner may."""
+    """Return whether this user may delete from every table, as the owner may."""
     return bool(connection.execute(_MAY).scalar_one())
 
 
 def lock_forgetting(connection: Connection) -> bool:
-    """Try to become the only process that forgets, until disconnected."""
+    """Try to lock retention for this process alone, until disconnected."""
     return bool(connection.execute(_LOCK).scalar_one())
 
 
 def clock(connection: Connection) -> datetime:
-    """Return the moment by the database's clock."""
+    """Return the database's clock."""
     now: datetime = connection.execute(_CLOCK).scalar_one()
     return now
 
@@ -237,9 +237,9 @@ def clock(connection: Connection) -> datetime:
 def ended_scans(
     connection: Connection, before: datetime, chosen: Sequence[int] | None = None
 ) -> list[EndedScan]:
-    """Return the scans that ended before a moment and may go, of those chosen, oldest first.
+    """Return the deletable scans that ended before a moment, of those chosen, oldest first.
 
-    The newest audit of each archive is not among them: the next one is held against it.
+    The newest audit of each archive stays: the next one compares with it.
     """
     wanted = {"before": before, "chosen": None if chosen is None else list(chosen)}
     rows = connection.execute(_ENDED, wanted).mappings()
@@ -247,7 +247,7 @@ def ended_scans(
 
 
 def why_it_stays(connection: Connection, scan_id: int, before: datetime) -> str | None:
-    """Return why a scan may not go, None where it may.
+    """Return why a scan must stay, None where it can be deleted.
 
     Raises:
         ScanError: there is no such scan.
@@ -268,15 +268,15 @@ def why_it_stays(connection: Connection, scan_id: int, before: datetime) -> str 
 
 
 def settled_sightings(connection: Connection) -> int:
-    """Return the newest page that an audit saw; every page before it can be seen from now on."""
+    """Return the newest sighting of an audit; every earlier one is committed."""
     connection.execute(_HOLD_AUDITS)
     return int(connection.execute(_LAST_SIGHTING).scalar_one())
 
 
 def doom(connection: Connection, scan_ids: Sequence[int]) -> None:
-    """Choose the images of these scans that may go, for as long as this connection lasts.
+    """Mark the deletable images of these scans, until the connection ends.
 
-    Those that audits refer to are spared, but for audits that are among these scans.
+    Images that other audits refer to are spared.
     """
     connection.exec_driver_sql(_CREATE_STAGES)
     if not scan_ids:
@@ -291,19 +291,19 @@ def doom(connection: Connection, scan_ids: Sequence[int]) -> None:
 
 
 def spare(connection: Connection, audit: int) -> None:
-    """Let what an audit refers to stay."""
+    """Spare the images that an audit refers to."""
     connection.execute(_SPARE, {"scan_id": audit})
 
 
 def doomed_images(connection: Connection, scan_id: int) -> int:
-    """Return how many of the chosen images are a scan's."""
+    """Return the number of a scan's marked images."""
     return int(connection.execute(_COUNT_DOOMED, {"scan_id": scan_id}).scalar_one())
 
 
 def begin_forgetting(connection: Connection, scan_id: int, before: datetime) -> bool:
-    """Mark a scan as no longer whole, and forget what it saw of its archive.
+    """Mark a scan as incomplete, and delete its sightings.
 
-    Returns False, with nothing forgotten, where somebody made it run again.
+    Returns False, with nothing deleted, where the scan runs again.
     """
     if not _has_ended(connection, scan_id, before):
         return False
@@ -316,10 +316,9 @@ def begin_forgetting(connection: Connection, scan_id: int, before: datetime) -> 
 def forget_images(
     connection: Connection, scan_id: int, before: datetime, after: Forgotten
 ) -> Forgotten:
-    """Forget chosen images of a scan's next batches, with their verdicts and outcomes.
+    """Delete marked images of a scan's next batches, with their verdicts and outcomes.
 
-    Images that an audit saw since the step before are spared. Nothing goes of a scan that somebody
-    made run again.
+    Images that an audit saw since the last step are spared. A scan that runs again loses nothing.
     """
     if not _has_ended(connection, scan_id, before):
         return Forgotten(None, after.last_sighting)
@@ -336,7 +335,7 @@ def forget_images(
 
 
 def forget_scan(connection: Connection, scan_id: int, before: datetime) -> bool:
-    """Forget the scan itself where no image of it is left; return whether it went."""
+    """Delete a scan that has no image left; return whether it is deleted."""
     wanted = {"scan_id": scan_id}
     if not _has_ended(connection, scan_id, before):
         return False
@@ -348,7 +347,7 @@ def forget_scan(connection: Connection, scan_id: int, before: datetime) -> bool:
 
 
 def _has_ended(connection: Connection, scan_id: int, before: datetime) -> bool:
-    """Lock a scan until the transaction ends, and tell whether it had ended by that moment."""
+    """Lock a scan until the transaction ends; return whether it had ended by that moment."""
     wanted = {"scan_id": scan_id, "before": before}
     if connection.execute(_LOCK_SCAN, wanted).one_or_none() is None:
         return False

@@ -1,6 +1,6 @@
-"""Statements of forgetting what is left over: contents no image has, and signs of life long past.
+"""Orphans: deletes contents without images, and records of processes and messages of long ago.
 
-No foreign key leads to contents: who looks for one by its bytes may find it gone.
+No foreign key refers to contents: a look-up by bytes may find its content deleted.
 """
 
 from datetime import datetime
@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import Connection, text
 
 STEP_CONTENTS = 20_000
-"""Numbers of contents that one transaction looks at."""
+"""Content numbers that one transaction reads."""
 
 _FORGET_LOADS = text("""
     DELETE FROM ledger.model_loads l USING ledger.workers w
@@ -31,12 +31,12 @@ _FORGET_OLD = {
     """),
 }
 
-# From here to the end of the transaction no worker takes up a batch, or ends one.
+# From here to the end of the transaction no worker claims a batch or ends one.
 _HOLD_BATCHES = text("LOCK TABLE ledger.batches IN SHARE MODE")
 
 _IN_WORK = text("SELECT count(*) FROM ledger.batches WHERE state = 'running'")
 
-# What they know of an image's bytes spares them a look.
+# Contents that an audit knows for pending images stay.
 _AUDITING = text("""
     SELECT scan_id FROM scan_progress WHERE is_audit AND NOT has_ended
 """)
@@ -63,7 +63,7 @@ _FORGET_CONTENTS = text("""
 
 
 def forget_old(connection: Connection, before: datetime) -> dict[str, int]:
-    """Forget workers and producers not seen since, and messages put aside; return how many."""
+    """Delete workers, producers and dead letters older than a moment; return their numbers."""
     connection.execute(_FORGET_LOADS, {"before": before})
     return {
         name: connection.execute(statement, {"before": before}).rowcount
@@ -72,15 +72,15 @@ def forget_old(connection: Connection, before: datetime) -> dict[str, int]:
 
 
 def last_content(connection: Connection) -> int:
-    """Return the highest number of a content."""
+    """Return the highest content number."""
     return int(connection.execute(_LAST_CONTENT).scalar_one())
 
 
 def forget_contents(connection: Connection, after: int) -> int | None:
-    """Forget those of the next contents that no image has, with their scores; return how many.
+    """Delete those of the next contents that have no image, with their scores; return their number.
 
-    Returns None, with nothing forgotten, while a batch is in work: its worker may have found a
-    score that would be gone when it stores.
+    Returns None, with nothing deleted, while a batch is in work: its worker may have looked up a
+    score that it needs when it stores.
     """
     connection.execute(_HOLD_BATCHES)
     if connection.execute(_IN_WORK).scalar_one():

@@ -1,1 +1,1 @@
-"""Statements about scans: added, listed, steered, audited."""
+"""Statements on scans: recorded, listed, controlled, audited."""

@@ -1,7 +1,7 @@
-"""Runs: stretches of a listing that an audit knows again by one digest, not image by image.
+"""Digest runs: neighbouring images of a listing that an audit recognises by one digest.
 
-A run ends behind a URI whose checksum says so. So whatever is added or gone, and wherever pages are
-cut, the runs beside it are the same the next time.
+A run ends behind a URI whose checksum says so. Additions, deletions and page limits change only the
+runs around them.
 """
 
 import zlib
@@ -14,13 +14,13 @@ from sqlalchemy import Connection, text
 from fakesweep.schema.ledger.scans.scans import Entry, ListedImage
 
 RUN_IMAGES = 128
-"""Images of a run, on average."""
+"""Average number of images in a run."""
 
 _DIGEST_BYTES = 16
 
-# A run stands where the newest page that saw it does: nothing in it changed, and each image of it
-# has a verdict by every current model and this very policy. With this statement an audit's
-# transaction may add to what audits saw, and nobody forgets images of that until it ends.
+# A run stands where the newest page that saw it does: no image of it changed, and each
+# has a verdict by every current model and this policy. This statement makes retention wait until
+# the audit's transaction ends.
 _SEE_AGAIN = text("""
     WITH standing AS MATERIALIZED (
         SELECT asked.digest, seen.image_ids
@@ -40,7 +40,7 @@ _SEE_AGAIN = text("""
     SELECT digest FROM standing
 """)
 
-# Where an image of a run is not accounted for, there is nothing to know the run by.
+# A run with an image that is not accounted for has no digest.
 _NOTE = text("""
     INSERT INTO ledger.sightings (scan_id, image_ids, digest)
     SELECT :scan_id, array_agg(DISTINCT image_id), CASE
@@ -51,10 +51,10 @@ _NOTE = text("""
 
 
 class AuditView(NamedTuple):
-    """By what an audit judges: its policy and the current revisions of its models.
+    """The policy and current model revisions by which an audit compares.
 
-    `models` is how many models it asks; fewer `model_ids` are current where no worker loaded one.
-    Failures that are about the bytes stand for `failures_stand_days`.
+    `models` is the number of its models; `model_ids` has fewer where no worker has loaded one.
+    Failures about bytes stand for `failures_stand_days`.
     """
 
     scan_id: int
@@ -65,14 +65,14 @@ class AuditView(NamedTuple):
 
     @property
     def is_loaded(self) -> bool:
-        """Whether every model was loaded by a worker, so that something can stand."""
+        """Whether workers have loaded every model, without which nothing stands."""
         return len(self.model_ids) == self.models
 
 
 class DigestRun(NamedTuple):
-    """Images of a page from one place up to another, and the digest of what was listed of them.
+    """The images of a page from one index to another, and the digest of their listing.
 
-    It is empty where that is not enough to know them again.
+    The digest is empty where an image's facts do not identify it.
     """
 
     first: int
@@ -81,12 +81,12 @@ class DigestRun(NamedTuple):
 
 
 def ends_run(uri: str) -> bool:
-    """Say whether a run ends behind this URI."""
+    """Return whether a run ends behind this URI."""
     return zlib.crc32(uri.encode()) % RUN_IMAGES == 0
 
 
 def digests_of(images: Sequence[ListedImage]) -> list[DigestRun]:
-    """Cut the images of a page into runs; one with an image of unknown size has no digest."""
+    """Split the images of a page into runs; one with an image of unknown size has no digest."""
     runs: list[DigestRun] = []
     said: list[str] = []
     is_vague = False
@@ -103,12 +103,12 @@ def digests_of(images: Sequence[ListedImage]) -> list[DigestRun]:
 
 
 def one_run(images: Sequence[ListedImage]) -> list[DigestRun]:
-    """Return all images of a page as one run that nobody knows again."""
+    """Return all images of a page as one run without a digest."""
     return [DigestRun(0, len(images), b"")]
 
 
 def whole_runs(entries: Sequence[Entry]) -> int:
-    """Return how many of the first entries are whole runs; 0 where no run ends among them."""
+    """Return the length of the whole runs among the first entries, 0 where no run ends."""
     for place in range(len(entries), 0, -1):
         if ends_run(entries[place - 1].uri):
             return place
@@ -116,7 +116,7 @@ def whole_runs(entries: Sequence[Entry]) -> int:
 
 
 def see_again(connection: Connection, look: AuditView, runs: Sequence[DigestRun]) -> set[bytes]:
-    """Note the runs that stand as they were judged; return their digests."""
+    """Record sightings of the runs that stand; return their digests."""
     digests = [run.digest for run in runs if run.digest]
     if not (look.is_loaded and digests):
         return set()
@@ -128,7 +128,7 @@ def see_again(connection: Connection, look: AuditView, runs: Sequence[DigestRun]
 
 
 def note(connection: Connection, scan_id: int, runs: Sequence[DigestRun]) -> None:
-    """Note the images that the temporary table `stage_sighted` holds, run by run."""
+    """Record sightings of the images in the temporary table `stage_sighted`, by run."""
     wanted = {
         "scan_id": scan_id,
         "sizes": [run.end - run.first for run in runs],

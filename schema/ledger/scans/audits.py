@@ -1,4 +1,4 @@
-"""Statements of audits: what stands as it was last judged, what changed, and what is gone."""
+"""Audits: statements that compare a listing with earlier verdicts, and find vanished images."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -10,10 +10,10 @@ from fakesweep.schema.ledger.scans.audit_digests import AuditView
 from fakesweep.schema.ledger.scans.scans import ListedImage
 from fakesweep.schema.words import Change
 
-# An image stands where its newest row tells the same of the object, and has a verdict by every
-# current model and this very policy, or failed not long ago for what its bytes are. The look at
-# one URI is LATERAL, so that it is always an index that answers, however little the planner knows
-# of the temporary table.
+# An image stands where its newest row has the same facts and a verdict by every current
+# model and this policy, or a recent failure about its bytes. The LATERAL look-up of one URI
+# always uses the index, whatever the planner estimates of the temporary
+# table.
 _COMPARE = text("""
     WITH seen AS MATERIALIZED (
         SELECT l.place, l.run, k.image_id, k.is_same, k.is_same AND (:is_loaded AND (
@@ -51,7 +51,7 @@ _COMPARE = text("""
     WHERE s.stands IS NOT TRUE ORDER BY s.place
 """)
 
-# Of the images of one content only the first is fetched; another that this scan has says so.
+# Only the first image of a content is fetched; the others follow it.
 _LED = text("""
     SELECT DISTINCT known_content_id FROM ledger.images
     WHERE scan_id = :scan_id AND known_content_id = ANY(:content_ids)
@@ -67,7 +67,7 @@ COMPLETE_AUDITS = """
     SELECT scan_id, archive FROM ledger.scans
     WHERE is_audit AND archive IS NOT NULL AND listed_at IS NOT NULL AND cancelled_at IS NULL
 """
-"""The audits that a later one of the same archive is held against."""
+"""The audits that a later one of the same archive compares with."""
 
 _FORMER = text(f"""
     SELECT max(b.scan_id)
@@ -95,7 +95,7 @@ _COUNT_VANISHED = text("""
     UPDATE ledger.scans SET vanished_count = :vanished WHERE scan_id = :scan_id
 """)
 
-# Images whose content another image of the scan is fetched for wait until all others have ended.
+# Following images wait until all others of the scan have ended.
 _LET_FOLLOW = text("""
     WITH ready AS MATERIALIZED (
         SELECT s.scan_id FROM ledger.scans s
@@ -112,10 +112,10 @@ _LET_FOLLOW = text("""
 
 
 class Seen(NamedTuple):
-    """A listed image that is to be looked at, its place in its page, and why.
+    """A listed image that does not stand, its index in the page, and its change.
 
-    `content_id` is what its bytes are known to be; `follows` says that another image of the scan is
-    fetched for the same content, so that this one waits.
+    `content_id` is its content where known. With `follows`, it waits for another image of the scan
+    with the same content.
     """
 
     place: int
@@ -131,9 +131,9 @@ def see(images: Sequence[ListedImage]) -> list[Seen]:
 
 
 def compared(connection: Connection, look: AuditView, images: Sequence[ListedImage]) -> list[Seen]:
-    """Return the images in `stage_listed`, a temporary table, that do not stand as judged.
+    """Return the images of the temporary table `stage_listed` that do not stand.
 
-    Those that do are in `stage_sighted` then. `images` are all of the page.
+    The others are in `stage_sighted` then. `images` are all of the page.
     """
     rows = connection.execute(
         _COMPARE,
@@ -153,7 +153,7 @@ def compared(connection: Connection, look: AuditView, images: Sequence[ListedIma
 
 
 def vanish(connection: Connection, scan_id: int) -> None:
-    """Note what the audit of the same archive before this one saw, and this one did not."""
+    """Record the images that the audit before saw and this one did not."""
     former = connection.execute(_FORMER, {"scan_id": scan_id}).scalar_one()
     if former is None:
         return
@@ -162,12 +162,12 @@ def vanish(connection: Connection, scan_id: int) -> None:
 
 
 def let_follow(connection: Connection) -> int:
-    """Let batches go whose contents are scored by now, as nothing else of their scans is left."""
+    """Release following batches, once nothing else of their scans is left."""
     return connection.execute(_LET_FOLLOW).rowcount
 
 
 class _Led(NamedTuple):
-    """Contents that some image of the scan is fetched for; and such as need no fetching."""
+    """Contents that an image of the scan is fetched for, and contents that need no fetching."""
 
     fetched: set[int]
     scored: frozenset[int]

@@ -1,4 +1,4 @@
-"""Statements that steer a scan: pause it, go on with it, cancel it, run its failures again."""
+"""Control of a scan: pause, resume, cancel, and retry of its failures."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -11,9 +11,9 @@ from fakesweep.schema.ledger.reports.progress import progress
 from fakesweep.schema.words import Lane, ScanState
 
 RETRYABLE = frozenset(FailureCode) - {FailureCode.INVALID_URI}
-"""What may come out otherwise when it is run again: a text that is no URI stays none."""
+"""Codes whose failures a retry may change; an invalid URI stays invalid."""
 
-# Whoever records a batch of the scan waits for this lock, and this for them.
+# Recording a batch of the scan and this lock exclude each other.
 _LOCK = text("""
     SELECT paused_at IS NOT NULL AS is_paused, cancelled_at IS NOT NULL AS is_cancelled
     FROM ledger.scans WHERE scan_id = :scan_id FOR NO KEY UPDATE
@@ -43,7 +43,7 @@ _RETRY = text("""
 
 
 def pause_scan(connection: Connection, scan_id: int) -> bool:
-    """Hold what no worker has of a scan, and its listing; return False where it was paused already.
+    """Pause a scan: hold its unclaimed batches and its listing; return False where it was paused.
 
     Batches in work are finished and stored.
 
@@ -61,7 +61,7 @@ def pause_scan(connection: Connection, scan_id: int) -> bool:
 
 
 def resume_scan(connection: Connection, scan_id: int) -> bool:
-    """Let a paused scan go on; return False, with nothing changed, where it was not paused.
+    """Resume a paused scan; return False, with nothing changed, where it was not paused.
 
     Raises:
         ScanError: there is no such scan, or it was cancelled.
@@ -76,9 +76,9 @@ def resume_scan(connection: Connection, scan_id: int) -> bool:
 
 
 def cancel_scan(connection: Connection, scan_id: int) -> bool:
-    """Hold what no worker has of a scan for good; return False where it was cancelled already.
+    """Cancel a scan: hold its unclaimed batches for good; return False where it was cancelled.
 
-    Batches in work are finished and stored; what nobody looked at stays pending.
+    Batches in work are finished and stored; the other images stay pending.
 
     Raises:
         ScanError: there is no such scan, or nothing of it is left to cancel.
@@ -93,7 +93,7 @@ def cancel_scan(connection: Connection, scan_id: int) -> bool:
 
 
 def begin_retry(connection: Connection, scan_id: int) -> datetime:
-    """Return the moment up to which failures of a scan may be run again, by the database's clock.
+    """Return the start of a retry, by the database's clock; only earlier failures are retried.
 
     Raises:
         ScanError: there is no such scan, or it is paused or cancelled.
@@ -117,11 +117,12 @@ def retry_failures(
     at_most: int,
     asked_at: datetime,
 ) -> int:
-    """Make a new batch of failures with these codes, and return how many images it has.
+    """Move failures with these codes into a new batch, and return its number of images.
 
-    It takes `at_most` of those that failed before `asked_at`, so that what fails again is not run a
-    third time. Images that killed workers go into quarantine, each in a batch of its own. With each
-    call in a transaction of its own, an interruption leaves every image in one batch or the other.
+    It takes up to `at_most` images that failed before `asked_at`, so a new failure is not retried
+    again. Images that killed workers go into quarantine, each in a batch of its own. The caller
+    runs each call in a transaction of its own: an interruption leaves every image in one batch or
+    the other.
 
     Raises:
         ScanError: the scan was paused or cancelled meanwhile.
@@ -149,7 +150,7 @@ def retry_failures(
 
 
 def _locked(connection: Connection, scan_id: int) -> ScanState:
-    """Lock a scan's row until the transaction ends, and return where the scan stands."""
+    """Lock a scan's row until the transaction ends, and return its state."""
     connection.execute(_LOCK, {"scan_id": scan_id})
     return ScanState(progress(connection, scan_id).state)
 

@@ -1,4 +1,4 @@
-"""Statements of tokens: what a scan was asked for with one, so that asking again finds the scan."""
+"""Idempotency of scans: a repeated request with the same token finds its scan."""
 
 import json
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-# Whoever asks with the same token at the same moment waits until this transaction ends.
+# A concurrent request with the same token waits until this transaction ends.
 _LOCK_TOKEN = text("SELECT pg_advisory_xact_lock(hashtext('fakesweep token'), hashtext(:token))")
 
 _OF_TOKEN = text("SELECT scan_id, asked FROM ledger.scans WHERE token = :token")
@@ -19,19 +19,19 @@ _SET_TOKEN = text("""
 
 @dataclass(frozen=True, slots=True)
 class AskedBefore:
-    """The scan that a token belongs to, and what was asked for with it."""
+    """The scan of a token, and the request that made it."""
 
     scan_id: int
     asked: Mapping[str, Any]
 
 
 def take_token(connection: Connection, token: str) -> AskedBefore | None:
-    """Keep a token to this transaction, and return the scan that it belongs to, if there is one."""
+    """Lock a token for this transaction, and return its scan, if any."""
     connection.execute(_LOCK_TOKEN, {"token": token})
     row = connection.execute(_OF_TOKEN, {"token": token}).one_or_none()
     return None if row is None else AskedBefore(row.scan_id, row.asked)
 
 
 def set_token(connection: Connection, scan_id: int, token: str, asked: Mapping[str, Any]) -> None:
-    """Give a new scan its token."""
+    """Record the token of a new scan."""
     connection.execute(_SET_TOKEN, {"scan_id": scan_id, "token": token, "asked": json.dumps(asked)})

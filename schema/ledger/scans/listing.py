@@ -1,4 +1,4 @@
-"""Statements of listing: the parts of a scan's sources, and what is recorded of them."""
+"""Listing: statements that record pages of listed images as batches."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +26,7 @@ from fakesweep.schema.reasons import reason
 from fakesweep.schema.words import LeftOutReason
 
 MAX_BATCH_URI_BYTES = 128 * 1024
-"""A batch of long URIs, as JSON writes them, has fewer images: so a window fits into Redis."""
+"""Most bytes of a batch's URIs in JSON; it bounds the window's memory in Redis."""
 
 _END_LISTING = text("""
     UPDATE ledger.scans SET listed_at = now()
@@ -61,7 +61,7 @@ _CREATE_STAGES = """
     DELETE FROM stage_sighted; DELETE FROM stage_listed; DELETE FROM stage_taken
 """
 
-# What no batch of this page took, because the scan has it already, is passed over.
+# An image that the scan has already is skipped.
 _ADD_IMAGES = text("""
     WITH added AS (
         INSERT INTO ledger.images
@@ -111,10 +111,10 @@ _MOVE_CURSOR = text(f"""
 
 
 class Page(NamedTuple):
-    """Images that were listed together, and where their part goes on behind them.
+    """Images listed together, and the cursor behind them.
 
-    `counts` are of what was listed beside them. `runs` and `lines` may be made beforehand by
-    `digests_of` and `staged`: it takes a while.
+    `counts` are of other entries listed beside them. `digests_of` and `staged` can compute `runs`
+    and `lines` beforehand.
     """
 
     images: Sequence[ListedImage]
@@ -126,9 +126,9 @@ class Page(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What became of a page: images that are new to the scan, and such as stand unchanged.
+    """The images of a page that are new to the scan, and those that stand unchanged.
 
-    Of the unchanged, `known` were by their whole run.
+    `known` counts the unchanged images of whole runs.
     """
 
     added: int = 0
@@ -138,7 +138,7 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class _Taken:
-    """Images for one batch; `follows` says that it waits for the others of its scan."""
+    """The images of one batch; with `follows` it waits for the others of its scan."""
 
     images: Sequence[Seen]
     follows: bool = False
@@ -160,12 +160,12 @@ def record_page(
     *,
     failures_stand_days: float = 0.0,
 ) -> Recorded | None:
-    """Record listed images, in batches, and move the cursor of their part behind them.
+    """Record listed images in batches, and move their part's cursor behind them.
 
-    Images the scan has already are passed over; so are, in an audit, those that stand as they were
-    last judged, or as they failed in the last `failures_stand_days` for what their bytes are.
-    Returns None, with nothing written, where the scan is paused or cancelled; who pauses or cancels
-    it waits until this transaction ends.
+    Skips images that the scan has already; an audit also skips images that stand: judged as they
+    are, or failed about their bytes in the last `failures_stand_days`. Returns None, with nothing
+    written, where the scan is paused or cancelled; a pause or cancel waits until this transaction
+    ends.
     """
     row = connection.execute(_LOOK, {"scan_id": scan_id}).one_or_none()
     if row is None:
@@ -208,7 +208,7 @@ def _look_at(
     *,
     is_audit: bool,
 ) -> tuple[int, _Counts]:
-    """Record those images of some runs of a page that do not stand; return how many, and counts."""
+    """Record the images of some runs that do not stand; return how many, and their counts."""
     connection.exec_driver_sql(_CREATE_STAGES)
     lines = staged(page.images, runs) if page.lines is None else page.lines
     copy_lines(connection, "stage_listed", lines)
@@ -220,7 +220,7 @@ def _look_at(
 
 
 def staged(images: Sequence[ListedImage], runs: Sequence[DigestRun]) -> bytes:
-    """Return the images of some runs of a page as PostgreSQL takes them."""
+    """Return the images of some runs of a page in COPY's format."""
     return lines_of(
         (
             place,
@@ -238,7 +238,7 @@ def staged(images: Sequence[ListedImage], runs: Sequence[DigestRun]) -> bytes:
 
 
 def end_listing(connection: Connection, scan_id: int) -> None:
-    """Record that every source of a scan is listed to its end, and what an audit missed there."""
+    """Record that a scan's listing is complete, and the images that an audit missed."""
     end_trouble(connection, scan_id)
     if connection.execute(_END_LISTING, {"scan_id": scan_id}).scalar_one_or_none():
         vanish(connection, scan_id)
@@ -282,7 +282,7 @@ def _record(
 
 
 def _batched(seen: Sequence[Seen], batch_images: int) -> list[_Taken]:
-    """Cut images into batches; those that follow others go by themselves."""
+    """Split images into batches; following images get batches of their own."""
     leading = [one for one in seen if not one.follows]
     following = [one for one in seen if one.follows]
     return [_Taken(images) for images in _cut(leading, batch_images)] + [

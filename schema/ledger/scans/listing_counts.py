@@ -1,4 +1,4 @@
-"""Statements of what a listing counts beside images: what it left out, which patterns matched."""
+"""Counts of a listing: skipped entries, and matches of patterns."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -29,10 +29,10 @@ _MATCHED = text("""
 
 
 class ListingCounts(NamedTuple):
-    """What is counted: what was left out, by reason, or images that a pattern matched.
+    """A counter of a listing: skipped entries by reason, or matches of a pattern.
 
-    `sort` is `left_out`, `include` or `exclude`; `name` is the reason, or the pattern's place among
-    those of its sort, from 1 on.
+    `sort` is `left_out`, `include` or `exclude`; `name` is the reason, or the pattern's position
+    among those of its sort, from 1.
     """
 
     sort: str
@@ -40,14 +40,14 @@ class ListingCounts(NamedTuple):
 
 
 class Pattern(NamedTuple):
-    """A pattern of a scan's choices: its option, `include` or `exclude`, and its text."""
+    """A pattern of a scan's selection: its option, `include` or `exclude`, and its text."""
 
     option: str
     pattern: str
 
 
 def count_listed(connection: Connection, scan_id: int, counts: Mapping[ListingCounts, int]) -> None:
-    """Add to what a scan's listing counted."""
+    """Add to the counters of a scan's listing."""
     found = [(one.sort, one.name, files) for one, files in counts.items() if files]
     if found:
         sorts, names, files = map(list, zip(*found, strict=True))
@@ -56,13 +56,13 @@ def count_listed(connection: Connection, scan_id: int, counts: Mapping[ListingCo
 
 
 def left_out_counts(connection: Connection, scan_id: int) -> dict[str, int]:
-    """Return how much a scan's listing left out, by reason, most first."""
+    """Return the skipped entries of a scan's listing by reason, the most frequent first."""
     rows = connection.execute(_LEFT_OUT, {"scan_id": scan_id})
     return {row.reason: row.files for row in rows}
 
 
 def unmatched_patterns(connection: Connection, scan_id: int) -> list[Pattern]:
-    """Return the patterns of a scan's choices that have matched nothing so far."""
+    """Return the patterns of a scan's selection without a match so far."""
     selection = chosen(connection, scan_id).selection
     matched = {tuple(row) for row in connection.execute(_MATCHED, {"scan_id": scan_id})}
     return [

@@ -1,4 +1,4 @@
-"""Statements about scans that cannot be listed: why not, since when, and when to try again."""
+"""Listing errors: the reason, its start and the next try."""
 
 from sqlalchemy import Connection, text
 
@@ -25,7 +25,7 @@ _END = text(END_TROUBLE)
 def record_trouble(
     connection: Connection, scan_id: int, reason: str, at_most_seconds: float
 ) -> None:
-    """Record why a scan cannot be listed, and when that is tried again at the latest."""
+    """Record why a scan cannot be listed; its next try is at most `at_most_seconds` away."""
     connection.execute(
         _RECORD,
         {

@@ -1,4 +1,4 @@
-"""Which scan a person means: by its number, by its name, or the last one."""
+"""Scan references of people: a number, a name, or `last`."""
 
 from sqlalchemy import Connection, text
 
@@ -16,19 +16,19 @@ _LAST = text("SELECT scan_id FROM scan_progress ORDER BY scan_id DESC LIMIT 1")
 
 _LARGEST = 2**63 - 1
 _MOST_DIGITS = 4_000
-"""Far more than any scan's number has, and fewer than Python reads of one."""
+"""More digits than any scan number has, fewer than Python's limit for `int`."""
 
 
 def is_name(said: str) -> bool:
-    """Return whether people can see and write it, as the name of a scan or a schedule."""
+    """Return whether a text can be the name of a scan or schedule: visible and writable."""
     return bool(said.strip()) and said.isprintable() and len(said) <= MOST_NAME_CHARACTERS
 
 
 def check_name(said: str) -> None:
-    """Refuse what names no scan.
+    """Refuse a text that cannot name a scan.
 
     Raises:
-        ScanError: it is empty, cannot be seen, or is too long.
+        ScanError: it is empty, invisible or too long.
     """
     if not is_name(said):
         raise ScanError(
@@ -38,9 +38,9 @@ def check_name(said: str) -> None:
 
 
 def find_scan(connection: Connection, said: str | int) -> int:
-    """Return the number of a scan: of several of one name the newest, `last` the newest of all.
+    """Return the number of a scan: the newest of a name, or with `last` the newest of all.
 
-    Digits are a number before they are a name.
+    Digits are tried as a number before a name.
 
     Raises:
         ScanError: there is no such scan.

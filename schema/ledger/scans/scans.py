@@ -1,4 +1,4 @@
-"""Statements of the asking side: scans, their sources, their images, and the batches to publish."""
+"""Scans: statements that record them, their sources, and the listings that are due."""
 
 import hashlib
 import json
@@ -57,9 +57,9 @@ _UNLOCK_LISTING = text("SELECT pg_advisory_unlock(hashtext('fakesweep listing'),
 
 
 class NamedSource(NamedTuple):
-    """A source as it is recorded; `hostname` is the only machine that can list it, or None.
+    """A recorded source; `hostname` is the only machine that can list it, or None.
 
-    `members` are the files and addresses of a source that was named one by one.
+    `members` are the URIs of a source that was named one by one.
     """
 
     source: str
@@ -67,7 +67,7 @@ class NamedSource(NamedTuple):
     members: tuple[str, ...] = ()
 
     def as_row(self) -> dict[str, object]:
-        """Return it as the statements take it."""
+        """Return the source as a row for the statements."""
         return self._asdict() | {"members": list(self.members) or None}
 
 
@@ -83,8 +83,9 @@ class SourceLeft:
 class ListedImage(NamedTuple):
     """An image as its source lists it; unknown facts are None.
 
-    `cursor` is where listing goes on after this image. With `unreadable`, `uri` only names
-    the place (a manifest's line) and the image is recorded as failed, with that reason and `code`.
+    `cursor` is the position of the listing behind this image. With `unreadable`, `uri` only names
+    the place, such as a manifest's line, and the image is recorded as failed with that reason and
+    `code`.
     """
 
     uri: str
@@ -97,30 +98,30 @@ class ListedImage(NamedTuple):
 
 
 class LeftOut(NamedTuple):
-    """What a source holds and no image is taken of; listing goes on behind its `cursor`."""
+    """An entry of a source that is no image; the listing continues behind its `cursor`."""
 
     cursor: str
     reason: LeftOutReason
 
     @property
     def uri(self) -> str:
-        """What stands for it where runs of a listing are cut."""
+        """The text by which runs of a listing are split."""
         return self.cursor
 
 
 Entry = ListedImage | LeftOut
-"""What a listing comes to, one after another."""
+"""One entry of a listing."""
 
 
 class ListingDue(NamedTuple):
-    """A scan whose listing could go on."""
+    """A scan whose listing is due."""
 
     scan_id: int
     lane: Lane
 
 
 class Chosen(NamedTuple):
-    """What a scan takes of its sources, and whether it passes over what stands."""
+    """The selection of a scan, and whether it is an audit."""
 
     selection: Selection
     asked_at: datetime
@@ -138,7 +139,7 @@ def add_scan(
     is_audit: bool = False,
     selection: Selection = Selection(),  # noqa: B008 - frozen
 ) -> int:
-    """Record a scan and its sources (each with the only host that can list it, or None)."""
+    """Record a scan and its sources, each with the only host that can list it, or None."""
     scan_id = int(
         connection.execute(
             _ADD_SCAN,
@@ -171,42 +172,41 @@ def sources_left(connection: Connection, scan_id: int) -> list[SourceLeft]:
 
 
 def chosen(connection: Connection, scan_id: int) -> Chosen:
-    """Return what a scan takes of its sources."""
+    """Return the selection of a scan."""
     row = connection.execute(_CHOSEN, {"scan_id": scan_id}).one()
     return Chosen(selection_of(row.selection), row.created_at, row.is_audit)
 
 
 def scans_to_list(connection: Connection, hostname: str) -> list[int]:
-    """Return the scans of `listings_due` alone."""
+    """Return the scan numbers of `listings_due`."""
     return [due.scan_id for due in listings_due(connection, hostname)]
 
 
 def listings_due(connection: Connection, hostname: str) -> list[ListingDue]:
-    """Return the scans whose listing this host could go on with now.
+    """Return the scans whose listing this host could continue now.
 
-    Live ones come first, then those that could be listed when it was last tried, then the oldest.
-
-    Standard input is not among them: only the person who pipes it in can say what comes next. Nor
-    are streams, whose images come by themselves.
+    The order is live scans, then those without an error, then the oldest. Standard input is
+    excluded, as only the person at the pipe can continue it. So are streams, whose images arrive as
+    uploads.
     """
     rows = connection.execute(_LISTINGS_DUE, {"hostname": hostname})
     return [ListingDue(row.scan_id, Lane(row.lane)) for row in rows]
 
 
 def lock_listing(connection: Connection, scan_id: int) -> bool:
-    """Try to become the only process that lists this scan, until unlocked or disconnected."""
+    """Try to lock a scan's listing for this process alone, until unlocked or disconnected."""
     return bool(connection.execute(_LOCK_LISTING, {"scan_id": scan_id}).scalar_one())
 
 
 def unlock_listing(connection: Connection, scan_id: int) -> None:
-    """Let another process list this scan."""
+    """Unlock a scan's listing."""
     connection.execute(_UNLOCK_LISTING, {"scan_id": scan_id})
 
 
 def _archive(
     sources: Sequence[NamedSource | tuple[str, str | None]], selection: Selection
 ) -> str | None:
-    """Return what audits of the same sources and choices share, None where they see by age."""
+    """Return the archive key of sources and selection, None for a selection by age."""
     if not selection.forms_archive:
         return None
     named = [NamedSource(*source) for source in sources]

@@ -1,1 +1,1 @@
-"""Statements about schedules."""
+"""Statements on schedules."""

@@ -1,4 +1,4 @@
-"""Statements about schedules for people: how each stands, and what became of its times."""
+"""Reports on schedules: their states and runs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ _RUNS = text("""
 
 
 class ScheduleState(StrEnum):
-    """Where a schedule stands; derived in the `schedules` view, never stored."""
+    """The state of a schedule; derived in the `schedules` view, never stored."""
 
     ACTIVE = "active"
     PAUSED = "paused"
@@ -31,7 +31,7 @@ class ScheduleState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ScheduleReport:
-    """A schedule as the view shows it."""
+    """A schedule with the columns of its view."""
 
     schedule_id: int
     name: str
@@ -55,7 +55,7 @@ class ScheduleReport:
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """What became of one time of a schedule."""
+    """The outcome of one run of a schedule."""
 
     due_at: datetime
     outcome: str
@@ -66,12 +66,12 @@ class RunReport:
 
 
 def schedule_reports(connection: Connection) -> list[ScheduleReport]:
-    """Return every schedule but the removed ones, by name."""
+    """Return every schedule that is not removed, by name."""
     return [ScheduleReport(**row) for row in connection.execute(_REPORTS).mappings()]
 
 
 def schedule_report(connection: Connection, name: str) -> ScheduleReport:
-    """Return how a schedule stands.
+    """Return the state of a schedule.
 
     Raises:
         ScheduleError: there is none of that name.
@@ -83,6 +83,6 @@ def schedule_report(connection: Connection, name: str) -> ScheduleReport:
 
 
 def runs_of(connection: Connection, schedule_id: int, at_most: int) -> list[RunReport]:
-    """Return what became of a schedule's last times, the newest first."""
+    """Return a schedule's last runs, the newest first."""
     rows = connection.execute(_RUNS, {"schedule_id": schedule_id, "at_most": at_most})
     return [RunReport(**row) for row in rows.mappings()]

@@ -1,4 +1,4 @@
-"""Statements about schedules: what they ask for, when, and what became of each time."""
+"""Schedules: statements that record them and the outcome of each run."""
 
 import json
 from collections.abc import Collection, Sequence
@@ -36,8 +36,8 @@ _SOURCES = text("""
     WHERE schedule_id = :schedule_id ORDER BY position
 """)
 
-# A schedule that another producer holds is being answered for. One that was moved on since this
-# statement began is not due any more: PostgreSQL looks at the condition again.
+# A schedule whose row is locked is being fired. One that has moved on since this
+# statement began is not due any more: PostgreSQL rechecks the condition.
 _HOLD_DUE = text("""
     SELECT *, now() AS now FROM ledger.schedules
     WHERE next_at <= now() AND paused_at IS NULL AND removed_at IS NULL
@@ -45,7 +45,7 @@ _HOLD_DUE = text("""
     ORDER BY next_at, schedule_id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
 """)
 
-# Who fires holds the row only as long as a scan is recorded, so this waits.
+# Firing holds the row only while a scan is recorded, so this waits.
 _HOLD = text("""
     SELECT *, now() AS now FROM ledger.schedules
     WHERE name = :name AND removed_at IS NULL FOR NO KEY UPDATE
@@ -93,10 +93,10 @@ _REMOVE = text("UPDATE ledger.schedules SET removed_at = now() WHERE schedule_id
 
 
 class ScheduleOutcome(StrEnum):
-    """What became of a time: a scan, or why there is none.
+    """The outcome of a run: a scan, or why there is none.
 
-    It is skipped where the scan before was not finished, missed where no producer was at work, and
-    refused where the scan could not be asked for.
+    A run is skipped where the scan before was not finished, missed where no producer was running,
+    and refused where the scan could not be recorded.
     """
 
     FIRED = "fired"
@@ -107,9 +107,9 @@ class ScheduleOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """What is asked for and when; each source with the only host that can list it, or None.
+    """A schedule's sources and times; each source with the only host that can list it, or None.
 
-    Its scans are audits, but for those of a full one, which look at every image each time.
+    Its scans are audits; those of a full schedule read every image each time.
     """
 
     name: str
@@ -135,7 +135,7 @@ class HeldSchedule:
 
 
 def ledger_now(connection: Connection) -> datetime:
-    """Return the time by the database's clock, at which the transaction began."""
+    """Return the start of the transaction by the database's clock."""
     now: datetime = connection.execute(_NOW).scalar_one()
     return now
 
@@ -176,7 +176,7 @@ def add_schedule(connection: Connection, schedule: Schedule, next_at: datetime) 
 
 
 def hold_due(connection: Connection, left_out: Collection[int] = ()) -> HeldSchedule | None:
-    """Lock a schedule that is due and that nobody else holds, the longest due first."""
+    """Lock the unlocked schedule that has been due the longest."""
     row = connection.execute(_HOLD_DUE, {"left_out": list(left_out)}).one_or_none()
     return None if row is None else _held(connection, row)
 
@@ -199,7 +199,7 @@ def move_on(connection: Connection, schedule_id: int, next_at: datetime) -> None
 
 
 def is_answered(connection: Connection, schedule_id: int, due_at: datetime) -> bool:
-    """Tell whether a time has a row already."""
+    """Return whether a run has a row already."""
     asked = {"schedule_id": schedule_id, "due_at": due_at}
     return bool(connection.execute(_IS_ANSWERED, asked).scalar_one())
 
@@ -212,7 +212,7 @@ def record_fired(
     *,
     by_hand: bool = False,
 ) -> None:
-    """Record that a time made a scan, and of the scan which time made it."""
+    """Record a run and its scan, each with the other."""
     connection.execute(_LINK, {"scan_id": scan_id, "schedule_id": schedule_id, "due_at": due_at})
     _record(
         connection, schedule_id, due_at, ScheduleOutcome.FIRED, scan_id=scan_id, by_hand=by_hand
@@ -226,25 +226,25 @@ def record_unfired(
     outcome: ScheduleOutcome,
     reason: str,
 ) -> None:
-    """Record why a time made no scan."""
+    """Record why a run made no scan."""
     _record(connection, schedule_id, due_at, outcome, reason=reason)
 
 
 def record_missed(connection: Connection, schedule_id: int, times: Sequence[datetime]) -> None:
-    """Record times at which no producer was at work; those that have a row keep it."""
+    """Record runs at which no producer was running; those with a row keep it."""
     if times:
         connection.execute(_RECORD_MISSED, {"schedule_id": schedule_id, "times": list(times)})
 
 
 def unfinished_scan(connection: Connection, schedule_id: int) -> int | None:
-    """Return the last scan of a schedule where that is neither finished nor cancelled."""
+    """Return the last scan of a schedule where it is neither finished nor cancelled."""
     asked = {"schedule_id": schedule_id}
     scan_id: int | None = connection.execute(_UNFINISHED, asked).scalar_one_or_none()
     return scan_id
 
 
 def pause_schedule(connection: Connection, name: str) -> bool:
-    """Let a schedule make no scan any more; return False where it was paused already.
+    """Pause a schedule; return False where it was paused already.
 
     Raises:
         ScheduleError: there is none of that name.
@@ -257,12 +257,12 @@ def pause_schedule(connection: Connection, name: str) -> bool:
 
 
 def resume_schedule(connection: Connection, held: HeldSchedule, next_at: datetime) -> None:
-    """Let a paused schedule that the caller holds make scans again, the first at `next_at`."""
+    """Resume a paused schedule that the caller has locked; its first run is at `next_at`."""
     connection.execute(_RESUME, {"schedule_id": held.schedule_id, "next_at": next_at})
 
 
 def remove_schedule(connection: Connection, name: str) -> None:
-    """End a schedule for good; its scans and what became of its times stay.
+    """Remove a schedule; its scans and runs stay.
 
     Raises:
         ScheduleError: there is none of that name.
@@ -315,7 +315,7 @@ def _record(
 
 
 def unknown(name: str) -> ScheduleError:
-    """Return the error that says that there is no schedule of a name."""
+    """Return the error for an unknown schedule name."""
     return ScheduleError(
         f"there is no schedule {name!r}; `fakesweep schedule list` shows those there are"
     )

@@ -1,1 +1,1 @@
-"""Statements about webhooks."""
+"""Statements on webhooks."""

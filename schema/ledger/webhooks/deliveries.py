@@ -1,4 +1,4 @@
-"""Statements of delivering to webhooks: take what is due, note what came of it, forget the old."""
+"""Deliveries: statements that lease due ones, record their outcome and delete old ones."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,9 +10,9 @@ from sqlalchemy import Connection, text
 
 from fakesweep.schema.reasons import reason
 
-# The moment until which nobody else takes a delivery is also when it is due again: a sender that
-# died is not told from one that failed. The array keeps the plan on the tables' keys: how many rows
-# a limit leaves that is known only later, PostgreSQL guesses far too high.
+# The end of its lease is also when a delivery is due again, so a dead sender counts as a
+# failed one. The array keeps the plan on the tables' keys: a parameterised LIMIT makes the planner
+# overestimate rows.
 _TAKE = text("""
     WITH due AS (
         SELECT d.delivery_id
@@ -48,7 +48,7 @@ _TAKE = text("""
 
 _TELL_EVENTS = text("SELECT ledger.tell_events(:at_most)")
 
-# Whoever delivered it has delivered it, also where the lease ran out meanwhile.
+# A delivery counts, also where its lease expired meanwhile.
 _DELIVERED = text("""
     UPDATE ledger.webhook_deliveries d
     SET delivered_at = now(), dead_at = NULL, attempts = d.attempts + 1, lease = NULL,
@@ -93,12 +93,11 @@ _FORGET_REMOVED = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A verdict or an event on its way to a webhook, as it was then.
+    """A verdict or an event on its way to a webhook, as it was when recorded.
 
-    An event has its type in `event` and what it tells in `said`, and nothing of a verdict.
-
-    `attempts` are those that ended before; `before` is the word that a judgement anew replaced.
-    `uri`, `sha256`, model or policy are None once they are forgotten. `sha256` is hexadecimal.
+    An event has its type in `event` and its body in `said`, and no verdict. `attempts` counts the
+    ended ones; `before` is the verdict that a rejudgement replaced. `uri`, `sha256`, model or
+    policy are None once deleted. `sha256` is hexadecimal.
     """
 
     delivery_id: int
@@ -126,13 +125,13 @@ class Delivery:
 
     @property
     def is_forgotten(self) -> bool:
-        """Whether the ledger no longer holds what there is to tell."""
+        """Whether the ledger no longer holds the facts of the delivery."""
         return self.event is None and None in (self.uri, self.sha256, self.model, self.policy)
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """An attempt that did not deliver; without `pause_seconds` it was the last."""
+    """A failed attempt; without `pause_seconds` it was the last."""
 
     delivery: Delivery
     status: int | None
@@ -147,14 +146,14 @@ def take_due(
     at_once: int,
     free: Mapping[int, int],
 ) -> list[Delivery]:
-    """Take deliveries that are due, by the database's clock; nobody else takes them for so long.
+    """Lease deliveries that are due, by the database's clock.
 
     Args:
-        connection: Where the ledger is.
-        lease: Names this taking.
-        lease_seconds: How long it lasts.
-        at_once: Deliveries to take for each webhook at most.
-        free: How many to take instead for webhooks that have some in hand.
+        connection: A connection to the ledger.
+        lease: The name of this lease.
+        lease_seconds: The duration of the lease.
+        at_once: The most deliveries for each webhook.
+        free: The most deliveries instead for webhooks that have some in work.
     """
     rows = connection.execute(
         _TAKE,
@@ -170,15 +169,15 @@ def take_due(
 
 
 def tell_events(connection: Connection, at_most: int = 100) -> int:
-    """Have the ledger write deliveries of events that were not told yet; return how many it told.
+    """Create deliveries for new events; return the number of events.
 
-    They are scans that ended and times of schedules that made none.
+    Events are ended scans and schedule runs without a scan.
     """
     return int(connection.execute(_TELL_EVENTS, {"at_most": at_most}).scalar_one())
 
 
 def record_delivered(connection: Connection, delivered: Iterable[tuple[int, int]]) -> None:
-    """Note deliveries that receivers took, each with the status they answered."""
+    """Record deliveries that receivers accepted, each with its HTTP status."""
     ended = sorted(delivered)
     if ended:
         ids, statuses = zip(*ended, strict=True)
@@ -186,7 +185,7 @@ def record_delivered(connection: Connection, delivered: Iterable[tuple[int, int]
 
 
 def record_failed(connection: Connection, failed: Iterable[Failed]) -> None:
-    """Note attempts that failed; those whose lease somebody else took over stay as they are."""
+    """Record failed attempts; those whose lease has passed to another sender stay as they are."""
     ended = sorted(failed, key=lambda one: one.delivery.delivery_id)
     if ended:
         connection.execute(
@@ -202,15 +201,15 @@ def record_failed(connection: Connection, failed: Iterable[Failed]) -> None:
 
 
 def pause_gone(connection: Connection, webhook_ids: Collection[int]) -> None:
-    """Pause webhooks whose receivers say that they want nothing more."""
+    """Pause webhooks whose receivers answered 410 Gone."""
     if webhook_ids:
         connection.execute(_GONE, {"webhook_ids": sorted(webhook_ids)})
 
 
 def forget_delivered(connection: Connection, days: float, at_most: int = 10_000) -> int:
-    """Drop rows delivered longer than `days` ago, and what removed webhooks were not told.
+    """Delete rows delivered longer than `days` ago, and open ones of removed webhooks.
 
-    Returns how many of either were dropped; call it again until there are none.
+    Returns how many of either it deleted; call it again until there are none.
     """
     dropped = connection.execute(_FORGET_DELIVERED, {"days": days, "at_most": at_most}).rowcount
     for statement in _FORGET_REMOVED:

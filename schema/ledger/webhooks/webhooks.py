@@ -1,4 +1,4 @@
-"""Statements that steer webhooks: who is told of verdicts, and of which."""
+"""Webhooks: statements that add, pause, resume and remove them, and retry dead deliveries."""
 
 import re
 from collections.abc import Sequence
@@ -85,7 +85,7 @@ _STATE = text("SELECT state FROM webhook_deliveries WHERE delivery_id = :deliver
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """Where to tell, and by which secret what is told is signed."""
+    """An address, and the secret that signs its requests."""
 
     webhook_id: int
     name: str
@@ -96,10 +96,10 @@ class Webhook:
 
 @dataclass(frozen=True, slots=True)
 class WebhookReport:
-    """A webhook as people are shown it, without its secret.
+    """A webhook as people see it, without its secret.
 
-    `models` and `lanes` are empty where it asks for all. `waiting` deliveries are not delivered
-    yet, the oldest of them `waiting_since`; `dead` ones are given up.
+    `models` and `lanes` are empty where it wants all. `waiting` counts open deliveries, the oldest
+    of them from `waiting_since`; `dead` counts those without attempts left.
     """
 
     name: str
@@ -119,7 +119,7 @@ class WebhookReport:
 
 @dataclass(frozen=True, slots=True)
 class DeadDelivery:
-    """What was given up, and what came of its last attempt."""
+    """A dead delivery, and the outcome of its last attempt."""
 
     delivery_id: int
     webhook: str
@@ -147,12 +147,12 @@ def add_webhook(
     models: Sequence[str] = (),
     lanes: Sequence[Lane] = (),
 ) -> int:
-    """Have verdicts and events told from now on; return the webhook's row.
+    """Add a webhook for verdicts and events from now on; return its row.
 
     No models or lanes means all.
 
     Raises:
-        WebhookError: the name is none, or another webhook has it.
+        WebhookError: the name is invalid, or another webhook has it.
     """
     if not _NAME.fullmatch(name):
         raise WebhookError(
@@ -178,7 +178,7 @@ def add_webhook(
 
 
 def find_webhook(connection: Connection, name: str) -> Webhook:
-    """Return a webhook, held until the transaction ends.
+    """Return a webhook, locked until the transaction ends.
 
     Raises:
         WebhookError: there is none of that name.
@@ -190,14 +190,14 @@ def find_webhook(connection: Connection, name: str) -> Webhook:
 
 
 def list_webhooks(connection: Connection) -> list[WebhookReport]:
-    """Return every webhook that was not removed, by name."""
+    """Return every webhook that is not removed, by name."""
     return [_report(row) for row in connection.execute(_LIST).mappings()]
 
 
 def pause_webhook(connection: Connection, name: str) -> bool:
-    """Send nothing until it is resumed; return False where it was paused already.
+    """Pause a webhook; return False where it was paused already.
 
-    What it asks for goes on being kept for it.
+    Its deliveries are still recorded.
 
     Raises:
         WebhookError: there is none of that name.
@@ -208,7 +208,7 @@ def pause_webhook(connection: Connection, name: str) -> bool:
 
 
 def resume_webhook(connection: Connection, name: str) -> bool:
-    """Send again, what waits at once; return False where it was not paused.
+    """Resume a webhook, open deliveries at once; return False where it was not paused.
 
     Raises:
         WebhookError: there is none of that name.
@@ -222,7 +222,7 @@ def resume_webhook(connection: Connection, name: str) -> bool:
 
 
 def remove_webhook(connection: Connection, name: str) -> None:
-    """Tell it nothing more, not what waits either, and forget its secret.
+    """Remove a webhook: drop its open deliveries, and delete its secret.
 
     Raises:
         WebhookError: there is none of that name.
@@ -234,7 +234,7 @@ def remove_webhook(connection: Connection, name: str) -> None:
 def dead_deliveries(
     connection: Connection, name: str | None, at_most: int
 ) -> tuple[list[DeadDelivery], int]:
-    """Return the newest deliveries that were given up, and how many there are.
+    """Return the newest dead deliveries of a webhook, and the number of all.
 
     Raises:
         WebhookError: there is no webhook of that name.
@@ -247,7 +247,7 @@ def dead_deliveries(
 
 
 def retry_dead(connection: Connection, name: str) -> int:
-    """Make every dead delivery of a webhook due again, as if never tried; return how many.
+    """Reset every dead delivery of a webhook to due and untried; return their number.
 
     Raises:
         WebhookError: there is none of that name.
@@ -257,7 +257,7 @@ def retry_dead(connection: Connection, name: str) -> int:
 
 
 def retry_delivery(connection: Connection, delivery_id: int) -> None:
-    """Make one dead delivery due again, as if never tried.
+    """Reset one dead delivery to due and untried.
 
     Raises:
         WebhookError: there is none, or it is not dead.
