@@ -1,3 +1,3 @@
-"""The contract every part of fakesweep shares: words, messages, tables, statements, settings."""
+"""The shared contract of all rooms: words, messages, tables, statements, settings."""
 
 __version__ = "0.1.0"

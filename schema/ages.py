@@ -1,4 +1,4 @@
-"""Lengths of time as people write them: one grammar for every option that takes one."""
+"""Durations as people write them: one grammar for every option."""
 
 import calendar
 import re
@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from fakesweep.schema.errors import SourceError
 
 UNITS = "min, h, d, w, mo (months) or y"
-"""What stands behind the number; each is told apart from all others by every reader."""
+"""The units of a duration, each unambiguous to every reader."""
 
 _AGE = re.compile(r"(\d{1,6})(min|h|d|w|mo|y)", re.ASCII)
 _FIXED = {"min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -19,13 +19,13 @@ _RECORDED_MINUTES = re.compile(r"(\d{1,6})m", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Age:
-    """A length of time: months of the calendar, or a fixed one."""
+    """A duration: calendar months, or a fixed one."""
 
     months: int = 0
     fixed: timedelta = timedelta()
 
     def before(self, moment: datetime) -> datetime:
-        """Return the moment so long ago; the last day of a month where it lacks that day.
+        """Return the moment a duration earlier; the last day of a month where it lacks that day.
 
         Raises:
             SourceError: there is no such moment.
@@ -33,7 +33,7 @@ class Age:
         return self._moved(moment, -1)
 
     def after(self, moment: datetime) -> datetime:
-        """Return the moment so far ahead.
+        """Return the moment a duration later.
 
         Raises:
             SourceError: there is no such moment.
@@ -51,10 +51,10 @@ class Age:
 
 
 def age_of(written: str) -> Age:
-    """Return a length of time as people write it, as `90min`, `12h`, `7d`, `8w`, `6mo` or `2y`.
+    """Parse a duration such as `90min`, `12h`, `7d`, `8w`, `6mo` or `2y`.
 
     Raises:
-        SourceError: it is none. `m` alone is refused, since some mean months by it, others minutes.
+        SourceError: it is none; a bare `m` is refused, as it may mean minutes or months.
     """
     said = written.strip().lower()
     match = _AGE.fullmatch(said)
@@ -69,7 +69,7 @@ def age_of(written: str) -> Age:
 
 
 def moment_of(written: str, asked_at: datetime) -> datetime:
-    """Return the moment that a date (UTC where it names no zone) or an age means.
+    """Return the moment of a date (UTC where it names no zone) or of an age.
 
     Raises:
         SourceError: it is neither.
@@ -88,7 +88,7 @@ def moment_of(written: str, asked_at: datetime) -> datetime:
 
 
 def recorded_moment(written: str, asked_at: datetime) -> datetime:
-    """Return the moment that the ledger's own text means, in which `m` once meant minutes.
+    """Return the moment of a text in the ledger, where `m` still means minutes.
 
     Raises:
         SourceError: it is neither a date nor an age.

@@ -1,4 +1,4 @@
-"""Where the broker is: which URLs are taken, how they are shown, what a Redis client is told."""
+"""Broker URLs: validated, displayed, and translated for Redis clients."""
 
 import re
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
@@ -19,7 +19,7 @@ _HIGHEST_PORT = 65_535
 
 
 def checked(url: str) -> str:
-    """Return the URL as kombu takes it.
+    """Return the URL in kombu's form.
 
     Raises:
         ValueError: it names no Redis server; the message repeats nothing of it.
@@ -51,7 +51,7 @@ def checked(url: str) -> str:
 
 
 def shown(url: str) -> str:
-    """Return where the broker is, without who asks, for people and logs."""
+    """Return the broker's address without credentials, for people and logs."""
     parts = urlsplit(url)
     if parts.scheme in _SOCKETS:
         return f"{parts.scheme}://{parts.path}"
@@ -60,7 +60,7 @@ def shown(url: str) -> str:
 
 
 def client_url(url: str) -> str:
-    """Return a checked URL as redis-py takes it, whose word for a socket is not kombu's."""
+    """Return a checked URL in redis-py's form, which spells sockets unlike kombu."""
     scheme, _, rest = url.partition("://")
     if scheme != "redis+socket":
         return url

@@ -1,12 +1,12 @@
-"""Errors a person can act on: one line saying what is wrong and what to do.
+"""Errors for people: one line with the fault and the remedy.
 
 FakesweepError
-├── SettingsError       a setting does not make sense
+├── SettingsError       a setting is invalid
 ├── SourceError         a source of images cannot be read at all
 ├── CatalogueError      a model or policy is unknown or badly described
 ├── ModelError          a checkpoint cannot be loaded, or contradicts its labels
 │   └── ModelAway       it cannot be loaded now, and may soon: Hub, files or memory are short
-├── DeviceError         the device the models run on is broken; no image is to blame
+├── DeviceError         the device of the models is broken; no image is to blame
 ├── LoadersError        the processes that fetch and decode cannot be started
 ├── DatabaseError       PostgreSQL does not answer, or refuses
 │   ├── MigrationError  the database is at another migration than this code
@@ -14,23 +14,23 @@ FakesweepError
 ├── BrokerError         the broker does not answer
 ├── ScanError           a scan does not exist or cannot go on here
 ├── OutputError         a scan's output cannot be written, or not there
-├── ScheduleError       a schedule does not exist, or says no time or nothing that can be done
-├── RetentionError      what is to be forgotten has to stay, or this user may not
-├── ExtraError          what is asked for comes with an extra that is not installed here
-├── TokenError          a token for the HTTP API cannot be made, or there is none of that name
-├── WebhookError        a webhook does not exist, cannot be added, or did not answer as it should
-├── SubmissionConflict  a key was used before, for other uploads
+├── ScheduleError       a schedule does not exist, or its times or sources are invalid
+├── RetentionError      a scan has to stay, or this user may not delete
+├── ExtraError          a feature needs an extra that is not installed
+├── TokenError          an API token cannot be made, or there is none of that name
+├── WebhookError        a webhook does not exist, cannot be added, or failed its test
+├── SubmissionConflict  an idempotency key was used before, for other uploads
 ├── StreamError         standard input or output is closed, full or broken
 └── StackError          the local stack cannot start or stop
 """
 
 
 class FakesweepError(Exception):
-    """Shown to people as its message alone; the traceback only with `--debug`."""
+    """Base of all errors: people see its message alone, with `--debug` the traceback too."""
 
 
 class SettingsError(FakesweepError):
-    """A setting does not make sense."""
+    """A setting is invalid."""
 
 
 class SourceError(FakesweepError):
@@ -50,7 +50,7 @@ class ModelAway(ModelError):  # noqa: N818 - says what happened
 
 
 class DeviceError(FakesweepError):
-    """The device the models run on is broken; no image is to blame."""
+    """The device of the models is broken; no image is to blame."""
 
 
 class LoadersError(FakesweepError):
@@ -82,27 +82,27 @@ class OutputError(FakesweepError):
 
 
 class ScheduleError(FakesweepError):
-    """A schedule does not exist, or says no time or nothing that can be done."""
+    """A schedule does not exist, or its times or sources are invalid."""
 
 
 class RetentionError(FakesweepError):
-    """What is to be forgotten has to stay, or this user may not."""
+    """A scan has to stay, or this user may not delete."""
 
 
 class ExtraError(FakesweepError):
-    """What is asked for comes with an extra that is not installed here."""
+    """A feature needs an extra that is not installed."""
 
 
 class TokenError(FakesweepError):
-    """A token for the HTTP API cannot be made, or there is none of that name."""
+    """An API token cannot be made, or there is none of that name."""
 
 
 class WebhookError(FakesweepError):
-    """A webhook does not exist, cannot be added, or did not answer as it should."""
+    """A webhook does not exist, cannot be added, or failed its test."""
 
 
 class SubmissionConflict(FakesweepError):  # noqa: N818 - says what happened
-    """A key was used before, for other uploads."""
+    """An idempotency key was used before, for other uploads."""
 
 
 class StreamError(FakesweepError):

@@ -1,23 +1,23 @@
-"""Why an image has no verdict: a closed list of codes, one exception class for each.
+"""Failures of images: a closed list of codes, one exception class for each.
 
 ImageFailure
-├── InvalidUri            the text names no image this system can address
+├── InvalidUri            the text is no URI of an image
 ├── FetchFailure
-│   ├── ImageNotFound     the storage says there is no such object
-│   ├── AccessDenied      the storage, or a setting of the operator, refuses to hand it out
+│   ├── ImageNotFound     the storage has no such object
+│   ├── AccessDenied      the storage, or a setting of the operator, refuses access
 │   ├── FetchTimedOut     the storage did not answer in time, on every attempt
 │   ├── SourceUnavailable the storage answered with errors, on every attempt
 │   └── ImageTooLarge     more bytes than `max_image_bytes`
 ├── DecodeFailure
 │   ├── ImageEmpty        no bytes at all
-│   ├── NotAnImage        the bytes are no image format this system reads
-│   ├── UnsupportedImage  a picture, as far as it was looked at, that no decoder here reads
+│   ├── NotAnImage        the bytes are no known image format
+│   ├── UnsupportedImage  a picture in a format that no decoder here reads
 │   ├── CorruptImage      the format is known, its pixels cannot be decoded
 │   ├── DecodeTimedOut    decoding takes longer than `decode_timeout_seconds`
-│   ├── LoaderKilled      the process that had it was killed each time, alone and after pauses
+│   ├── LoaderKilled      its loader process was killed each time, alone and after pauses
 │   └── TooManyPixels     more pixels than `max_image_pixels`
 └── ClassifyFailure
-    ├── ModelUnavailable  the worker cannot load the model the scan asked for
+    ├── ModelUnavailable  the worker cannot load the scan's model
     └── ModelFailed       the model raised, or answered with no finite number
 """
 
@@ -49,12 +49,12 @@ class FailureCode(StrEnum):
 
     @property
     def is_for_people(self) -> bool:
-        """Whether people may well see what was not judged: then the review queue has it."""
+        """Whether the review queue shows the image, which people may be able to see."""
         return self in _FOR_PEOPLE
 
     @property
     def is_about_bytes(self) -> bool:
-        """Whether the same bytes fail again, so that an audit may pass over them for a while."""
+        """Whether the same bytes fail again, so an audit may skip them for a while."""
         return self in _ABOUT_BYTES
 
 
@@ -70,7 +70,7 @@ _ABOUT_BYTES = frozenset(
         FailureCode.KILLED_WORKER,
     }
 )
-"""All others may be the storage's, a model's or a moment's fault."""
+"""All other codes may come from the storage, a model or a moment."""
 
 _FOR_PEOPLE = frozenset(
     {
@@ -86,7 +86,7 @@ _FOR_PEOPLE = frozenset(
 
 
 class ImageFailure(Exception):
-    """One image cannot be judged; its message says why, in one line for people."""
+    """The failure of one image; its message is one line for people."""
 
     code: ClassVar[FailureCode]
 
@@ -99,7 +99,7 @@ class InvalidUri(ImageFailure):
 
 
 class FetchFailure(ImageFailure):
-    """The bytes could not be had."""
+    """The bytes could not be fetched."""
 
 
 class ImageNotFound(FetchFailure):
@@ -123,7 +123,7 @@ class ImageTooLarge(FetchFailure):
 
 
 class DecodeFailure(ImageFailure):
-    """The bytes could not be made into pixels."""
+    """The bytes could not be decoded."""
 
 
 class ImageEmpty(DecodeFailure):
@@ -167,7 +167,7 @@ class ModelFailed(ClassifyFailure):
 
 
 def failure_of(code: str, message: str) -> ImageFailure:
-    """Make a failure again from its code and message, after a journey between processes."""
+    """Rebuild a failure from its code and message, as sent between processes."""
     return _CLASSES[FailureCode(code)](message)
 
 

@@ -1,15 +1,15 @@
-"""The formats of pictures: their names, suffixes, first bytes, and what reads each."""
+"""Image formats: names, suffixes, signatures and readers."""
 
 import re
 from dataclasses import dataclass
 from enum import StrEnum
 
 SIGNATURE_BYTES = 1024
-"""First bytes of a file that tell its format."""
+"""Length of a file's beginning that identifies its format."""
 
 
 class Reader(StrEnum):
-    """What makes pixels of a format."""
+    """The library that decodes a format."""
 
     PILLOW = "Pillow"
     PILLOW_HEIF = "pillow-heif"
@@ -19,10 +19,11 @@ class Reader(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ImageFormat:
-    """A format of pictures.
+    """An image format.
 
-    `name` is what the rows say. A file whose beginning matches `signature` is of this format, where
-    none that stands before it in `FORMATS` matches; None says that the beginning tells nothing.
+    `name` is the format's name in the ledger. A file whose beginning matches `signature` has this
+    format, unless an earlier one in `FORMATS` matches; None means that the beginning does not
+    identify it.
     """
 
     name: str
@@ -46,12 +47,12 @@ FORMATS = (
     _format("WEBP", Reader.PILLOW, "webp", rb"RIFF.{4}WEBP"),
     _format("GIF", Reader.PILLOW, "gif", rb"GIF8[79]a"),
     _format("RAW", Reader.PILLOW, _RAW_SUFFIXES, _RAW),
-    _format("DNG", Reader.PILLOW, "dng", None),  # a TIFF that names itself so in a tag
+    _format("DNG", Reader.PILLOW, "dng", None),  # a TIFF, identified by a tag
     _format("TIFF", Reader.PILLOW, "tif tiff btf", _TIFF),
     _format("BMP", Reader.PILLOW, "bmp",
             rb"BM(?:.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\0{3}|.{4}\0{4})"),
     _format("DIB", Reader.PILLOW, "dib", rb"[\x28\x34\x38\x40\x6c\x7c]\0\0\0.{8}\x01\0[\0-\x20]\0"),
-    _format("AVIF", Reader.PILLOW, "avif avifs", None),  # by its brands, see `format_of`
+    _format("AVIF", Reader.PILLOW, "avif avifs", None),  # identified by its brands, see `format_of`
     _format("HEIF", Reader.PILLOW_HEIF, "heic heics heif heifs hif", None),
     _format("JPEG2000", Reader.PILLOW, "jp2 j2k j2c jpc jpf jpx jph jhc",
             rb"\0\0\0\x0cjP(?:  |\x1a\x1a)\r\n\x87\n|\xff\x4f\xff\x51"),
@@ -60,8 +61,8 @@ FORMATS = (
     _format("PPM", Reader.PILLOW, "pbm pgm ppm pnm pfm", rb"P[1-6Ff][\s#]"),
     _format("ICO", Reader.PILLOW, "ico", rb"\0\0\x01\0[^\0]\0"),
     _format("CUR", Reader.PILLOW, "cur", rb"\0\0\x02\0[^\0]\0"),
-    _format("TGA", Reader.PILLOW, "tga icb vda vst", None),  # nothing at its beginning tells it
-    # What people may see elsewhere, and no decoder here reads.
+    _format("TGA", Reader.PILLOW, "tga icb vda vst", None),  # has no signature
+    # Formats that other programs read, and no decoder here.
     _format("CRW", Reader.NOTHING, "crw", rb"II\x1a\0\0\0HEAPCCDR"),
     _format("MRW", Reader.NOTHING, "mrw", rb"\0MRM"),
     _format("X3F", Reader.NOTHING, "x3f", rb"FOVb"),
@@ -84,14 +85,14 @@ FORMATS = (
             rb"(?>(?:<!--.{,400}?-->|<!DOCTYPE svg[^\[>]{,400}+(?:\[.{,400}?\]\s*)?>)\s*){,4}"
             rb"<svg[\s>]"),
 )  # fmt: skip
-"""Every format that is known by name, in the order in which signatures are tried."""
+"""Every known format, in the order in which signatures are tried."""
 
 NAMED = {known.name: known for known in FORMATS}
 
 IMAGE_SUFFIXES = frozenset(
     suffix for known in FORMATS if known.reader is not Reader.NOTHING for suffix in known.suffixes
 )
-"""The suffixes, in lower case, of the formats that are read."""
+"""The suffixes, in lower case, of readable formats."""
 
 READ = tuple(known.name for known in FORMATS if known.reader is not Reader.NOTHING)
 
@@ -123,7 +124,7 @@ _OTHERS = {
     ),
 }
 OTHER_SUFFIXES = frozenset(suffix for said in _OTHERS.values() for suffix in said.split())
-"""Suffixes that say of a file that it holds something else than an image."""
+"""Suffixes of files that are no images."""
 
 _AVIF_BRANDS = {b"avif", b"avis"}
 _HEIF_BRANDS = {
@@ -149,7 +150,7 @@ def format_of(content: bytes) -> ImageFormat | None:
 
 
 def _brands(head: bytes) -> set[bytes]:
-    """Return what a container of boxes says of itself: its brand, and those it is compatible to."""
+    """Return the brands of a box container: its major and compatible ones."""
     if head[4:8] != b"ftyp":
         return set()
     size = int.from_bytes(head[:4], "big")

@@ -1,4 +1,4 @@
-"""The queue's message: one batch, readable as it lies in Redis, and sendable by hand."""
+"""The batch message: plain JSON, readable in Redis and sendable by hand."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ MESSAGE_VERSION = 1
 
 
 class UnreadableMessage(Exception):  # noqa: N818 - says what the message is
-    """The message is not one this version understands; it says why."""
+    """A message that this version cannot read, with the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +23,10 @@ class BatchImage:
 
 @dataclass(frozen=True, slots=True)
 class BatchMessage:
-    """The images of one message. The ledger decides who may work on it, and by which models.
+    """The images of one message; the ledger decides on the worker and the models.
 
-    `attempt` is how often the batch had been taken up when it was published: a message of an
-    earlier time is passed over, as the batch may hold other images now. None in a message by hand.
+    `attempt` is the batch's attempt at its publishing; a message of an earlier attempt is skipped,
+    as the batch may hold other images now. It is None in a message sent by hand.
     """
 
     batch_id: int
@@ -48,10 +48,10 @@ class BatchMessage:
 
 
 def read_message(body: object) -> BatchMessage:
-    """Read a message from plain JSON values.
+    """Parse a message from plain JSON values.
 
     Raises:
-        UnreadableMessage: it is garbage, or of another version.
+        UnreadableMessage: it is invalid, or of another version.
     """
     if not isinstance(body, Mapping):
         raise UnreadableMessage("the message is no JSON object")

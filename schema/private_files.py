@@ -1,4 +1,4 @@
-"""Folders and files of one's own: what lies there already is looked at before it is trusted."""
+"""Private folders and files, checked for owner and mode before they are trusted."""
 
 import os
 import stat
@@ -9,12 +9,12 @@ from typing import BinaryIO
 
 
 def own_folder(path: Path, *, close: bool = False) -> Path:
-    """Return the folder, made where it is missing; nobody else may write there, nor read.
+    """Return a private folder, created where missing: no other user may read or write it.
 
-    With `close`, one of this user's own that is open to others is closed to them.
+    With `close`, an open folder of this user is made private.
 
     Raises:
-        OSError: it cannot be made, or is a link, another user's, or open to others.
+        OSError: it cannot be created, or is a link, another user's, or open to others.
     """
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     if close:
@@ -25,20 +25,20 @@ def own_folder(path: Path, *, close: bool = False) -> Path:
 
 
 def new_file(path: Path) -> BinaryIO:
-    """Return a file for this user's eyes alone, opened for writing; no link is followed.
+    """Create a private file for writing, without following links.
 
     Raises:
-        OSError: something of that name is there, or it cannot be made.
+        OSError: the name exists, or the file cannot be created.
     """
     way = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     return open(os.open(path, way, 0o600), "wb")  # noqa: PTH123 - a descriptor has no path
 
 
 def runtime_folder() -> Path:
-    """Return the folder for what lives as long as a process: the session's, or a temporary one.
+    """Return the folder for runtime files: the session's, or a temporary one.
 
     Raises:
-        OSError: there is none that nobody else can write to.
+        OSError: none is private.
     """
     refused: OSError | None = None
     for place in _runtime_places():
@@ -51,10 +51,10 @@ def runtime_folder() -> Path:
 
 
 def runtime_folders() -> list[Path]:
-    """Return every such folder that is there, as processes of other sessions use others.
+    """Return every existing runtime folder, as other sessions' processes use others.
 
     Raises:
-        OSError: none is there, nor can be made.
+        OSError: none exists or can be created.
     """
     found = []
     for place in _runtime_places():

@@ -1,4 +1,4 @@
-"""Queue and task names, and Celery's settings as plain data shared by both ends."""
+"""Queue and task names, and Celery's settings as plain data for both ends."""
 
 import ssl
 from typing import Any
@@ -9,20 +9,20 @@ from fakesweep.schema.words import Lane
 CLASSIFY_BATCH = "fakesweep.classify_batch"
 
 QUEUES = tuple(lane.value for lane in Lane)
-"""In the order workers serve them: with strict priority, the first named goes first."""
+"""The queues in strict priority order."""
 
 LIVE_SLOTS = 4
-"""Batches that a worker takes from the live lane while its share of all others is in flight."""
+"""Slots of a worker for live batches, beside `batches_in_flight`."""
 
 _TLS = {"ssl_cert_reqs": ssl.CERT_REQUIRED}
-"""What a bare `rediss://` means; parameters in the URL (`ssl_…`) stand in place of it."""
+"""The meaning of a bare `rediss://`; `ssl_…` parameters in the URL replace it."""
 
 
 def celery_settings(settings: Settings) -> dict[str, Any]:
-    """Return the Celery settings that producer and worker agree on.
+    """Return the Celery settings that producer and worker share.
 
-    PostgreSQL is the ledger and messages are hints, so there is no result backend, late
-    acknowledgement, and no retry by Celery. `docs/architecture.md` says why for each.
+    PostgreSQL is the ledger and messages are hints: there is no result backend, acknowledgement is
+    late, and Celery does not retry. `docs/architecture.md` gives the reasons.
     """
     watched = settings.celery_events
     return {

@@ -1,4 +1,4 @@
-"""What URLs hide, left out of text of whatever origin, in time proportional to its length."""
+"""Redaction: removes secrets of URLs from any text, in linear time."""
 
 import re
 
@@ -10,10 +10,9 @@ _SIGNS = ("@", "\N{FULLWIDTH COMMERCIAL AT}", "\N{SMALL COMMERCIAL AT}")
 
 
 def without_secrets(text: str, instead: str = "***") -> str:
-    """Return text without the users, passwords and queries of the URLs in it.
+    """Return text without the users, passwords and queries of its URLs.
 
-    A query goes to the end of its word, behind a URL or behind a path that a library writes without
-    its host.
+    A query reaches to the end of its word, behind a URL or a bare path.
     """
     hidden = _USER_OF_URL.sub(f"{instead}@", text) if "://" in text else text
     if "?" not in hidden:
@@ -22,10 +21,10 @@ def without_secrets(text: str, instead: str = "***") -> str:
 
 
 def without_credentials(text: str, instead: str = "…") -> str:
-    """Return a line that is meant to be one URL, without all that may be a password.
+    """Return a line that should be one URL, without any possible password.
 
-    That is what stands between its first `://` and its last `@`, for people write passwords with
-    slashes, spaces and question marks.
+    It cuts from the first `://` to the last `@`, as passwords may hold slashes, spaces and question
+    marks.
     """
     start = text.find("://")
     end = max(text.rfind(sign) for sign in _SIGNS)

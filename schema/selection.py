@@ -1,4 +1,4 @@
-"""What a scan takes of its sources: by name, by size, by age, and whether old versions count."""
+"""Selection of images from a source: by name, size, age and version."""
 
 import re
 from dataclasses import asdict, dataclass, fields
@@ -19,13 +19,12 @@ NO_SUFFIX = "none"
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The choices of a scan; empty ones take everything.
+    """The choices of a scan; empty ones select everything.
 
     `include` and `exclude` are shell patterns of whole names, where `*` also spans slashes: an
-    image is taken that matches any of the first, if there are some, and none of the second.
-    `suffixes` are those that files are taken by, instead of what names and bytes say. `since` is a
-    date with or without a time (UTC), or an age as `7d`, counted from the moment the scan was asked
-    for. Images whose source tells no size or time pass what asks for them.
+    image must match one of the first, if any, and none of the second. `suffixes` replace the usual
+    test of names and bytes. `since` is a date with or without a time (UTC), or an age such as `7d`
+    before the scan was asked for. An image without a known size or time passes tests of it.
     """
 
     include: tuple[str, ...] = ()
@@ -37,17 +36,17 @@ class Selection:
     suffixes: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """Return what was chosen, without what was not."""
+        """Return the choices that were made, as JSON."""
         return {name: value for name, value in asdict(self).items() if value}
 
     @property
     def forms_archive(self) -> bool:
-        """Whether two audits by it see the same of an archive that stays as it is."""
+        """Whether two audits with this selection see the same of an unchanged archive."""
         return self.since is None
 
 
 def selection_of(said: dict[str, Any]) -> Selection:
-    """Return the choices that JSON tells of."""
+    """Return the selection of a JSON object."""
     known = {field.name for field in fields(Selection)}
     chosen = {name: value for name, value in said.items() if name in known}
     for name in ("include", "exclude", "suffixes"):
@@ -56,7 +55,7 @@ def selection_of(said: dict[str, Any]) -> Selection:
 
 
 def bytes_of(size: str) -> int:
-    """Return the bytes of a size as people write it, as 500, 20K or 5MB; a K is 1,024.
+    """Parse a size such as 500, 20K or 5MB into bytes; a K is 1,024.
 
     Raises:
         SourceError: it is no size.
@@ -68,10 +67,10 @@ def bytes_of(size: str) -> int:
 
 
 def suffixes_of(said: str) -> tuple[str, ...]:
-    """Return the suffixes of a list as people write it, as `jpg,png`, in lower case.
+    """Parse a list of suffixes such as `jpg,png`, in lower case.
 
     Raises:
-        SourceError: one of them is none.
+        SourceError: one of them is invalid.
     """
     suffixes = tuple(one.strip().removeprefix(".").lower() for one in said.split(","))
     for suffix in suffixes:

@@ -1,4 +1,4 @@
-"""Every setting: frozen, typed, read once from `FAKESWEEP_*` variables, then passed down."""
+"""Settings: frozen, typed, read once from `FAKESWEEP_*` variables, then passed down."""
 
 import difflib
 import os
@@ -20,7 +20,7 @@ LONGEST_LEASE_SECONDS = 3_600.0
 
 _OF_A_SERVICE = re.compile(r"(\w+_)?(SERVICE_(HOST|PORT\w*)|PORT_\d+_(TCP|UDP|SCTP)\w*)")
 _ADDRESS_OF_A_SERVICE = re.compile(r"(tcp|udp|sctp)://")
-"""Kubernetes gives a container such variables for each service of its namespace."""
+"""Variables that Kubernetes adds for each service of a namespace."""
 
 
 def _split_words(value: object) -> object:
@@ -34,7 +34,7 @@ def _expanded(path: Path) -> Path:
 
 
 def _endpoint(url: str) -> str:
-    """Refuse what botocore would repeat in its errors, or could not use."""
+    """Refuse an endpoint that botocore cannot use, or would repeat in its errors."""
     where = re.fullmatch(r"https?://([^/?#\s]+)(/[^?#\s@]*)?", url, re.IGNORECASE)
     if where is None or "@" in where[1]:
         raise ValueError(
@@ -45,7 +45,7 @@ def _endpoint(url: str) -> str:
 
 
 class Settings(BaseSettings):
-    """What an operator can set; `docs/settings.md` lists each with its default."""
+    """The settings of an operator; `docs/settings.md` lists each with its default."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -238,7 +238,7 @@ class Settings(BaseSettings):
 
     @property
     def names_cluster(self) -> bool:
-        """Whether the operator named both servers, so that nothing local is to be started."""
+        """Whether the operator named both servers, so nothing local is started."""
         return self.database_url is not None and self.broker_url is not None
 
 
@@ -246,11 +246,11 @@ PRESETS: dict[PresetWord, dict[str, int]] = {
     "224": {"device_batch_images": 256, "batches_in_flight": 16},
     "512": {"device_batch_images": 64, "batches_in_flight": 8},
 }
-"""What a preset sets, where nobody set it: at 224 decoding is the wall, at 512 the model is."""
+"""Values of a preset for unset settings: at 224 decoding is the bottleneck, at 512 the model."""
 
 
 def with_preset(settings: Settings) -> Settings:
-    """Return the settings with what their preset says of those that were not set."""
+    """Return the settings with the preset's values for unset ones."""
     chosen = PRESETS[settings.preset] if settings.preset else {}
     left = {name: chosen[name] for name in chosen if name not in settings.model_fields_set}
     return settings.model_copy(update=left)
@@ -260,7 +260,7 @@ def read_settings() -> Settings:
     """Read the settings from the environment.
 
     Raises:
-        SettingsError: a variable does not make sense, or is none; the message names it.
+        SettingsError: a variable is invalid or unknown; the message names it.
     """
     _refuse_unknown(os.environ)
     try:

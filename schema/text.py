@@ -1,6 +1,6 @@
-"""What is text, and so can be stored and sent: a path may hold bytes that are none."""
+"""Text: valid Unicode, which paths may not be."""
 
 
 def is_text(said: str) -> bool:
-    """Return whether it can be written in UTF-8."""
+    """Return whether a text can be encoded in UTF-8."""
     return said.isascii() or not any("\ud800" <= character <= "\udfff" for character in said)

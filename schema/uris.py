@@ -1,11 +1,11 @@
-"""The grammar of image URIs: one image is one normalised URI.
+"""The grammar of image URIs: each image has one normalised URI.
 
-`file:///absolute/path` is percent-encoded (RFC 8089), so any file name fits on one line;
-`s3://bucket/key` carries the key as it is, like every S3 tool, and one version of that object is
-`s3://bucket;versionId=ID/key`, the ID percent-encoded: a key may end in any text at all, so the
-version stands where no key can reach; `http(s)://` is lower-cased in scheme and host and loses
-its fragment. Nothing longer than `MAX_URI_BYTES` or, of a file, than a path of `MAX_PATH_BYTES`; no
-NUL, no credentials, no key whose dots lead out of its bucket.
+`file:///absolute/path` is percent-encoded (RFC 8089), so any file name fits on one line.
+`s3://bucket/key` has the key as it is, like every S3 tool. One version of an object is
+`s3://bucket;versionId=ID/key`, with the ID percent-encoded: the version stands before the key, as a
+key may end in any text. `http(s)://` is lower-cased in scheme and host and loses its fragment.
+Limits are `MAX_URI_BYTES`, and for a file's path `MAX_PATH_BYTES`. NUL, credentials and keys whose
+dots lead out of the bucket are refused.
 """
 
 import os
@@ -24,10 +24,10 @@ from urllib.parse import (
 from fakesweep.schema.failures import InvalidUri
 
 MAX_URI_BYTES = 8_192
-"""Of the addresses of objects and of http(s), which may carry a signature and a session token."""
+"""Limit for objects and http(s), whose URIs may carry a signature and a session token."""
 
 MAX_PATH_BYTES = 4_095
-"""Of the path that a file URI stands for, without its encoding: the system opens no longer one."""
+"""Limit for a file's decoded path, that of the operating system."""
 
 LONGEST_URI_BYTES = max(MAX_URI_BYTES, len("file://") + 3 * MAX_PATH_BYTES)
 SCHEMES = ("file", "s3", "http", "https")
@@ -46,7 +46,7 @@ _LEADS_OUT = "the key leads out of its bucket by .., so another one might be rea
 
 @dataclass(frozen=True, slots=True)
 class S3Address:
-    """A bucket and a key; as a prefix the key may be empty. Without a version the current one."""
+    """A bucket, a key (empty in a prefix), and a version, None for the current one."""
 
     bucket: str
     key: str
@@ -54,13 +54,13 @@ class S3Address:
 
 
 def scheme_of(text: str) -> str | None:
-    """Return the lower-cased scheme, or None where the text is a plain path."""
+    """Return the lower-cased scheme, or None for a plain path."""
     match = _SCHEME.match(text)
     return match.group(1).lower() if match else None
 
 
 def normalise(text: str) -> str:
-    """Return the one spelling of an image's URI.
+    """Return the normalised URI of an image.
 
     Raises:
         InvalidUri: it is empty, too long, of an unknown scheme, or malformed.
@@ -82,10 +82,10 @@ def from_path(path: Path) -> str:
 
 
 def from_s3(bucket: str, key: str, version: str | None = None) -> str:
-    """Return the URI of an object or of one of its versions, the key kept to the letter.
+    """Return the URI of an object or of one of its versions, with the key unchanged.
 
     Raises:
-        InvalidUri: no bucket has this name, the key or version cannot be stored (empty, a NUL), the
+        InvalidUri: the bucket name is invalid, the key or version is empty or holds a NUL, the
             key leads out of the bucket, or the result is too long.
     """
     if not _BUCKET.fullmatch(bucket):
@@ -107,10 +107,9 @@ def to_path(uri: str) -> Path:
 
 
 def path_of(uri: str) -> str | None:
-    """Return the path of a `file://` URI as people write it, None for others and places in lists.
+    """Return the path of a `file://` URI for people, None for others and for lines of lists.
 
-    A path that is no UTF-8 is shown as `ls -b` does: bytes above 127 in octal. The ledger's
-    function of the same name says the same.
+    Bytes that are no UTF-8 appear in octal, as in `ls -b`; the SQL function of that name agrees.
     """
     if not uri.startswith("file:///") or "#" in uri:
         return None
@@ -125,15 +124,15 @@ def path_of(uri: str) -> str | None:
 
 
 def to_s3(uri: str) -> S3Address:
-    """Split `s3://bucket/key` (the key may be empty, as in a prefix), with or without a version.
+    """Parse `s3://bucket/key` (the key may be empty, as in a prefix), with or without a version.
 
     Raises:
-        InvalidUri: the bucket name is missing or malformed, or the version is, or the key leads out
+        InvalidUri: the bucket name or the version is missing or malformed, or the key leads out
             of the bucket.
     """
     authority, _, key = uri[len("s3://") :].partition("/")
     bucket, is_version, version = authority.partition(_VERSION)
-    # A slash in a password would make a bucket of its beginning; only an ARN has a colon.
+    # A password with a slash would begin like a bucket; only an ARN has a colon.
     if "@" in authority or (":" in bucket and not bucket.startswith("arn:")):
         raise InvalidUri(_CREDENTIALS)
     if not _BUCKET.fullmatch(bucket):
@@ -234,13 +233,13 @@ def _normalise_http(scheme: str, text: str) -> str:
 
 
 def _refuse_leading_out(key: str) -> None:
-    """Refuse a key that would name another bucket where a server or proxy resolves its dots.
+    """Refuse a key that names another bucket where a server or proxy resolves its dots.
 
-    Some of them take several slashes for one, or a backslash for a slash. Dots that a key spells
-    with percent signs are harmless: these are encoded once more on their way.
+    Some servers merge slashes, or read a backslash as one. Percent-encoded dots in a key are
+    harmless, as they are encoded again on their way.
 
     Raises:
-        InvalidUri: it would.
+        InvalidUri: it leads out of the bucket.
     """
     if ".." not in key:
         return

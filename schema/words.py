@@ -5,10 +5,10 @@ from typing import Literal
 
 
 class Lane(StrEnum):
-    """How urgent a batch is, the most urgent first; workers take them in this order.
+    """The urgency of a batch, most urgent first; workers claim in this order.
 
-    A scan asks for `live` or `bulk`. A batch that took workers down with it goes on in
-    `quarantine`, where it runs alone in its worker.
+    A scan asks for `live` or `bulk`. A batch whose workers died goes on in `quarantine`, alone in
+    its worker.
     """
 
     LIVE = "live"
@@ -21,7 +21,7 @@ SCAN_LANES = (Lane.LIVE, Lane.BULK)
 
 
 class ImageStatus(StrEnum):
-    """How an image of a scan ended. An image without a status is pending."""
+    """The outcome of an image; one without an outcome is pending."""
 
     CLASSIFIED = "classified"
     REUSED = "reused"
@@ -29,7 +29,7 @@ class ImageStatus(StrEnum):
 
 
 class VerdictWord(StrEnum):
-    """What a policy says about one score."""
+    """The word of a policy for one score."""
 
     REAL = "real"
     UNCERTAIN = "uncertain"
@@ -37,7 +37,7 @@ class VerdictWord(StrEnum):
 
 
 class Kind(StrEnum):
-    """What sort of fake the scores point to."""
+    """The sort of fake that the scores point to."""
 
     AI_GENERATED = "ai_generated"
     DEEPFAKE = "deepfake"
@@ -45,11 +45,11 @@ class Kind(StrEnum):
 
 
 class ReadAs(StrEnum):
-    """What the pixels are that a content was judged by.
+    """The origin of the pixels by which a content was judged.
 
-    `image` are the picture's own, as the reference reads them. `scaled` are its own too, but had
-    more than 8 bits, or were floats, and were brought to 8 bits by their own range. `preview` is
-    the picture that a camera file carries of itself, `composite` a layered file's flat picture.
+    `image` is the picture itself, as the reference decodes it. `scaled` is the picture itself,
+    converted to 8 bits by its own range. `preview` is the picture that a camera file embeds,
+    `composite` the flat picture of a layered file.
     """
 
     IMAGE = "image"
@@ -59,11 +59,11 @@ class ReadAs(StrEnum):
 
 
 class BatchState(StrEnum):
-    """Where a batch stands: recorded → published → running → done.
+    """The state of a batch: recorded → published → running → done.
 
-    It is `held`, and not published, while its scan is paused or once that is cancelled; `following`
-    while images of the same contents are fetched for it; `set_aside` while something is wrong with
-    it, until it is tried again.
+    It is `held`, unpublished, while its scan is paused or after its cancellation; `following` while
+    images with the same contents are fetched; `set_aside` after a refusal by the ledger, until its
+    retry.
     """
 
     RECORDED = "recorded"
@@ -76,9 +76,9 @@ class BatchState(StrEnum):
 
 
 class Event(StrEnum):
-    """What webhooks are told besides verdicts, by the type that a message names.
+    """Events for webhooks besides verdicts, by the `type` of the body.
 
-    A schedule's time is skipped, as one that was missed, or failed, where its scan was refused.
+    A schedule's run is skipped or missed, or failed where its scan was refused.
     """
 
     SCAN_ENDED = "scan.ended"
@@ -87,7 +87,7 @@ class Event(StrEnum):
 
 
 class Change(StrEnum):
-    """Why an audit looks at an image: what stands as it was judged, it passes over."""
+    """Why an audit submits an image; images that stand are skipped."""
 
     NEW = "new"
     CHANGED = "changed"
@@ -95,7 +95,7 @@ class Change(StrEnum):
 
 
 class LeftOutReason(StrEnum):
-    """Why a listing takes no image of something that lies in its source, or is said there."""
+    """Why a listing skips an entry of its source."""
 
     OTHER_SUFFIX = "other_suffix"
     NOT_AN_IMAGE = "not_an_image"
@@ -115,7 +115,7 @@ class LeftOutReason(StrEnum):
 
 
 class ScanState(StrEnum):
-    """Where a scan stands; derived in the `scan_progress` view, never stored."""
+    """The state of a scan; derived in the `scan_progress` view, never stored."""
 
     LISTING = "listing"
     RUNNING = "running"
@@ -125,12 +125,12 @@ class ScanState(StrEnum):
 
     @property
     def is_last(self) -> bool:
-        """Whether nothing more comes of the scan by itself."""
+        """Whether the scan changes no more by itself."""
         return self in (ScanState.FINISHED, ScanState.CANCELLED)
 
 
 class LoginRole(StrEnum):
-    """What a login is for; each is a member of the role `fakesweep_…` and of no other."""
+    """The purpose of a login, a member of the role `fakesweep_…` and of no other."""
 
     PRODUCER = "producer"
     API = "api"
@@ -144,14 +144,14 @@ class LoginRole(StrEnum):
 
 
 class Scope(StrEnum):
-    """What a token is for: handing images in, or reading what came of them."""
+    """The scope of an API token: submit images, or read results."""
 
     SUBMIT = "submit"
     READ = "read"
 
 
 class Role(StrEnum):
-    """Which processes have a pulse."""
+    """The processes with a heartbeat."""
 
     WORKER = "worker"
     PRODUCER = "producer"
@@ -159,13 +159,13 @@ class Role(StrEnum):
 
 LEDGER, BROKER = "ledger", "broker"
 SERVERS = (LEDGER, BROKER)
-"""The servers that all threads of a process wait for together."""
+"""The servers for whose outages all threads of a process wait together."""
 
 CHANGE_WORDS = ("new", "changed", "renamed", "again", "vanished")
-"""In the order they are told; the view `audit_changes` has no others."""
+"""The changes that the view `audit_changes` has, in order of display."""
 
 PresetWord = Literal["224", "512"]
-"""Sizes for a GPU, by the pixels a side of its models."""
+"""GPU presets, by the side of the models' input in pixels."""
 
 PrecisionWord = Literal["auto", "float32", "bfloat16"]
 DecodeWord = Literal["exact", "fast"]

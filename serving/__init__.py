@@ -1,1 +1,1 @@
-"""What every HTTP process needs: problems, tokens, rates, health, OpenAPI, guarded connections."""
+"""Common parts of HTTP processes: problems, tokens, rates, health, OpenAPI, connections."""

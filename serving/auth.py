@@ -1,4 +1,4 @@
-"""Who asks: what a request needs of the token that was looked up for it."""
+"""Authentication: the caller of a request, by its API token."""
 
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -24,9 +24,9 @@ _Given = Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)]
 
 
 def caller_with(scope: Scope) -> Callable[[Request, _Given], Awaitable[Caller]]:
-    """Return what lets in whoever holds a valid token with a scope.
+    """Return a FastAPI dependency that admits valid tokens with a scope.
 
-    An unknown, a revoked and an expired token are answered alike.
+    Unknown, revoked and expired tokens get the same answer.
     """
 
     async def caller(request: Request, given: _Given) -> Caller:
@@ -49,7 +49,7 @@ def check_scope(caller: Caller, scope: Scope) -> None:
     """Refuse a token that lacks a scope.
 
     Raises:
-        Problem: it does.
+        Problem: the token lacks it.
     """
     if scope not in caller.scopes:
         raise Problem(
@@ -65,5 +65,5 @@ def _refused(code: ProblemCode, detail: str, said: str = "") -> Problem:
 
 
 def _challenge(said: str) -> dict[str, str]:
-    """Return the header that RFC 6750 asks for."""
+    """Return the header `WWW-Authenticate` of RFC 6750."""
     return {"WWW-Authenticate": _REALM + said}

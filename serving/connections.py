@@ -1,4 +1,4 @@
-"""The connections of an API process: how many there may be, and which ends when there are more."""
+"""Connections of an API process: bounded in number, with a rule for which one is closed."""
 
 import asyncio
 import ipaddress
@@ -11,14 +11,14 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 MOST_CONNECTIONS = 1_024
 MOST_STRANGERS_FOR_ADDRESS = 512
-"""Connections from one address on which no valid token was shown; IPv6 counts by /64."""
+"""Connections without a valid token from one address; IPv6 counts by /64."""
 
 GRACE_SECONDS = 2.0
-"""Before that a connection ends for another only where nobody else can."""
+"""Age from which a connection may be closed for another one."""
 
 LOOK_SECONDS = 0.5
 TELL_SECONDS = 60.0
-"""Connections that were ended are told of at most so often, together."""
+"""Interval of the log line on closed connections."""
 
 IPV4 = 4
 _IPV6_PREFIX = 64
@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 
 
 class Held(Protocol):
-    """A connection as its keeper sees it."""
+    """A connection as `Connections` sees it."""
 
     address: str
     since: float
@@ -35,21 +35,21 @@ class Held(Protocol):
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is under way."""
+        """Whether no request is in progress."""
 
     def end(self) -> None:
-        """End it at once."""
+        """Close it at once."""
 
     def overdue(self, now: float) -> str | None:
-        """Return what it has been waited for too long, if anything."""
+        """Return the deadline that the connection has missed, if any."""
 
 
 class Connections:
-    """Keeps all connections below a bound, and strangers from the places of those with a token.
+    """Bounds the number of connections, and reserves places for those with a valid token.
 
-    A stranger is a connection on which no valid token was shown yet. Where there are too many, of
-    one address or in all, one that was answered already ends, or else the one that has been silent
-    longest. Trusted proxies are no strangers: behind their connections is everybody.
+    A stranger is a connection without a valid token so far. Beyond the bound for strangers, of one
+    address or in all, an answered one is closed first, else the one that has been silent longest.
+    Trusted proxies are no strangers, as every caller is behind them.
     """
 
     def __init__(self, most: int, trusted: Sequence[Network] = ()) -> None:
@@ -64,7 +64,7 @@ class Connections:
         return len(self._known) + sum(map(len, self._strangers.values()))
 
     def add(self, connection: Held) -> bool:
-        """Take a new connection in, and return whether there is a place for it."""
+        """Add a new connection, and return whether there is a place for it."""
         group = group_of(connection.address)
         is_stranger = not self._is_trusted(connection.address)
         beside = self._strangers.get(group, {})
@@ -82,9 +82,9 @@ class Connections:
         return True
 
     def make_room(self) -> bool:
-        """End a connection that can be spared, and return whether there was one.
+        """Close one connection to make room, and return whether there was one.
 
-        That is a stranger of the address that has most, or else whoever waits idly.
+        It is a stranger of the address with most connections, else an idle connection.
         """
         group: dict[Held, None] = max(self._strangers.values(), key=len, default={})
         spared = _to_spare(group, asyncio.get_running_loop().time())
@@ -96,17 +96,17 @@ class Connections:
         return spared is not None
 
     def prove(self, connection: Held) -> None:
-        """Count a connection, on which a valid token was shown, as no stranger's any more."""
+        """Mark a connection as no stranger, after a valid token."""
         if self.is_stranger(connection):
             self.remove(connection)
             self._known[connection] = None
 
     def is_stranger(self, connection: Held) -> bool:
-        """Return whether no valid token was shown on a connection yet."""
+        """Return whether a connection has shown no valid token yet."""
         return connection in self._strangers.get(group_of(connection.address), ())
 
     def remove(self, connection: Held) -> None:
-        """Forget a connection that ended."""
+        """Remove a closed connection."""
         self._known.pop(connection, None)
         group = group_of(connection.address)
         strangers = self._strangers.get(group, {})
@@ -115,7 +115,7 @@ class Connections:
             self._strangers.pop(group, None)
 
     async def watch(self) -> None:
-        """End every connection that is overdue, and go on looking until cancelled."""
+        """Close every overdue connection, in a loop until cancelled."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             now = asyncio.get_running_loop().time()
@@ -143,13 +143,13 @@ class Connections:
 
 
 def _to_spare(group: dict[Held, None], now: float) -> Held | None:
-    """Return who of a group, oldest first, is to end for another that came now."""
+    """Return the connection of a group, oldest first, to close for a new one."""
     settled = [one for one in group if now - one.since > GRACE_SECONDS]
     return next((one for one in settled if one.is_leaving), settled[0] if settled else None)
 
 
 def group_of(address: str) -> str:
-    """Return what an address is counted by: itself, or its /64, which is what one site has."""
+    """Return the group of an address: itself, or for IPv6 its /64, the network of one site."""
     try:
         found = _read(address)
     except ValueError:
@@ -160,6 +160,6 @@ def group_of(address: str) -> str:
 
 
 def _read(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """Return an address without its interface; an IPv4 one that is written as IPv6, as itself."""
+    """Parse an address without its interface; an IPv4-mapped IPv6 address becomes IPv4."""
     found = ipaddress.ip_address(address.partition("%")[0])
     return getattr(found, "ipv4_mapped", None) or found

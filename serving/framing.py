@@ -1,6 +1,6 @@
-"""Where each request on a connection ends, read strictly: what can be read in two ways is refused.
+"""Framing of HTTP/1.1 requests: a strict parser that refuses ambiguity.
 
-A proxy and a server that find different ends for one request can be made to mix up their callers.
+A proxy and a server that disagree on the end of a request can be made to mix up callers.
 """
 
 import re
@@ -20,11 +20,11 @@ _LONGEST_CHUNK_LINE = 17
 
 MOST_CHUNKS = 1_024
 BYTES_A_CHUNK = 16
-"""A body may come in the former, and in another chunk for each so many bytes of it."""
+"""Limits of a body's chunks: the former, and one more for each such number of bytes."""
 
 
 class Malformed(Exception):  # noqa: N818 - says what it is
-    """The bytes are no request that can be read in one way alone."""
+    """Bytes that are no unambiguous request."""
 
     def __init__(self, reason: str, status: HTTPStatus = HTTPStatus.BAD_REQUEST) -> None:
         super().__init__(reason)
@@ -32,10 +32,10 @@ class Malformed(Exception):  # noqa: N818 - says what it is
 
 
 class Framing:
-    """Follows the bytes of one connection, request after request.
+    """Parses the bytes of one connection, request after request.
 
-    `is_begun`: something of a request has come; `is_headed`: its head has come whole; `is_whole`:
-    its body has, too. `has_surplus`: more came than the request, before it was answered.
+    `is_begun`: some bytes of a request have arrived; `is_headed`: its head is complete; `is_whole`:
+    its body is, too. `has_surplus`: bytes after the request arrived before its answer.
     """
 
     def __init__(self) -> None:
@@ -45,24 +45,24 @@ class Framing:
 
     @property
     def is_begun(self) -> bool:
-        """Whether something of a request has come."""
+        """Whether some bytes of a request have arrived."""
         return bool(self._head) or self.is_headed
 
     @property
     def is_headed(self) -> bool:
-        """Whether a request's head has come whole."""
+        """Whether a request's head is complete."""
         return self._body is not None
 
     @property
     def is_whole(self) -> bool:
-        """Whether a request has come whole."""
+        """Whether a request is complete."""
         return self._body is not None and self._body.is_whole
 
     def feed(self, data: bytes) -> bytes:
-        """Take what came, and return what of it may be handed on: whole heads, and bodies.
+        """Parse bytes, and return those to hand on: whole heads, and bodies.
 
         Raises:
-            Malformed: it can be read in more ways than one, or in none.
+            Malformed: they are ambiguous or invalid.
         """
         if self._body is not None:
             return self._of_body(data)
@@ -84,7 +84,7 @@ class Framing:
         return head + self._of_body(rest)
 
     def next(self) -> None:
-        """Await another request, now that this one is answered."""
+        """Expect another request after the answer."""
         self._body = None
 
     def _of_body(self, data: bytes) -> bytes:
@@ -105,7 +105,7 @@ class _Sized:
         return not self._left
 
     def feed(self, data: bytes) -> tuple[int, bytes]:
-        """Return how many of the bytes belong to the body, and these."""
+        """Return the number of bytes that belong to the body, and these bytes."""
         taken = min(self._left, len(data))
         self._left -= taken
         return taken, data[:taken]
@@ -120,8 +120,7 @@ class _Line(Enum):
 class _Chunked:
     """A body in chunks, with neither extensions nor trailers.
 
-    What came at one time is handed on as one chunk: each costs the parser behind as much as many
-    bytes do.
+    Chunks that arrive together become one: each costs the parser behind as much as many bytes do.
     """
 
     def __init__(self) -> None:
@@ -133,7 +132,7 @@ class _Chunked:
         self.is_whole = False
 
     def feed(self, data: bytes) -> tuple[int, bytes]:
-        """Return how many of the bytes belong to the body, and them as at most one chunk."""
+        """Return the number of the body's bytes, and these bytes as one chunk at most."""
         at, came, was_whole = 0, bytearray(), self.is_whole
         while at < len(data) and not self.is_whole:
             if self._left:
@@ -180,7 +179,7 @@ class _Chunked:
 
 
 def _body_of(head: bytes) -> _Sized | _Chunked:
-    """Return what body a head announces."""
+    """Return the body that a head announces."""
     first, *lines = head.split(b"\r\n")
     request_line = _REQUEST_LINE.fullmatch(first)
     if request_line is None:

@@ -1,4 +1,4 @@
-"""Whether what an HTTP process rests on answers; looked at once a second at most."""
+"""Health checks of the services behind an HTTP process, cached for a second."""
 
 import asyncio
 import time
@@ -19,9 +19,9 @@ log = structlog.get_logger(__name__)
 
 
 class HealthCheck:
-    """Asks what a process rests on for a sign of life, for one caller and all others at once.
+    """Runs the checks once for all concurrent callers.
 
-    Each check returns why what it names does not answer, or None.
+    Each check returns why its service does not answer, or None.
     """
 
     def __init__(self, checks: Mapping[str, Callable[[], str | None]]) -> None:
@@ -32,7 +32,7 @@ class HealthCheck:
         self._threads = anyio.CapacityLimiter(4)
 
     async def missed(self) -> list[str]:
-        """Return the names of the checks that fail, or do not answer in time."""
+        """Return the names of the checks that fail or time out."""
         async with self._lock:
             if time.monotonic() - self._looked_at > GOOD_FOR_SECONDS:
                 names = list(self._checks)

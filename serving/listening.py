@@ -1,4 +1,4 @@
-"""The socket that the API listens at, and the open files that its connections need."""
+"""The listening socket of the API, and the limit of open files."""
 
 import errno
 import os
@@ -15,10 +15,10 @@ from fakesweep.serving.connections import MOST_CONNECTIONS, Connections
 
 BACKLOG = 2_048
 MOST_AT_A_TIME = 64
-"""Connections accepted before the loop has looked after those it has."""
+"""Connections accepted in one pass of the event loop."""
 
 OTHER_FILES = 96
-"""Open files for the ledger, the broker, pictures and whatever else is no caller's connection."""
+"""Open files for the ledger, the broker, pictures and other uses besides connections."""
 
 FEWEST_CONNECTIONS = 8
 TELL_SECONDS = 60.0
@@ -30,9 +30,9 @@ log = structlog.get_logger(__name__)
 
 
 def most_connections() -> int:
-    """Raise the limit of open files as far as may be, and return how many connections fit.
+    """Raise the limit of open files, and return the number of connections that fit.
 
-    Where that is fewer than there may be, the log says so.
+    Logs where that is less than the bound.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
@@ -48,9 +48,9 @@ def most_connections() -> int:
 
 
 class Listening(socket.socket):
-    """A listening socket that is calm where no file is left for another connection.
+    """A listening socket that stays calm when the process is out of open files.
 
-    asyncio would try again thousands of times, with a traceback each.
+    asyncio alone would retry thousands of times, each with a traceback.
     """
 
     def __init__(self, **given: Any) -> None:
@@ -64,7 +64,7 @@ class Listening(socket.socket):
         """Accept a connection.
 
         Raises:
-            BlockingIOError: none waits, or enough were accepted for now.
+            BlockingIOError: none waits, or enough were accepted in this pass.
         """
         if self._ahead >= MOST_AT_A_TIME:
             self._ahead = 0
@@ -84,14 +84,14 @@ class Listening(socket.socket):
         return accepted
 
     def close(self) -> None:
-        """Close the socket, and the file that is kept for the worst."""
+        """Close the socket and its reserve file."""
         if self._spare >= 0:
             os.close(self._spare)
             self._spare = -1
         super().close()
 
     def _do_without(self, error: OSError) -> None:
-        """End a connection that can be spared, or else the one that waits."""
+        """Close a connection that can be spared, or else the one that waits."""
         if time.monotonic() - self._told_at >= TELL_SECONDS:
             self._told_at = time.monotonic()
             log.warning("out_of_open_files", reason=error.strerror, cure=_CURE)
@@ -109,10 +109,10 @@ class Listening(socket.socket):
 
 
 def listen(host: str, port: int) -> Listening:
-    """Return a socket that accepts connections already; port 0 takes any that is free.
+    """Return a listening socket; port 0 takes any free one.
 
     Raises:
-        SettingsError: nobody can listen at that address.
+        SettingsError: the address cannot be listened at.
     """
     try:
         [(family, _, _, _, address), *_] = socket.getaddrinfo(

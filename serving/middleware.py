@@ -1,4 +1,4 @@
-"""What surrounds every request: who asks, a place for it, a line in the log, no traceback."""
+"""Middleware around every request: caller, request slot, log line and error response."""
 
 import re
 import time
@@ -18,7 +18,7 @@ from fakesweep.serving.token_lookup import Lookup, token_in
 
 LONGEST_PATH = 200
 OPEN_PATHS = frozenset({"/openapi.json", "/v1/health"})
-"""What everybody may ask, with a token or without; none is looked up for it."""
+"""Paths that need no token; none is looked up for them."""
 
 _TOKEN = re.compile(rf"{PREFIX}[\w-]+")
 _ALWAYS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
@@ -67,10 +67,10 @@ class EveryRequest:
             log.info("request_answered", status=status, **_facts(scope, began))
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Have the app answer in a place of a valid token's, or in one of the strangers'.
+        """Run the app in a request slot of the token, or of a stranger.
 
         Raises:
-            Problem: there is no place, or nobody can say whether the token is valid.
+            Problem: no slot is free, or the token cannot be looked up.
         """
         token = token_in(Headers(scope=scope))
         if token is not None and scope["path"] not in OPEN_PATHS:
@@ -91,7 +91,7 @@ class EveryRequest:
 
 
 def _facts(scope: Scope, began: float) -> dict[str, object]:
-    """Return what the log says of a request: neither its query nor a token."""
+    """Return the log facts of a request, without its query and token."""
     client = scope.get("client")
     return {
         "method": scope["method"],

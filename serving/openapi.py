@@ -1,4 +1,4 @@
-"""OpenAPI documents: what FastAPI tells of the routes, and the errors each can answer with."""
+"""OpenAPI documents: FastAPI's routes with the errors of each."""
 
 import json
 from collections.abc import Sequence
@@ -83,12 +83,12 @@ _HEADERS: dict[HTTPStatus, tuple[str, str, dict[str, Any]]] = {
 
 
 def problems(*statuses: HTTPStatus) -> Responses:
-    """Return what a route says of the errors it can answer with."""
+    """Return the OpenAPI responses for a route's errors."""
     return {int(status): _problem(status) for status in sorted(statuses)}
 
 
 def problems_of_reading(*without: HTTPStatus) -> Responses:
-    """Return what a route that looks something up says of its errors, but for some."""
+    """Return the OpenAPI responses for the errors of a route that reads, without some."""
     statuses = {
         HTTPStatus.UNAUTHORIZED,
         HTTPStatus.FORBIDDEN,
@@ -103,9 +103,9 @@ def problems_of_reading(*without: HTTPStatus) -> Responses:
 
 
 def add_document(app: FastAPI, about: str, models: Sequence[type[BaseModel]] = ()) -> None:
-    """Have the app show its document, written once for all who ask.
+    """Add a cached OpenAPI document to the app.
 
-    `models` are in it beside those that the routes name.
+    `models` are in it beside those of the routes.
     """
 
     def document() -> dict[str, Any]:

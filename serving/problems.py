@@ -1,4 +1,4 @@
-"""Errors as the API tells them: problem details (RFC 9457), in one shape everywhere."""
+"""Problem details (RFC 9457): the one shape of all API errors."""
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 
 
 class ProblemCode(StrEnum):
-    """What went wrong, for programs: a closed list."""
+    """The closed list of error codes, for programs."""
 
     MALFORMED = "malformed"
     TOKEN_NEEDED = "token_needed"  # noqa: S105 - a word, no password
@@ -49,7 +49,7 @@ class ProblemCode(StrEnum):
 
 
 class ProblemPart(BaseModel):
-    """One of several things that are wrong: where it stands, and why it will not do."""
+    """One invalid part of a request: its place, and the reason."""
 
     detail: str
     pointer: str | None = Field(None, description="JSON Pointer into the body")
@@ -57,7 +57,7 @@ class ProblemPart(BaseModel):
 
 
 class ProblemDetails(BaseModel):
-    """What is wrong, as RFC 9457 says it; programs go by `code`, people read `detail`."""
+    """An error by RFC 9457: `code` is for programs, `detail` for people."""
 
     type: str = Field("about:blank", description="The status says all there is to say of its type")
     title: str = Field(description="The words of the HTTP status")
@@ -68,7 +68,7 @@ class ProblemDetails(BaseModel):
 
 
 class Problem(Exception):  # noqa: N818 - RFC 9457's own word
-    """Ends a request with problem details."""
+    """An exception that ends a request with problem details."""
 
     def __init__(
         self,
@@ -100,13 +100,13 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's own word
 
 
 def away(detail: str, *, code: ProblemCode = ProblemCode.AWAY) -> Problem:
-    """Return the problem of what does not answer now and may soon."""
+    """Return the problem of a service that does not answer for now."""
     headers = {"Retry-After": str(RETRY_SECONDS)}
     return Problem(HTTPStatus.SERVICE_UNAVAILABLE, code, detail, headers=headers)
 
 
 def failed() -> Problem:
-    """Return the problem of an error in this program, which is in its log."""
+    """Return the problem of an internal error, whose traceback is in the log."""
     return Problem(
         HTTPStatus.INTERNAL_SERVER_ERROR,
         ProblemCode.FAILED,
@@ -115,9 +115,9 @@ def failed() -> Problem:
 
 
 def invalid(errors: Sequence[Mapping[str, Any]]) -> Problem:
-    """Return the problem of a request that is not as the OpenAPI document says.
+    """Return the problem of a request that violates the OpenAPI document.
 
-    What was sent is not repeated: it may hold secrets.
+    It does not repeat the request, which may hold secrets.
     """
     parts = [_part(error) for error in errors]
     where = parts[0].pointer or parts[0].parameter or "the body"
@@ -130,7 +130,7 @@ def invalid(errors: Sequence[Mapping[str, Any]]) -> Problem:
 
 
 def ledger_problem(error: SQLAlchemyError) -> Problem:
-    """Return the problem of a statement that failed, once the log has it."""
+    """Log a failed statement, and return its problem."""
     if may_pass(error):
         log.warning("ledger_away", reason=first_line(error))
         return _ledger_away()
@@ -139,7 +139,7 @@ def ledger_problem(error: SQLAlchemyError) -> Problem:
 
 
 def tell_problems(app: FastAPI) -> None:
-    """Have every error of the app told as problem details."""
+    """Install handlers that answer every error of the app with problem details."""
     app.add_exception_handler(Problem, _tell)
     app.add_exception_handler(HTTPException, _tell_status)
     app.add_exception_handler(RequestValidationError, _tell_invalid)
@@ -153,11 +153,11 @@ def _tell(_request: Request, error: Exception) -> Response:
 
 
 def _tell_status(request: Request, error: Exception) -> Response:
-    """Tell what routing says: no such path, or another method."""
+    """Answer a routing error: an unknown path, or another method."""
     assert isinstance(error, HTTPException)  # noqa: S101 - for the type checker
     status = HTTPStatus(error.status_code)
     headers = dict(error.headers or {})
-    if status == HTTPStatus.METHOD_NOT_ALLOWED:  # each method has a route, which knows itself
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:  # each method has a route of its own
         headers["Allow"] = ", ".join(sorted(_methods(request) or {headers.get("Allow", "")}))
     code, detail = {
         HTTPStatus.NOT_FOUND: (ProblemCode.NOT_FOUND, "there is nothing at this path"),
@@ -170,7 +170,7 @@ def _tell_status(request: Request, error: Exception) -> Response:
 
 
 def _methods(request: Request) -> set[str]:
-    """Return the methods that the request's path knows, by the document."""
+    """Return the methods that the request's path has."""
     paths: dict[str, dict[str, object]] = request.app.openapi()["paths"]
     return {
         method.upper()

@@ -1,4 +1,4 @@
-"""HTTP/1.1 on one connection: uvicorn's own, with strict framing and deadlines around it."""
+"""HTTP/1.1 on one connection: uvicorn's protocol with strict framing and deadlines."""
 
 import asyncio
 from http import HTTPStatus
@@ -11,18 +11,18 @@ from fakesweep.serving.framing import Framing, Malformed
 from fakesweep.serving.problems import MEDIA_TYPE, Problem, ProblemCode
 
 HEAD_SECONDS = 10.0
-"""How long a request line and headers may take, from the connection or their first byte on."""
+"""Deadline of a request line and headers, from the connection or their first byte."""
 
 SEND_SECONDS = 10.0
 SEND_BYTES_PER_SECOND = 16 * 1024
-"""An answer is taken within the former, and a second more for each so many bytes."""
+"""Rate at which a client must read: a second more for each such number of bytes."""
 
 LEAVE_SECONDS = 5.0
-"""How long an answer that ends a connection is left for the other side to read."""
+"""Time for the client to read an answer that ends its connection."""
 
 MOST_DROPPED = 16 * 1024 * 1024
 MOST_DROPPED_OF_STRANGERS = 64 * 1024
-"""What comes after the end is read and dropped up to here, so that the answer can be read."""
+"""Bytes that are read and dropped after the end, so the client can read the answer."""
 
 _CODES = {
     HTTPStatus.REQUEST_TIMEOUT: ProblemCode.TOO_SLOW,
@@ -31,7 +31,7 @@ _CODES = {
 
 
 class _Outlet(asyncio.Transport):
-    """A transport as uvicorn uses it, whose closing lets the other side read what was sent."""
+    """A transport for uvicorn that lets the client read the answer before it closes."""
 
     def __init__(self, transport: asyncio.Transport, protocol: "GuardedProtocol") -> None:
         super().__init__()
@@ -58,10 +58,10 @@ class _Outlet(asyncio.Transport):
 
 
 class GuardedProtocol(H11Protocol):
-    """A connection.
+    """A connection that answers one request at a time.
 
-    One request is answered at a time: who sends another before the answer gets that answer and is
-    let go. What breaks the framing is answered by 400, and the connection ends.
+    A client that sends another request before the answer gets that answer, and is disconnected.
+    Malformed framing is answered with 400, and the connection ends.
     """
 
     def __init__(self, table: Connections, **given: Any) -> None:
@@ -80,25 +80,25 @@ class GuardedProtocol(H11Protocol):
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is under way."""
+        """Whether no request is in progress."""
         return not self._framing.is_begun
 
     @property
     def is_stranger(self) -> bool:
-        """Whether no valid token was shown on it yet."""
+        """Whether the connection has shown no valid token yet."""
         return self._table.is_stranger(self)
 
     @property
     def is_request_whole(self) -> bool:
-        """Whether the request under way has come to its end, and nothing behind it."""
+        """Whether the request in progress is complete, with no bytes after it."""
         return self._framing.is_whole and not self._framing.has_surplus
 
     def prove(self) -> None:
-        """Note that a valid token was shown."""
+        """Record that a valid token was shown."""
         self._table.prove(self)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the connection in, or end it where there is no place."""
+        """Add the connection, or close it where there is no place."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - TCP always is
         self._raw = transport
         super().connection_made(_Outlet(transport, self))
@@ -107,13 +107,13 @@ class GuardedProtocol(H11Protocol):
             self.end()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Give the place back."""
+        """Release the place."""
         self._table.remove(self)
         self._raw = None
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Hand on what is clear of a request; what comes after its end is dropped."""
+        """Hand on the bytes of a request; drop those after its end."""
         if self.is_leaving or self._framing.has_surplus:
             self._drop(len(data))
             return
@@ -132,7 +132,7 @@ class GuardedProtocol(H11Protocol):
             self._drop(len(data) - len(ready))
 
     def on_response_complete(self) -> None:
-        """Await the next request, unless this one did not come to its end."""
+        """Expect the next request, unless this one is incomplete."""
         if not self.is_request_whole:
             self.leave()
         self.since = self.loop.time()
@@ -140,31 +140,31 @@ class GuardedProtocol(H11Protocol):
         super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what the parser behind the framing refuses."""
+        """Answer 400 to a request that uvicorn's parser refuses."""
         self._refuse(Malformed(msg))
 
     def leave(self) -> None:
-        """Send what is to be sent, give the other side time to read it, and close."""
+        """Send the rest, give the client time to read it, and close."""
         if self._raw is None or self.is_leaving:
             return
         self.is_leaving = True
         self.since = self.loop.time()
         self._unset_keepalive_if_required()
         if self._framing.is_begun and not self.is_request_whole and not self._raw.is_closing():
-            # To close with bytes unread would take the answer back.
+            # Closing with unread bytes would reset the connection and lose the answer.
             self._raw.resume_reading()
             self._raw.write_eof()
         else:
             self._raw.close()
 
     def end(self) -> None:
-        """Close at once, whatever was not sent yet."""
+        """Close at once, without sending the rest."""
         self.is_leaving = True
         if self._raw is not None:
             self._raw.abort()
 
     def overdue(self, now: float) -> str | None:
-        """Return what has been waited for too long, if anything."""
+        """Return the deadline that the connection has missed, if any."""
         if self._is_unread(now):
             return "an answer was not read"
         if self.is_leaving and self._unread_since is None and now - self.since > LEAVE_SECONDS:
@@ -191,7 +191,7 @@ class GuardedProtocol(H11Protocol):
         return now - self._unread_since > allowed
 
     def _refuse(self, error: Malformed) -> None:
-        """Answer what is no request, unless an answer is under way; either way it is the last."""
+        """Answer a malformed request, unless an answer is in progress, and end the connection."""
         self._framing.has_surplus = True
         if self._raw is None:
             return

@@ -1,4 +1,4 @@
-"""How many images each token may hand in: counted on the broker, for all API processes together."""
+"""Rate limits of uploads by token, counted on the broker for all API processes."""
 
 import math
 import threading
@@ -17,18 +17,18 @@ from fakesweep.schema.broker import client_url
 from fakesweep.schema.ledger.api_tokens import Caller
 
 KEY_PREFIX = "fakesweep-api"
-"""Before every key, so that none is a queue or another key of Celery's."""
+"""Prefix of every key, apart from queues and Celery's keys."""
 
 WINDOW_SECONDS = 60
 ANSWER_SECONDS = 1.0
 WITHOUT_BROKER_SECONDS = 5.0
-"""How long a broker that did not answer is left alone."""
+"""Pause before a broker that did not answer is asked again."""
 
 log = structlog.get_logger(__name__)
 
 
 class Window(NamedTuple):
-    """What was counted in the last window and in this one, and how long each counts, in seconds."""
+    """The counts of the last and the current window, and their remaining seconds."""
 
     before: int
     before_seconds: float
@@ -37,10 +37,10 @@ class Window(NamedTuple):
 
 
 class RateLimits:
-    """Counts images by token over the last minute, the minute before weighed by what is left of it.
+    """A sliding window of one minute, by token: the minute before counts by its remaining share.
 
-    While the broker does not answer, each process counts for itself by the same limit: several
-    let through several times as much, and none lets everything through.
+    While the broker is away, each process applies the limit by itself, so several processes admit a
+    multiple of it.
     """
 
     def __init__(self, broker_url: str) -> None:
@@ -57,7 +57,7 @@ class RateLimits:
         self._lock = threading.Lock()
 
     def take(self, caller: Caller, images: int) -> float:
-        """Count images if all of them may be handed in now; return the seconds to wait, else 0."""
+        """Count images where all of them are admitted; return the seconds to wait, else 0."""
         if time.monotonic() >= self._away_until:
             try:
                 return _take(self._shared, caller, images)
@@ -67,7 +67,7 @@ class RateLimits:
             return _take(self._own, caller, images)
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._shared.storage.close()
         self._own.timer.cancel()
 
@@ -81,10 +81,9 @@ class RateLimits:
 
 
 def seconds_until(window: Window, limit: int, images: int) -> float:
-    """Return how long until so many images fit, by the arithmetic of the sliding window.
+    """Return the seconds until a number of images fits into the sliding window.
 
-    It lets them in once `before`, weighed by the share of it that still counts and rounded down,
-    and `now` leave room.
+    They fit once `before`, weighted by its remaining share and rounded down, and `now` leave room.
     """
     room = limit - window.now - images
     if room >= 0:
@@ -94,7 +93,7 @@ def seconds_until(window: Window, limit: int, images: int) -> float:
 
 
 def _decayed(count: int, seconds: float, room: int) -> float:
-    """Return when a count, decaying to nothing in the end, leaves so much room."""
+    """Return the seconds until a count, decaying linearly to zero, leaves the room."""
     if not count:
         return 0.0
     return max(0.0, seconds - (room + 1) * WINDOW_SECONDS / count)

@@ -1,4 +1,4 @@
-"""How many requests are under way: of each token, of all tokens, and of strangers."""
+"""Request slots: requests in progress of each token, of all tokens, and of strangers."""
 
 import asyncio
 from collections import Counter
@@ -10,11 +10,11 @@ from typing import TypeVar
 from fakesweep.serving.problems import Problem, ProblemCode, away
 
 MOST_AT_ONCE = 256
-"""Requests with a valid token; each may hold a body of 1 MiB."""
+"""Most requests with a valid token; each may hold a body of 1 MiB."""
 
 MOST_FOR_TOKEN = 32
 WAIT_SECONDS = 1.0
-"""How long a request waits for a place of its token's; so long does each that is refused take."""
+"""Wait for a slot of the token; a refusal takes this time, too."""
 
 MOST_STRANGERS = 256
 MOST_STRANGERS_FOR_ADDRESS = 64
@@ -24,7 +24,7 @@ Key = TypeVar("Key", bytes, str)
 
 
 class RequestSlots:
-    """Counts requests under way. Strangers, who show no valid token, have places of their own."""
+    """Counts requests in progress; strangers, who show no valid token, have slots of their own."""
 
     def __init__(self) -> None:
         self._tokens: dict[bytes, asyncio.Semaphore] = {}
@@ -34,10 +34,10 @@ class RequestSlots:
 
     @asynccontextmanager
     async def of_token(self, digest: bytes) -> AsyncIterator["RequestSlot"]:
-        """Take one of the places that each token has, be it valid or not; wait a moment for one.
+        """Take a slot of a token, valid or not, after a short wait where none is free.
 
         Raises:
-            Problem: all of them stay taken.
+            Problem: no slot became free.
         """
         places = self._tokens.setdefault(digest, asyncio.Semaphore(MOST_FOR_TOKEN))
         try:
@@ -54,10 +54,10 @@ class RequestSlots:
 
     @contextmanager
     def of_stranger(self, address: str) -> Iterator[None]:
-        """Take one of the places of those without a valid token.
+        """Take a slot of those without a valid token.
 
         Raises:
-            Problem: all of them are taken, or those of this address.
+            Problem: none is free in all, or for this address.
         """
         is_full = self._addresses.total() >= MOST_STRANGERS
         if is_full or self._addresses[address] >= MOST_STRANGERS_FOR_ADDRESS:
@@ -67,7 +67,7 @@ class RequestSlots:
 
 
 class RequestSlot:
-    """A request's place among its token's, and once that is known to be valid, among all."""
+    """A slot of one token, and after its validation one of all valid tokens."""
 
     def __init__(self, counted: RequestSlots, of_token: asyncio.Semaphore) -> None:
         self._counted = counted
@@ -76,10 +76,10 @@ class RequestSlot:
         self._is_proven = False
 
     def prove(self) -> None:
-        """Take one of the places that all valid tokens share, too.
+        """Take a slot of all valid tokens, too.
 
         Raises:
-            Problem: all of them are taken.
+            Problem: none is free.
         """
         if self._counted.proven >= MOST_AT_ONCE:
             raise _overloaded()
@@ -88,7 +88,7 @@ class RequestSlot:
 
     @asynccontextmanager
     async def left(self) -> AsyncIterator[None]:
-        """Leave both places to others for a while: who only waits needs none."""
+        """Release both slots for a while: a waiting request needs none."""
         was_proven = self._is_proven
         self.give_back()
         yield
@@ -99,7 +99,7 @@ class RequestSlot:
             self._counted.proven += 1
 
     def give_back(self) -> None:
-        """Leave both places for good."""
+        """Release both slots."""
         if self._is_taken:
             self._of_token.release()
         if self._is_proven:

@@ -1,4 +1,4 @@
-"""Looking tokens up in the ledger, so that made-up ones do not keep valid ones waiting."""
+"""Token look-up in the ledger, where invalid tokens do not delay valid ones."""
 
 import hashlib
 from collections import OrderedDict
@@ -16,15 +16,15 @@ MOST_REMEMBERED = 10_000
 
 
 def token_in(headers: Headers) -> str | None:
-    """Return what may be a token, from the header Authorization."""
+    """Return the token of the header Authorization, if any."""
     scheme, given = get_authorization_scheme_param(headers.get("authorization"))
     return given if scheme.lower() == "bearer" and is_well_formed(given) else None
 
 
 class Lookup:
-    """Looks every token up at every request, so that a revoked one is worthless at once.
+    """Looks up the token of every request, so a revocation takes effect at once.
 
-    Those that were valid before go before the others, which have a few threads of their own.
+    Tokens that were valid before go first; the others have a few threads of their own.
     """
 
     def __init__(self) -> None:
@@ -33,11 +33,11 @@ class Lookup:
 
     @staticmethod
     def digest(token: str) -> bytes:
-        """Return what a token is remembered by here."""
+        """Return the digest by which a token is cached."""
         return hashlib.sha256(token.encode()).digest()
 
     async def caller(self, engine: Engine, token: str) -> Caller | None:
-        """Return whose token this is, None where it is unknown, revoked or expired.
+        """Return the token's holder, None where it is unknown, revoked or expired.
 
         Raises:
             SQLAlchemyError: the ledger does not answer, or refuses.

@@ -1,4 +1,4 @@
-"""uvicorn with guarded connections: an app is served until a signal tells it to stop."""
+"""uvicorn with guarded connections: serves an app until a signal."""
 
 import asyncio
 import logging
@@ -17,13 +17,13 @@ from fakesweep.serving.listening import Listening, most_connections
 from fakesweep.serving.protocol import GuardedProtocol
 
 LEAVE_SECONDS = 10
-"""How long requests that are under way may take when it is told to stop."""
+"""Time for requests in progress at a shutdown."""
 
 log = structlog.get_logger(__name__)
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, with somebody who looks after the connections."""
+    """uvicorn with a task that closes overdue connections."""
 
     def __init__(
         self, config: uvicorn.Config, table: Connections, when_leaving: Callable[[], None]
@@ -33,7 +33,7 @@ class _Server(uvicorn.Server):
         self._when_leaving = when_leaving
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Leave, as told by a signal; first of all what is to be done then."""
+        """Shut down after a signal, and call `when_leaving` first."""
         super().handle_exit(sig, frame)
         asyncio.get_running_loop().call_soon_threadsafe(self._when_leaving)
 
@@ -51,9 +51,9 @@ def serve_app(
     proxies: Sequence[IPv4Network | IPv6Network],
     when_leaving: Callable[[], None],
 ) -> None:
-    """Answer requests until SIGTERM or SIGINT; those under way are answered first.
+    """Serve requests until SIGTERM or SIGINT, then answer those in progress.
 
-    `when_leaving` is called in the event loop as soon as the signal has come.
+    `when_leaving` is called in the event loop right after the signal.
     """
     table = listening.table = Connections(most_connections(), proxies)
     config = uvicorn.Config(

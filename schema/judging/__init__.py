@@ -1,1 +1,1 @@
-"""How scores become verdicts: the catalogue of models, the sides of labels, policies."""
+"""Judging: the catalogue of models, the sides of labels, and policies."""

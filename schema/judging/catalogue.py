@@ -1,4 +1,4 @@
-"""Which models and policies exist by name: the built-in ones and the operator's own TOML file."""
+"""The catalogue of models and policies: built-in entries and the operator's TOML file."""
 
 import difflib
 import os
@@ -25,11 +25,11 @@ _POLICY_FIELDS = {"real_below", "fake_above"}
 
 @dataclass(frozen=True, slots=True)
 class ModelEntry:
-    """One model a scan can ask for.
+    """A model of the catalogue.
 
-    `source` is a Hub id (`owner/name`), an absolute folder (a file may write it relative to
-    itself), or `bundled:<name>`; `labels` is the meaning of each class in index order, None
-    where only the checkpoint's names count.
+    `source` is a Hub id (`owner/name`), an absolute folder (in a file it may be relative to that
+    file), or `bundled:<name>`. `labels` are the sides of the classes in index order, None where the
+    checkpoint's names decide.
     """
 
     key: str
@@ -41,16 +41,16 @@ class ModelEntry:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """Every model known by name, and the policies the operator's own file sets.
+    """Every model by key, and the policies of the operator's file.
 
-    Policies live in PostgreSQL; those of the file are added there when a scan uses them.
+    Policies live in PostgreSQL; a scan adds those of the file when it uses them.
     """
 
     models: Mapping[str, ModelEntry]
     policies: Mapping[str, Policy]
 
     def model(self, reference: str) -> ModelEntry:
-        """Resolve what a person wrote after `--model`: a key, a folder, or a Hub id.
+        """Resolve a value of `--model`: a key, a folder, or a Hub id.
 
         Raises:
             CatalogueError: it is none of them; the message names near matches.
@@ -86,10 +86,10 @@ class Catalogue:
 
 
 def read_catalogue(operator_file: Path | None) -> Catalogue:
-    """Read the built-in catalogue, the operator's entries taking precedence over it.
+    """Read the built-in catalogue, overridden by the operator's entries.
 
     Raises:
-        CatalogueError: the operator's file is missing, no TOML, or an entry makes no sense.
+        CatalogueError: the operator's file is missing, no TOML, or has an invalid entry.
     """
     built_in = resources.files("fakesweep.schema").joinpath("catalogue.toml").read_text("utf-8")
     models, policies = _parse("the built-in catalogue", built_in, Path())

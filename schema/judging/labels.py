@@ -1,4 +1,4 @@
-"""What a model's class names mean: each name is mapped to a side, never each index."""
+"""Labels: maps each class name of a model to a side."""
 
 import re
 from collections.abc import Sequence
@@ -9,11 +9,11 @@ from fakesweep.schema.errors import ModelError
 from fakesweep.schema.words import Kind
 
 SCORE_DECIMALS = 7
-"""As many as a float32 in [0, 1] has to say; what is shown, stored and judged has no more."""
+"""Decimals of a score, shown, stored and judged; a float32 in [0, 1] has no more."""
 
 
 class Side(StrEnum):
-    """Which way a class points; everything but `real` counts towards `p_fake`."""
+    """The side of a class; all but `real` count towards `p_fake`."""
 
     REAL = "real"
     AI_GENERATED = "ai_generated"
@@ -22,7 +22,7 @@ class Side(StrEnum):
 
 
 class SidesOrigin(StrEnum):
-    """Who said what the classes mean: the checkpoint's names, or the catalogue's order."""
+    """The origin of the sides: the checkpoint's names, or the catalogue's order."""
 
     NAMES = "names"
     CATALOGUE = "catalogue"
@@ -56,14 +56,14 @@ VOCABULARY: dict[str, Side] = {
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """A model's classes in index order: its own names, and the side of each."""
+    """A model's classes in index order: name and side of each."""
 
     names: tuple[str, ...]
     sides: tuple[Side, ...]
     origin: SidesOrigin
 
     def p_fake(self, scores: Sequence[float]) -> float:
-        """Return the sum of the fake-side probabilities, in [0, 1], with seven decimals at most."""
+        """Return the sum of the fake-side probabilities, in [0, 1], with up to seven decimals."""
         fake = sum(
             score for score, side in zip(scores, self.sides, strict=True) if side is not Side.REAL
         )
@@ -81,16 +81,16 @@ class Labels:
 
 
 def side_of(name: str) -> Side | None:
-    """Return what a class name means by the vocabulary, or None where it says nothing known."""
+    """Return the side of a class name by the vocabulary, None where it is unknown."""
     return VOCABULARY.get(re.sub(r"[\W_]+", "", name.casefold()))
 
 
 def read_labels(model: str, names: Sequence[str], catalogue_sides: Sequence[Side] | None) -> Labels:
-    """Decide what each class means from its name, or from the catalogue where names are silent.
+    """Return the side of each class by its name, or by the catalogue where names are unknown.
 
     Raises:
-        ModelError: names and catalogue contradict each other, a name is not understood, or
-            there is not at least one class on each side.
+        ModelError: names and catalogue contradict each other, a name is unknown, or a side has
+            no class.
     """
     by_name = [side_of(name) for name in names]
     if catalogue_sides is not None and len(catalogue_sides) != len(names):

@@ -1,4 +1,4 @@
-"""Policies: two cut points that turn a score into a verdict, kept apart from the scores."""
+"""Policies: two cut points that turn a score into a verdict, stored apart from the scores."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from fakesweep.schema.words import VerdictWord
 class Policy:
     """A named pair of cut points on `p_fake`, both in [0, 1].
 
-    Below `real_below` is real, above `fake_above` is fake, everything between is uncertain.
+    Below `real_below` is real, above `fake_above` is fake, all between is uncertain.
     """
 
     name: str
@@ -18,7 +18,7 @@ class Policy:
     fake_above: float
 
     def __post_init__(self) -> None:
-        """Refuse cut points that would let one score be real and fake at once.
+        """Validate the cut points.
 
         Raises:
             CatalogueError: the cut points are not 0 ≤ real_below ≤ fake_above ≤ 1.
@@ -30,7 +30,7 @@ class Policy:
             )
 
     def judge(self, p_fake: float) -> VerdictWord:
-        """Return the verdict for a fake probability; the SQL function `judge` says the same."""
+        """Return the verdict for a fake probability, like the SQL function `judge`."""
         if p_fake < self.real_below:
             return VerdictWord.REAL
         if p_fake > self.fake_above:
@@ -41,4 +41,4 @@ class Policy:
 BUILT_IN = {
     policy.name: policy for policy in (Policy("default", 0.2, 0.8), Policy("card", 0.5, 0.5))
 }
-"""The policies that every new ledger has."""
+"""The policies of every new ledger."""

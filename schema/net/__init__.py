@@ -1,1 +1,1 @@
-"""What the network and storage are to us: the guard on outgoing addresses, and refusals."""
+"""Network and storage: the egress guard, and errors of storage."""

@@ -1,4 +1,4 @@
-"""What a URI may reach: public addresses and allowed networks over HTTP, and which buckets."""
+"""Egress guard: admits public addresses and allowed networks over HTTP, and allowed buckets."""
 
 import logging
 import socket
@@ -37,7 +37,7 @@ _NOT_PUBLIC: Networks = tuple(
         ],
     )
 )  # fmt: skip
-"""IANA's special-purpose blocks that serve nobody in public; Teredo and 6to4 are among them."""
+"""IANA's special-purpose blocks that are not globally reachable, with Teredo and 6to4."""
 
 _GLOBAL_IPV6 = IPv6Network("2000::/3")
 _NAT64 = IPv6Network("64:ff9b::/96")
@@ -52,15 +52,15 @@ _METADATA = frozenset(
         ],
     )
 )  # fmt: skip
-"""Where clouds hand a machine its credentials: never reached by allowing a wider network."""
+"""Addresses of cloud credentials, which only their own exact network admits."""
 
 
 class AddressRefused(HTTPError):  # noqa: N818 - says what happened
-    """A host has no address that may be reached; the message says so, and no attempt will help."""
+    """A host without an admitted address; a retry does not help."""
 
 
 def admits(address: str, allowed: Networks) -> bool:
-    """Say whether a numeric address is public, or lies in an allowed network."""
+    """Return whether a numeric address is public or in an allowed network."""
     found = ip_address(address)
     reached = _embedded(found) if isinstance(found, IPv6Address) else found
     if reached in _METADATA:
@@ -73,12 +73,12 @@ def admits(address: str, allowed: Networks) -> bool:
 
 
 def admits_bucket(bucket: str, settings: "Settings") -> bool:
-    """Say whether a bucket may be listed and read."""
+    """Return whether a bucket may be listed and read."""
     return not settings.buckets or bucket in settings.buckets
 
 
 def redirected(url: str, location: str) -> str:
-    """Return the address that a server sends one on to, by the header `Location` of its answer.
+    """Return the target of a redirect, from its header `Location`.
 
     Raises:
         InvalidUri: it is malformed, or holds credentials.
@@ -96,15 +96,15 @@ def open_pools(
     watch: Callable[[socket.socket], None] = lambda _: None,
     **options: Any,
 ) -> PoolManager:
-    """Return connections that reach admitted addresses only; none is opened yet.
+    """Return connection pools that reach admitted addresses only; none is opened yet.
 
-    A host is resolved once for each connection, its addresses are checked, and the connection
-    is made to one that passed, so that no second answer of the name's server counts. Certificates
-    are still held against the host's name. No proxy is used.
+    Each connection resolves its host once, checks the addresses and connects to an admitted one, so
+    a second DNS answer has no effect. Certificates are verified against the host name. No proxy is
+    used.
 
     Args:
-        settings: They say which networks are allowed beside the public ones.
-        watch: Is shown each connection when it is made, before TLS.
+        settings: The allowed networks beside the public ones.
+        watch: Receives each new connection before TLS.
         options: Keyword arguments of `PoolManager`.
     """
 
@@ -125,7 +125,7 @@ def open_pools(
     class TlsPool(HTTPSConnectionPool):
         ConnectionCls = TlsConnection
 
-    # What they warn of holds whole addresses, with whatever a query keeps secret.
+    # urllib3's warnings hold whole URLs, with secrets in their queries.
     for name in ("urllib3.connection", "urllib3.connectionpool"):
         logging.getLogger(name).setLevel(logging.ERROR)
     pools = PoolManager(**options)
@@ -134,7 +134,7 @@ def open_pools(
 
 
 class _Guarded(HTTPConnection):
-    """A connection to an admitted address, known by the name it was asked for."""
+    """A connection to an admitted address, under the host name of its URL."""
 
     allowed: ClassVar[Networks] = ()
 
@@ -150,7 +150,7 @@ class _Guarded(HTTPConnection):
         raise NewConnectionError(self, f"no connection: {failure}") from failure
 
     def _admitted(self) -> list[tuple[Any, ...]]:
-        """Resolve the host, and return what `socket` calls those of its addresses it admits."""
+        """Resolve the host, and return its admitted addresses as `socket` does."""
         try:
             found = socket.getaddrinfo(
                 self._dns_host, self.port, allowed_gai_family(), socket.SOCK_STREAM
@@ -178,7 +178,7 @@ class _Guarded(HTTPConnection):
 
 
 def _embedded(address: IPv6Address) -> IPv4Address | IPv6Address:
-    """Return the IPv4 address that this one only wraps, else the address itself."""
+    """Return the IPv4 address that an IPv6 one embeds, else the address itself."""
     if address.ipv4_mapped is not None:
         return address.ipv4_mapped
     if address in _NAT64:

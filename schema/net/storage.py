@@ -1,4 +1,4 @@
-"""How storage is asked and what its refusals mean: plain values for those who list and fetch."""
+"""Storage: options of S3 clients, and the meaning of error responses."""
 
 import math
 import time
@@ -24,7 +24,7 @@ HOW_TO_DO_WITHOUT_CREDENTIALS = "set FAKESWEEP_S3_UNSIGNED=true for what is open
 
 
 class Refusal(Enum):
-    """What an answer other than the object comes to."""
+    """The meaning of a response other than the object."""
 
     MISSING = auto()
     DENIED = auto()
@@ -36,7 +36,7 @@ class Refusal(Enum):
 
 @dataclass(frozen=True, slots=True)
 class S3Options:
-    """Keyword arguments: of a boto3 session's `client("s3", ...)` and of botocore's `Config`.
+    """Keyword arguments of boto3's `client("s3", ...)` and of botocore's `Config`.
 
     `request` are those of each call that reads or lists.
     """
@@ -46,7 +46,7 @@ class S3Options:
     request: Mapping[str, Any]
 
 
-# Only what the HTTP status alone would get wrong.
+# Codes that the HTTP status alone would misjudge.
 _CODES = {
     "AuthorizationHeaderMalformed": Refusal.DENIED,
     "ExpiredToken": Refusal.DENIED,
@@ -76,17 +76,17 @@ _SERVER_ERROR = 500
 
 
 def s3_options(settings: "Settings", attempts: int, *, writes: bool = False) -> S3Options:
-    """Return how to reach S3, each call made up to `attempts` times while it fails.
+    """Return the options of an S3 client, with up to `attempts` tries of each call.
 
-    Everything unset is left to boto3's session, so profiles, roles and AWS_* variables count. Who
-    writes always signs.
+    Unset options are left to boto3's session: profiles, roles and AWS_* variables count. Writers
+    always sign.
     """
     config: dict[str, Any] = {
         "connect_timeout": settings.fetch_timeout_seconds,
         "read_timeout": settings.fetch_timeout_seconds,
         "max_pool_connections": settings.fetch_concurrency,
         "retries": {"mode": "standard", "total_max_attempts": attempts},
-        # Bodies are read from the connection itself and held against their announced length.
+        # Bodies are read from the connection and compared with their announced length.
         "response_checksum_validation": "when_required",
         "user_agent_extra": USER_AGENT,
     }
@@ -102,7 +102,7 @@ def s3_options(settings: "Settings", attempts: int, *, writes: bool = False) -> 
 
 
 def how_to_be_admitted(settings: "Settings") -> str:
-    """Return which settings may open a bucket that refuses this account, in half a sentence."""
+    """Return, as half a sentence, the settings that may open a bucket which denies access."""
     ways = []
     if settings.s3_request_payer is None:
         ways.append("FAKESWEEP_S3_REQUEST_PAYER=requester where its reader pays")
@@ -112,10 +112,10 @@ def how_to_be_admitted(settings: "Settings") -> str:
 
 
 def begin_unpacking(response: "BaseHTTPResponse") -> bool:
-    """Say whether what S3 sends was packed before it was stored, and is to be unpacked.
+    """Return whether an S3 body was compressed before its upload and must be decompressed.
 
-    Clients that send an object in pieces leave a word in its `Content-Encoding` that says nothing
-    of the object, which is taken out. To be called before the body is read.
+    Removes `aws-chunked`, which clients leave in `Content-Encoding` after an upload in pieces. The
+    caller has not read the body yet.
     """
     words = (word.strip() for word in response.headers.get("Content-Encoding", "").split(","))
     packed = [word for word in words if word.lower() not in ("", "aws-chunked", "identity")]
@@ -125,7 +125,7 @@ def begin_unpacking(response: "BaseHTTPResponse") -> bool:
 
 
 def refusal_of(status: int, code: str = "") -> Refusal:
-    """Say what an HTTP status, and with it S3's own error code, comes to."""
+    """Return the meaning of an HTTP status with S3's error code."""
     if code in _CODES:
         return _CODES[code]
     if code.startswith("KMS."):
@@ -134,7 +134,7 @@ def refusal_of(status: int, code: str = "") -> Refusal:
 
 
 def pause_asked_for(retry_after: str | None) -> float | None:
-    """Return the seconds that a header Retry-After asks for: a number, or a date."""
+    """Return the seconds of a header Retry-After, given as a number or a date."""
     if retry_after is None:
         return None
     try:
@@ -148,7 +148,7 @@ def pause_asked_for(retry_after: str | None) -> float | None:
 
 
 def one_line(text: str, limit: int = 200) -> str:
-    """Return foreign text (a name, a key, a server's words) as one short, printable line."""
+    """Return foreign text (a name, a key, a server's message) as one short, printable line."""
     shown = "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
         for letter in text[:limit]

@@ -1,1 +1,1 @@
-"""What processes tell of themselves: heartbeat, throughput, logs."""
+"""Telemetry of processes: heartbeat, throughput, logs."""

@@ -1,6 +1,6 @@
-"""The heartbeat of a process: a small file of its state that `fakesweep health` judges.
+"""The heartbeat of a process: a small file of its state, read by `fakesweep health`.
 
-Moments are of `time.monotonic`, which all processes of a machine share.
+Times are of `time.monotonic`, which all processes of a machine share.
 """
 
 import json
@@ -21,22 +21,22 @@ from fakesweep.schema.words import Role
 BEAT_SECONDS = 3.0
 SILENT_SECONDS = 30.0
 LOOP_SECONDS = 60.0
-"""A loop that has not come round for so long is stuck, unless what it waits for does not answer."""
+"""Age of the last loop after which a process counts as stuck, unless the broker is away."""
 
 START_SECONDS = 1_800.0
-"""A model may have to be downloaded first."""
+"""Limit of a start, which may include a model's download."""
 
 LISTING = "listing of scan"
-"""How the name of a thread begins that lists a scan."""
+"""Prefix in the names of threads that list a scan."""
 
 LEAVE_SECONDS = 30.0
-"""How long a process may take to end when its grace is over."""
+"""Limit of a shutdown after its grace period."""
 
 log = structlog.get_logger(__name__)
 
 
 class Phase(StrEnum):
-    """Where a process stands in its life."""
+    """The phase of a process."""
 
     STARTING = "starting"
     RUNNING = "running"
@@ -45,11 +45,11 @@ class Phase(StrEnum):
 
 @dataclass(slots=True)
 class Heartbeat:
-    """What a process says of itself. It sets what changes; `beating` writes it down.
+    """The state of a process, which the process updates and `beating` writes.
 
-    `looped_at` is when its loop last came round, `moved_at` when one of the `in_flight` batches
-    last got further, which `step_seconds` may pass between two steps of. `threads` are those of
-    its threads that are watched, by what they do, with when each last got on.
+    `looped_at` is the last pass of its loop. `moved_at` is the last step of an `in_flight` batch;
+    `step_seconds` limits the time between two steps. `threads` maps watched threads, by task, to
+    their last step.
     """
 
     role: Role
@@ -68,11 +68,11 @@ class Heartbeat:
     broker_missed_at: float | None = None
 
     def enter(self, phase: Phase) -> None:
-        """Begin a phase of life."""
+        """Enter a phase."""
         self.phase, self.phase_at = phase, time.monotonic()
 
     def tick(self) -> None:
-        """Say that the process's loop came round."""
+        """Record a pass of the process's loop."""
         self.looped_at = time.monotonic()
         if self.phase is Phase.STARTING:
             self.enter(Phase.RUNNING)
@@ -84,7 +84,7 @@ def beating(
 ) -> Iterator[None]:
     """Write the heartbeat every few seconds until the context ends; `look` updates it first.
 
-    Where it cannot be written, the log says so, and the process goes on.
+    A failed write is logged, and the process goes on.
     """
     stop = threading.Event()
 
@@ -115,7 +115,7 @@ def beating(
 
 
 def read_heartbeats(role: Role) -> list[Heartbeat]:
-    """Return the heartbeats of this user's live processes; files of dead ones are removed.
+    """Return the heartbeats of this user's live processes; delete the files of dead ones.
 
     Raises:
         OSError: the folder or a file cannot be read.
@@ -135,7 +135,7 @@ def read_heartbeats(role: Role) -> list[Heartbeat]:
 
 
 def complaint(heartbeat: Heartbeat, now: float) -> str | None:
-    """Return why a process makes no progress, None where it does, or waits for others to return."""
+    """Return why a process makes no progress, None where it does or waits for a server."""
     if now - heartbeat.beat_at > SILENT_SECONDS:
         return f"has not been heard of for {now - heartbeat.beat_at:.0f} s"
     phase_seconds = now - heartbeat.phase_at
@@ -166,7 +166,7 @@ def _stuck(heartbeat: Heartbeat, now: float) -> str | None:
 
 
 def activity(heartbeat: Heartbeat, now: float) -> str:
-    """Return in a few words what a healthy process is at."""
+    """Return the activity of a healthy process in a few words."""
     if heartbeat.phase is not Phase.RUNNING:
         return f"{heartbeat.phase} for {now - heartbeat.phase_at:.0f} s"
     if heartbeat.ledger_away_since is not None:
@@ -208,7 +208,7 @@ def _file(role: Role, pid: int) -> Path:
 
 
 def _born_ticks(pid: int) -> int | None:
-    """Return when a process started, None where it has ended; a pid alone may be another's by now.
+    """Return the start time of a process, None where it has ended; it tells reused pids apart.
 
     Source: proc_pid_stat(5), the fields 3 (state) and 22 (starttime).
     """

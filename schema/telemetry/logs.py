@@ -1,7 +1,7 @@
-"""Logging set-up: static event names with facts beside them, as text for people or JSON.
+"""Logging: static event names with facts, as text or JSON.
 
-Whoever logs, libraries too: what a terminal would act on is spelled out, and what a URL holds
-besides its address (a password, a signature) is left out.
+In records of libraries too, control characters are escaped, and URLs lose passwords, signatures and
+queries.
 """
 
 import logging
@@ -19,7 +19,7 @@ _NOISY = ("botocore", "boto3", "urllib3", "s3transfer", "PIL", "httpx", "alembic
 
 
 class _ErrorStream(logging.StreamHandler[TextIO]):
-    """Writes to what is standard error at that moment: a progress bar stands in for it."""
+    """A handler on the current standard error, which a progress bar replaces."""
 
     @property
     def stream(self) -> TextIO:
@@ -27,11 +27,11 @@ class _ErrorStream(logging.StreamHandler[TextIO]):
 
     @stream.setter
     def stream(self, _: TextIO) -> None:
-        """Stay with standard error."""
+        """Ignore the assignment: the stream is always standard error."""
 
 
 def set_up_logging(settings: Settings, first: Sequence[Processor] = ()) -> None:
-    """Send structlog's and the standard library's records to standard error in one format.
+    """Send records of structlog and the standard library to standard error in one format.
 
     `first` processes our own records before all else; it may drop them.
     """
@@ -71,7 +71,7 @@ def set_up_logging(settings: Settings, first: Sequence[Processor] = ()) -> None:
 
 
 def cleared(text: str) -> str:
-    """Return text of whatever origin as the log would show it: several lines stay several."""
+    """Return any text as the log shows it, with its line breaks."""
     return without_secrets(_spelled_out(text))
 
 

@@ -1,4 +1,4 @@
-"""A worker's stages as it counts them, and what follows: rates, busy shares, waits and the wall."""
+"""Throughput of a worker's stages: counts, rates, busy shares, waits and the bottleneck."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, astuple, dataclass
@@ -6,10 +6,10 @@ from enum import StrEnum
 from typing import Any
 
 BUSY_SHARE = 0.5
-"""A resource that is in use for less of its capacity is not taken for the wall."""
+"""Least busy share of a bottleneck."""
 
 WAITING_CHUNKS = 1.0
-"""…unless so many chunks, on average, waited for it."""
+"""Chunks that wait on average for a bottleneck below that share."""
 
 
 class Stage(StrEnum):
@@ -23,7 +23,7 @@ class Stage(StrEnum):
 
 
 class Bottleneck(StrEnum):
-    """What keeps images from going faster: a stage, or the queue where work is waited for."""
+    """The limit of a worker's rate: a stage, or the queue where it waits for batches."""
 
     FETCH = "fetch"
     LOOK_UP = "look_up"
@@ -34,15 +34,15 @@ class Bottleneck(StrEnum):
 
 
 LOADING = (Stage.FETCH, Stage.LOOK_UP, Stage.DECODE)
-"""The stages of one loader process, which does them one after the other."""
+"""The stages of a loader process, which runs them in sequence."""
 
 
 @dataclass(frozen=True, slots=True)
 class StageCounts:
-    """What was counted in one stage; sums and differences of counts are counts again.
+    """The counts of one stage; they can be added and subtracted.
 
-    `capacity_seconds` is how long the stage could have been busy. `waits` counts the chunks that
-    waited before the stage, `wait_seconds` is for how long all of them together.
+    `capacity_seconds` is the time for which the stage could have been busy. `waits` counts the
+    chunks that waited before the stage, `wait_seconds` is the sum of their waits.
     """
 
     images: int = 0
@@ -60,13 +60,13 @@ class StageCounts:
 
     @property
     def busy(self) -> float:
-        """The share of its capacity that was in use."""
+        """The busy share of its capacity."""
         return self.busy_seconds / self.capacity_seconds if self.capacity_seconds else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What was counted in every stage over some seconds."""
+    """The counts of every stage over some seconds."""
 
     seconds: float
     stages: Mapping[Stage, StageCounts]
@@ -79,11 +79,11 @@ class Counts:
 
     @property
     def shows_work(self) -> bool:
-        """Whether anything went on at all."""
+        """Whether any stage worked."""
         return any(one.images or one.busy_seconds or one.waits for one in self.stages.values())
 
     def within(self, seconds: float) -> "Counts":
-        """Return the counts as those of the last `seconds` alone: the time before was idle."""
+        """Return the counts over the last `seconds`, for a worker that was idle before."""
         seconds = max(0.0, seconds)
         if self.seconds <= seconds:
             return self
@@ -97,7 +97,7 @@ class Counts:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """Return what `counts_of` reads."""
+        """Return the JSON form that `counts_of` reads."""
         return {
             "seconds": round(self.seconds, 3),
             "stages": {stage.value: _rounded(asdict(one)) for stage, one in self.stages.items()},
@@ -106,9 +106,9 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class StageShare:
-    """One stage over some seconds: its rate, and which share of its capacity was in use.
+    """The rate and busy share of one stage over some seconds.
 
-    `wait_seconds` is how long a chunk waited before the stage on average, None where none did.
+    `wait_seconds` is the average wait of a chunk before the stage, None where none waited.
     """
 
     images_per_second: float
@@ -118,7 +118,7 @@ class StageShare:
 
 @dataclass(frozen=True, slots=True)
 class StageReport:
-    """Every stage over some seconds; `images_per_second` is that of fetching, as all pass it."""
+    """Every stage over some seconds; `images_per_second` is the rate of fetching."""
 
     seconds: float
     images_per_second: float
@@ -131,18 +131,18 @@ class StageReport:
 
 
 def counts_of(written: Mapping[str, Any]) -> Counts:
-    """Read counts from what `Counts.as_json` wrote."""
+    """Parse the JSON form of `Counts.as_json`."""
     stages = {stage: StageCounts(**written["stages"][stage.value]) for stage in Stage}
     return Counts(written["seconds"], stages)
 
 
 def shares_of(written: Mapping[str, Any]) -> dict[Stage, StageShare]:
-    """Read the stages of a report from what `StageReport.as_json` wrote."""
+    """Parse the stages in the JSON form of `StageReport.as_json`."""
     return {stage: StageShare(**written[stage.value]) for stage in Stage}
 
 
 def added_up(counts: Iterable[Counts]) -> Counts:
-    """Return what several workers counted side by side; the longest time is that of all."""
+    """Return the sum of several workers' counts, over the longest of their times."""
     seconds = 0.0
     stages = dict.fromkeys(Stage, StageCounts())
     for one in counts:
@@ -152,7 +152,7 @@ def added_up(counts: Iterable[Counts]) -> Counts:
 
 
 def report(counts: Counts) -> StageReport:
-    """Say what follows from counts."""
+    """Return the report of some counts."""
     shares = {
         stage: StageShare(
             images_per_second=round(one.images / counts.seconds, 1) if counts.seconds else 0.0,
@@ -170,10 +170,10 @@ def report(counts: Counts) -> StageReport:
 
 
 def bottleneck_of(counts: Counts) -> Bottleneck:
-    """Name the wall: the resource used most, where one is used for half its capacity or more.
+    """Return the bottleneck: the busiest resource, at half its capacity or more.
 
-    Resources are the loaders (then it is the longest of their stages), the device and the store.
-    Where none is, it is the one that at least one chunk on average waited for, else the queue.
+    Resources are the loaders (named by the longest of their stages), the device and the store.
+    Below that share it is the one for which at least one chunk waits on average, else the queue.
     """
     stages = counts.stages
     loading = max(LOADING, key=lambda stage: stages[stage].busy_seconds)
