@@ -1,1 +1,1 @@
-"""The API under attack from this machine, while honest clients go on: `python -m tests.attack`."""
+"""Attacks on the API from this machine, beside honest clients: `python -m tests.attack`."""

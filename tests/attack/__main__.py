@@ -1,4 +1,4 @@
-"""`python -m tests.attack`: each attack for some seconds, and a line of figures for each."""
+"""`python -m tests.attack`: runs each attack for some seconds and prints a line of figures."""
 
 import argparse
 import sys
@@ -13,7 +13,7 @@ from tests.support.servers import broker_server, postgres_server
 
 
 def main() -> int:
-    """Attack an API of our own on the loopback; 1 where honest clients got a 503 or none at all."""
+    """Attack a private API on the loopback; exit with 1 if honest clients got 503 or no answer."""
     parser = argparse.ArgumentParser(prog="python -m tests.attack", description=main.__doc__)
     parser.add_argument("--seconds", type=float, default=60.0, help="how long each attack lasts")
     parser.add_argument("--only", choices=list(CONNECTIONS), help="this attack alone")

@@ -1,4 +1,4 @@
-"""What attackers do to an HTTP server, over and over: each sort is one coroutine a connection."""
+"""Attacks on an HTTP server, repeated: one coroutine for each connection."""
 
 import asyncio
 import socket
@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 AGAIN_SECONDS = 0.05
-"""How soon an attacker whose connection ended comes back."""
+"""Pause of an attacker before it reconnects."""
 
 DRIP_SECONDS = 1.0
 PIPELINED = 200
@@ -17,7 +17,7 @@ LONG_BODY = 1_000_000
 
 @dataclass(frozen=True)
 class Attack:
-    """What a run does: where, by what sort, from how many connections, and for how long."""
+    """An attack: its target, kind, number of connections and duration."""
 
     port: int
     sort: str
@@ -27,19 +27,19 @@ class Attack:
 
 
 async def read_nothing(taken: socket.socket, _attack: Attack) -> None:
-    """Ask for the document again and again, and never read an answer."""
+    """Request the document repeatedly, and never read an answer."""
     asked = b"GET /openapi.json HTTP/1.1\r\nHost: api\r\n\r\n" * PIPELINED
     while True:
         await asyncio.get_running_loop().sock_sendall(taken, asked)
 
 
 async def send_half_a_head(taken: socket.socket, _attack: Attack) -> None:
-    """Begin a request and send a letter of a header now and then."""
+    """Start a request and drip its headers."""
     await _drip(taken, b"GET /v1/health HTTP/1.1\r\nHost: api\r\nX-Slow: ")
 
 
 async def send_a_body_by_bytes(taken: socket.socket, attack: Attack) -> None:
-    """Hand images in with a valid token, a byte at a time."""
+    """Submit images with a valid token, one byte at a time."""
     head = (
         f"POST /v1/images HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer {attack.token}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {LONG_BODY}\r\n\r\n"
@@ -55,7 +55,7 @@ ATTACKS: dict[str, Callable[[socket.socket, Attack], Awaitable[None]]] = {
 
 
 async def attack(asked: Attack) -> int:
-    """Attack for as long as was asked, and return how many connections were opened."""
+    """Attack for the requested time; return the number of opened connections."""
     opened = 0
 
     async def one() -> None:
@@ -77,7 +77,7 @@ async def attack(asked: Attack) -> int:
 
 
 async def _drip(taken: socket.socket, begun: bytes) -> None:
-    """Send the beginning, then a byte now and then until the other side ends it."""
+    """Send the beginning, then drip bytes until the other side closes."""
     loop = asyncio.get_running_loop()
     await loop.sock_sendall(taken, begun)
     while True:
@@ -89,7 +89,7 @@ async def _drip(taken: socket.socket, begun: bytes) -> None:
 
 
 def main() -> None:
-    """Attack as the words of the command line say."""
+    """Attack by the command line's arguments."""
     port, sort, connections, seconds, token = sys.argv[1:]
     asked = Attack(int(port), sort, int(connections), float(seconds), token)
     sys.stdout.write(f"{asyncio.run(attack(asked))}\n")

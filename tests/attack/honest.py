@@ -1,4 +1,4 @@
-"""Honest clients: each hands an image in and asks for it, and notes how long every answer took."""
+"""Honest clients: each submits an image, requests it, and records the answer times."""
 
 import itertools
 import math
@@ -18,19 +18,19 @@ TIMEOUT_SECONDS = 30.0
 
 @dataclass
 class Noted:
-    """What honest clients saw: seconds for each answer, and how many there were of each sort."""
+    """Observations of honest clients: seconds of each answer, and counts by outcome."""
 
     seconds: list[float] = field(default_factory=list)
     statuses: Counter[str] = field(default_factory=Counter)
 
     def within(self, share: float) -> float:
-        """Return the time, in seconds, that so large a share of the answers took at most."""
+        """Return the answer time in seconds at a quantile, `share`."""
         ordered = sorted(self.seconds)
         return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else math.nan
 
 
 def ask_honestly(url: str, token: str, clients: int, seconds: float) -> Noted:
-    """Run clients side by side: one half keeps its connections, one opens one for each request."""
+    """Run concurrent clients: half keep their connection, half open one for each request."""
     noted, lock, until = Noted(), threading.Lock(), time.monotonic() + seconds
 
     def run(number: int) -> None:

@@ -1,4 +1,4 @@
-"""One attack on a running API while honest clients use it, and what these saw of it."""
+"""One attack on a running API, observed by honest clients."""
 
 import subprocess
 import sys
@@ -14,14 +14,14 @@ HONEST = 8
 
 @dataclass(frozen=True)
 class Survived:
-    """What honest clients saw during an attack, and how often the attackers connected."""
+    """Observations of honest clients during an attack, and the attackers' connections."""
 
     sort: str
     noted: Noted
     opened: int
 
     def line(self) -> str:
-        """Return it as people read it."""
+        """Return a line of text."""
         noted = self.noted
         p50, p99 = noted.within(0.5), noted.within(0.99)
         statuses = ", ".join(f"{said}: {times}" for said, times in sorted(noted.statuses.items()))
@@ -32,7 +32,7 @@ class Survived:
 
 
 def under_attack(serving: Serving, sort: str, seconds: float, share: float = 1.0) -> Survived:
-    """Attack for some seconds with a share of the usual connections, and return what came of it."""
+    """Attack for some seconds with a share of the usual connections; return the observations."""
     honest = make_token(serving.engine, f"honest {sort}")
     hostile = make_token(serving.engine, f"hostile {sort}")
     connections = round(CONNECTIONS[sort] * share)

@@ -1,1 +1,1 @@
-"""Faults at random against a real cluster on this machine: `python -m tests.chaos`."""
+"""Random faults against a real cluster on this machine: `python -m tests.chaos`."""

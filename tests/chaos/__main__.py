@@ -1,4 +1,4 @@
-"""`python -m tests.chaos`: a run of faults by a seed; exits with 1 where a check fails."""
+"""`python -m tests.chaos`: a seeded run of faults; exits with 1 if a check fails."""
 
 import argparse
 import json
@@ -16,9 +16,9 @@ from tests.chaos.run import Plan, run
 
 
 def main() -> int:
-    """Run what was asked for, and print what came of it."""
+    """Run the requested faults and print the report."""
     asked = _arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is stopped
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # unwinds, and so stops the servers
     size = Size(
         asked.seed, asked.workers, asked.producers, asked.scan_images, asked.poison, asked.apart
     )
@@ -37,18 +37,18 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     add = parser.add_argument
-    add("--seed", type=int, default=1, help="the same seed is the same schedule of faults")
-    add("--faults", type=int, default=20, help="how many")
-    add("--images", type=int, default=1000, help="the least number; more where faults take longer")
-    add("--overlap", type=float, default=0.0, help="share of faults that begin with the next one")
+    add("--seed", type=int, default=1, help="a seed determines the schedule of faults")
+    add("--faults", type=int, default=20, help="number of faults")
+    add("--images", type=int, default=1000, help="smallest number; long faults need more")
+    add("--overlap", type=float, default=0.0, help="share of faults that start with the next one")
     add("--only", action="append", default=[], choices=sorted(KINDS), help="draw these alone")
-    add("--poison", type=int, default=0, help="images that kill every worker they come to")
-    add("--apart", type=int, default=0, help="seconds that clocks are apart, by libfaketime")
+    add("--poison", type=int, default=0, help="images that kill every worker that gets them")
+    add("--apart", type=int, default=0, help="clock difference in seconds, by libfaketime")
     add("--workers", type=int, default=3)
     add("--producers", type=int, default=2)
     add("--scan-images", type=int, default=200, help="images of one scan")
-    add("--latency", type=float, default=1.0, help="seconds that storage takes for an image")
-    add("--json", type=Path, help="write everything to this file, too")
+    add("--latency", type=float, default=1.0, help="storage's seconds for each image")
+    add("--json", type=Path, help="also write the report to this file")
     return parser.parse_args()
 
 

@@ -1,4 +1,4 @@
-"""A Redis-protocol server that can be killed, frozen, and started again empty on the same port."""
+"""Redis-protocol server that can be killed, frozen, and restarted empty on the same port."""
 
 import subprocess
 from contextlib import suppress
@@ -14,11 +14,11 @@ from tests.support.servers import free_port
 
 START_SECONDS = 20.0
 UNACKNOWLEDGED = "unacked"
-"""Where kombu keeps what workers have taken and not finished."""
+"""Kombu's key of taken and unfinished messages."""
 
 
 class Broker:
-    """The broker of one run; it keeps nothing when it ends."""
+    """Broker of one run, without persistence."""
 
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
@@ -63,7 +63,7 @@ class Broker:
         return False
 
     def peak_bytes(self) -> int | None:
-        """Return the most memory it has used since it started, None where it does not answer."""
+        """Return the peak memory since the start, None without an answer."""
         with suppress(redis.RedisError, OSError):
             return int(self.client.info("memory")["used_memory_peak"])
         return None

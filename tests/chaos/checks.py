@@ -1,4 +1,4 @@
-"""What must hold once a run is over, by the rows of the ledger."""
+"""Invariants after a run, checked on the rows of the ledger."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from tests.chaos.watch import Watch
 BROKER_BYTES = 64 * 1024 * 1024
 _SHOWN = 3
 
-# Each finds rows that must not be there.
+# Each query finds forbidden rows.
 _MUST_BE_EMPTY = {
     "every image has exactly one outcome": """
         SELECT i.image_id FROM ledger.images i LEFT JOIN ledger.outcomes o USING (image_id)
@@ -53,7 +53,7 @@ _LISTED = """
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that must hold, and what was found."""
+    """An invariant and its violations."""
 
     name: str
     passed: bool
@@ -61,7 +61,7 @@ class Check:
 
 
 def check_rows(cluster: Cluster) -> Iterator[Check]:
-    """Hold the rows against each other, and against what lies in storage."""
+    """Compare the rows with each other and with storage."""
     for name, query in _MUST_BE_EMPTY.items():
         found = cluster.ledger.insist(query)
         yield Check(name, not found, f"{len(found)} exceptions{_some(found)}")
@@ -76,7 +76,7 @@ def check_rows(cluster: Cluster) -> Iterator[Check]:
 
 
 def check_watch(watch: Watch) -> Iterator[Check]:
-    """Hold what was seen while it ran against the promises."""
+    """Compare the observations during the run with the promises."""
     looks = f"{watch.looks} looks, {watch.blind} more while the ledger was away"
     yield Check(
         "submitted = classified + reused + failed + pending at every moment",
@@ -99,7 +99,7 @@ def check_watch(watch: Watch) -> Iterator[Check]:
 
 
 def check_recoveries(records: Sequence[Record]) -> Iterator[Check]:
-    """Hold each fault's recovery against its limit."""
+    """Compare each fault's recovery time with its limit."""
     late = [f"#{one.number} {one.kind}" for one in records if not one.is_kept]
     slowest = max((one.recovered_seconds or 0.0 for one in records), default=0.0)
     yield Check(
@@ -110,7 +110,7 @@ def check_recoveries(records: Sequence[Record]) -> Iterator[Check]:
 
 
 def check_failures(cluster: Cluster, poison: set[str]) -> Iterator[Check]:
-    """Only what kills workers may be left as failed."""
+    """Check that only poisoned images have failed."""
     found = cluster.ledger.insist(
         """SELECT DISTINCT uri, failure_code::text FROM ledger.outcomes
            JOIN ledger.images USING (image_id) WHERE status = 'failed'"""
@@ -127,9 +127,9 @@ def check_failures(cluster: Cluster, poison: set[str]) -> Iterator[Check]:
 
 
 def check_queues(cluster: Cluster) -> Check:
-    """Nothing may go round in the queues for ever.
+    """Check that no message circulates in the queues for ever.
 
-    What killed workers had taken comes back after the visibility timeout, and is passed over then.
+    Messages of killed workers return after the visibility timeout and are skipped.
     """
     client = cluster.broker.client
     waiting = {queue: int(client.llen(queue)) for queue in QUEUES}

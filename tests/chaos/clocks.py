@@ -1,4 +1,4 @@
-"""Clocks of processes minutes apart, by libfaketime where that is installed."""
+"""Shifted clocks of processes, by libfaketime where installed."""
 
 from contextlib import suppress
 from importlib.util import find_spec
@@ -11,9 +11,9 @@ _LEFT_BEHIND = ("faketime_shm_", "sem.faketime_sem_")
 
 
 def clock_apart(seconds: int) -> dict[str, str]:
-    """Return the variables that put a process's clock apart; none where there is no libfaketime.
+    """Return the variables that shift a process' clock; empty without libfaketime.
 
-    Only the time of day is another: what measures durations runs as ever.
+    Only the time of day shifts; the monotonic clock stays.
     """
     spec = find_spec("libfaketime") if seconds else None
     for place in (spec and spec.submodule_search_locations) or []:
@@ -25,7 +25,7 @@ def clock_apart(seconds: int) -> dict[str, str]:
 
 
 def clear_leftovers() -> None:
-    """Remove the shared memory that libfaketime leaves behind in a process that is killed."""
+    """Remove the shared memory that libfaketime leaves after a killed process."""
     for prefix in _LEFT_BEHIND:
         for path in _SHARED.glob(f"{prefix}[0-9]*"):
             if not lives(int(path.name.removeprefix(prefix))):

@@ -1,4 +1,4 @@
-"""The cluster under test: real servers, workers and producers on this machine, for one run."""
+"""Cluster under test: real servers, workers and producers on this machine, for one run."""
 
 import json
 import os
@@ -61,13 +61,13 @@ _ASK_SECONDS = 90.0
 _READY_SECONDS = 120
 
 
-class NoScan(Exception):  # noqa: N818 -- what is missing
-    """A scan was asked for again and again, and refused each time."""
+class NoScan(Exception):  # noqa: N818 -- named by what is missing
+    """Each attempt to request a scan was refused."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """How large a cluster and its work are to be."""
+    """Size of a cluster and its work."""
 
     seed: int = 1
     workers: int = 3
@@ -79,7 +79,7 @@ class Size:
 
 @dataclass
 class Cluster:
-    """All that runs; faults are done to it."""
+    """All servers and processes; the target of faults."""
 
     size: Size
     folder: Path
@@ -101,7 +101,7 @@ class Cluster:
         return (*self.workers, *self.producers)
 
     def environment(self, **changes: str) -> dict[str, str]:
-        """Return what a process of the cluster is started with, some settings changed."""
+        """Return a process' environment in the cluster, with changed settings."""
         settings = {
             **SETTINGS,
             "DATABASE_URL": self.postgres.url(),
@@ -118,7 +118,7 @@ class Cluster:
     def run(
         self, *words: str, seconds: float = _COMMAND_SECONDS, **changes: str
     ) -> "subprocess.CompletedProcess[str]":
-        """Run the command to its end, whatever it says."""
+        """Run the command to its end; any exit status is accepted."""
         return subprocess.run(
             python("fakesweep", *words),
             check=False,
@@ -129,20 +129,21 @@ class Cluster:
         )
 
     def ask_for_scan(self, prefix: str, **changes: str) -> int:
-        """Hand a scan of a prefix to the cluster, asking again while another fault prevents it.
+        """Request a scan of a prefix, with retries while another fault prevents it.
 
-        Raises `NoScan` where the command still says that it cannot.
+        Raises:
+            NoScan: the command still fails.
         """
         words = ("scan", prefix, "--model", MODEL, "--detach", "--json")
         give_up = time.monotonic() + _ASK_SECONDS
-        while (done := self.run(*words, **changes)).returncode:  # type: ignore[arg-type] # settings alone
+        while (done := self.run(*words, **changes)).returncode:  # type: ignore[arg-type] # settings only
             if time.monotonic() > give_up:
                 raise NoScan(done.stderr.strip())
         self.scanned.add(prefix)
         return int(json.loads(done.stdout)["scan_id"])
 
     def scan_next(self) -> int:
-        """Ask for a scan of photographs that nobody has asked for yet."""
+        """Request a scan of new photographs."""
         with self._asking:
             left = [prefix for prefix in self.storage.prefixes if prefix not in self.scanned]
             return self.ask_for_scan(left[0] if left else self.storage.add_prefix())
@@ -150,7 +151,7 @@ class Cluster:
 
 @contextmanager
 def running_cluster(size: Size, say: Callable[[str], None]) -> Iterator[Cluster]:
-    """Start everything, and end every process of it with the context."""
+    """Start the cluster, and end all of its processes with the context."""
     folder = Path(tempfile.mkdtemp(prefix="fs-chaos-", dir="/tmp"))
     folder.chmod(0o711)
     (folder / "logs").mkdir()
@@ -174,7 +175,7 @@ def running_cluster(size: Size, say: Callable[[str], None]) -> Iterator[Cluster]
 
 @contextmanager
 def lone_worker(cluster: Cluster) -> Iterator[Mapping[str, str]]:
-    """Run one worker on another database of the same servers; yield the settings to use it."""
+    """Run one worker on another database of the same servers; yield its settings."""
     changes = {
         "DATABASE_URL": cluster.postgres.url(UNDISTURBED),
         "BROKER_URL": cluster.broker.url(1),

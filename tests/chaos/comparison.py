@@ -1,4 +1,4 @@
-"""The same photographs once more, undisturbed, and how far the scores lie apart."""
+"""Comparison of the scores with an undisturbed scan of the same photographs."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ LONGEST_SECONDS = 1_800.0
 
 
 def check_scores(cluster: Cluster) -> Iterator[Check]:
-    """Scan the whole bucket with one worker that nothing happens to; compare every score."""
+    """Scan the whole bucket with one undisturbed worker, and compare every score."""
     with lone_worker(cluster) as changes:
         words = ("scan", f"s3://{BUCKET}/", "--model", MODEL, "--json")
         done = cluster.run(*words, seconds=LONGEST_SECONDS, **changes, BATCH_IMAGES="64")

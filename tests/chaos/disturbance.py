@@ -1,4 +1,4 @@
-"""The run itself: fault after fault, and after each the wait until work goes on."""
+"""Injection of faults in sequence, with a wait for recovery after each."""
 
 import threading
 import time
@@ -20,7 +20,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Record:
-    """One fault as it went; `recovered_seconds` is None where its traces never went away."""
+    """Record of one fault; `recovered_seconds` is None without a recovery."""
 
     number: int
     kind: str
@@ -35,7 +35,7 @@ class Record:
 
     @property
     def is_kept(self) -> bool:
-        """Whether what is promised for this fault held."""
+        """Whether the fault's promise held."""
         in_time = (
             self.recovered_seconds is not None and self.recovered_seconds <= self.limit_seconds
         )
@@ -51,7 +51,7 @@ class _Done:
 
 
 def disturb(cluster: Cluster, faults: Iterable[Fault], say: Say) -> list[Record]:
-    """Do these faults to a cluster that has work all the time; return how each went."""
+    """Inject faults into a busy cluster; return the record of each."""
     records: list[Record] = []
     started = time.monotonic()
     with _work_enough(cluster), ThreadPoolExecutor(4) as threads:
@@ -65,7 +65,7 @@ def disturb(cluster: Cluster, faults: Iterable[Fault], say: Say) -> list[Record]
 
 
 def line(record: Record, images: int) -> str:
-    """Return one line for a fault that is over."""
+    """Return a line about a fault."""
     seconds = record.recovered_seconds
     came = "NEVER RECOVERED" if seconds is None else f"{seconds:5.1f} s"
     words = f"{record.at_seconds:6.0f} s  #{record.number:<3} {record.kind:<28} {record.target:<10}"
@@ -75,7 +75,7 @@ def line(record: Record, images: int) -> str:
 
 
 def _grouped(faults: Iterable[Fault]) -> Iterator[Sequence[Fault]]:
-    """Yield the faults one by one, but for those that begin together with the next."""
+    """Yield the faults in groups that start together, mostly of one."""
     group: list[Fault] = []
     for fault in faults:
         group.append(fault)
@@ -90,14 +90,14 @@ def _inject(cluster: Cluster, fault: Fault) -> _Done:
     began = time.monotonic()
     try:
         injected = KINDS[fault.kind].inject(cluster, fault.draw)
-    except (psycopg2.Error, redis.RedisError) as error:  # it met another fault
+    except (psycopg2.Error, redis.RedisError) as error:  # another fault interfered
         detail = f"cut short: {type(error).__name__}"
         injected = Injected("", moves(cluster), detail=detail)
     return _Done(fault, injected, began, time.monotonic())
 
 
 def _recoveries(group: Sequence[_Done], started: float) -> Iterator[Record]:
-    """Wait for each fault's traces to go; those that overlapped are counted from the last end."""
+    """Wait for each fault's recovery; overlapping faults count from the last end."""
     ended = max(done.ended for done in group)
     left = list(group)
     while left:
@@ -129,7 +129,7 @@ def _record(done: _Done, seconds: float | None, started: float, overlapped: bool
 
 @contextmanager
 def _work_enough(cluster: Cluster) -> Iterator[None]:
-    """Ask for further scans whenever there is little left to do."""
+    """Request further scans when little work is left."""
     stop = threading.Event()
 
     def ask() -> None:
@@ -138,7 +138,7 @@ def _work_enough(cluster: Cluster) -> Iterator[None]:
                 if cluster.ledger.pending() < cluster.size.prefix_images:
                     cluster.scan_next()
             except (psycopg2.Error, NoScan):
-                continue  # the ledger is away for longer than the question waits
+                continue  # the ledger outlasts the query's retries
 
     thread = threading.Thread(target=ask, name="asking")
     thread.start()

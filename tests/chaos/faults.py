@@ -1,4 +1,4 @@
-"""The faults of a run by name, how often each is drawn, and the schedule that a seed stands for."""
+"""Registry of faults, their weights, and the schedule of a seed."""
 
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from tests.chaos.cluster import Cluster
 
 LIMIT_SECONDS = 60.0
-"""The promised time from a fault's end until work goes on."""
+"""Promised recovery time after a fault's end."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault of a schedule; everything that chance decides about it comes from `draw`."""
+    """One fault of a schedule; `draw` supplies all of its random choices."""
 
     number: int
     kind: str
@@ -23,9 +23,9 @@ class Fault:
 
 @dataclass(frozen=True)
 class Injected:
-    """A fault that is over: `recovered` says whether its traces are gone.
+    """A finished fault; `recovered` returns whether work has recovered from it.
 
-    `complaint` says, once it has recovered, what else was promised and not kept.
+    `complaint` returns, after recovery, a further broken promise or None.
     """
 
     target: str
@@ -40,7 +40,7 @@ Inject = Callable[[Cluster, random.Random], Injected]
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of fault, and how many of them lie in the bag that schedules are drawn from."""
+    """A kind of fault, and its number in each bag that schedules are drawn from."""
 
     inject: Inject
     share: int
@@ -51,7 +51,7 @@ KINDS: dict[str, Kind] = {}
 
 
 def fault(share: int, *, once: bool = False) -> Callable[[Inject], Inject]:
-    """Name a function as a kind of fault; `once` keeps it to one a run."""
+    """Register a function as a kind of fault; `once` limits it to one a run."""
 
     def named(inject: Inject) -> Inject:
         KINDS[inject.__name__] = Kind(inject, share, once)
@@ -61,7 +61,7 @@ def fault(share: int, *, once: bool = False) -> Callable[[Inject], Inject]:
 
 
 def schedule(seed: int, faults: int, overlap: float, only: Sequence[str] = ()) -> Iterator[Fault]:
-    """Yield the faults that a seed stands for; whatever happens in the run, they are the same."""
+    """Yield the faults of a seed; independent of the run's events."""
     chance = random.Random(seed)
     kinds = _kinds(chance, only)
     for number in range(1, faults + 1):
@@ -75,7 +75,7 @@ def schedule(seed: int, faults: int, overlap: float, only: Sequence[str] = ()) -
 
 
 def _kinds(chance: random.Random, only: Sequence[str]) -> Iterator[str]:
-    """Yield kinds without end: bag after bag, each in an order of its own."""
+    """Yield kinds without end: shuffled bags, one after another."""
     is_first = True
     while True:
         bag = [
@@ -86,7 +86,7 @@ def _kinds(chance: random.Random, only: Sequence[str]) -> Iterator[str]:
             if is_first or not kind.once
         ]
         chance.shuffle(bag)
-        if is_first:  # a short run meets as many kinds as it can
+        if is_first:  # gives a short run the most kinds
             each = list(dict.fromkeys(bag))
             for name in each:
                 bag.remove(name)

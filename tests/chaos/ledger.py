@@ -1,4 +1,4 @@
-"""What a run asks the ledger, over connections that the cluster under test does not have."""
+"""Queries of a run to the ledger, over connections outside the cluster's limit."""
 
 import time
 from collections.abc import Collection, Iterator
@@ -13,7 +13,7 @@ from tests.chaos.postgres import DATABASE, Postgres
 
 RETRY_SECONDS = 30.0
 PLANTED_ROW = "a row from nowhere"
-"""What outcomes say that a fault has added: no batch counts them before it is looked at."""
+"""Mark of outcomes added by a fault, which no batch counts before it is checked."""
 
 _SAMPLE = """
     SELECT p.scan_id, p.submitted, p.classified, p.reused, p.failed, p.pending, i.images,
@@ -43,7 +43,7 @@ _HELD = """
 
 @dataclass(frozen=True)
 class Counted:
-    """A scan at one moment: as the view tells it, and as its rows are."""
+    """A snapshot of a scan, by the view and by its rows."""
 
     scan_id: int
     submitted: int
@@ -55,9 +55,9 @@ class Counted:
 
     @property
     def adds_up(self) -> bool:
-        """Whether the accounting identity holds, in the view and in the rows behind it.
+        """Whether the accounting identity holds in the view and in its rows.
 
-        Rows that a fault has added may be there and not counted yet.
+        Rows added by a fault may be uncounted.
         """
         in_view = self.submitted == sum(self.told) + self.pending and self.pending >= 0
         uncounted = self.found[2] - self.told[2]
@@ -71,16 +71,16 @@ class Counted:
 
 @dataclass(frozen=True)
 class Ledger:
-    """Questions to one database of the server under test."""
+    """Queries to one database of the server under test."""
 
     postgres: Postgres
     database: str = DATABASE
 
     def ask(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        """Return the rows of one query, over a connection of its own.
+        """Return the rows of one query, over a new connection.
 
         Raises:
-            psycopg2.Error: the server is away, as it may be.
+            psycopg2.Error: the server is away.
         """
         with (
             closing(self.postgres.connect(self.database)) as connection,
@@ -91,7 +91,7 @@ class Ledger:
             return cursor.fetchall()
 
     def insist(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        """Ask until there is an answer, for a while."""
+        """Return the rows of one query, with retries for a while."""
         deadline = time.monotonic() + RETRY_SECONDS
         while True:
             try:
@@ -102,32 +102,32 @@ class Ledger:
                 time.sleep(0.1)
 
     def sample(self) -> list[Counted]:
-        """Return what is true of every scan in one moment."""
+        """Return a consistent snapshot of every scan."""
         return [
             Counted(row[0], row[1], row[2:5], row[5], row[6], row[7:10], row[10])
             for row in self.ask(_SAMPLE, PLANTED_ROW)
         ]
 
     def taken_up(self) -> set[tuple[int, int, int]]:
-        """Return each batch's last attempt: the worker's process, the batch, the attempt."""
+        """Return each batch's last attempt as (worker's pid, batch, attempt)."""
         return set(self.insist(_TAKEN_UP))
 
     def outcomes(self) -> int:
-        """Return how many images have ended."""
+        """Return the number of images with an outcome."""
         [(outcomes,)] = self.insist("SELECT count(*) FROM ledger.outcomes")
         return int(outcomes)
 
     def pending(self) -> int:
-        """Return how many images are recorded and have no outcome."""
+        """Return the number of recorded images without an outcome."""
         [(pending,)] = self.insist("SELECT coalesce(sum(pending), 0) FROM scan_progress")
         return int(pending)
 
     def held_by(self, pid: int | None) -> list[int]:
-        """Return the batches that a worker process has taken up and not finished."""
+        """Return the unfinished batches of a worker process."""
         return [batch_id for (batch_id,) in self.insist(_HELD, pid)]
 
     def left_of(self, batches: Collection[int]) -> int:
-        """Return how many of these batches, or of what they were cut into, are not done."""
+        """Return the number of unfinished ones among these batches and their parts."""
         [(left,)] = self.ask(
             """SELECT count(*) FROM ledger.batches
                WHERE state <> 'done' AND (batch_id = ANY(%s) OR split_from = ANY(%s))""",
@@ -136,7 +136,7 @@ class Ledger:
         return int(left)
 
     def finishes(self, seconds: float) -> bool:
-        """Wait until every scan is finished; return whether it came to that in time."""
+        """Wait for every scan to finish; return whether it did in time."""
 
         def finished() -> bool:
             time.sleep(0.2)

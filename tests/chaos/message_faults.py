@@ -1,4 +1,4 @@
-"""Faults of what is said: messages twice, messages nobody can read, the same scan twice."""
+"""Faults of messages: duplicate, malformed, forged and swapped messages, duplicate scans."""
 
 import base64
 import json
@@ -29,7 +29,7 @@ _PUT_ASIDE = "SELECT count(*) FROM unreadable_messages"
 
 @fault(share=4)
 def message_twice(cluster: Cluster, _draw: Random) -> Injected:
-    """Every message that waits or is being worked on, once more."""
+    """Duplicate every waiting or taken message."""
     client, copies = cluster.broker.client, 0
     with suppress(redis.RedisError):
         for queue in QUEUES:
@@ -45,7 +45,7 @@ def message_twice(cluster: Cluster, _draw: Random) -> Injected:
 
 @fault(share=3)
 def message_unreadable(cluster: Cluster, draw: Random) -> Injected:
-    """Of another version, no message of ours, an unknown task, or none: it is to be put aside."""
+    """Add a malformed message: another version, a foreign one, an unknown task, or noise."""
     bodies: list[str | bytes] = [
         _envelope([{"version": 99, "batch_id": 1}]),
         _envelope(["garbage"]),
@@ -63,7 +63,7 @@ def message_unreadable(cluster: Cluster, draw: Random) -> Injected:
 
 @fault(share=3)
 def message_forged(cluster: Cluster, draw: Random) -> Injected:
-    """A batch's message with images of another, with some left out, or with their addresses."""
+    """Forge a batch's message: other images, missing images, or other URIs."""
     open_batches = cluster.ledger.insist(_OPEN)
     if len(open_batches) < 2:
         return Injected("broker", moves(cluster), detail="too little was open")
@@ -77,7 +77,7 @@ def message_forged(cluster: Cluster, draw: Random) -> Injected:
 
 @fault(share=3)
 def messages_swapped(cluster: Cluster, _draw: Random) -> Injected:
-    """Two messages that wait exchange their images, each under the other's batch."""
+    """Swap the images of two waiting messages."""
     client, batches = cluster.broker.client, []
     waiting: list[Any] = client.lrange("bulk", 0, -1)[:2]
     if len(waiting) == 2:
@@ -94,7 +94,7 @@ def messages_swapped(cluster: Cluster, _draw: Random) -> Injected:
 
 @fault(share=2)
 def source_scanned_twice(cluster: Cluster, draw: Random) -> Injected:
-    """Another scan of photographs that were asked for already, perhaps right now."""
+    """Request another scan of photographs that are already scanned or being scanned."""
     prefix = draw.choice(cluster.storage.prefixes)
     scan_id = cluster.ask_for_scan(prefix)
     return Injected("producer", moves(cluster), detail=f"{prefix} as scan {scan_id}")
@@ -119,7 +119,7 @@ def _forged_images(kind: str, one: BatchMessage, other: BatchMessage) -> tuple[B
 
 
 def _copied(message: dict[str, Any]) -> str:
-    """Return the message with a tag of its own, as a second one from a producer has."""
+    """Return the message with a new delivery tag, like a producer's second message."""
     message["properties"]["delivery_tag"] = str(uuid4())
     return json.dumps(message)
 

@@ -1,4 +1,4 @@
-"""`fakesweep`, but for this: an image whose content is marked kills the worker it comes to."""
+"""`fakesweep` with poison: a marked content kills its worker."""
 
 import os
 import sys
@@ -17,7 +17,7 @@ _look_up = chunk.look_up
 
 
 def look_up(digests: Iterable[bytes], models: Models, work: Work) -> dict[ScoreKey, KnownScore]:
-    """End the process as the system would, where a marked content comes by."""
+    """Kill the process at a marked content."""
     known = list(digests)
     if not _MARKED.isdisjoint(known):
         os.kill(os.getpid(), SIGKILL)

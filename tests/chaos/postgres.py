@@ -1,4 +1,4 @@
-"""A PostgreSQL server that can be killed, frozen, and started again on the same folder and port."""
+"""PostgreSQL server that can be killed, frozen, and restarted on the same folder and port."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ from tests.support.servers import free_port
 DATABASE = "chaos_test"
 UNDISTURBED = "chaos_undisturbed_test"
 USER = "fakesweep"
-"""No superuser: the last connections of a full server are kept for the run's own questions."""
+"""Ordinary user; a full server reserves its last connections for the run's own queries."""
 
 MAX_CONNECTIONS = 80
 START_SECONDS = 60.0
@@ -27,13 +27,13 @@ _OPTIONS = {
     "unix_socket_directories": "",
     "max_connections": str(MAX_CONNECTIONS),
     "superuser_reserved_connections": "10",
-    "fsync": "off",  # only processes are killed here, never the machine
+    "fsync": "off",  # faults kill processes, never the machine
     "shared_buffers": "64MB",
 }
 
 
 class Postgres:
-    """The server of one run, in a folder of its own."""
+    """Server of one run, in its own folder."""
 
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
@@ -44,7 +44,7 @@ class Postgres:
         self._process: subprocess.Popen[bytes] | None = None
 
     def make(self) -> None:
-        """Make the cluster, start it, and make its user and databases."""
+        """Create the cluster, start it, and create its user and databases."""
         cluster.open_programs(self._account)
         self._folder.mkdir(mode=0o700)
         accounts.give(self._folder, self._account)
@@ -57,12 +57,12 @@ class Postgres:
                 cursor.execute(f"CREATE DATABASE {name} OWNER {USER}")
 
     def start(self) -> None:
-        """Start the server, again where a killed one's last processes still held the folder."""
+        """Start the server, with retries while a killed one's processes hold the folder."""
         if not wait_for(self._came_up, START_SECONDS):
             raise RuntimeError(f"PostgreSQL does not start: {self._log.read_text()[-2000:]}")
 
     def stop(self) -> None:
-        """Shut it down in order: sessions are ended, nothing has to be recovered."""
+        """Shut it down in order: end the sessions, leave nothing to recover."""
         self._push(SIGINT)
         self._wait()
 
@@ -72,7 +72,7 @@ class Postgres:
         self._wait()
 
     def end(self) -> None:
-        """Shut it down for good; a server that was killed would leave shared memory behind."""
+        """Shut it down for good; a killed server would leave shared memory."""
         self.thaw()
         self._push(SIGINT)
         with suppress(subprocess.TimeoutExpired):
@@ -91,7 +91,7 @@ class Postgres:
     def connect(
         self, database: str = DATABASE, user: str = "postgres"
     ) -> psycopg2.extensions.connection:
-        """Return a connection of the run's own; each statement is its own transaction."""
+        """Return an autocommit connection of the run itself."""
         connection = psycopg2.connect(
             self.url(database, user), connect_timeout=5, application_name="chaos"
         )

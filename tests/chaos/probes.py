@@ -1,4 +1,4 @@
-"""How a run tells that work goes on after a fault."""
+"""Recovery probes after a fault."""
 
 from collections.abc import Callable, Collection
 
@@ -8,7 +8,7 @@ from tests.chaos.cluster import Cluster
 
 
 def asked(question: Callable[[], bool]) -> Callable[[], bool]:
-    """Return the question, answered with no while the ledger is away."""
+    """Wrap a probe to return False while the ledger is away."""
 
     def answer() -> bool:
         try:
@@ -20,7 +20,7 @@ def asked(question: Callable[[], bool]) -> Callable[[], bool]:
 
 
 def moves(cluster: Cluster) -> Callable[[], bool]:
-    """Tell whether, since now, every worker has taken a batch up, and an image has ended."""
+    """Return a probe: since now every worker has claimed a batch, and an image has an outcome."""
     before, outcomes = cluster.ledger.taken_up(), cluster.ledger.outcomes()
 
     def moved() -> bool:
@@ -32,19 +32,19 @@ def moves(cluster: Cluster) -> Callable[[], bool]:
 
 
 def finished(cluster: Cluster, batches: Collection[int]) -> Callable[[], bool]:
-    """Tell whether these batches are done; where there are none, whether work moves."""
+    """Return a probe: these batches are done; without any, work moves."""
     if not batches:
         return moves(cluster)
     return asked(lambda: cluster.ledger.left_of(batches) == 0)
 
 
 def published(cluster: Cluster) -> Callable[[], bool]:
-    """Tell whether, since now, a producer has published a batch, and one has been taken up."""
+    """Return a probe: since now a batch was published, and one was claimed."""
     [(since,)] = cluster.ledger.insist("SELECT clock_timestamp()")
     query = "SELECT 1 FROM ledger.batches WHERE published_at > %s LIMIT 1"
     return both(asked(lambda: bool(cluster.ledger.ask(query, since))), moves(cluster))
 
 
 def both(one: Callable[[], bool], other: Callable[[], bool]) -> Callable[[], bool]:
-    """Tell whether both are true at the same time."""
+    """Return a probe: both hold at once."""
     return lambda: one() and other()

@@ -17,7 +17,7 @@ from tests.chaos.processes import Supervised, children_of, lives, push
 
 LEAVE_SLACK_SECONDS = 5.0
 LOADER_SECONDS = FETCH_DEADLINE_SECONDS + FETCH_SLACK_SECONDS
-"""The time without an answer after which a worker gives a loader up."""
+"""Time after which a worker abandons an unresponsive loader."""
 
 
 @fault(share=6)
@@ -60,7 +60,7 @@ def worker_terminated_twice(cluster: Cluster, draw: Random) -> Injected:
 
 @fault(share=4)
 def worker_frozen(cluster: Cluster, draw: Random) -> Injected:
-    """A worker that stops for longer than its lease, and comes back as if nothing had happened."""
+    """Freeze a worker for longer than its lease, then thaw it."""
     worker = draw.choice(cluster.workers)
     worker.thawed_at = math.inf
     pid = worker.push(SIGSTOP)
@@ -92,7 +92,7 @@ def loader_killed(cluster: Cluster, draw: Random) -> Injected:
 
 @fault(share=2)
 def loader_frozen(cluster: Cluster, draw: Random) -> Injected:
-    """A loader that hangs, until its worker gives it up: one that is not kept for live images."""
+    """Freeze a bulk loader until its worker abandons it."""
     worker = draw.choice(cluster.workers)
     pid = worker.pid
     loaders = [loader for loader in _loaders(pid) if _niceness(loader) > _niceness(pid or 0)]
@@ -111,7 +111,7 @@ def loader_frozen(cluster: Cluster, draw: Random) -> Injected:
 
 @fault(share=4)
 def producer_killed(cluster: Cluster, draw: Random) -> Injected:
-    """One of the producers, or all of them."""
+    """Kill one producer or all of them."""
     chosen = cluster.producers if draw.random() < 0.5 else [draw.choice(cluster.producers)]
     for producer in chosen:
         producer.push(SIGKILL)
@@ -120,7 +120,7 @@ def producer_killed(cluster: Cluster, draw: Random) -> Injected:
 
 @fault(share=4)
 def producer_killed_mid_listing(cluster: Cluster, draw: Random) -> Injected:
-    """All producers, while one of them lists a scan, after a number of its images."""
+    """Kill all producers in the middle of a listing."""
     scan_id = cluster.scan_next()
     wanted = draw.randrange(1, cluster.size.prefix_images // 2)
     wait_for(lambda: _listed(cluster, scan_id) >= wanted, LIMIT_SECONDS)
@@ -139,10 +139,10 @@ def producer_killed_mid_listing(cluster: Cluster, draw: Random) -> Injected:
 
 
 def _left(worker: Supervised, pid: int | None, seconds: float) -> float:
-    """Wait until a process is gone; return how long that took since it could hear, if ever."""
+    """Wait for a process to end; return the seconds since it could receive the signal."""
     told = time.monotonic()
     if not wait_for(lambda: not lives(pid), seconds + LEAVE_SLACK_SECONDS):
-        worker.push(SIGKILL)  # as Kubernetes does
+        worker.push(SIGKILL)  # like Kubernetes
     return max(0.0, time.monotonic() - max(told, worker.thawed_at))
 
 

@@ -1,4 +1,4 @@
-"""Processes of the cluster under test, each under a supervisor that restarts it when it dies."""
+"""Supervised processes of the cluster under test, restarted when they end."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGTERM, Signals
 
 MARK = "CHAOS_RUN"
-"""The variable by which every process of a run is known: it holds the run's folder."""
+"""Environment variable that identifies a run's processes; it holds the run's folder."""
 
 RESTART_SECONDS = 1.0
 LEAVE_SECONDS = 20.0
@@ -23,7 +23,7 @@ _FATAL = (SIGKILL, SIGTERM)
 
 @dataclass(frozen=True)
 class Death:
-    """A process that ended; `was_told` says that a fault or the run itself ended it."""
+    """A process that ended; `was_told` if by a fault or the run itself."""
 
     process: str
     at: float
@@ -33,7 +33,7 @@ class Death:
 
 
 class Supervised:
-    """A process that is started again whenever it ends, until `stop`."""
+    """A process that is restarted until `stop`."""
 
     def __init__(
         self, name: str, command: Sequence[str], environment: Mapping[str, str], logs: Path
@@ -54,12 +54,12 @@ class Supervised:
 
     @property
     def pid(self) -> int | None:
-        """The process that runs now, None between two of them."""
+        """Pid of the running process, None between restarts."""
         process = self._process
         return process.pid if process is not None and process.poll() is None else None
 
     def push(self, signal: Signals) -> int | None:
-        """Send a signal to the process that runs now; return its pid."""
+        """Signal the running process; return its pid."""
         pid = self.pid
         if pid is not None:
             if signal in _FATAL:
@@ -68,11 +68,11 @@ class Supervised:
         return pid
 
     def was_told(self, pid: int | None) -> bool:
-        """Tell whether a fault, or the run itself, ended this process."""
+        """Return whether a fault or the run itself ended this process."""
         return pid in self._told
 
     def stop(self) -> None:
-        """End the process for good, in order first, by force at last."""
+        """End the process for good: terminate, then kill."""
         self._leaving.set()
         if not self._thread.is_alive():
             return
@@ -104,18 +104,18 @@ class Supervised:
 
 
 def push(pid: int, signal: Signals) -> None:
-    """Send a signal to a process that may just have gone."""
+    """Signal a process, which may have ended."""
     with suppress(ProcessLookupError):
         os.kill(pid, signal)
 
 
 def lives(pid: int | None) -> bool:
-    """Tell whether a process is there and no zombie."""
+    """Return whether a process exists and is no zombie."""
     return pid is not None and _state(pid) not in ("", "Z", "X")
 
 
 def children_of(pid: int, mark: bytes = b"") -> list[int]:
-    """Return the children of a process that have a mark on their command line."""
+    """Return a process' children whose command line contains `mark`."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError, IndexError):
@@ -126,9 +126,9 @@ def children_of(pid: int, mark: bytes = b"") -> list[int]:
 
 
 def marked(folder: Path) -> list[int]:
-    """Return the processes of a run, but for this one.
+    """Return the processes of a run, except this one.
 
-    The broker writes its title over its environment, and is known by where it works.
+    The broker overwrites its environment with its title, so its working folder identifies it.
     """
     mark, found = f"{MARK}={folder}\0".encode(), []
     for process in Path("/proc").glob("[0-9]*"):
@@ -141,14 +141,14 @@ def marked(folder: Path) -> list[int]:
 
 
 def last_lines(log: Path) -> tuple[str, ...]:
-    """Return what was said last into a log, each line shortened."""
+    """Return the last lines of a log, shortened."""
     lines = log.read_text("utf-8", "replace").splitlines()
     said = [line.strip() for line in lines if line.strip()]
     return tuple(_short(line) for line in said[-_SHOWN_LINES:])
 
 
 def python(module: str, *words: str) -> list[str]:
-    """Return the words that run a module as a process of its own."""
+    """Return the command line that runs a module."""
     return [sys.executable, "-P", "-m", module, *words]
 
 

@@ -1,4 +1,4 @@
-"""Ends what a chaos run started, where the run itself was killed before it could."""
+"""Reaper: ends the processes of a chaos run that was killed."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ from tests.chaos.processes import marked, push, python
 
 @contextmanager
 def reaped(folder: Path) -> Iterator[None]:
-    """End every process of the run when the context ends, or this process does, however."""
+    """End every process of the run at the end of the context or of this process."""
     with Popen(python("tests.chaos.reaper", str(folder)), stdin=PIPE, start_new_session=True) as it:
         try:
             yield
@@ -24,7 +24,7 @@ def reaped(folder: Path) -> Iterator[None]:
 
 
 def main() -> None:
-    """Wait for the end of standard input, then end the run's processes and remove its folder."""
+    """Wait for standard input to close, then end the run's processes and remove its folder."""
     folder = Path(sys.argv[1])
     while os.read(0, 1024):
         pass

@@ -1,4 +1,4 @@
-"""What a run prints at its end, as Markdown, and what it writes as JSON."""
+"""Report of a run, as Markdown and as JSON."""
 
 import statistics
 from collections import defaultdict
@@ -14,7 +14,7 @@ from tests.chaos.traces import FENCED, Logs, Work
 
 @dataclass(frozen=True)
 class Report:
-    """Everything there is to say about a run."""
+    """Results of a run."""
 
     command: str
     seed: int
@@ -29,15 +29,15 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        """Whether every check did."""
+        """Whether every check passed."""
         return all(check.passed for check in self.checks)
 
     def as_json(self) -> dict[str, Any]:
-        """Return all of it as plain values."""
+        """Return the results as plain values."""
         return {**asdict(self), "passed": self.passed}
 
     def as_markdown(self) -> str:
-        """Return all of it as a page."""
+        """Return the results as a page."""
         failed = [check.name for check in self.checks if not check.passed]
         verdict = "every check passed" if self.passed else f"FAILED: {'; '.join(failed)}"
         head = f"`{self.command}`: {len(self.records)} faults in {self.seconds:.0f} s, {verdict}"

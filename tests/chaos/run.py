@@ -1,4 +1,4 @@
-"""One run from its first fault to its last check."""
+"""A run, from its first fault to its last check."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -27,14 +27,14 @@ KINDS_LIVE_IN = (message_faults, process_faults, server_faults, source_faults)
 FINISH_SECONDS = 300.0
 SETTLE_SECONDS = 60.0
 PASSING = ("unavailable", "timed_out")
-"""What an image fails as when its storage was faulty for longer than it was tried."""
+"""Failure codes of images whose storage was faulty for longer than their retries."""
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run is asked to be."""
+    """Options of a run."""
 
     size: Size
     faults: int
@@ -46,7 +46,7 @@ class Plan:
 
 
 def run(plan: Plan, say: Say) -> Report:
-    """Disturb a cluster as planned, let it finish, and hold what it did against the promises."""
+    """Disturb a cluster as planned, let it finish, and check the promises."""
     with running_cluster(plan.size, say) as cluster:
         watch = Watch(cluster.ledger, cluster.broker)
         watch.start()
@@ -78,7 +78,7 @@ def run(plan: Plan, say: Say) -> Report:
 
 
 def _poisoned(cluster: Cluster, say: Say) -> Iterator[Check]:
-    """Bring the scan with the images that kill their workers to its end, before all else."""
+    """Finish the scan of the poisoned images first."""
     say("scanning photographs of which some kill every worker they come to")
     began = time.monotonic()
     cluster.scan_next()
@@ -92,7 +92,7 @@ def _poisoned(cluster: Cluster, say: Say) -> Iterator[Check]:
 
 
 def _clocks(cluster: Cluster) -> Iterator[str]:
-    """Say how far apart the clocks were."""
+    """Yield a line about the clocks' differences."""
     if seconds := cluster.size.apart_seconds:
         is_there = bool(clock_apart(seconds))
         said = f"one worker's clock was {seconds} s ahead and another's {seconds} s behind"
@@ -100,7 +100,7 @@ def _clocks(cluster: Cluster) -> Iterator[str]:
 
 
 def _finish(cluster: Cluster, plan: Plan, say: Say) -> Iterator[Check]:
-    """Ask for what is left of the images, stop being slow, and wait for the end."""
+    """Request the remaining images, make storage fast, and wait for the end."""
     cluster.storage.tell(latency_seconds=0.0)
     wait_for(lambda: _all_asked_for(cluster, plan), FINISH_SECONDS)
     say("no more faults; waiting for the scans to finish")
@@ -114,7 +114,7 @@ def _finish(cluster: Cluster, plan: Plan, say: Say) -> Iterator[Check]:
 
 
 def _all_asked_for(cluster: Cluster, plan: Plan) -> bool:
-    """Ask for one scan more, where there are not as many images as planned."""
+    """Request another scan unless the planned number of images is reached."""
     if len(cluster.scanned) * plan.size.prefix_images >= plan.images:
         return True
     cluster.scan_next()
@@ -122,7 +122,7 @@ def _all_asked_for(cluster: Cluster, plan: Plan) -> bool:
 
 
 def _retried(cluster: Cluster, say: Say) -> Iterator[str]:
-    """Run again what failed because storage was away for too long."""
+    """Retry the images that failed by long storage faults."""
     failed = cluster.ledger.insist(
         """SELECT scan_id, count(*) FROM ledger.outcomes
            WHERE failure_code::text = ANY(%s) GROUP BY scan_id ORDER BY scan_id""",

@@ -49,7 +49,7 @@ _BLOCKED = "SELECT count(*) FROM pg_stat_activity WHERE %s = ANY(pg_blocking_pid
 
 @fault(share=4)
 def broker_killed(cluster: Cluster, draw: Random) -> Injected:
-    """It comes back empty."""
+    """Kill the broker; it restarts empty."""
     return _broker_gone(cluster, draw.uniform(0.0, 20.0))
 
 
@@ -88,7 +88,7 @@ def ledger_killed(cluster: Cluster, draw: Random) -> Injected:
 
 @fault(share=2)
 def ledger_restarted(cluster: Cluster, draw: Random) -> Injected:
-    """Shut down in order, as for an upgrade."""
+    """Restart in order, as for an upgrade."""
     seconds = draw.uniform(0.0, 4.0)
     cluster.postgres.stop()
     time.sleep(seconds)
@@ -119,7 +119,7 @@ def ledger_connections_ended(cluster: Cluster, _draw: Random) -> Injected:
 
 @fault(share=2)
 def ledger_full(cluster: Cluster, draw: Random) -> Injected:
-    """Idle strangers take every connection that an ordinary user can have."""
+    """Fill all connections of ordinary users with idle sessions."""
     seconds = draw.uniform(3.0, 10.0)
     ends = time.monotonic() + seconds
     with contextlib.ExitStack() as swarm:
@@ -137,12 +137,12 @@ def ledger_full(cluster: Cluster, draw: Random) -> Injected:
 
 @fault(share=3)
 def ledger_deadlocked(cluster: Cluster, _draw: Random) -> Injected:
-    """A transaction that writes the contents of running batches in the order against theirs."""
+    """Write the contents of running batches in the opposite order."""
     before = cluster.ledger.insist(_DEADLOCKS)
     with contextlib.closing(cluster.postgres.connect(DATABASE)) as connection:
         connection.autocommit = False
         with connection.cursor() as cursor:
-            cursor.execute("SET LOCAL deadlock_timeout = '3s'")  # so that the others find it first
+            cursor.execute("SET LOCAL deadlock_timeout = '3s'")  # the others detect it first
             uris = [uri for (uri,) in cluster.ledger.insist(_TO_STORE)]
             digests = sorted((cluster.storage.digests[uri] for uri in uris), reverse=True)
             half = len(digests) // 2
@@ -162,14 +162,14 @@ def ledger_deadlocked(cluster: Cluster, _draw: Random) -> Injected:
 
 @fault(share=2)
 def ledger_statements_time_out(cluster: Cluster, draw: Random) -> Injected:
-    """Its server ends every statement that is not done in a moment."""
+    """Set a tiny statement timeout on the server."""
     seconds = draw.uniform(3.0, 12.0)
     with (
         contextlib.closing(cluster.postgres.connect(DATABASE)) as connection,
         connection.cursor() as cursor,
     ):
         cursor.execute(f"ALTER ROLE {USER} SET statement_timeout = '1ms'")
-        cursor.execute(_OTHERS, (USER,))  # sessions that begin now have it
+        cursor.execute(_OTHERS, (USER,))  # new sessions have the setting
         time.sleep(seconds)
         cursor.execute(f"ALTER ROLE {USER} RESET statement_timeout")
         cursor.execute(_OTHERS, (USER,))
@@ -179,7 +179,7 @@ def ledger_statements_time_out(cluster: Cluster, draw: Random) -> Injected:
 
 @fault(share=2)
 def ledger_row_from_nowhere(cluster: Cluster, draw: Random) -> Injected:
-    """An outcome that its batch does not count, as a failure that is run again at the end."""
+    """Add an outcome that its batch does not count, as a failure that is retried at the end."""
     pending = cluster.ledger.insist(_PENDING)
     if not pending:
         return Injected("ledger", moves(cluster), detail="nothing was pending")
@@ -234,12 +234,12 @@ def _ledger_gone(cluster: Cluster, seconds: float) -> Injected:
 
 
 def _none_is_troubled(cluster: Cluster) -> Callable[[], bool]:
-    """Tell whether every batch that was set aside has been stored."""
+    """Return a probe: every batch that was set aside is stored."""
     return asked(lambda: cluster.ledger.ask("SELECT count(*) FROM batch_troubles") == [(0,)])
 
 
 def _storage_faulty(cluster: Cluster, kind: str, draw: Random) -> Injected:
-    """A share of all requests goes wrong, for less time than an image has to be fetched in."""
+    """Fail a share of all requests, for less than an image's fetch deadline."""
     seconds, share = draw.uniform(2.0, 6.0), draw.uniform(0.3, 0.9)
     cluster.storage.tell(fault=kind, share=share)
     time.sleep(seconds)

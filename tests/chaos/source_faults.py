@@ -1,4 +1,4 @@
-"""Faults of sources: manifests that drip, and answers of S3 that make no sense."""
+"""Faults of sources: dripping manifests and senseless listings of S3."""
 
 import time
 from collections.abc import Callable
@@ -16,7 +16,7 @@ _LISTED = """
 
 @fault(share=2)
 def manifest_drips(cluster: Cluster, draw: Random) -> Injected:
-    """It comes byte by byte, for longer than a list may take; other scans go on meanwhile."""
+    """Drip a manifest past its deadline; other scans must go on."""
     manifest = cluster.storage.add_manifest()
     cluster.storage.tell(fault="drips", share=1.0)
     direct = cluster.storage.server.endpoint_url
@@ -35,7 +35,7 @@ def manifest_drips(cluster: Cluster, draw: Random) -> Injected:
 
 @fault(share=2)
 def listing_makes_no_sense(cluster: Cluster, draw: Random) -> Injected:
-    """Sizes of 2^63, days of the year 99999, ETags of pages; or no listing at all."""
+    """Answer listings with sizes of 2^63, the year 99999, huge ETags, or noise."""
     kind = draw.choice(["nonsense", "no_listing"])
     cluster.storage.tell(fault=kind, share=1.0)
     direct = cluster.storage.server.endpoint_url
@@ -45,7 +45,7 @@ def listing_makes_no_sense(cluster: Cluster, draw: Random) -> Injected:
     return Injected(
         "storage",
         both(_listed(cluster, scan_id), moves(cluster)),
-        limit_seconds=3 * LIMIT_SECONDS,  # boto3 pauses up to 20 s between its own attempts
+        limit_seconds=3 * LIMIT_SECONDS,  # boto3's own backoff reaches 20 s
         detail=f"{kind} for scan {scan_id}",
     )
 

@@ -1,4 +1,4 @@
-"""The images under test: objects of a real S3 server, behind a proxy that can misbehave."""
+"""Images under test: objects of a real S3 server, behind a proxy that injects faults."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ SEEDS_APART = 1_000_000
 
 @dataclass
 class Storage:
-    """A bucket of photographs, made prefix by prefix, each content once."""
+    """A bucket of photographs, made prefix by prefix, with distinct contents."""
 
     server: S3Server
     proxy_url: str
@@ -35,7 +35,7 @@ class Storage:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add_prefix(self) -> str:
-        """Make the next prefix full of photographs and return its URI."""
+        """Make the next prefix of photographs; return its URI."""
         number = len(self.prefixes)
         prefix = f"s3://{BUCKET}/{number:03}/"
         for place in range(self.prefix_images):
@@ -48,7 +48,7 @@ class Storage:
         return prefix
 
     def add_manifest(self) -> str:
-        """Make a manifest of the newest prefix's photographs and return its URI."""
+        """Make a manifest of the newest prefix; return its URI."""
         named = self.images_of(self.prefixes[-1])
         content = "\n".join(sorted(named)).encode()
         uri = self.server.put(BUCKET, f"lists/{len(self.manifests):03}.txt", content)
@@ -67,7 +67,7 @@ class Storage:
         return set(random.Random(self.seed).sample(first, count))
 
     def tell(self, **words: Any) -> dict[str, Any]:
-        """Tell the proxy how to behave from now on; return what it has counted."""
+        """Configure the proxy; return its counts."""
         with self._lock:
             if self._proxy.stdin is None or self._proxy.stdout is None:
                 raise RuntimeError("the proxy has no ears")
@@ -77,17 +77,17 @@ class Storage:
             return counted
 
     def delivered(self) -> dict[str, int]:
-        """Return how often each object was handed out whole, by its URI."""
+        """Return the number of complete deliveries of each object, by URI."""
         counted = self.tell()["delivered"]
         return {f"s3:/{path}": count for path, count in counted.items()}
 
 
 @contextmanager
 def open_storage(folder: Path, seed: int, prefix_images: int) -> Iterator[Storage]:
-    """Run the S3 server and its proxy for as long as the context lasts."""
+    """Run the S3 server and its proxy for the context."""
     root = folder / "s3"
     (root / BUCKET).mkdir(parents=True)
-    # The proxy asks in words of its own, so that no signature would fit.
+    # The proxy rewrites requests, which breaks their signatures.
     with s3_server(root, signed=False, environment=_environment(folder)) as server:
         behind = server.endpoint_url.removeprefix("http://")
         with subprocess.Popen(

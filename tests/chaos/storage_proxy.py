@@ -1,6 +1,6 @@
-"""A process between the cluster and its S3 server: slow as storage is, and faulty when told to be.
+"""Proxy process before the S3 server: adds latency, and faults on command.
 
-It is told by lines of JSON on its standard input, and answers each with a line of its own.
+Commands are lines of JSON on standard input; each gets a line in answer.
 """
 
 import http.client
@@ -20,7 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 
 PAGE_KEYS = 32
-"""Listings come in pages so small that a producer can be killed between two of them."""
+"""Small page size of listings, so that a producer can be killed between pages."""
 
 STALL_SECONDS = 60.0
 DRIP_SECONDS = 0.2
@@ -39,7 +39,7 @@ _REFUSALS = {
 
 @dataclass
 class Told:
-    """What the proxy was told last, and what it has done since."""
+    """The proxy's last command, and its counts since then."""
 
     latency_seconds: float = 0.0
     fault: str = ""
@@ -49,7 +49,7 @@ class Told:
 
 
 class Conversation(BaseHTTPRequestHandler):
-    """One connection of a client, and one to the server behind."""
+    """A client's connection, and the proxy's connection to the server."""
 
     protocol_version = "HTTP/1.1"
     told: ClassVar[Told] = Told()
@@ -141,7 +141,7 @@ def _senseless(listing: bytes, fault: str) -> bytes:
 
 
 class Listener(ThreadingHTTPServer):
-    """Many connections at once; one that breaks off is nobody's error."""
+    """Threaded server that ignores broken connections."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -151,7 +151,7 @@ class Listener(ThreadingHTTPServer):
 
 
 def main() -> None:
-    """Serve on a port of this machine until standard input ends."""
+    """Serve on a local port until standard input closes."""
     Conversation.behind = sys.argv[1]
     with Listener(("127.0.0.1", 0), Conversation) as listener:
         threading.Thread(target=listener.serve_forever, daemon=True).start()

@@ -1,4 +1,4 @@
-"""What processes left behind: their log lines, their deaths, and the work done more than once."""
+"""Traces of processes: log lines, deaths, and repeated work."""
 
 import json
 import re
@@ -30,7 +30,7 @@ _WORK = """
 
 @dataclass(frozen=True)
 class Logs:
-    """What all logs of a run say together; `busiest` is the most lines of a process in a minute."""
+    """Summary of a run's logs; `busiest` is a process' largest number of lines in a minute."""
 
     busiest: int
     busiest_process: str
@@ -39,7 +39,7 @@ class Logs:
 
 @dataclass(frozen=True)
 class Work:
-    """What was done more than once. A killed worker's last second is not counted by it."""
+    """Repeated work; the last second of killed workers is not counted."""
 
     scored: int
     needed: int
@@ -50,7 +50,7 @@ class Work:
 
 
 def read_logs(folder: Path) -> Logs:
-    """Count the lines of every process in every minute, and the events by name."""
+    """Count the lines by process and minute, and the events by name."""
     minutes: Counter[tuple[str, str]] = Counter()
     events: Counter[str] = Counter()
     for log in folder.glob("*.[0-9]*.log"):
@@ -67,7 +67,7 @@ def read_logs(folder: Path) -> Logs:
 
 
 def read_work(cluster: Cluster) -> Work:
-    """Count what was scored, taken up and fetched more often than a run without faults would."""
+    """Count the scores, claims and fetches beyond those of a run without faults."""
     wait_for(lambda: _scored_enough(cluster), TELL_SECONDS)
     [(scored, needed, taken_again, batches)] = cluster.ledger.insist(_WORK)
     scans = Counter(
@@ -85,19 +85,19 @@ def read_work(cluster: Cluster) -> Work:
 
 
 def _scored_enough(cluster: Cluster) -> bool:
-    """Tell whether the workers have told of all their work, as those do that nothing killed."""
+    """Return whether the surviving workers have reported all of their work."""
     [(scored, needed, _, _)] = cluster.ledger.insist(_WORK)
     return bool(scored >= needed)
 
 
 def uncalled(cluster: Cluster, since: float) -> list[Death]:
-    """Return the deaths since a moment that no fault asked for."""
+    """Return the deaths since `since` that no fault caused."""
     deaths = [death for one in cluster.everybody for death in one.deaths]
     return [death for death in deaths if not death.was_told and death.at > since]
 
 
 def check_traces(cluster: Cluster, logs: Logs, work: Work) -> Iterator[Check]:
-    """Hold what is left behind against the promises."""
+    """Compare the traces with the promises."""
     yield Check(
         f"no process logs more than {LINES_A_MINUTE} lines in a minute",
         logs.busiest <= LINES_A_MINUTE,

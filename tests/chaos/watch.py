@@ -1,4 +1,4 @@
-"""Watches a run once a second: the identity, the window, the broker's memory."""
+"""Watch of a run, once a second: the accounting identity, the window, the broker's memory."""
 
 import threading
 import time
@@ -20,7 +20,7 @@ _WINDOW = """
 
 @dataclass
 class Watch:
-    """What was seen so far, and what of it should not have been."""
+    """Observations so far, and violations among them."""
 
     ledger: Ledger
     broker: Broker

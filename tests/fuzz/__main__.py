@@ -1,4 +1,4 @@
-"""Breaks files for minutes: `python -m tests.fuzz --minutes 10 --seed 1`."""
+"""Fuzzer of image files: `python -m tests.fuzz --minutes 10 --seed 1`."""
 
 import argparse
 import shutil
@@ -26,7 +26,7 @@ BATCH_FILES = 500
 
 
 def main() -> int:
-    """Run batches of broken files until the time is up; the exit status is 1 where one erred."""
+    """Run batches of broken files until the time is up; exit with 1 after an error."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=int(time.time()))
@@ -66,7 +66,7 @@ def _report(tally: Tally, broken_files: int) -> None:
 
 @contextmanager
 def opened(folder: Path) -> Iterator[tuple[Engine, Work]]:
-    """Yield a worker's own resources, with a PostgreSQL server started for them."""
+    """Yield a worker's resources on a fresh PostgreSQL server."""
     with postgres_server() as database_url:
         settings = Settings(
             database_url=database_url,

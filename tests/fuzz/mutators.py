@@ -1,4 +1,4 @@
-"""Breaks files as accidents and enemies do; the same seed and number give the same bytes."""
+"""Mutators of files, like accidents and attacks; seed and number determine the bytes."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ Breaker = Callable[[random.Random, bytes, Sequence[bytes]], bytes]
 
 
 def broken(seed: int, number: int, sound: Sequence[bytes]) -> bytes:
-    """Return the file of this number: a sound one after one to four mishaps."""
+    """Return the file of this number: a sound one after one to four mutations."""
     source = random.Random(f"{seed}/{number}")
     content = source.choice(sound)
     for _ in range(source.choice((1, 1, 2, 4))):
@@ -69,7 +69,7 @@ def _truncate(source: random.Random, content: bytes, _sound: Sequence[bytes]) ->
 
 
 def _edit_number(source: random.Random, content: bytes, _sound: Sequence[bytes]) -> bytes:
-    """Write a length, a count or a size that some reader may believe."""
+    """Overwrite a length, count or size with a plausible one."""
     changed, size = bytearray(content), source.choice((1, 2, 4, 8))
     at = _place(source, content)
     number = source.choice((*_NUMBERS, len(content), source.getrandbits(32))) % 256**size
@@ -117,7 +117,7 @@ BREAKERS: tuple[Breaker, ...] = (
 
 
 def _place(source: random.Random, content: bytes) -> int:
-    """Choose a place; half of them are near the start, where headers are."""
+    """Choose an offset, half of the time near the start, in the headers."""
     if not content:
         return 0
     if source.random() < 0.5:

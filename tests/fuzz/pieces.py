@@ -1,4 +1,4 @@
-"""Cuts a file where its format does, so that whole chunks, boxes and segments can be moved."""
+"""Splits files at their formats' boundaries: chunks, boxes and segments."""
 
 import struct
 import zlib
@@ -10,7 +10,7 @@ _SLICES = 16
 
 
 def pieces(content: bytes) -> list[bytes]:
-    """Return what the format is made of; joined, the pieces are the content again."""
+    """Return the format's pieces; joined they are the content."""
     borders = sorted({0, *(at for at in _borders(content) if 0 < at < len(content))})
     return [
         content[start:end] for start, end in zip(borders, [*borders[1:], len(content)], strict=True)
@@ -18,9 +18,9 @@ def pieces(content: bytes) -> list[bytes]:
 
 
 def with_checksums(content: bytes) -> bytes:
-    """Return a PNG whose chunks' checksums are right, so that readers look further; others as is.
+    """Return a PNG with corrected checksums; other formats unchanged.
 
-    Without it, a reader turns nearly every change away at the first checksum.
+    Otherwise readers would refuse nearly every mutation at the first checksum.
     """
     if not content.startswith(PNG_SIGNATURE):
         return content
@@ -69,7 +69,7 @@ def _riff(content: bytes) -> Iterator[int]:
 
 
 def _boxes(content: bytes, at: int, end: int) -> Iterator[int]:
-    """Walk the boxes of AVIF and HEIF, and those within them that hold others."""
+    """Walk the boxes of AVIF and HEIF and their nested boxes."""
     while at + 8 <= end:
         yield at
         size, kind = int.from_bytes(content[at : at + 4], "big"), content[at + 4 : at + 8]
@@ -80,7 +80,7 @@ def _boxes(content: bytes, at: int, end: int) -> Iterator[int]:
 
 
 def _tiff(content: bytes) -> Iterator[int]:
-    """Cut out the entries of the first directory."""
+    """Yield the borders of the first directory's entries."""
     order: Literal["little", "big"] = "little" if content.startswith(b"II") else "big"
     first = int.from_bytes(content[4:8], order)
     entries = int.from_bytes(content[first : first + 2], order)

@@ -1,4 +1,4 @@
-"""Sound files to break: every mode and format made here, and photographs where there are some."""
+"""Seed files of the fuzzer: every mode and format, and photographs where available."""
 
 import importlib.util
 import zipfile
@@ -29,7 +29,7 @@ _WHOLE = np.linspace(-(2**31), 2**31 - 1, 90 * 64).astype(np.int32).reshape(64, 
 
 
 def seeds() -> list[bytes]:
-    """Return the files, in the same order each time."""
+    """Return the files in a fixed order."""
     found = [*every_sample().values(), *_further_modes()]
     return [content for content in (*found, *_photographs()) if len(content) <= LARGEST_BYTES]
 

@@ -1,4 +1,4 @@
-"""Sends broken files through the worker's whole pipeline and holds each to its one row."""
+"""Sends broken files through the worker's pipeline and checks that each has one row."""
 
 import time
 from collections import Counter
@@ -18,23 +18,21 @@ from tests.support.batches import publish_scan, result_rows, uris_of
 from tests.support.photographs import photograph
 
 SOUND_EVERY = 16
-"""Among the broken files stands a sound one here and there, which must be classified."""
+"""Interval of sound files among the broken ones; they must be classified."""
 
 ENDINGS = {
     None, FailureCode.EMPTY, FailureCode.NOT_AN_IMAGE, FailureCode.CORRUPT,
     FailureCode.UNSUPPORTED, FailureCode.TOO_MANY_PIXELS, FailureCode.MODEL_FAILED,
 }  # fmt: skip
-"""What may become of a file that is there, and can be read, whatever its bytes are."""
+"""Allowed outcomes of an existing, readable file with any bytes."""
 
 
 @dataclass(slots=True)
 class Tally:
-    """What became of the files so far.
+    """Counts of the files' outcomes.
 
-    `faults` are files that broke a promise, in words.
-
-    `losses` are loaders that died or hung, by what is known of it: one in the chunk, and one where
-    the file stood alone.
+    `faults` describes files that broke a promise. `losses` counts lost loaders by cause: one in
+    the chunk, and one for the file alone.
     """
 
     endings: Counter[str] = field(default_factory=Counter)
@@ -44,11 +42,11 @@ class Tally:
 
     @property
     def files(self) -> int:
-        """How many there were."""
+        """Number of files."""
         return self.endings.total()
 
     def add(self, other: "Tally") -> None:
-        """Count another tally in."""
+        """Add another tally."""
         self.endings.update(other.endings)
         self.losses.update(other.losses)
         self.faults.extend(other.faults)
@@ -56,7 +54,7 @@ class Tally:
 
 
 def sweep(folder: Path, contents: Sequence[bytes], engine: Engine, work: Work) -> Tally:
-    """Write files into a new folder, run them as one batch, and tell what became of them."""
+    """Write files into a new folder, run them as one batch, and count their outcomes."""
     tally = Tally()
     folder.mkdir(parents=True)
     for number, content in enumerate(contents):
@@ -77,7 +75,7 @@ def sweep(folder: Path, contents: Sequence[bytes], engine: Engine, work: Work) -
 
 
 def time_each(folder: Path, work: Work, tally: Tally) -> None:
-    """Decode each file by itself, to say which one is the slowest."""
+    """Decode each file alone, to find the slowest."""
     for path, uri in zip(sorted(folder.iterdir()), uris_of(folder), strict=True):
         started = time.perf_counter()
         with suppress(LoaderLost), work.loaders.one() as loader:

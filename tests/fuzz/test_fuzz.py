@@ -1,4 +1,4 @@
-"""The short form of `python -m tests.fuzz`, and what holds it up."""
+"""Short form of `python -m tests.fuzz`, and tests of its parts."""
 
 from pathlib import Path
 

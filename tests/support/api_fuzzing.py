@@ -1,4 +1,4 @@
-"""What schemathesis has to know beyond the OpenAPI document."""
+"""Hooks for schemathesis beyond the OpenAPI document."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ SHAPES = (
     "http://[2001:db8::7]:80/{}",
     "https://bücher.example?{}",
 )
-"""Texts that are URIs of images; the numbers in them are drawn."""
+"""Strategy of image URIs with random numbers."""
 
 schemathesis.openapi.format(
     "image-uri",
@@ -28,12 +28,12 @@ schemathesis.openapi.format(
 
 @schemathesis.hook
 def before_call(_context: Any, case: Any, _kwargs: Any) -> None:
-    """Wait for no verdict: nobody judges here."""
+    """Request no wait for verdicts, since no worker runs."""
     if str((case.query or {}).get("wait", "")).isdigit() and 0 < int(case.query["wait"]) <= MOST:
         case.query["wait"] = 1
 
 
 @schemathesis.hook
 def filter_failure(_context: Any, _failure: Any, _case: Any, response: Any) -> bool:
-    """Pass over a key drawn twice, which is refused as it should be."""
+    """Ignore the correct refusal of a repeated idempotency key."""
     return b'"code":"key_conflict"' not in response.content

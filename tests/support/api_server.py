@@ -1,4 +1,4 @@
-"""A real `fakesweep api` process, its log, and tokens to ask it with."""
+"""A real `fakesweep api` process, its log, and its tokens."""
 
 import itertools
 import os
@@ -27,12 +27,12 @@ _numbers = itertools.count(1)
 _MAIN = "import sys\nfrom fakesweep.cli import main\nsys.exit(main())"
 
 MANY = 1_000_000
-"""A rate that no test comes near."""
+"""Rate limit that no test reaches."""
 
 
 @dataclass(frozen=True)
 class ApiProcess(WorkerProcess):
-    """The process and where it answers."""
+    """The process and its address."""
 
     url: str
 
@@ -45,9 +45,9 @@ class ApiProcess(WorkerProcess):
 def running_api(
     settings: Mapping[str, str], folder: Path, *words: str, before: str = ""
 ) -> Iterator[ApiProcess]:
-    """Run the API; it answers when the context begins, and is gone when it ends.
+    """Run the API for the context.
 
-    `before` is Python that its process runs first: it makes deadlines short, or files few.
+    `before` is Python code that its process runs first, for short deadlines or few file handles.
     """
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("FAKESWEEP_")
@@ -75,7 +75,7 @@ def running_api(
 
 @dataclass(frozen=True)
 class Serving:
-    """An API at work, its ledger and the rest of what it was told."""
+    """A running API with its ledger and settings."""
 
     api: ApiProcess
     engine: Engine
@@ -87,7 +87,7 @@ class Serving:
 
 @contextmanager
 def serving_api(postgres: str, broker_url: str, folder: Path) -> Iterator[Serving]:
-    """Run an API by a user of its role and no more; it may read files below /allowed."""
+    """Run an API with the rights of its role; it may read files below /allowed."""
     name = "fakesweep_test_api"
     server = open_engine(postgres, "tests")
     with server.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:

@@ -1,4 +1,4 @@
-"""Batches as a worker meets them: recorded, published, and read back when they are done."""
+"""Batches for workers: recorded, published, and read back."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,14 +19,14 @@ from fakesweep.schema.words import Lane
 def record_batch(
     connection: Connection, scan_id: int, position: int, images: Sequence[ListedImage]
 ) -> int | None:
-    """Record images as one batch; return how many were added, None where the scan is halted."""
+    """Record images as one batch; return their number, None for a halted scan."""
     page = Page(images, images[-1].cursor)
     recorded = record_page(connection, scan_id, Part(position, 0, "test"), page, len(images))
     return None if recorded is None else recorded.added
 
 
 def end_source(connection: Connection, scan_id: int, position: int) -> None:
-    """Record that a source of one part is listed to its end."""
+    """Record a source of one part as listed."""
     end_part(connection, scan_id, Part(position, 0, "test"))
 
 
@@ -37,7 +37,7 @@ def publish_scan(
     size: int = 256,
     lane: Lane = Lane.BULK,
 ) -> list[BatchMessage]:
-    """Record a listed scan of these URIs and return its messages, marked as published."""
+    """Record a listed scan of these URIs; return its messages, marked as published."""
     with engine.begin() as connection:
         scan_id = add_scan(
             connection,

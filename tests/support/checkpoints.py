@@ -1,4 +1,4 @@
-"""Builds small checkpoints as transformers saves them, whose random weights tell images apart."""
+"""Small checkpoints in transformers' form, whose random weights tell images apart."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -51,10 +51,10 @@ def save_checkpoint(
     is_pickled: bool = False,
     **config: Any,
 ) -> Path:
-    """Save a classifier of 32 x 32 pixels with its processor, and return the folder.
+    """Save a classifier of 32 x 32 pixels with its processor; return the folder.
 
-    The weights are the same at each call; the scores of different images spread over [0, 1].
-    `config` adds to the model's configuration, `processor` takes the place of its usual one.
+    The weights are deterministic; the scores of different images spread over [0, 1]. `config`
+    extends the model's configuration, `processor` replaces the default one.
     """
     torch.manual_seed(0)
     transformers_logging.disable_progress_bar()
@@ -117,7 +117,7 @@ def _build(architecture: Architecture, config: dict[str, Any]) -> tuple[Any, Any
 
 
 def _spread_scores(network: Any, processor: Any) -> None:
-    """Scale the last layer so that the logits of different images lie some units apart."""
+    """Scale the last layer so that images' logits differ by some units."""
     network.eval()
     with torch.no_grad():
         inputs = processor(images=coloured_noise(24), return_tensors="pt")

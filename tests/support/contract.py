@@ -1,4 +1,4 @@
-"""The contract as it stands in the documents, and whether something real is by it."""
+"""Validation of real output by the documented contract."""
 
 import json
 from functools import cache
@@ -12,13 +12,13 @@ FOLDER = Path(__file__).resolve().parents[2] / "docs" / "contract"
 
 @cache
 def validator(name: str) -> Draft202012Validator:
-    """Return what validates by the document of that name."""
+    """Return the validator of a contract document."""
     document = json.loads((FOLDER / f"{name}.schema.json").read_text("utf-8"))
     return Draft202012Validator(document, format_checker=FormatChecker())
 
 
 def by_contract(name: str, said: Any) -> Any:
-    """Return what was said, having checked that it is as its document says."""
+    """Return output after validation by its document."""
     wrong = [f"{error.json_path}: {error.message}" for error in validator(name).iter_errors(said)]
     assert not wrong, f"{name}: {wrong}\n{said}"
     return said

@@ -1,4 +1,4 @@
-"""Messages as they may lie in a queue: one of ours, and all that is wrong with others."""
+"""Messages of a queue: a valid one, and malformed ones of every kind."""
 
 import base64
 import copy

@@ -1,4 +1,4 @@
-"""A real server that sends its answer bit by bit, whatever is asked, and never ends it."""
+"""A real server that drips an endless answer to any request."""
 
 import socket
 import threading
@@ -9,7 +9,7 @@ PAUSE_SECONDS = 0.02
 
 
 class DrippingServer:
-    """Sends `start` at once, and then `drip` again and again."""
+    """Sends `start` at once, then `drip` repeatedly."""
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
@@ -20,7 +20,7 @@ class DrippingServer:
 
 @contextmanager
 def dripping_server() -> Iterator[DrippingServer]:
-    """Yield a server on a free port of this machine."""
+    """Yield a server on a free local port."""
     closing = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(0.1)

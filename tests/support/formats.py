@@ -1,4 +1,4 @@
-"""Files that the worker reads in its own ways, and hostile ones of the same formats."""
+"""Files of formats that the worker reads without Pillow, and hostile ones of these."""
 
 import io
 import struct
@@ -26,7 +26,7 @@ def tiff(
     order: str = "<",
     is_big: bool = False,
 ) -> bytes:
-    """Return a TIFF of one strip: `tags` beside its size and place, whole numbers or bytes."""
+    """Return a TIFF of one strip; `tags` are further tags, integers or bytes."""
     mark = b"II" if order == "<" else b"MM"
     head = mark + struct.pack(
         order + ("HHHQ" if is_big else "HI"), *((43, 8, 0, 16) if is_big else (42, 8))
@@ -68,23 +68,23 @@ def _values(order: str, value: int | Sequence[int] | bytes) -> tuple[int, int, b
 
 
 def grey(seed: int) -> NDArray[np.uint8]:
-    """Return a grey picture, 64 rows of 90, whose least is 0 and whose greatest is 255."""
+    """Return a grey picture of 64 rows and 90 columns with the range 0 to 255."""
     tones = np.asarray(picture(seed).convert("L")).copy()
     tones[0, 0], tones[0, 1] = 0, 255
     return tones
 
 
 def packed(values: NDArray[Any], bits: int) -> bytes:
-    """Return rows of whole numbers of `bits` bits, the highest bit first."""
+    """Return rows of integers packed to `bits` bits, highest bit first."""
     flat = values.reshape(values.shape[0], -1)
     each = (flat[..., None] >> np.arange(bits - 1, -1, -1)) & 1
     return np.packbits(each.reshape(len(flat), -1).astype(np.uint8), axis=1).tobytes()
 
 
 def dng(seed: int, preview: tuple[int, int] = (160, 120), orientation: int = 1) -> bytes:
-    """Return a camera's file: a sensor's values, with a JPEG of the picture below them."""
+    """Return a camera file: sensor values with an embedded JPEG."""
     shown = written(picture(seed).resize(preview), "JPEG", quality=95)
-    below = tiff(b"", *preview, {259: 7, 262: 6})  # only its entries are wanted
+    below = tiff(b"", *preview, {259: 7, 262: 6})  # only for its entries
     sensor = tiff(bytes(40 * 30 * 2), 40, 30, {
         258: 16, 262: 32803, 274: orientation, 330: 1, 50706: b"\1\4\0\0",
     })  # fmt: skip
@@ -96,7 +96,7 @@ def dng(seed: int, preview: tuple[int, int] = (160, 120), orientation: int = 1) 
 
 
 def _with(directory: bytes, tag: int, value: int, at: int = 0) -> bytes:
-    """Return bytes whose directory of `<` order has another value under a tag, as a LONG."""
+    """Return a little-endian TIFF with another LONG value of a tag."""
     (count,) = struct.unpack_from("<H", directory, at)
     for place in range(at + 2, at + 2 + 12 * count, 12):
         if struct.unpack_from("<H", directory, place)[0] == tag:
@@ -111,7 +111,7 @@ def jxl(image: Image.Image) -> bytes:
 
 
 def psd(image: Image.Image, bits: int = 8, version: int = 1) -> bytes:
-    """Return a file of layers that has none: its composite alone, not compressed."""
+    """Return a layered file without layers: its uncompressed composite."""
     head = struct.pack(">4sH6xHIIHH", b"8BPS", version, 3, image.height, image.width, bits, 3)
     planes = np.moveaxis(np.asarray(image), -1, 0).tobytes() * (bits // 8)
     return head + bytes(4 + 4 + 4) + b"\0\0" + planes
@@ -120,7 +120,7 @@ def psd(image: Image.Image, bits: int = 8, version: int = 1) -> bytes:
 def bitmap(
     masks: tuple[int, int, int], bits: int, compression: int = 3
 ) -> tuple[bytes, Image.Image]:
-    """Return a BMP of bit fields, each of them full or empty, and the picture that it shows."""
+    """Return a BMP of full or empty bit fields, and its picture."""
     image = picture(31).quantize(2).convert("RGB").point(lambda value: 255 if value > 99 else 0)
     tones = np.asarray(image)[::-1] > 0
     values = sum(
@@ -134,7 +134,7 @@ def bitmap(
 
 
 def avif_with_bad_alpha(seed: int) -> tuple[bytes, Image.Image]:
-    """Return an AVIF whose alpha lacks its size, and the picture as it is with the alpha whole."""
+    """Return an AVIF whose alpha lacks its size, and the picture with a sound alpha."""
     image = picture(seed)
     image.putalpha(Image.linear_gradient("L").resize(image.size))
     content = written(image, "AVIF")
@@ -150,7 +150,7 @@ def avif_with_bad_alpha(seed: int) -> tuple[bytes, Image.Image]:
 
 
 def icon_with(inner: bytes, kind: int = 1) -> bytes:
-    """Return an icon of one picture that says it is 16 x 16, whatever it is."""
+    """Return an icon of one picture, which claims 16 x 16 pixels."""
     return (
         struct.pack("<HHH", 0, kind, 1)
         + struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(inner), 22)

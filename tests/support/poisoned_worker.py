@@ -1,7 +1,7 @@
-"""Workers one after another, until this is killed; images with certain names take them down.
+"""Poisoned workers in sequence: images with certain names kill or stall them.
 
-What ended each is written to standard output, as Python says it. They are forked, because an
-interpreter with all that a worker imports takes seconds to start.
+The exit code of each is written to standard output. They are forked, because a worker's imports
+take seconds.
 """
 
 import ctypes
@@ -33,7 +33,7 @@ _is_stalled = threading.Event()
 
 
 def judge_images(message: BatchMessage, claim: Any, work: Work) -> Iterator[Outcome]:
-    """End or stall this worker, beside other batches where there are any."""
+    """Kill or stall this worker, together with any other batches in it."""
     names = " ".join(image.uri.rpartition("/")[2] for image in message.images)
     is_alone = message.lane is Lane.QUARANTINE
     if POISON in names or STALL in names:
@@ -47,21 +47,21 @@ def judge_images(message: BatchMessage, claim: Any, work: Work) -> Iterator[Outc
 
 
 def start(model: LoadedModel, inputs: Any) -> Any:
-    """Start a call, or never come back from it."""
+    """Start a call, or hang in it."""
     if _is_stalled.is_set():
         threading.Event().wait()
     return _start(model, inputs)
 
 
 def supervise() -> None:
-    """Start a worker, and a new one whenever it has ended."""
+    """Start a worker, and restart it when it ends."""
     while True:
         worker = os.fork()
         if not worker:
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             sys.exit(run_worker(read_settings()))
         _, status = os.waitpid(worker, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201 - for who started it
+        print(os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201 - read by the test
 
 
 if __name__ == "__main__":

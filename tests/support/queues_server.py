@@ -1,4 +1,4 @@
-"""A real SQS server for tests, moto's, and what S3 would put on its queues."""
+"""A real SQS server, moto's, and S3's messages for its queues."""
 
 import json
 import logging
@@ -21,7 +21,7 @@ REGION = "us-east-1"
 
 @dataclass(frozen=True)
 class SqsServer:
-    """A server of queues; everybody may use it who has any credentials."""
+    """An SQS server that accepts any credentials."""
 
     endpoint_url: str
 
@@ -38,7 +38,7 @@ class SqsServer:
 
 @dataclass(frozen=True)
 class SqsQueue:
-    """One queue, as its senders see it."""
+    """One queue, for its senders."""
 
     name: str
     url: str
@@ -58,7 +58,7 @@ class SqsQueue:
             )
 
     def left(self) -> int:
-        """Return how many messages are not deleted, held by somebody or not."""
+        """Return the number of undeleted messages, received or not."""
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         found: Any = self.client.get_queue_attributes(QueueUrl=self.url, AttributeNames=["All"])
         return sum(int(found["Attributes"][name]) for name in names)
@@ -66,7 +66,7 @@ class SqsQueue:
 
 @contextmanager
 def sqs_server() -> Iterator[SqsServer]:
-    """Yield a server of queues that ends with the context."""
+    """Yield an SQS server for the context."""
     port = free_port()
     logging.getLogger("werkzeug").setLevel(logging.WARNING)  # a line for each request
     server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
@@ -80,7 +80,7 @@ def sqs_server() -> Iterator[SqsServer]:
 def record(
     named: str, *, bucket: str = "photos", name: str = "Put", **facts: Any
 ) -> dict[str, Any]:
-    """Return one record of S3's own events, with its key encoded as S3 does."""
+    """Return one record of an S3 event, with S3's encoding of the key."""
     return {
         "eventVersion": "2.1",
         "eventSource": "aws:s3",
@@ -102,12 +102,12 @@ def record(
 
 
 def event(*keys: str, **parts: Any) -> dict[str, Any]:
-    """Return S3's own message about objects that came to be."""
+    """Return S3's message about created objects."""
     return {"Records": [record(key, **parts) for key in keys]}
 
 
 def by_sns(said: object) -> dict[str, Any]:
-    """Return a message as SNS passes it on without raw delivery."""
+    """Return a message in SNS' envelope, without raw delivery."""
     return {
         "Type": "Notification",
         "MessageId": "719a6bbf-f51b-5320-920f-3385b5e9aa56",
@@ -119,7 +119,7 @@ def by_sns(said: object) -> dict[str, Any]:
 
 
 def by_bridge(key: str, *, bucket: str = "photos", **parts: Any) -> dict[str, Any]:
-    """Return an event as EventBridge passes it on; its keys are not encoded."""
+    """Return an event in EventBridge's form, with unencoded keys."""
     return {
         "version": "0",
         "id": "17793124-05d4-b198-2fde-7ededc63b103",

@@ -1,4 +1,4 @@
-"""What transformers' own pipeline says of an image: the reference for every score."""
+"""Reference scores of transformers' own pipeline."""
 
 import io
 import warnings
@@ -12,7 +12,7 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification, pi
 from fakesweep.workers.models.place import Place, Precision
 
 FLOAT32_ON_CPU = Place(torch.device("cpu"), Precision.FLOAT32)
-"""Where a model computes what the reference computes."""
+"""Place where a model computes the reference's scores."""
 
 BFLOAT16_ON_CPU = Place(torch.device("cpu"), Precision.BFLOAT16)
 

@@ -1,4 +1,4 @@
-"""Image files of every mode and format that the reference reads as it should."""
+"""Sample images of every mode and format that the reference reads correctly."""
 
 import io
 import struct
@@ -33,16 +33,16 @@ def written(image: Image.Image, format_name: str, **options: Any) -> bytes:
 
 
 def oriented(orientation: int) -> Image.Exif:
-    """Return EXIF that says how the camera was held, 1 to 8."""
+    """Return EXIF with an orientation from 1 to 8."""
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     return exif
 
 
 def every_sample() -> dict[str, bytes]:
-    """Return one file for each mode and format, by name; no two show the same picture.
+    """Return one file for each mode and format, by name, with distinct pictures.
 
-    What the worker reads and the reference does not is in `tests/support/formats.py`.
+    Formats that only the worker reads are in `tests/support/formats.py`.
     """
     return {name: make(picture(seed)) for seed, (name, make) in enumerate(_MAKERS.items())}
 
@@ -72,7 +72,7 @@ def _keyed_grey(image: Image.Image) -> bytes:
 
 
 def _png_of_48_bits(image: Image.Image) -> bytes:
-    """Write 16 bits per channel by hand, because Pillow reads such files but writes none."""
+    """Encode 16 bits per channel by hand, because Pillow cannot write them."""
     wide = (np.asarray(image).astype(np.uint16) * 257).astype(">u2")
     rows = b"".join(b"\x00" + row.tobytes() for row in wide)
     header = struct.pack(">IIBBBBB", image.width, image.height, 16, 2, 0, 0, 0)

@@ -1,4 +1,4 @@
-"""A cluster as it should stand in a network: TLS before both servers, passwords, three users."""
+"""Secured cluster: TLS before both servers, passwords, and three users."""
 
 import subprocess
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ _SMALL = {"BATCH_IMAGES": "4", "CPU_THREADS": "1", "LOADERS": "2"}
 
 @dataclass(frozen=True)
 class Secured:
-    """The cluster's ports and its authority; `stranger` is one that nobody should trust."""
+    """The cluster's ports and authority; `stranger` is an untrusted authority."""
 
     postgres_port: int
     broker_port: int
@@ -33,7 +33,7 @@ class Secured:
     stranger: Authority
 
     def command(self, user: str, **settings: str) -> Command:
-        """Return the command as run by a user of the database: worker1, producer1, analyst1."""
+        """Return the command for a database user: worker1, producer1, analyst1."""
         urls = {"DATABASE_URL": self.database_url(user), "BROKER_URL": self.broker_url()}
         return Command(urls | _SMALL | settings)
 
@@ -55,7 +55,7 @@ class Secured:
 
 @contextmanager
 def secured_cluster(folder: Path) -> Iterator[Secured]:
-    """Yield a cluster of its own, migrated; its certificates lie in the folder."""
+    """Yield a private, migrated cluster; the folder holds its certificates."""
     ours, stranger = authority(folder, "ours"), authority(folder, "stranger")
     with ExitStack() as servers:
         socket = _with_users(servers.enter_context(postgres_server()))
@@ -70,7 +70,7 @@ def secured_cluster(folder: Path) -> Iterator[Secured]:
 
 @contextmanager
 def workers_at_work(commands: list[Command], folder: Path) -> Iterator[list[Path]]:
-    """Yield the logs of workers, once all are ready; they must leave in order."""
+    """Yield the logs of workers once all are ready; they must exit with 0."""
     logs = [folder / f"worker-{number}.log" for number in range(len(commands))]
     processes = []
     for command, log in zip(commands, logs, strict=True):
@@ -96,7 +96,7 @@ def _is_ready(process: "subprocess.Popen[bytes]", log: Path) -> bool:
 
 
 def _with_users(server: str) -> Path:
-    """Make the database and a user of each role, who needs a password; return the socket."""
+    """Create the database and a user with a password for each role; return the socket."""
     engine = open_engine(server, "tests")
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("CREATE DATABASE fakesweep_test")
@@ -119,7 +119,7 @@ def _with_users(server: str) -> Path:
 
 
 def _with_password(url: str) -> int:
-    """Have the broker ask for a password; return its port."""
+    """Give the broker a password; return its port."""
     with redis.Redis.from_url(url) as client:
         client.config_set("requirepass", BROKER_PASSWORD)
     return make_url(url).port or 0

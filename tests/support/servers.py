@@ -1,4 +1,4 @@
-"""Real servers for tests: PostgreSQL, a Redis-protocol server and an S3 server, from wheels."""
+"""Real servers from wheels: PostgreSQL, a Redis-protocol server and an S3 server."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 CLUSTER_BROKER_DATABASE = 15
-"""Kept for the cluster of the acceptance tests, whose worker listens for the whole session."""
+"""Database of the acceptance tests' cluster, whose worker listens for the whole session."""
 
 QUICKLY = (
     "fsync = off",
@@ -30,9 +30,9 @@ QUICKLY = (
 
 @dataclass(frozen=True)
 class S3Server:
-    """An S3 server whose buckets are the folders of `root`, and their files the objects.
+    """An S3 server of `root`: folders are buckets, files are objects.
 
-    It keeps the folders it has read; who changes one behind its back says so by `forget`.
+    It caches folders; call `forget` after a change on disk.
     """
 
     endpoint_url: str
@@ -56,13 +56,13 @@ class S3Server:
         self.forget()
 
     def forget(self) -> None:
-        """Have every folder read anew."""
+        """Clear the cache of folders."""
         asked = urllib.request.Request(f"{self.control_url}/vfs/forget", method="POST")
         urllib.request.urlopen(asked, timeout=10).close()
 
 
 def wait_until(condition: Callable[[], bool], what: str, timeout_seconds: float = 60.0) -> None:
-    """Wait for a condition, never for a time."""
+    """Wait for a condition, never for a duration."""
     deadline = time.monotonic() + timeout_seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -105,7 +105,7 @@ def postgres_server() -> Iterator[str]:
 
 @contextmanager
 def broker_server(*words: str) -> Iterator[str]:
-    """Yield the URL of a fresh Redis-protocol server, told some words more."""
+    """Yield the URL of a fresh Redis-protocol server with further arguments."""
     binary = shutil.which("redis-server") or shutil.which("valkey-server")
     if binary is None:
         try:
@@ -144,8 +144,8 @@ def s3_server(
 ) -> Iterator[S3Server]:
     """Yield an S3 server that serves the folders of `root` as buckets.
 
-    `signed`: it wants the key `test` and its secret; otherwise it serves anybody. So it does under
-    another clock (`tests/clocks.py`): rclone, a Go program, keeps to the true one, and signatures
+    `signed` requires the key `test` and its secret; otherwise it serves anyone. A shifted clock
+    (`tests/clocks.py`) disables it: rclone, a Go program, keeps the true time, and signatures
     hold for minutes.
     """
     signed = signed and "FAKETIME" not in os.environ
@@ -156,7 +156,7 @@ def s3_server(
     words = ["serve", "s3", str(root), "--addr", address, "--vfs-cache-mode", "off"]
     words += ["--auth-key", "test,testtest"] if signed else []
     words += ["--rc", "--rc-no-auth", "--rc-addr", control, "--config", "/dev/null", "-q"]
-    # Its folders' timers run at twice this time, each on its own: at 0 s they never rest.
+    # Each folder has a timer of twice this time; at 0 s they spin.
     words += ["--dir-cache-time", "1h"]
     process = subprocess.Popen(
         [str(rclone), *words],

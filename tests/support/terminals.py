@@ -1,4 +1,4 @@
-"""Python on a real terminal of a chosen size, and what a person sees of what it wrote."""
+"""Python programs on a real terminal of a chosen size, and the visible output."""
 
 import fcntl
 import os
@@ -18,7 +18,7 @@ STYLE = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 def run_on_terminal(
     program: str, columns: int, settings: Mapping[str, str] | None = None
 ) -> tuple[int, str]:
-    """Run a Python program with a terminal as its streams; return its status and what it wrote."""
+    """Run a Python program on a terminal; return its status and output."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     environment = {**os.environ, "TERM": "xterm", **(settings or {})}
@@ -36,7 +36,7 @@ def run_on_terminal(
 
 
 def lines_left(received: str) -> list[str]:
-    """Return the lines that stay on the screen: what was written to one after it was erased."""
+    """Return the lines that stay on the screen, after erasures."""
     lines = []
     for line in received.replace("\r\n", "\n").split("\n"):
         seen = STYLE.sub("", ERASED.split(line)[-1]).strip("\r").rstrip()
@@ -48,5 +48,5 @@ def lines_left(received: str) -> list[str]:
 def _read(terminal: int) -> bytes:
     try:
         return os.read(terminal, 65_536)
-    except OSError:  # Linux's way to say that the other side is closed
+    except OSError:  # on Linux: the other side is closed
         return b""

@@ -1,4 +1,4 @@
-"""TLS before servers that speak none: certificates of an authority of our own, and a proxy."""
+"""TLS proxy before plain servers, with a private certificate authority."""
 
 import asyncio
 import ssl
@@ -16,14 +16,14 @@ POSTGRES_ASKS_FOR_TLS = bytes.fromhex("0000000804d2162f")
 
 @dataclass(frozen=True)
 class Authority:
-    """A certificate authority: what its server shows, and the file by which clients trust it."""
+    """A certificate authority: the server's certificate and the clients' trust file."""
 
     context: ssl.SSLContext
     file: Path
 
 
 def authority(folder: Path, name: str) -> Authority:
-    """Make an authority and a certificate of its for `localhost`."""
+    """Make an authority and its certificate for `localhost`."""
     made = trustme.CA()
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     made.issue_cert("localhost").configure_cert(context)
@@ -36,7 +36,7 @@ def authority(folder: Path, name: str) -> Authority:
 def tls_before(
     context: ssl.SSLContext, *, port: int | None = None, path: Path | None = None
 ) -> Iterator[int]:
-    """Yield a port on which a Redis (`port`) or PostgreSQL server (`path`) is met by TLS alone."""
+    """Yield the TLS port of a Redis (`port`) or PostgreSQL server (`path`)."""
     listening: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event, int]] = Future()
 
     async def serve() -> None:
@@ -57,7 +57,7 @@ def tls_before(
                 )
                 await asyncio.gather(_pump(reader, behind[1]), _pump(behind[0], writer))
             except (OSError, EOFError, asyncio.CancelledError):
-                pass  # the client went away or does not trust us, or this ends
+                pass  # the client is gone or distrusts us, or the proxy ends
             finally:
                 plain.abort()
 

@@ -1,4 +1,4 @@
-"""Users of the database that tests make: dropped when what they own has gone."""
+"""Database users of tests, dropped after their objects."""
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
@@ -7,7 +7,7 @@ from tests.support.servers import wait_until
 
 
 def drop_users(engine: Engine, *names: str) -> None:
-    """Drop users; a session that ends takes its temporary tables, which are its user's, later."""
+    """Drop users, with retries: an ended session drops its temporary tables with a delay."""
     wait_until(lambda: _are_dropped(engine, names), f"{', '.join(names)} are dropped")
 
 

@@ -1,4 +1,4 @@
-"""A real HTTP server that answers as a test tells it to: refusing, stalling, breaking off."""
+"""A real HTTP server with answers by the test: refusals, stalls, broken connections."""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -10,7 +10,7 @@ from typing import ClassVar
 
 @dataclass(frozen=True)
 class Answer:
-    """What to send; a body may break off after `cut_to` bytes, or never end."""
+    """An answer; its body may break off after `cut_to` bytes, or never end."""
 
     status: int = 200
     body: bytes = b""
@@ -41,20 +41,20 @@ class WebServer:
         self.answer = lambda _: answer
 
     def in_turn(self, *answers: Answer) -> None:
-        """Give each answer once, the last one for ever."""
+        """Send each answer once, then repeat the last."""
         left = list(answers)
         self.answer = lambda _: left.pop(0) if len(left) > 1 else left[0]
 
 
 def s3_error(status: int, code: str, message: str = "because") -> Answer:
-    """Return a refusal in the words of S3."""
+    """Return an error answer of S3."""
     body = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
     return Answer(status, body.encode(), {"Content-Type": "application/xml"})
 
 
 @contextmanager
 def web_server() -> Iterator[WebServer]:
-    """Yield a server on a free port of this machine."""
+    """Yield a server on a free local port."""
 
     class Conversation(_Conversation):
         pass

@@ -1,4 +1,4 @@
-"""A real receiver of webhooks: it checks each signature as receivers do, and answers as told."""
+"""A real webhook receiver: checks each signature, and answers by the test."""
 
 import json
 import sys
@@ -17,7 +17,7 @@ NETWORK = "127.0.0.1/32"
 
 @dataclass(frozen=True)
 class Told:
-    """A request whose signature was right."""
+    """A request with a valid signature."""
 
     message_id: str
     path: str
@@ -27,7 +27,7 @@ class Told:
 
     @property
     def verdict(self) -> Mapping[str, Any]:
-        """What it says of an image."""
+        """The payload about an image."""
         found: Mapping[str, Any] = self.said["data"]
         return found
 
@@ -43,9 +43,9 @@ class Reply:
 
 
 class Receiver:
-    """Answers with `answer(told)`; `told` holds every request with a right signature so far.
+    """Answers with `answer(told)`; `told` holds every request with a valid signature.
 
-    `ids_taken` are those of requests that it answered with 2xx.
+    `ids_taken` are the ids of requests answered with 2xx.
     """
 
     def __init__(self, port: int) -> None:
@@ -60,7 +60,7 @@ class Receiver:
         self.answer = lambda _: reply
 
     def in_turn(self, *replies: Reply) -> None:
-        """Give each answer once, the last one for ever."""
+        """Send each answer once, then repeat the last."""
         left = list(replies)
         self.answer = lambda _: left.pop(0) if len(left) > 1 else left[0]
 
@@ -71,7 +71,7 @@ class Receiver:
 
 @contextmanager
 def webhook_receiver(secret: str = SECRET) -> Iterator[Receiver]:
-    """Yield a receiver on a free port of this machine that knows this secret."""
+    """Yield a receiver with this secret on a free local port."""
 
     class Conversation(_Conversation):
         verifier = Webhook(secret)
@@ -93,7 +93,7 @@ class _Listener(ThreadingHTTPServer):
     request_queue_size = 128
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exc_info()[1], OSError):  # senders are killed here
+        if not isinstance(sys.exc_info()[1], OSError):  # tests kill senders
             super().handle_error(request, client_address)
 
 

@@ -1,4 +1,4 @@
-"""A producer that delivers webhooks hastily, on a thread or in a process to be killed."""
+"""A producer that delivers webhooks with short retries, on a thread or in a process."""
 
 import signal
 import threading
@@ -28,7 +28,7 @@ HASTY = RetrySchedule(
 
 
 def producer_of(database_url: str, **settings: str) -> Producer:
-    """Return a producer that sends to this machine; it opens no broker."""
+    """Return a producer that may send to this machine, without a broker."""
     chosen = Settings.model_validate(
         {"database_url": database_url, "broker_url": "redis://127.0.0.1:1/0",
          "allow_networks": NETWORK, **settings}
@@ -39,7 +39,7 @@ def producer_of(database_url: str, **settings: str) -> Producer:
 
 @contextmanager
 def delivering(database_url: str, pace: RetrySchedule = HASTY, **settings: str) -> Iterator[None]:
-    """Do the producer's duty on a thread, and see that it ends in order."""
+    """Run the delivery loop on a thread, and check that it ends in order."""
     stop = threading.Event()
     producer = producer_of(database_url, **settings)
     with ThreadPoolExecutor(1) as threads:
@@ -54,7 +54,7 @@ def delivering(database_url: str, pace: RetrySchedule = HASTY, **settings: str) 
 
 
 def deliver_until_told_to_stop(database_url: str) -> None:
-    """Do the producer's duty in a process of its own."""
+    """Run the delivery loop in this process."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     deliver_webhooks(producer_of(database_url), stop, HASTY)

@@ -1,4 +1,4 @@
-"""A real worker process as an operator runs it, and what it logs, line by line."""
+"""A real worker process, and its log."""
 
 import json
 import os
@@ -26,13 +26,13 @@ class WorkerProcess:
     log: Path
 
     def events(self, name: str | None = None) -> list[dict[str, Any]]:
-        """Return what it logged, every line of it JSON."""
+        """Return its log; every line is JSON."""
         lines = self.log.read_text().splitlines(keepends=True)
         said = [json.loads(line) for line in lines if line.endswith("\n")]
         return [one for one in said if name in (None, one["event"])]
 
     def says(self, name: str, timeout_seconds: float = 30.0) -> dict[str, Any]:
-        """Wait until it logs an event, and return the first."""
+        """Wait for an event in the log; return the first."""
         wait_until(lambda: bool(self.events(name)), f"{name}: {self.log}", timeout_seconds)
         return self.events(name)[0]
 
@@ -41,7 +41,7 @@ class WorkerProcess:
 def running_worker(
     settings: Settings, log: Path, *, command: list[str] | None = None, grace_seconds: float = 25
 ) -> Iterator[WorkerProcess]:
-    """Run a worker; it is ready when the context begins, and gone when it ends."""
+    """Run a ready worker for the context."""
     named = {
         "DATABASE_URL": settings.database_url or "",
         "BROKER_URL": settings.broker_url or "",
