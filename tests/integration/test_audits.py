@@ -114,7 +114,7 @@ def test_by_a_new_revision_the_copies_of_a_content_are_not_fetched(
     write(folder / "x.jpg", other)
     audited(producer, settings, str(folder))
     run(producer.engine, "UPDATE ledger.models SET revision = 'before', superseded_at = now()")
-    for name in ("b", "c"):  # whoever fetches these finds no image
+    for name in ("b", "c"):  # a fetch of these finds no image
         write(folder / f"{name}.jpg", b"\0" * len(copy))
     again = audited(producer, settings, str(folder))
     # No worker had loaded the new revision when the audit listed, so everything is looked at.
