@@ -47,7 +47,7 @@ class Age:
             moved = moment.replace(year=year, month=month + 1, day=min(moment.day, last))
             return moved + way * self.fixed
         except (OverflowError, ValueError) as error:
-            raise SourceError("so long a time leaves the calendar; write a shorter one") from error
+            raise SourceError("the time leaves the calendar; write a shorter one") from error
 
 
 def age_of(written: str) -> Age:

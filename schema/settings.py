@@ -62,7 +62,7 @@ class Settings(BaseSettings):
         None, description="Redis protocol, as redis://host:6379/0"
     )
     home: Annotated[Path, AfterValidator(_expanded)] = Field(
-        Path("~/.fakesweep"), validate_default=True, description="Where the local stack lives"
+        Path("~/.fakesweep"), validate_default=True, description="Folder of the local stack"
     )
     catalogue: Annotated[Path, AfterValidator(_expanded)] | None = Field(
         None, description="TOML file with your own models and policies"
@@ -70,10 +70,10 @@ class Settings(BaseSettings):
 
     batch_images: int = Field(256, ge=1, le=10_000, description="Images in one message")
     window_batches: int = Field(
-        64, ge=1, description="Batches published and unfinished at most, per lane"
+        64, ge=1, description="Most batches of a lane that are published and unfinished"
     )
     gather_milliseconds: float = Field(
-        5.0, ge=0, le=1_000, description="How long the first upload of a batch waits for others"
+        5.0, ge=0, le=1_000, description="Wait of a batch's first upload for others"
     )
     listing_concurrency: int = Field(
         8, ge=1, le=64, description="Parts of a prefix in S3 listed side by side"
@@ -82,7 +82,7 @@ class Settings(BaseSettings):
         4, ge=2, le=64, description="Scans listed side by side; a quarter is kept for live ones"
     )
     list_timeout_seconds: float = Field(
-        600.0, gt=0, description="How long a manifest or inventory file may take to be copied"
+        600.0, gt=0, description="Limit for copying a manifest or inventory file"
     )
     max_list_bytes: int = Field(
         4 * 1024**3,
@@ -93,28 +93,31 @@ class Settings(BaseSettings):
         30.0,
         ge=0,
         le=36_500,
-        description="Audits pass over what failed for its bytes and stands as it was for so long",
+        description="Days for which audits skip unchanged images whose bytes failed",
     )
     lease_seconds: float = Field(
         30.0,
         ge=3.0,
         le=LONGEST_LEASE_SECONDS,
-        description="A batch whose worker has not been heard of for so long is free",
+        description="Seconds without a heartbeat after which a worker loses its batches",
     )
     refusal_seconds: float = Field(
         300.0,
         gt=0,
-        description="How long a worker tries again what the database refuses, then hands it back",
+        description="Seconds for which a worker retries a refusal of the database, then releases",
     )
     grace_seconds: float = Field(
-        25.0, ge=0, description="Told to stop, a worker hands back what it has not finished by then"
+        25.0,
+        ge=0,
+        description="Seconds from a stop signal until a worker releases unfinished batches",
     )
 
     models: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_words)] = Field(
-        (), description="Models a worker loads first and a scan uses by itself, separated by commas"
+        (),
+        description="A worker's first models and a scan's default ones, separated by commas",
     )
     preset: PresetWord | None = Field(
-        None, description="224 or 512: sizes for a GPU with models of so many pixels a side"
+        None, description="224 or 512: sizes for a GPU, by the side of the models' input in pixels"
     )
     device: str = Field(
         "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N"
@@ -134,7 +137,7 @@ class Settings(BaseSettings):
     model_patience_seconds: float = Field(
         900.0,
         ge=0,
-        description="For so long a model that cannot be loaded now is tried, and its images wait",
+        description="Seconds for which the load of a model is retried, and its images wait",
     )
     batches_in_flight: int = Field(
         4, ge=1, le=64, description="Batches a worker process works on at once"
@@ -160,12 +163,12 @@ class Settings(BaseSettings):
     )
 
     fetch_timeout_seconds: float = Field(
-        30.0, gt=0, description="How long one connect or read may stall"
+        30.0, gt=0, description="Limit of one connect or read without progress"
     )
     fetch_deadline_seconds: float = Field(
         300.0,
         gt=0,
-        description="How long fetching an image may take, from its host's name to the last byte",
+        description="Limit for fetching an image, from its host's name to the last byte",
     )
     fetch_attempts: int = Field(
         4, ge=1, le=20, description="Attempts at one image while its storage fails"
@@ -181,7 +184,7 @@ class Settings(BaseSettings):
         tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_split_words)
     ] = Field(
         (),
-        description="Networks http(s) may reach though not public, as 10.2.0.0/16, with commas",
+        description="Private networks open to http(s), such as 10.2.0.0/16, separated by commas",
     )
     file_roots: Annotated[
         tuple[Annotated[Path, AfterValidator(_expanded)], ...],
@@ -205,12 +208,12 @@ class Settings(BaseSettings):
         False, description="Ask S3 without credentials, for buckets that are open to everybody"
     )
     s3_request_payer: Literal["requester"] | None = Field(
-        None, description="requester: your account pays for what is read of buckets that want that"
+        None, description="requester: your account pays for reads from buckets that require it"
     )
 
     api_pictures: str | None = Field(
         None,
-        description="Where the API keeps pictures handed in: a folder, or s3://bucket/prefix",
+        description="Store of uploaded pictures: a folder, or s3://bucket/prefix",
     )
     api_trusted_proxies: Annotated[
         tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_split_words)
@@ -224,7 +227,7 @@ class Settings(BaseSettings):
     )
 
     worker_hour_price: float | None = Field(
-        None, gt=0, description="Price of an hour of one worker: `status` tells costs by it"
+        None, gt=0, description="Price of an hour of one worker, from which `status` computes costs"
     )
     currency: str = Field("", max_length=12, description="Word behind prices and costs, as EUR")
 

@@ -1,6 +1,6 @@
-"""How the database came to be what it is: where it stands, and the way to this code's migration.
+"""Migrations: the database's version, and the upgrade to this code's version.
 
-Alembic walks that way, and is loaded for it alone: nearly every command asks where a database is.
+Alembic is imported only for an upgrade, as nearly every command checks the version.
 """
 
 from typing import TYPE_CHECKING
@@ -24,12 +24,12 @@ _CURRENT = text("SELECT version_num FROM alembic_version")
 
 
 def upgrade(connection: Connection) -> None:
-    """Bring the database to this code's migration.
+    """Migrate the database to `HEAD`.
 
-    Safe to repeat, and for several processes at once: the later ones wait and find it done.
+    Idempotent, also for concurrent processes: the later ones wait and find it done.
 
     Raises:
-        DatabaseError: it cannot hold every character.
+        DatabaseError: its encoding is not UTF8.
         MigrationError: the database is ahead of this code.
     """
     from alembic import command  # noqa: PLC0415 - see above
@@ -41,11 +41,11 @@ def upgrade(connection: Connection) -> None:
 
 
 def check_migration(connection: Connection) -> None:
-    """Refuse a database that is at another migration than this code.
+    """Refuse a database at another migration.
 
     Raises:
-        DatabaseError: it cannot hold every character.
-        MigrationError: the message says which, and what to run.
+        DatabaseError: its encoding is not UTF8.
+        MigrationError: the message names the migration and the command to run.
     """
     check_encoding(connection)
     current = current_migration(connection)
@@ -60,7 +60,7 @@ def check_migration(connection: Connection) -> None:
 
 
 def current_migration(connection: Connection) -> str | None:
-    """Return the migration the database is at, None where it has none."""
+    """Return the database's migration, None where it has none."""
     if not connection.scalar(_HAS_BEGUN):
         return None
     current: str | None = connection.scalar(_CURRENT)
@@ -68,7 +68,7 @@ def current_migration(connection: Connection) -> str | None:
 
 
 def alembic_config(connection: Connection) -> "Config":
-    """Return what Alembic must know to work by a connection."""
+    """Return Alembic's configuration for a connection."""
     from alembic.config import Config  # noqa: PLC0415 - see above
 
     config = Config()

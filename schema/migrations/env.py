@@ -1,4 +1,4 @@
-"""Alembic's entry: runs migrations on the connection `fakesweep.schema.migrations` hands over."""
+"""Alembic's entry point: runs migrations on the connection of `fakesweep.schema.migrations`."""
 
 from alembic import context
 

@@ -1,4 +1,4 @@
-"""What each worker tells of its stages, and the public view of the workers."""
+"""Throughput of workers, and the public view of workers."""
 
 from importlib import resources
 
@@ -20,7 +20,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop the view and what the workers told."""
+    """Drop the view and the reports."""
     op.get_bind().exec_driver_sql("""
         DROP VIEW public.workers;
         ALTER TABLE ledger.workers

@@ -1,4 +1,4 @@
-"""What delivery needs to stand faults: quarantine, held batches, producers, unreadable messages."""
+"""Fault tolerance of delivery: quarantine, held batches, producers, unreadable messages."""
 
 from importlib import resources
 
@@ -11,7 +11,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the words, columns, tables and views; nothing of what was there changes its meaning."""
+    """Add the words, columns, tables and views; existing ones keep their meaning."""
     here = resources.files("fakesweep.schema.migrations.versions")
     op.get_bind().exec_driver_sql(
         here.joinpath("0003_delivery.sql").read_text("utf-8"),
@@ -20,7 +20,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take all of it back but the two words, which a type cannot lose; no row holds them then."""
+    """Drop all but the two words, which a type cannot lose and no row then holds."""
     op.get_bind().exec_driver_sql(
         """
         DROP VIEW public.scan_progress, public.producers, public.unreadable_messages;
@@ -41,7 +41,7 @@ def downgrade() -> None:
 
 
 def _first_view(name: str) -> str:
-    """Return the statement that made a view at first."""
+    """Return the statement that first created a view."""
     views = resources.files("fakesweep.schema.migrations.versions").joinpath("0001_views.sql")
     _, start, rest = views.read_text("utf-8").partition(f"CREATE VIEW public.{name} AS")
     return start + rest.partition(";")[0]

@@ -1,4 +1,4 @@
-"""Who may do what: three roles that people and processes are members of, and their rights."""
+"""Roles: three groups of logins, and their rights."""
 
 from importlib import resources
 
@@ -11,7 +11,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Say what each role may do, make the roles where this user may, and grant."""
+    """Record the rights of each role; create and grant the roles where this user may."""
     here = resources.files("fakesweep.schema.migrations.versions")
     op.get_bind().exec_driver_sql(
         here.joinpath("0004_roles.sql").read_text("utf-8"),
@@ -20,7 +20,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take the rights back; the roles stay, as other databases of the server may use them."""
+    """Revoke the rights; the roles stay, as other databases of the server may use them."""
     op.get_bind().exec_driver_sql(
         """
         SELECT ledger.revoke_roles();

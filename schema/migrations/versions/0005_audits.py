@@ -1,4 +1,4 @@
-"""What audits need: what was seen, parts of a listing, choices; and rights as rows."""
+"""Audits: sightings, parts of a listing, selections; rights as rows."""
 
 from importlib import resources
 
@@ -11,12 +11,12 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the tables and columns; nothing of what was there changes its meaning."""
+    """Add the tables and columns; existing ones keep their meaning."""
     run_file("0005_audits.sql")
 
 
 def downgrade() -> None:
-    """Take all of it back but the word, which a type cannot lose; no row holds it then."""
+    """Drop all but the word, which a type cannot lose and no row then holds."""
     run("""
         SELECT ledger.forget_rights('0005');
         DROP VIEW public.audit_changes, public.audit_images, public.scan_progress, ledger.rights;
@@ -43,7 +43,7 @@ def downgrade() -> None:
 
 
 def _statement(file: str, beginning: str) -> str:
-    """Return the statement of an earlier migration that begins so."""
+    """Return the statement of an earlier migration that begins with a text."""
     versions = resources.files("fakesweep.schema.migrations.versions")
     _, start, rest = versions.joinpath(file).read_text("utf-8").partition(beginning)
     return start + rest.partition(";\n\n")[0]

@@ -1,4 +1,4 @@
-"""Schedules: scans that are asked for by a clock."""
+"""Schedules: scans at times of a clock."""
 
 from fakesweep.schema.migrations.statements import run, run_file
 
@@ -14,7 +14,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take all of it back; the scans of schedules stay, as if people had asked for them."""
+    """Drop them; the scans of schedules stay."""
     run("""
         SELECT ledger.forget_rights('0006');
         DROP VIEW public.schedule_runs, public.schedules;

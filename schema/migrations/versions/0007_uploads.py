@@ -1,4 +1,4 @@
-"""Uploads: streams of images that are handed in, and the answers to those who handed them in."""
+"""Uploads: streams of images, and the answers to submissions."""
 
 from fakesweep.schema.migrations.statements import run, run_file
 
@@ -9,12 +9,12 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add what streams and submissions are known by."""
+    """Add streams and submissions."""
     run_file("0007_uploads.sql")
 
 
 def downgrade() -> None:
-    """Take all of it back; scans of streams are ended, as no listing will."""
+    """Drop them; open scans of streams end, as no listing would."""
     run("""
         SELECT ledger.forget_rights('0007');
         DROP TABLE ledger.submissions;

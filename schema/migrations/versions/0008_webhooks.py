@@ -1,4 +1,4 @@
-"""Webhooks: who is told of verdicts, and what was delivered."""
+"""Webhooks: subscriptions to verdicts, and deliveries."""
 
 from importlib import resources
 
@@ -11,12 +11,12 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add their tables and view; judging anew tells of what it changes."""
+    """Add their tables and view; a rejudgement records deliveries."""
     run_file("0008_webhooks.sql")
 
 
 def downgrade() -> None:
-    """Take all of it back; judging anew tells nobody."""
+    """Drop them; a rejudgement records no deliveries."""
     run(_first_rejudge())
     run("""
         SELECT ledger.forget_rights('0008');
@@ -26,7 +26,7 @@ def downgrade() -> None:
 
 
 def _first_rejudge() -> str:
-    """Return the function as the first migration made it."""
+    """Return the function of the first migration."""
     versions = resources.files("fakesweep.schema.migrations.versions")
     file = versions.joinpath("0001_ledger.sql").read_text("utf-8")
     _, _, rest = file.partition("CREATE FUNCTION public.rejudge")

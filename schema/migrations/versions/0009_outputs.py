@@ -1,4 +1,4 @@
-"""Outputs: manifests written while a scan runs, and the tokens of requests."""
+"""Outputs: files written while a scan runs; tokens of requests."""
 
 from fakesweep.schema.migrations.statements import run, run_file
 
@@ -9,12 +9,12 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the tables, the views, and what a scan was asked for with a token."""
+    """Add the tables, the views, and the request of a scan with a token."""
     run_file("0009_outputs.sql")
 
 
 def downgrade() -> None:
-    """Take all of it back; files that were written stay where they are."""
+    """Drop them; written files stay where they are."""
     run("""
         SELECT ledger.forget_rights('0009');
         DROP VIEW public.output_parts, public.outputs;

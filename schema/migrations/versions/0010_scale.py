@@ -1,4 +1,4 @@
-"""What tens of millions of rows ask for: counters, quicker views, retention."""
+"""Tens of millions of rows: counters, faster views, retention."""
 
 from importlib import resources
 
@@ -11,12 +11,12 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the counters, their triggers, marks and indexes, and read the views from them."""
+    """Add the counters, their triggers, marks and indexes; the views read them."""
     run_file("0010_scale.sql")
 
 
 def downgrade() -> None:
-    """Take all of it back; the views are as they were."""
+    """Drop them; restore the views."""
     run("""
         DROP VIEW public.scan_progress;
         DROP TRIGGER verdicts_added ON ledger.verdicts;
@@ -47,14 +47,14 @@ SCANS_OF_0005 = """
     s.scan_id, s.name, s.lane, s.model_keys, s.created_at, s.listed_at, s.paused_at,
     s.cancelled_at, s.is_audit, s.vanished_count
 """
-"""What the view needs: columns of later migrations would be held by it."""
+"""The view's columns; those of later migrations would depend on it."""
 
 AMBIGUOUS = ("contents c USING (content_id)", "contents c ON c.content_id = o.content_id")
-"""Written when images had no such column."""
+"""Written before images had such a column."""
 
 
 def _statement(file: str, beginning: str) -> str:
-    """Return the statement of an earlier migration that begins so."""
+    """Return the statement of an earlier migration that begins with a text."""
     versions = resources.files("fakesweep.schema.migrations.versions")
     _, start, rest = versions.joinpath(file).read_text("utf-8").partition(beginning)
     return start + rest.partition(";\n")[0]

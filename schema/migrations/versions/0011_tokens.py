@@ -1,4 +1,4 @@
-"""Tokens: who may use the HTTP API, for what, and how often."""
+"""API tokens: scopes and rates."""
 
 from fakesweep.schema.migrations.statements import run, run_file
 
@@ -14,7 +14,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take all of it back; holders of tokens need new ones."""
+    """Drop it; every holder needs a new token."""
     run("""
         SELECT ledger.forget_rights('0011');
         DROP TABLE ledger.api_tokens;

@@ -1,4 +1,4 @@
-"""Fewer rights for producers, and a role of its own for the HTTP API."""
+"""Fewer rights for producers, and a role for the HTTP API."""
 
 from fakesweep.schema.migrations.statements import run, run_file
 
@@ -9,12 +9,12 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the functions that do what a right would allow too much of, and take those rights."""
+    """Add functions in place of rights that allow too much, and revoke these rights."""
     run_file("0012_rights.sql")
 
 
 def downgrade() -> None:
-    """Give the rights back; the role stays, as other databases of the server may use it."""
+    """Grant the rights again; the role stays, as other databases of the server may use it."""
     run("""
         SELECT ledger.forget_rights('0012');
         DROP FUNCTION ledger.take_right, ledger.retry_failures, ledger.drop_empty_batches,

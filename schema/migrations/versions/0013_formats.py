@@ -1,4 +1,4 @@
-"""Formats: what a content's pixels were, and pictures that nothing reads, shown to people."""
+"""Formats: the origin of a content's pixels; undecodable pictures in the review queue."""
 
 from importlib import resources
 
@@ -11,12 +11,12 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the words, the column and the indexes, and show both in the views."""
+    """Add the words, the column and the indexes; show both in the views."""
     run_file("0013_formats.sql")
 
 
 def downgrade() -> None:
-    """Take all of it back but the word, which a type cannot lose; no row holds it then."""
+    """Drop all but the word, which a type cannot lose and no row then holds."""
     run("""
         SELECT ledger.forget_rights('0013');
         DROP VIEW public.verdicts, public.review_queue;
@@ -34,7 +34,7 @@ def downgrade() -> None:
 
 
 def _statement(file: str, beginning: str) -> str:
-    """Return the statement of an earlier migration that begins so."""
+    """Return the statement of an earlier migration that begins with a text."""
     versions = resources.files("fakesweep.schema.migrations.versions")
     _, start, rest = versions.joinpath(file).read_text("utf-8").partition(beginning)
     return start + rest.partition(";\n")[0]

@@ -1,4 +1,4 @@
-"""Sources: URIs of any length in indexes, paths as people write them, and what is left out."""
+"""Sources: indexes on URIs of any length, paths for people, and counts of skipped entries."""
 
 from fakesweep.schema.migrations.statements import run, run_file
 
@@ -14,7 +14,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take all of it back; it fails where a URI is longer than the old index can hold."""
+    """Drop them; fails where a URI is too long for the old index."""
     run(f"""
         SELECT ledger.forget_rights('0014');
         DROP VIEW public.left_out;

@@ -1,4 +1,4 @@
-"""Failure codes for images that took their loader's time, or whose loader was killed."""
+"""Failure codes for images that timed out in their loader, or whose loader was killed."""
 
 from fakesweep.schema.migrations.statements import run, run_file
 
@@ -14,7 +14,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Call such failures what they were called before; the type keeps words that nobody uses."""
+    """Restore the former codes of such failures; the type keeps the unused words."""
     run("""
         UPDATE ledger.outcomes SET failure_code = 'corrupt'
         WHERE status = 'failed' AND failure_code::text IN ('decode_timed_out', 'killed_loader')

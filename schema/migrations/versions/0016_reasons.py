@@ -1,4 +1,4 @@
-"""Reasons that stay a line."""
+"""Reasons of limited length."""
 
 from fakesweep.schema.migrations.statements import run, run_file
 
@@ -9,12 +9,12 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Cut what is far too long, and refuse its like."""
+    """Cut long reasons, and refuse new ones."""
     run_file("0016_reasons.sql")
 
 
 def downgrade() -> None:
-    """Refuse nothing any more; what was cut stays cut."""
+    """Refuse none; cut reasons stay cut."""
     run("""
         ALTER TABLE ledger.outcomes DROP CONSTRAINT messages_are_short;
         ALTER TABLE ledger.unreadable_messages DROP CONSTRAINT reasons_are_short;

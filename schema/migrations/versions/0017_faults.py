@@ -1,4 +1,4 @@
-"""One batch at fault and the others: what is set aside, what is counted, and who tells webhooks."""
+"""Faults of single batches: batches set aside, recounts, and deliveries by trigger."""
 
 from importlib import resources
 
@@ -11,12 +11,12 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the state, its columns and functions, and let the ledger write deliveries."""
+    """Add the state, its columns and functions; the ledger records deliveries."""
     run_file("0017_faults.sql")
 
 
 def downgrade() -> None:
-    """Take all of it back but the word, which a type cannot lose; no row holds it then."""
+    """Drop all but the word, which a type cannot lose and no row then holds."""
     run("""
         SELECT ledger.forget_rights('0017');
         DROP TRIGGER verdicts_told ON ledger.verdicts;

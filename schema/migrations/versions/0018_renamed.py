@@ -9,12 +9,12 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Pair what is new with what vanished, by content."""
+    """Pair new and vanished images by content."""
     run_file("0018_renamed.sql")
 
 
 def downgrade() -> None:
-    """Show them as new and as vanished again."""
+    """Show them as new and vanished again."""
     run("""
         DROP VIEW public.audit_changes, ledger.renamed;
         CREATE VIEW public.audit_changes AS

@@ -1,4 +1,4 @@
-"""What each worker tells of models that it cannot load."""
+"""Models that a worker cannot load."""
 
 from fakesweep.schema.migrations.statements import run, run_file
 
@@ -14,7 +14,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take both back."""
+    """Drop both."""
     run("""
         SELECT ledger.forget_rights('0019');
         DROP VIEW public.model_troubles;

@@ -1,4 +1,4 @@
-"""Troubles: why a scan cannot be listed."""
+"""Listing errors: why a scan cannot be listed."""
 
 from fakesweep.schema.migrations.statements import run, run_file
 
@@ -14,7 +14,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take both back; what cannot be listed is found out anew."""
+    """Drop both; listing errors are found again."""
     run("""
         SELECT ledger.forget_rights('0020');
         DROP VIEW public.listing_troubles;

@@ -1,4 +1,4 @@
-"""Large objects are nobody's place to write."""
+"""Large objects: no role may write them."""
 
 from fakesweep.schema.migrations.statements import run, run_file
 
@@ -9,12 +9,12 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Take their functions from everybody, where this user may."""
+    """Revoke their functions from PUBLIC, where this user may."""
     run_file("0021_large_objects.sql")
 
 
 def downgrade() -> None:
-    """Give them back, as PostgreSQL gives them."""
+    """Grant them again, as PostgreSQL does."""
     run("""
         DROP FUNCTION ledger.close_large_objects;
         DO $$

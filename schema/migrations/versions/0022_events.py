@@ -1,4 +1,4 @@
-"""Webhooks' events: a scan's end, a schedule's time that made no scan."""
+"""Webhook events: the end of a scan, and a schedule's run without a scan."""
 
 from fakesweep.schema.migrations.statements import run, run_file
 
@@ -9,12 +9,12 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Let deliveries tell of events, and the ledger write them."""
+    """Add events to deliveries; the ledger records them."""
     run_file("0022_events.sql")
 
 
 def downgrade() -> None:
-    """Forget what was to be told of events; webhooks that asked for nothing else are removed."""
+    """Drop deliveries of events, and webhooks for events alone."""
     run("""
         SELECT ledger.forget_rights('0022');
         DROP FUNCTION ledger.tell_events;

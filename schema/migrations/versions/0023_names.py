@@ -1,4 +1,4 @@
-"""Names and digits: scores with seven decimals, and failures named as everywhere else."""
+"""Names and digits: scores with seven decimals, and the usual names of failure columns."""
 
 from fakesweep.schema.migrations.statements import run, run_file
 
@@ -9,12 +9,12 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Round what scores show, and add two columns to the failures."""
+    """Round the scores of views, and add two columns to the failures."""
     run_file("0023_names.sql")
 
 
 def downgrade() -> None:
-    """Show scores as they are stored, and failures without the two columns."""
+    """Show scores as stored, and failures without the two columns."""
     run("""
         CREATE OR REPLACE FUNCTION ledger.named_scores(labels text[], scores real[]) RETURNS jsonb
         LANGUAGE sql IMMUTABLE PARALLEL SAFE

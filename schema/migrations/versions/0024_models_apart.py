@@ -1,4 +1,4 @@
-"""A failed image may have verdicts by other models: a retry forgets them with the failure."""
+"""Verdicts of a failed image by its other models, which a retry deletes with the failure."""
 
 from pathlib import Path
 
@@ -15,12 +15,12 @@ _FORGETS_VERDICTS = """, unsaid AS (
 
 
 def upgrade() -> None:
-    """Have a retry forget what some models said of an image that failed by another one."""
+    """Make a retry delete the verdicts of other models."""
     run_file("0024_models_apart.sql")
 
 
 def downgrade() -> None:
-    """Forget failures alone; verdicts of failed images go, which older versions know nothing of."""
+    """Make a retry delete failures alone; drop verdicts of failed images."""
     written = (Path(__file__).parent / "0024_models_apart.sql").read_text("utf-8")
     run(written.replace(_FORGETS_VERDICTS, ""))
     run("""

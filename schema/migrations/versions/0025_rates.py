@@ -1,4 +1,4 @@
-"""Rates that a retry does not change, and no time left before it can be known."""
+"""Rates that a retry does not change, and no time left before it is known."""
 
 from pathlib import Path
 
@@ -14,12 +14,12 @@ _END = ") AS rated;"
 
 
 def upgrade() -> None:
-    """Have the view tell rates and times left by one definition."""
+    """Define rates and times left once, in the view."""
     run_file("0025_rates.sql")
 
 
 def downgrade() -> None:
-    """Show the view as `0010_scale.sql` made it."""
+    """Restore the view of `0010_scale.sql`."""
     made = Path(__file__).with_name("0010_scale.sql").read_text("utf-8")
     view = made[made.index(_BEGIN) :]
     run("DROP VIEW public.scan_progress")

@@ -1,4 +1,4 @@
-"""Messages that were put aside can be acknowledged: they are shown no more."""
+"""Acknowledgement of unreadable messages, which hides them."""
 
 from fakesweep.schema.migrations.statements import run, run_file
 
@@ -9,12 +9,12 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Note when a message was acknowledged."""
+    """Add the time of the acknowledgement."""
     run_file("0026_acknowledged.sql")
 
 
 def downgrade() -> None:
-    """Forget it: all of them are shown again."""
+    """Drop it; all messages are shown again."""
     run("SELECT ledger.forget_rights('0026')")
     run("DROP VIEW public.unreadable_messages")
     run("ALTER TABLE ledger.unreadable_messages DROP COLUMN acknowledged_at")

@@ -1,4 +1,4 @@
-"""Views of everything that a person is shown."""
+"""Views of everything that people see."""
 
 from fakesweep.schema.migrations.statements import run, run_file, statement_of
 
@@ -14,7 +14,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop what was added, and show the others as `0001`, `0002`, `0017` and `0025` made them."""
+    """Drop them, and restore the views of `0001`, `0002`, `0017` and `0025`."""
     run("SELECT ledger.forget_rights('0027')")
     run("""
         DROP VIEW public.scan_sources, public.pattern_matches, public.images, public.results,

@@ -1,4 +1,4 @@
-"""Rules that stood in several statements, each in one function or view."""
+"""Rules of several statements, each in one function or view."""
 
 from fakesweep.schema.migrations.statements import run, run_file, statement_of
 
@@ -21,12 +21,12 @@ _FUNCTIONS = {
 
 
 def upgrade() -> None:
-    """Make functions of the rules, and have views and functions call them."""
+    """Create functions of the rules, which views and functions call."""
     run_file("0028_rules.sql")
 
 
 def downgrade() -> None:
-    """Write the rules out again wherever they hold."""
+    """Restore the statements with the rules written out."""
     run("SELECT ledger.forget_rights('0028')")
     for file, names in _FUNCTIONS.items():
         for name in names:

@@ -1,4 +1,4 @@
-"""Locks, the server's log and ids: what let one login hold up the others."""
+"""Rights on locks, the server's log and ids, by which one login could block others."""
 
 from fakesweep.schema.migrations.statements import run, run_file
 
@@ -9,12 +9,12 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Take them from everybody who has no need of them, where this user may."""
+    """Revoke them from every role without a need, where this user may."""
     run_file("0029_closed.sql")
 
 
 def downgrade() -> None:
-    """Give everything back, as PostgreSQL and the earlier migrations gave it."""
+    """Grant them again, as PostgreSQL and the earlier migrations did."""
     run("""
         DO $$
         DECLARE

@@ -14,7 +14,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Make the view, and the one that reads it, as `0027` and `0028` made them."""
+    """Restore the view of `0027`, and the view of `0028` that reads it."""
     run("DROP VIEW public.model_troubles, public.workers")
     run(statement_of("0027_reading.sql", "VIEW public.workers AS"))
     run(statement_of("0028_rules.sql", "VIEW public.model_troubles AS"))

@@ -1,1 +1,1 @@
-"""One module for each migration; the SQL it runs lies beside it."""
+"""One module for each migration, beside its SQL."""
