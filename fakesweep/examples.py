@@ -19,6 +19,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "results": (
         "fakesweep results last --verdict fake",
         "fakesweep results january --failed --format csv > failures.csv",
+        "fakesweep results 12 --format parquet --output scan-12.parquet",
     ),
     "changes": ("fakesweep changes last --change new --format csv",),
     "rejudge": ("fakesweep rejudge january --policy strict",),

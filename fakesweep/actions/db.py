@@ -71,6 +71,6 @@ def _password(role: LoginRole) -> str:
 
 
 def url(tool: str) -> None:
-    """Print the database's URL, password included, for psql and other tools."""
+    """Print the database's URL, with its password."""
     address = ledger_url(read_settings())
     click.echo(driver_url(address) if tool == "sqlalchemy" else plain_url(address))

@@ -21,7 +21,7 @@ from fakesweep.schema.settings import read_settings
 from fakesweep.summary import moment
 from fakesweep.text import is_terminal
 
-COLUMNS = ("scan", "name", "ended", "images", "to forget")
+COLUMNS = ("scan", "name", "ended", "images", "to delete")
 
 
 def prune(
@@ -30,8 +30,8 @@ def prune(
     """Delete old scans."""
     if not (yes or dry_run or is_terminal(sys.stdin)):
         raise RetentionError(
-            "there is no terminal to ask on: look with --dry-run at what would be forgotten, then "
-            "use --yes"
+            "there is no terminal to ask on: look with --dry-run at what would be deleted, then "
+            "say --yes"
         )
     with reading(read_settings()) as connection:
         before = moment_of(older_than, clock(connection))
@@ -43,7 +43,7 @@ def prune(
             return Exit.DONE
         if not yes:
             click.confirm(
-                f"Forget {plan.images} images of scans that ended before {moment(before)}, for "
+                f"Delete {plan.images} images of scans that ended before {moment(before)}, for "
                 f"good?",
                 abort=True,
                 err=True,
@@ -72,10 +72,10 @@ def _show(plan: Plan, *, in_json: bool) -> None:
         click.echo()
     click.echo(
         f"ended before {moment(plan.before)}: scans {len(plan.scans)}, "
-        f"images to forget {plan.images}"
+        f"images to delete {plan.images}"
     )
     if plan.kept_whole:
-        click.echo(f"later audits refer to all images of: scans {plan.kept_whole}, which stay")
+        click.echo(f"scans kept, since later audits refer to all their images: {plan.kept_whole}")
 
 
 @contextmanager
@@ -93,7 +93,7 @@ def _shown(images: int) -> Iterator[Callable[[int], None]]:
         nonlocal next_line
         if time.monotonic() >= next_line:
             next_line = time.monotonic() + LINE_SECONDS
-            click.echo(f"prune: {gone} of {images} images forgotten", err=True)
+            click.echo(f"prune: {gone} of {images} images deleted", err=True)
 
     yield show
 
@@ -131,11 +131,11 @@ def _told_as_json(told: Forgotten, *, is_whole: bool) -> dict[str, object]:
 
 def _said(told: Forgotten, *, is_whole: bool) -> str:
     said = (
-        f"forgotten: images {told.images}, verdicts {told.verdicts}, scans {told.scans}, "
+        f"deleted: images {told.images}, verdicts {told.verdicts}, scans {told.scans}, "
         f"contents {told.contents}"
     )
     if told.contents_stay:
-        said += "; workers were busy, so contents that no image has stay until it is run again"
+        said += "; contents without an image stay until the next run, since workers were busy"
     if not is_whole:
         said += "; stopped before the end: run it again to go on"
     return said

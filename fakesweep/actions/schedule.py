@@ -73,7 +73,7 @@ def add(
             return
     click.echo(f"schedule {name} is added; it is due next on {when(next_at, timezone)}")
     if is_local:
-        click.echo(f"its scans are made while this runs: {program()} producer")
+        click.echo(f"its scans start only while this runs: {program()} producer")
 
 
 def list_schedules(*, in_json: bool) -> None:

@@ -87,9 +87,7 @@ def add(
         return
     if not secret_file:
         click.echo(secret)
-    told = (
-        f"webhook {name} is told of {' and '.join([*chosen, *chosen_events])} at {_address(report)}"
-    )
+    told = f"webhook {name} sends {' and '.join([*chosen, *chosen_events])} to {_address(report)}"
     kept = "" if secret_file else "; keep the secret, it is not shown again"
     click.echo(f"{told}{kept}", err=True)
     click.echo(f"try it: {program()} webhook test {name}", err=True)
@@ -178,7 +176,7 @@ def test(*, name: str, in_json: bool) -> Exit:
 
 
 def dead(*, name: str | None, limit: int, in_json: bool) -> None:
-    """List dead deliveries, those whose retries are used up, newest first."""
+    """List dead deliveries, newest first."""
     with reading(read_settings()) as connection:
         found, count = dead_deliveries(connection, name, limit)
     if in_json:

@@ -59,7 +59,7 @@ def login(**asked: Any) -> None:
     help="psql and other libpq programs, or SQLAlchemy and libraries on it, such as pandas.",
 )
 def url(**asked: Any) -> None:
-    """Print the database's URL, password included, for psql and other tools."""
+    """Print the database's URL, with its password."""
     from fakesweep.actions.db import url as run
 
     run(**asked)

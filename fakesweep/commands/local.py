@@ -16,13 +16,10 @@ from fakesweep.output import json_option
 )
 @json_option
 def up(**asked: Any) -> None:
-    r"""Start the local stack.
+    """Start the local stack.
 
     That is PostgreSQL and a Redis-protocol server, with their files under FAKESWEEP_HOME; safe to
-    repeat.
-
-    \b
-    eval "$(fakesweep up --export)"   # scans of this shell use the worker you run
+    repeat. After `--export`, scans of the shell use the workers that you run.
     """
     from fakesweep.actions.local import up as run
 

@@ -22,6 +22,8 @@ from fakesweep.output import json_option
 def rejudge(**asked: Any) -> None:
     """Judge a scan's stored scores by another policy.
 
+    SCAN is a number, a name (the newest scan with it), or `last`.
+
     No image is fetched and no model runs.
     """
     from fakesweep.actions.rejudge import rejudge as run

@@ -35,16 +35,12 @@ from fakesweep.schema.words import VerdictWord
     help="Write to this file, which appears once it is complete.",
 )
 def results(**asked: Any) -> None:
-    r"""Show the verdict or failure of each image of a scan.
+    """Show the verdict or failure of each image of a scan.
 
     SCAN is a number, a name (the newest scan with it), or `last`.
 
     One row for each image and model, in listing order; pending images have none. Kind `unknown`
     means that the model does not tell AI-generated pictures from deepfakes.
-
-    \b
-    fakesweep results last --verdict fake
-    fakesweep results 12 --format parquet --output scan-12.parquet
     """
     from fakesweep.actions.results import results as run
 

@@ -140,7 +140,10 @@ def test(**asked: Any) -> Exit:
 )
 @click.option("--json", "in_json", is_flag=True, help="Print one JSON object instead of a table.")
 def dead(**asked: Any) -> None:
-    """List dead deliveries, those whose retries are used up, newest first."""
+    """List dead deliveries, newest first.
+
+    A delivery is dead once its retries are used up.
+    """
     from fakesweep.actions.webhook import dead as run
 
     run(**asked)

@@ -1,4 +1,4 @@
-"""Environments that hold what the base install declares, or what is named, and nothing else."""
+"""Virtual environments with the base install's requirements, or named distributions, alone."""
 
 import subprocess
 import sys
@@ -34,13 +34,13 @@ def make_environment(folder: Path, distributions: Iterable[Distribution]) -> Pat
 
 
 def site_of(folder: Path) -> Path:
-    """Return where an environment keeps what is installed."""
+    """Return an environment's site-packages."""
     [site] = folder.glob("lib/python*/site-packages")
     return site
 
 
 def required(name: str) -> Iterator[Distribution]:
-    """Yield all that an installed distribution needs, without its extras."""
+    """Yield an installed distribution's requirements, recursively, without extras."""
     yield from _required(name, frozenset(), set())
 
 

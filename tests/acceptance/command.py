@@ -17,7 +17,7 @@ BESIDE = re.compile(r"fakesweep: no --model given|scan \d+: \d+ of \d+ images")
 
 @dataclass(frozen=True)
 class Command:
-    """`fakesweep` with an environment of its own; no setting of the person's reaches it."""
+    """`fakesweep` with an environment of its own, without the person's settings."""
 
     settings: Mapping[str, str]
     more: Mapping[str, str] = field(default_factory=dict)
@@ -61,13 +61,13 @@ class Command:
         )
 
     def on_terminal(self, *words: str) -> str:
-        """Run it with a terminal as its streams; return what the terminal received."""
+        """Run it with a terminal as its streams; return the terminal's output."""
         status, received = self.asked("", *words)
         assert status == 0, received
         return received
 
     def asked(self, typed: str, *words: str) -> tuple[int, str]:
-        """Run it with a terminal and type; return its exit status and what was to be seen."""
+        """Run it with a terminal and type; return its exit status and the terminal's output."""
         ours, theirs = pty.openpty()
         process = subprocess.Popen(
             self.line(*words),
@@ -91,7 +91,7 @@ class Command:
         return done.stdout
 
     def scan(self, *words: str, typed: str = "") -> dict[str, Any]:
-        """Scan to the end and return what `--json` says."""
+        """Scan to the end and return the JSON object."""
         said: dict[str, Any] = json.loads(self.ok("scan", "--json", *words, typed=typed))
         assert said["state"] == "finished"
         return said
@@ -109,14 +109,14 @@ class Command:
 
 
 def counts(said: Mapping[str, Any]) -> dict[str, int]:
-    """Return a scan's counts, having checked that they account for every image."""
+    """Return a scan's counts, checked to account for every image."""
     names = ("classified", "reused", "failed", "pending")
     assert said["submitted"] == sum(said[name] for name in names)
     return {name: said[name] for name in names if said[name]}
 
 
 def refusal(done: subprocess.CompletedProcess[str]) -> str:
-    """Return the one line a refused command says on standard error, and nothing on the other."""
+    """Return a refused command's only line, which is on standard error."""
     assert done.returncode == 1, done.stderr
     assert done.stdout == ""
     lines = [line for line in done.stderr.splitlines() if not BESIDE.match(line)]
@@ -130,5 +130,5 @@ def refusal(done: subprocess.CompletedProcess[str]) -> str:
 def _read(terminal: int) -> bytes:
     try:
         return os.read(terminal, 65_536)
-    except OSError:  # Linux's way to say that the other side is closed
+    except OSError:  # Linux, when the other side is closed
         return b""

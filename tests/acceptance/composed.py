@@ -1,4 +1,4 @@
-"""The services of docker-compose.yml as processes: each with the file's command and environment."""
+"""Services of docker-compose.yml as processes, each with the file's command and environment."""
 
 import os
 import re
@@ -30,7 +30,7 @@ _SURROUNDINGS = ("PATH", "HOME", "HF_HOME", "LANG")
 
 @dataclass
 class Composed:
-    """The servers behind the file's host names, and what .env says."""
+    """The servers behind the file's host names, and the values of .env."""
 
     said: Mapping[str, str]
     socket: str
@@ -40,7 +40,7 @@ class Composed:
     pids: dict[str, int] = field(default_factory=dict)
 
     def environment(self, service: str) -> dict[str, str]:
-        """Return what the container of a service would see, hosts and little else changed."""
+        """Return the environment of a service's container, with hosts replaced."""
         own = {name: os.environ[name] for name in _SURROUNDINGS if name in os.environ}
         scratch = self.folder / f"tmp-{service}"
         scratch.mkdir(exist_ok=True)
@@ -65,7 +65,7 @@ class Composed:
 
     @contextmanager
     def running(self, service: str, event: str, *words: str) -> Iterator[None]:
-        """Run a service until the context ends; it has said the event when that begins."""
+        """Run a service within the context, which begins once it has logged the event."""
         self.logs[service] = log = self.folder / f"{service}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
@@ -96,7 +96,7 @@ class Composed:
 
 @contextmanager
 def composed(folder: Path, said: Mapping[str, str]) -> Iterator[Composed]:
-    """Yield servers that ask for the file's passwords, with nothing in them."""
+    """Yield empty servers with the file's passwords."""
     with ExitStack() as servers:
         socket = _with_owner(servers.enter_context(postgres_server()))
         broker = servers.enter_context(broker_server("--requirepass", PASSWORDS["REDIS_PASSWORD"]))
@@ -104,12 +104,12 @@ def composed(folder: Path, said: Mapping[str, str]) -> Iterator[Composed]:
 
 
 def free_address() -> tuple[str, ...]:
-    """Return the words that have the API listen at a free port of this machine."""
+    """Return the API's arguments for a free port of this machine."""
     return "--host", "127.0.0.1", "--port", str(free_port())
 
 
 def _with_owner(server: str) -> str:
-    """Do as PostgreSQL's image does; return the folder of its socket."""
+    """Create the owner as PostgreSQL's image does; return the socket's folder."""
     engine = open_engine(server, "tests")
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         password = PASSWORDS["POSTGRES_PASSWORD"]

@@ -45,7 +45,7 @@ def local() -> Iterator[Command]:
 
 @pytest.fixture
 def local_ledger(local: Command) -> Iterator[Connection]:
-    """A connection to the local stack's ledger; each look at it is a new one."""
+    """A connection to the local stack's ledger, in autocommit."""
     engine = open_engine(local.ok("up").split()[1], "tests")
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         yield connection
@@ -56,7 +56,7 @@ def local_ledger(local: Command) -> Iterator[Connection]:
 def cluster_without_worker(
     postgres: str, _broker: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Command:
-    """The command with a migrated database and a broker named, and nobody to do the work."""
+    """The command with a migrated database and a broker, without a worker."""
     broker = f"{_broker.rpartition('/')[0]}/{CLUSTER_BROKER_DATABASE}"
     return Command(
         {
@@ -81,7 +81,7 @@ def cluster_without_worker(
 def cluster(
     cluster_without_worker: Command, _s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Command]:
-    """The same cluster with one worker, which can reach the S3 server."""
+    """The same cluster with one worker, which reaches the S3 server."""
     command = cluster_without_worker.where(S3_ENDPOINT_URL=_s3_server.endpoint_url)
     log = tmp_path_factory.mktemp("worker") / "worker.log"
     with log.open("wb") as output:
@@ -101,7 +101,7 @@ def cluster(
 
 @pytest.fixture
 def photographs(tmp_path: Path) -> Photographs:
-    """Make a folder of images that no test has seen before."""
+    """Make a folder of new images."""
 
     def make(count: int, name: str = "photographs") -> Path:
         folder = tmp_path / name
@@ -115,7 +115,7 @@ def photographs(tmp_path: Path) -> Photographs:
 
 @pytest.fixture(scope="session")
 def base_install(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The Python of an environment without torch and all that comes with the worker extra."""
+    """The Python of an environment without the worker extra."""
     python = make_base_install(tmp_path_factory.mktemp("base") / "venv")
     absent = "import importlib.util as u; assert not any(map(u.find_spec, ('torch', 'PIL')))"
     subprocess.run([python, "-P", "-c", absent], check=True)

@@ -1,4 +1,4 @@
-"""Images handed in over HTTP: judged by a real worker, and never twice for one key."""
+"""Images submitted over HTTP: judged by a real worker, once for each key."""
 
 import json
 import random
@@ -25,24 +25,24 @@ KILLS = 6
 
 @pytest.fixture
 def api(cluster: Command, tmp_path: Path) -> Iterator[ApiProcess]:
-    """The API of a cluster that has a worker."""
+    """The API of a cluster with a worker."""
     with running_api(cluster.settings, tmp_path) as api:
         yield api
 
 
 def token_of(command: Command, name: str, *words: str) -> str:
-    """Make a token as an operator does."""
+    """Create a token by the command."""
     said = json.loads(command.ok("token", "add", name, "--json", *words))
     return str(said["token"])
 
 
 def ended(client: httpx.Client, href: str) -> dict[str, Any]:
-    """Wait until an image is no longer pending, and return how it stands."""
+    """Wait until an image is no longer pending, and return its answer."""
     wait_until(lambda: client.get(href).json()["status"] != "pending", f"{href} is judged", 60)
     return dict(client.get(href).json())
 
 
-def test_what_is_handed_in_is_judged_and_can_be_asked_for(
+def test_a_submitted_image_is_judged_and_can_be_read(
     api: ApiProcess, cluster: Command, s3: S3Server, photographs: Photographs
 ) -> None:
     folder = photographs(1, "api")
@@ -78,7 +78,7 @@ def test_what_is_handed_in_is_judged_and_can_be_asked_for(
     assert (reused["status"], reused["verdicts"]) == ("reused", judged[0]["verdicts"])
 
 
-def test_a_picture_handed_in_as_bytes_is_judged_while_its_sender_waits(
+def test_a_submitted_picture_is_judged_while_its_sender_waits(
     cluster: Command, s3: S3Server, tmp_path: Path
 ) -> None:
     bucket = s3.make_bucket("api-pictures")
@@ -103,7 +103,7 @@ def test_a_picture_handed_in_as_bytes_is_judged_while_its_sender_waits(
     assert {one["image_id"] for one in said[:2]} <= {one["image_id"] for one in listed["images"]}
 
 
-def test_a_client_that_repeats_its_key_never_doubles_whenever_the_api_is_killed(
+def test_a_repeated_key_never_doubles_an_image_when_the_api_is_killed(
     cluster_without_worker: Command, database_url: str, tmp_path: Path
 ) -> None:
     settings = {**cluster_without_worker.settings, "DATABASE_URL": database_url}
@@ -181,9 +181,7 @@ def test_tokens_are_made_listed_and_revoked(cluster_without_worker: Command) -> 
 
 
 @pytest.mark.parametrize("length", ["90", "-1d", "0d", "tomorrow", "1years"])
-def test_what_is_no_length_of_time_is_wrong_usage(
-    cluster_without_worker: Command, length: str
-) -> None:
+def test_a_malformed_lifetime_is_wrong_usage(cluster_without_worker: Command, length: str) -> None:
     done = cluster_without_worker("token", "add", "never", f"--expires={length}")
     assert done.returncode == 2
     assert "no length of time" in done.stderr

@@ -1,4 +1,4 @@
-"""The local stack's rows in a file, and back in another home."""
+"""Backup of the local stack's database, and its restore in another home."""
 
 import json
 import shutil
@@ -27,7 +27,7 @@ GRANTS = (
 
 @pytest.fixture
 def other() -> Iterator[Command]:
-    """The command in a home that nothing was ever in."""
+    """The command in an empty home."""
     home = Path(tempfile.mkdtemp(prefix="fs-other-", dir="/tmp"))
     command = Command({"HOME": str(home / "home")})
     try:
@@ -69,7 +69,7 @@ def test_rows_come_back_from_a_backup(
     by_contract("command-down", json.loads(other.ok("down", "--json", "--yes")))
 
 
-def test_what_is_no_backup_changes_nothing(local: Command, tmp_path: Path) -> None:
+def test_an_invalid_backup_changes_nothing(local: Command, tmp_path: Path) -> None:
     scans = local.ask("SELECT count(*) AS n FROM ledger.scans")
     for name, held in (("text.fakesweep", b"hello"), ("empty.fakesweep", b"")):
         (tmp_path / name).write_bytes(held)
@@ -84,7 +84,7 @@ def test_what_is_no_backup_changes_nothing(local: Command, tmp_path: Path) -> No
     assert local.ask("SELECT count(*) AS n FROM ledger.scans") == scans
 
 
-def test_nothing_is_restored_under_those_at_work(local: Command, tmp_path: Path) -> None:
+def test_nothing_is_restored_while_the_stack_is_in_use(local: Command, tmp_path: Path) -> None:
     file = tmp_path / "all.fakesweep"
     local.ok("backup", str(file))
     with running_producer(local, tmp_path / "producer.log") as producer:
@@ -93,9 +93,7 @@ def test_nothing_is_restored_under_those_at_work(local: Command, tmp_path: Path)
         assert f"producer (pid {producer.pid})" in refusal(local("restore", "--yes", str(file)))
 
 
-def test_a_server_of_ones_own_is_left_to_its_own_programs(
-    cluster_without_worker: Command, tmp_path: Path
-) -> None:
+def test_a_named_server_is_not_backed_up(cluster_without_worker: Command, tmp_path: Path) -> None:
     for command in ("backup", "restore"):
         said = refusal(cluster_without_worker(command, str(tmp_path / "x")))
         assert "FAKESWEEP_DATABASE_URL" in said

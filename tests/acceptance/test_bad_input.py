@@ -1,4 +1,4 @@
-"""Bad input gets one line that says what is wrong and what to do, and writes nothing."""
+"""Bad input: one line with the fault and the remedy, and nothing written."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +14,7 @@ from tests.support.servers import free_port
 
 @pytest.fixture
 def unchanged(cluster: Command) -> Iterator[Command]:
-    """The cluster, seen to hold as many scans and policies afterwards as before."""
+    """The cluster, checked to gain no scan or policy."""
     query = text(
         "SELECT (SELECT count(*) FROM ledger.scans), (SELECT count(*) FROM ledger.policies), "
         "(SELECT count(*) FROM ledger.images)"

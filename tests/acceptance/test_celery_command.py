@@ -1,4 +1,4 @@
-"""Celery's own command finds our broker and queues, on the local stack too."""
+"""Celery's own command on our broker and queues, also on the local stack."""
 
 import json
 from pathlib import Path
@@ -30,7 +30,7 @@ def test_celery_reads_the_local_queues(
     assert "No nodes replied" in nobody.stderr
 
 
-def test_a_broker_that_is_away_is_told_at_once(cluster_without_worker: Command) -> None:
+def test_a_broker_that_is_away_is_reported_at_once(cluster_without_worker: Command) -> None:
     away = cluster_without_worker.where(BROKER_URL=f"redis://127.0.0.1:{free_port()}/0")
     done = away("celery", "status")
     assert done.returncode != 0
@@ -38,7 +38,7 @@ def test_a_broker_that_is_away_is_told_at_once(cluster_without_worker: Command) 
     assert "Connection refused" in done.stderr
 
 
-def test_what_celery_cannot_do_for_us_is_said(local: Command) -> None:
+def test_a_command_that_celery_must_not_run_is_refused(local: Command) -> None:
     for words, said in (((), "as `status`"), (("worker",), "`fakesweep worker`")):
         done = local("celery", *words)
         assert done.returncode == 2

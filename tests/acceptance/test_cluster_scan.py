@@ -1,4 +1,4 @@
-"""A scan that only talks to a cluster: named servers, and a worker somebody else runs."""
+"""A scan on a cluster: named servers, and a worker of another process."""
 
 import csv
 import io
@@ -64,9 +64,7 @@ def test_broken_files_are_counted_and_the_scan_still_succeeds(
     assert table.count("failed ") == 3
 
 
-def test_failed_images_can_be_made_the_exit_status(
-    cluster: Command, photographs: Photographs
-) -> None:
+def test_failed_images_can_set_the_exit_status(cluster: Command, photographs: Photographs) -> None:
     folder = photographs(1)
     assert cluster("scan", "--fail-on-failures", str(folder)).returncode == 0
     (folder / "empty.jpg").touch()
@@ -130,7 +128,7 @@ def test_a_detached_scan_lists_what_only_this_machine_can_and_leaves_the_rest(
     assert json.loads(cluster.ok("resume", "--json", str(said["scan_id"])))["classified"] == 4
 
 
-def test_the_producer_finishes_detached_scans_until_it_is_told_to_stop(
+def test_the_producer_finishes_detached_scans_until_a_signal_stops_it(
     cluster: Command, photographs: Photographs
 ) -> None:
     said = json.loads(cluster.ok("scan", "--detach", "--json", str(photographs(4))))
@@ -145,7 +143,7 @@ def test_the_producer_finishes_detached_scans_until_it_is_told_to_stop(
     assert producer.returncode == 0, errors
 
 
-def test_a_scan_told_to_terminate_leaves_in_order_and_goes_on_later(
+def test_a_terminated_scan_stops_cleanly_and_can_be_resumed(
     cluster: Command, photographs: Photographs
 ) -> None:
     before = _newest_scan(cluster)
@@ -164,7 +162,7 @@ def test_a_scan_told_to_terminate_leaves_in_order_and_goes_on_later(
     assert json.loads(cluster.ok("resume", "--json", str(scan_id)))["classified"] == 60
 
 
-def test_a_scan_of_standard_input_goes_on_where_it_stood_when_given_its_list_again(
+def test_a_scan_of_standard_input_resumes_when_given_its_list_again(
     cluster: Command, photographs: Photographs
 ) -> None:
     folder = photographs(10)
@@ -299,7 +297,7 @@ def test_a_closed_pipe_downstream_is_no_error(cluster: Command) -> None:
     assert (query.returncode, said) == (141, "")
 
 
-def test_what_storage_says_cannot_steer_a_terminal(cluster: Command, tmp_path: Path) -> None:
+def test_an_error_of_storage_cannot_control_a_terminal(cluster: Command, tmp_path: Path) -> None:
     manifest = tmp_path / "hostile.jsonl"
     manifest.write_text(json.dumps({"uri": "s3://pictures/\x1b]0;owned\x07\x9b2J.jpg"}) + "\n")
     scan_id = cluster.scan(str(manifest))["scan_id"]
@@ -358,7 +356,7 @@ def _newest_scan(cluster: Command) -> int:
 
 
 def _scan_where(cluster: Command, after: int, condition: str) -> int:
-    """Wait until a condition holds for the progress of a scan newer than `after`; return its id."""
+    """Wait for a condition on the progress of a scan newer than `after`; return its id."""
     newest = text(f"SELECT scan_id FROM scan_progress WHERE scan_id > {after} AND {condition}")
     engine = open_engine(cluster.settings["DATABASE_URL"], "tests")
     found: list[int] = []

@@ -1,4 +1,4 @@
-"""The compose file's services at work by their own logins, each with the secrets it needs alone."""
+"""Services of docker-compose.yml: each runs by its own login, with only the secrets it needs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -38,14 +38,14 @@ NEEDED = {
     "worker": STORAGE | {"REDIS_PASSWORD", "WORKER_PASSWORD", "HF_TOKEN"},
     "loader": set[str](),
 }
-"""The secrets that a process of each kind begins with, by their names in .env.
+"""The secrets of each service's processes at their start, by their names in .env.
 
 A loader is told the storage's keys over its socket, with its first image of S3."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """What the services did, and what their processes knew meanwhile."""
+    """Work of the services, and the secrets their processes had."""
 
     cluster: Composed
     known: dict[str, set[str]]
@@ -82,7 +82,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Work]:
 
 
 def _worked(cluster: Composed, where: tuple[str, ...], uri: str) -> Work:
-    """Hand an image in, and scan its bucket, while every process is looked at."""
+    """Submit an image and scan its bucket, and inspect every process meanwhile."""
     cluster.run("migrate")
     cluster.run("logins")
     cluster.run("logins")  # as at every start
@@ -105,7 +105,7 @@ def _worked(cluster: Composed, where: tuple[str, ...], uri: str) -> Work:
     return Work(cluster, known, judged, scanned)
 
 
-def test_services_do_their_work_by_the_logins_that_the_file_gives_them(work: Work) -> None:
+def test_services_work_by_their_own_logins(work: Work) -> None:
     assert work.judged["status"] == "classified"
     assert '"state": "finished"' in work.scanned
     owner = make_url(work.cluster.environment("migrate")["FAKESWEEP_DATABASE_URL"])
@@ -121,7 +121,7 @@ def test_services_do_their_work_by_the_logins_that_the_file_gives_them(work: Wor
     engine.dispose()
 
 
-def test_each_process_knows_the_secrets_it_needs_and_no_other(work: Work) -> None:
+def test_each_process_has_only_the_secrets_it_needs(work: Work) -> None:
     loaders = {name for name in work.known if name.startswith("loader ")}
     assert len(loaders) >= 2
     wanted = {name: NEEDED[name.partition(" ")[0]] for name in work.known}
@@ -136,6 +136,6 @@ def test_nothing_that_a_service_says_holds_a_secret(work: Work) -> None:
     assert "hunter2" not in work.scanned.lower()
 
 
-def test_who_needs_no_storage_and_no_hub_is_given_neither() -> None:
+def test_services_without_storage_or_hub_get_no_secret_of_theirs() -> None:
     for name in ("migrate", "logins", "api"):
         assert not {one for one in SERVICES[name]["environment"] if one.startswith(("AWS", "HF"))}

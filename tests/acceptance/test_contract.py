@@ -1,4 +1,4 @@
-"""What real commands, the API, outputs and webhooks write is by the documents of docs/contract."""
+"""The contract: output of real commands, API, outputs and webhooks validates by docs/contract."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ MODEL = "vit-tiny-cifake"
 Write = Callable[..., list[Any]]
 
 validated: set[str] = set()
-"""The documents by which something real was validated in this module."""
+"""Documents that validated real output in this module."""
 
 
 def _valid(name: str, said: Any) -> Any:
@@ -35,7 +35,7 @@ def _valid(name: str, said: Any) -> Any:
 
 
 def _said(words: tuple[str, ...], out: str) -> list[Any]:
-    """Return what a command wrote, line by line, as its document says."""
+    """Return a command's JSON objects, validated by its document."""
     path = words[:2] if words[:2] in COMMANDS else words[:1]
     lines = [json.loads(line) for line in out.splitlines()]
     assert lines, words
@@ -46,7 +46,7 @@ def _said(words: tuple[str, ...], out: str) -> list[Any]:
 def write(
     cluster: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Write:
-    """A command of this process on the cluster, and what it wrote."""
+    """Run a command in this process on the cluster, and return its JSON objects."""
     for name, value in {**cluster.settings, "ALLOW_NETWORKS": NETWORK}.items():
         monkeypatch.setenv(f"FAKESWEEP_{name}", value)
     for name, value in cluster.more.items():
@@ -64,7 +64,7 @@ def write(
 
 @pytest.fixture
 def folder(photographs: Photographs) -> Path:
-    """Two pictures that no test has seen before, and one that is broken."""
+    """Two new pictures, and a broken one."""
     made = photographs(2, f"contract-{uuid4().hex}")
     (made / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing more" + uuid4().bytes)
     return made
@@ -241,7 +241,7 @@ def _answer(
     return _valid(f"api-{name}", answer.json())
 
 
-def test_every_document_was_met_by_something_real() -> None:
-    """It stands last; messages are met in their own tests, the local stack in test_backup."""
+def test_every_document_validated_real_output() -> None:
+    """Runs last; messages have their own tests, the local stack has test_backup."""
     elsewhere = {"message", *(f"command-{word}" for word in ("up", "down", "backup", "restore"))}
     assert set(documents()) - validated == elsewhere

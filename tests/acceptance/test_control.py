@@ -1,4 +1,4 @@
-"""Steering a scan while it runs: pause, resume, cancel, retry, and why status says it waits."""
+"""Control of a running scan: pause, resume, cancel, retry, and the blockers in status."""
 
 import json
 import subprocess
@@ -70,7 +70,7 @@ def test_a_resumed_scan_can_be_left_to_the_cluster(
     assert counts(json.loads(cluster.ok("resume", "--json", scan_id))) == {"classified": 6}
 
 
-def test_a_cancelled_scan_ends_and_keeps_what_it_found_out(
+def test_a_cancelled_scan_ends_and_keeps_its_verdicts(
     cluster: Command, ledger: Engine, photographs: Photographs
 ) -> None:
     with _running_scan(cluster, ledger, photographs(600)) as (scan, scan_id):
@@ -131,7 +131,7 @@ def test_the_chosen_failures_run_again_and_the_others_keep_their_rows(
     assert "classified 11 + reused 0 + failed 1 + pending 0" in rest.stdout
 
 
-def test_a_retry_that_is_killed_on_its_way_loses_and_doubles_nothing(
+def test_a_killed_retry_loses_and_doubles_nothing(
     cluster: Command, ledger: Engine, tmp_path: Path
 ) -> None:
     missing = [tmp_path / f"gone-{n}.jpg" for n in range(12)]
@@ -169,7 +169,7 @@ def test_failures_run_again_on_the_local_stack_with_a_worker_of_their_own(
     assert done.stderr.startswith(f"scan {scan_id}: 3 failures run again")
 
 
-def test_status_says_what_a_scan_waits_for(
+def test_status_names_the_blockers_of_a_scan(
     cluster_without_worker: Command, photographs: Photographs, database_url: str
 ) -> None:
     broker = f"redis://:hush@127.0.0.1:{free_port()}/0"

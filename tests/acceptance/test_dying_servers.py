@@ -1,4 +1,4 @@
-"""The local servers die or are stopped under those at work, who go on where they stood."""
+"""Death and stop of the local servers: scans, producers and APIs wait, and go on afterwards."""
 
 import json
 import subprocess
@@ -101,7 +101,7 @@ def test_a_producer_goes_on_when_its_stack_was_stopped_and_started(
         assert producer.poll() is None, log.read_text()
 
 
-def test_down_says_and_asks_on_a_terminal_what_is_at_work(
+def test_down_lists_users_and_asks_on_a_terminal(
     local: Command, local_ledger: Connection, tmp_path: Path
 ) -> None:
     with running_producer(local, tmp_path / "producer.log") as producer:

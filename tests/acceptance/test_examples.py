@@ -1,4 +1,4 @@
-"""Every example of README and docs/ is run here, or says why not; docs/sql.md's SQL has its own."""
+"""Examples of README and docs/: each runs here, or has a reason; docs/sql.md has its own test."""
 
 import json
 import os
@@ -45,7 +45,7 @@ NOT_RUN = {
     r"make ": "a test looks each target up",
     r"python -m fakesweep\.contract|check-jsonschema": "test_contract.py does the same",
 }
-"""Lines of shell that are not run, by how they begin, and why."""
+"""Reasons for shell lines that are not run, by a pattern of their beginning."""
 
 SUBSTITUTES = {
     "king1oo1/ai-vs-real-deepfake-model": MODEL,
@@ -54,7 +54,7 @@ SUBSTITUTES = {
     "s3://uploads/a.jpg": "s3://uploads/2026/a.jpg",
     "whsec_eiphGY3p0TCrXfk1W1OhHjYFAAJ…": SECRET,
 }
-"""What needs another network, or a model of the Hub, and what takes its place."""
+"""Local substitutes for addresses, models and secrets of the examples."""
 
 
 def blocks(document: Path, *languages: str) -> list[str]:
@@ -64,7 +64,7 @@ def blocks(document: Path, *languages: str) -> list[str]:
 
 
 def commands(document: Path) -> list[str]:
-    """Return the lines of shell, continued ones whole, without what they print."""
+    """Return the shell lines, with continuations joined, without their output."""
     found = []
     for body in blocks(document, "sh"):
         found += body.replace("\\\n", " ").splitlines()
@@ -86,7 +86,7 @@ def is_run(line: str) -> bool:
 
 @pytest.fixture(scope="module")
 def prepared(cluster: Command, _s3_server: S3Server) -> Command:
-    """The cluster, with what the examples name in its buckets."""
+    """The cluster, with the examples' objects in its buckets."""
     for number, key in enumerate(("2026/a.jpg", "2026/b.jpg")):
         _s3_server.put("uploads", key, photograph(93_000 + number))
         _s3_server.put("archive", key, photograph(93_010 + number))
@@ -99,13 +99,13 @@ def prepared(cluster: Command, _s3_server: S3Server) -> Command:
 
 @pytest.fixture(scope="module")
 def finished(prepared: Command) -> str:
-    """The number of a scan that has ended, which takes the place of the examples' 1 and 12."""
+    """The number of an ended scan, in place of the examples' 1 and 12."""
     return str(prepared.scan("s3://uploads/2026/")["scan_id"])
 
 
 @pytest.fixture
 def here(prepared: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Command]:
-    """This process with the cluster's settings, in a folder that has two pictures."""
+    """This process with the cluster's settings, in a folder with pictures."""
     for name, value in prepared.settings.items():
         monkeypatch.setenv(f"FAKESWEEP_{name}", value)
     for name, value in prepared.more.items():
@@ -215,7 +215,7 @@ def test_every_line_for_curl_is_answered_as_its_document_says(
      if one.name != "sql.md"],
 )  # fmt: skip
 def test_every_python_example_runs(here: Command, document: str, example: str) -> None:
-    """That of sql.md is run by test_python.py."""
+    """The example of sql.md runs in test_python.py."""
     assert here, document
     body = b'{"type":"webhook.test"}'
     at = datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""Folders as people have them: links, strange and long names, files that are no images."""
+"""Real folders: links, strange and long names, files that are no images."""
 
 import os
 import unicodedata

@@ -1,4 +1,4 @@
-"""The steps of our images, gone through in a folder: all of them but the base and the network."""
+"""Steps of the container images, run in a folder without the base image and the network."""
 
 import re
 import shlex
@@ -22,18 +22,18 @@ case "$*" in *--require-hashes*) exit 0;; esac
 exec {ours} -m pip --python {theirs} --quiet --disable-pip-version-check "$@" \\
     --no-deps --no-index --no-compile
 """
-"""In the place of pip: what needs the network is passed over, and the rest is done."""
+"""A substitute for pip that skips downloads."""
 
 
 def able_to_build(folder: Path, *tools: str) -> Path:
-    """Make an environment with these tools and nothing of ours; return its Python."""
+    """Make an environment with these tools alone; return its Python."""
     return make_environment(
         folder, (one for tool in tools for one in (distribution(tool), *required(tool)))
     )
 
 
 def installed(environment: Path) -> set[str]:
-    """Return the files of the product that lie where an environment keeps what is installed."""
+    """Return the product's files in an environment's site-packages."""
     site = site_of(environment.parents[1])
     files = (path.relative_to(site) for path in (site / "fakesweep").rglob("*") if path.is_file())
     return {str(file) for file in files if "__pycache__" not in file.parts}
@@ -45,14 +45,14 @@ def imported_from(environment: Path, module: str) -> Path:
 
 
 def let_in(folder: Path) -> None:
-    """Make the context of a build: what .dockerignore lets in, links as links."""
+    """Make a build context: the files that .dockerignore admits, links as links."""
     lines = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
     for name in (line[1:] for line in lines if line.startswith("!")):
         copy_in(ROOT / name, folder / name)
 
 
 def copy_in(source: Path, target: Path) -> None:
-    """Copy as an image's COPY does: a folder's content into a folder, links as links."""
+    """Copy a folder's content as COPY does, links as links."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
         ignored = shutil.ignore_patterns("__pycache__", "*.pyc")
@@ -62,7 +62,7 @@ def copy_in(source: Path, target: Path) -> None:
 
 
 def go_through(dockerfile: Path, context: Path, folder: Path, path: str) -> None:
-    """Do every COPY, and every RUN that calls pip."""
+    """Run every COPY, and every RUN that calls pip."""
     for word, said in re.findall(
         r"^(COPY|RUN) ((?:.*\\\n)*.*)", dockerfile.read_text("utf-8"), re.MULTILINE
     ):

@@ -25,7 +25,7 @@ IMAGES = 14
 
 @dataclass(frozen=True)
 class FirstScan:
-    """A scan of `IMAGES` images in batches of four, as a newcomer asks for it."""
+    """A scan of `IMAGES` images in batches of four, with a newcomer's arguments."""
 
     scan_id: int
     folder: Path
@@ -60,7 +60,7 @@ def test_the_end_of_a_scan_names_its_bottleneck(first_scan: FirstScan) -> None:
     assert float(rate[1]) > 0
 
 
-def test_a_scan_without_a_model_says_what_its_model_is_not_good_for(first_scan: FirstScan) -> None:
+def test_a_scan_without_a_model_warns_of_the_bundled_one(first_scan: FirstScan) -> None:
     assert "for trying the system out, not for judging pictures" in first_scan.complaints
 
 
@@ -86,7 +86,7 @@ def test_a_model_is_loaded_once_per_process(local: Command, first_scan: FirstSca
     assert len(local.ask(loads)) == 1
 
 
-def test_the_worker_of_a_scan_leaves_with_it(local: Command, first_scan: FirstScan) -> None:
+def test_the_worker_of_a_scan_ends_with_it(local: Command, first_scan: FirstScan) -> None:
     workers = local.ask(
         f"SELECT DISTINCT w.pid, w.stopped_at FROM ledger.workers w "
         f"JOIN ledger.batches b USING (worker_id) WHERE b.scan_id = {first_scan.scan_id}"
@@ -157,7 +157,7 @@ def test_an_interrupted_scan_is_resumed_without_losing_or_doubling_an_image(
     assert sorted(uris) == sorted(path.as_uri() for path in folder.iterdir())
 
 
-def test_a_detached_scan_says_what_has_to_run_for_it(
+def test_a_detached_scan_names_the_processes_it_needs(
     local: Command, photographs: Photographs
 ) -> None:
     done = local("scan", "--detach", str(photographs(5)))

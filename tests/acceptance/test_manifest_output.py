@@ -1,4 +1,4 @@
-"""A manifest of `source-ref` lines in, an output manifest and its summary out, and asked again."""
+"""Manifest outputs: from `source-ref` lines to an output manifest and its summary, idempotently."""
 
 import hashlib
 import json
@@ -17,14 +17,14 @@ MODEL = "vit-tiny-cifake"
 
 @pytest.fixture
 def storage(_s3_server: S3Server) -> S3Server:
-    """The S3 server that the cluster's worker reaches, with a bucket for outputs."""
+    """The S3 server of the cluster's worker, with a bucket for outputs."""
     _s3_server.make_bucket("manifest-out")
     return _s3_server
 
 
 @pytest.fixture
 def manifest(photographs: Photographs, storage: S3Server) -> str:
-    """The URI of a manifest: five images, one object that is none, one missing, one broken line."""
+    """The URI of a manifest: five images, one other object, one missing, one broken line."""
     for path in photographs(5, "uploads").iterdir():
         storage.put("manifest-in", f"june/{path.name}", path.read_bytes())
     storage.put("manifest-in", "june/text.jpg", b"no image at all")
@@ -35,7 +35,7 @@ def manifest(photographs: Photographs, storage: S3Server) -> str:
 
 
 def lines_in(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return the lines of an output by their `source-ref`, each of which has one line only."""
+    """Return an output's lines by `source-ref`, each of which has exactly one."""
     summary = json.loads((folder / "manifest-summary.json").read_text())
     lines: list[dict[str, Any]] = []
     for part in summary["parts"]:

@@ -1,4 +1,4 @@
-"""What is built and installed: one import name, beside any other distribution and program."""
+"""Build and installation: one import name, beside any other distribution and program."""
 
 import itertools
 import os
@@ -31,7 +31,7 @@ IMPORTS = {
     "fakesweep": "import fakesweep.schema.words; fakesweep.schema.words.Lane",
     "schema": "from schema import Schema; Schema()",
 }
-"""What a program says to use each of two distributions that lie beside each other."""
+"""A program that imports both of two distributions installed side by side."""
 
 APPLICATION = """
 import sys
@@ -48,13 +48,13 @@ print(submit(["s3://photos/a.jpg"]))
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """What the tree is built into."""
+    """The distributions built from the tree."""
     return build(ROOT, tmp_path_factory.mktemp("dist"))
 
 
 @pytest.fixture
 def environment(tmp_path: Path) -> Path:
-    """The Python of an environment with nothing in it."""
+    """The Python of an empty environment."""
     return make_environment(tmp_path / "venv", ())
 
 

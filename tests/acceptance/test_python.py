@@ -1,4 +1,4 @@
-"""The Python calls and the notebook, beside the command they stand for."""
+"""The Python calls and the notebook, compared with the command."""
 
 import json
 import os
@@ -157,7 +157,7 @@ def test_each_answer_of_each_model_is_a_line_of_json(
     assert (gone["status"], gone["failure_code"]) == ("failed", "not_found")
 
 
-def test_without_the_worker_extra_it_is_said_what_to_install(
+def test_without_the_worker_extra_the_error_names_it(
     tmp_path: Path, base_install: str, photographs: Photographs
 ) -> None:
     bare = Command({"HOME": str(tmp_path)}, python=base_install)

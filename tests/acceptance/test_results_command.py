@@ -28,7 +28,7 @@ def swept(local: Command, tmp_path_factory: pytest.TempPathFactory) -> int:
 
 
 def _parquet(command: Command, scan_id: int, *words: str) -> list[dict[str, Any]]:
-    """Return the rows of what comes down a pipe."""
+    """Return the rows of Parquet from a pipe."""
     done = subprocess.run(
         command.line("results", str(scan_id), "--format", "parquet", *words),
         check=True, capture_output=True, env=command.environment,
@@ -63,7 +63,7 @@ def test_every_format_takes_the_same_choices(local: Command, swept: int, tmp_pat
         assert file.read_text("utf-8") == local.ok(*words)
 
 
-def test_a_file_has_its_name_once_it_is_whole(local: Command, swept: int, tmp_path: Path) -> None:
+def test_an_output_file_appears_once_complete(local: Command, swept: int, tmp_path: Path) -> None:
     file = tmp_path / "rows.parquet"
     words = ("results", str(swept), "--format", "parquet", "--output")
     assert local.ok(*words, str(file)) == ""
@@ -81,9 +81,7 @@ def test_parquet_is_not_for_a_terminal(local: Command, swept: int) -> None:
     assert "name a file by --output" in seen
 
 
-def test_every_number_has_seven_decimals_and_is_the_one_that_was_judged(
-    local: Command, swept: int
-) -> None:
+def test_every_number_has_seven_decimals_and_is_the_judged_one(local: Command, swept: int) -> None:
     shown = local.results(swept) + local.ask(f"SELECT * FROM verdicts WHERE scan_id = {swept}")
     image = next(row["path"] for row in shown if row["verdict"])
     (checked,) = map(json.loads, local.ok("check", "--json", image).splitlines())

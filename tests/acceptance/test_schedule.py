@@ -1,4 +1,4 @@
-"""Schedules on a cluster whose producers are at work, and on the local stack."""
+"""Schedules on a cluster with running producers, and on the local stack."""
 
 import json
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ def ledger(cluster: Command) -> Iterator[Connection]:
     engine.dispose()
 
 
-def test_producers_make_the_scan_of_a_time_once_and_look_at_what_changed(
+def test_producers_start_a_due_scan_once_and_judge_changed_images(
     cluster: Command, ledger: Connection, photographs: Photographs
 ) -> None:
     folder = photographs(5)
@@ -55,7 +55,7 @@ def test_a_schedule_on_the_local_stack_says_what_has_to_run(
 
 
 def _fired(ledger: Connection) -> Progress:
-    """Make the schedule due, and return how its scan stands when that has ended."""
+    """Make the schedule due, and return its scan once that has ended."""
     before = ledger.execute(NEWEST).scalar_one()
     ledger.execute(text("UPDATE ledger.schedules SET next_at = now() WHERE name = 'clock'"))
     wait_until(
@@ -71,7 +71,7 @@ def _ended(ledger: Connection, scan_id: int) -> Progress:
 
 @contextmanager
 def _producers(cluster: Command) -> Iterator[None]:
-    """Run two services of the producer."""
+    """Run two producers."""
     running = [cluster.start("producer") for _ in range(2)]
     try:
         yield

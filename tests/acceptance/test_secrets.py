@@ -1,4 +1,4 @@
-"""No secret is ever said: neither in logs at their most talkative, nor in errors and tracebacks."""
+"""Secrets: none in debug logs, errors or tracebacks."""
 
 import json
 import subprocess
@@ -39,7 +39,7 @@ SECRETS = (DATABASE_PASSWORD, BROKER_PASSWORD, SIGNATURE, "Hunter2", "swordfish"
 
 @dataclass(frozen=True)
 class Run:
-    """A cluster that has scanned what fails in every way, and everything it said meanwhile."""
+    """A cluster after a scan with every failure, and all its output."""
 
     secured: Secured
     producer: Command
@@ -49,13 +49,13 @@ class Run:
 
 
 def _held(said: str) -> list[str]:
-    """Return the lines that hold a secret, however it is written."""
+    """Return the lines that hold a secret, in any encoding."""
     spellings = {spelt for one in SECRETS for spelt in (one, quote(one, safe=""), quote(one))}
     return [line for line in said.splitlines() if any(one in line for one in spellings)]
 
 
 class Pickled:
-    """Makes a file where it is unpickled."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -65,7 +65,7 @@ class Pickled:
 
 
 def _send_garbage(secured: Secured, signed: str, unpickled: Path) -> None:
-    """Put what a stranger could on the queue: a pickle, and what no worker can read."""
+    """Put a stranger's messages on the queue: a pickle, and unreadable ones."""
     celery = Celery("stranger", set_as_current=False)
     celery.conf.update(celery_settings(Settings(broker_url=secured.broker_url())))
     celery.send_task(CLASSIFY_BATCH, args=[Pickled(unpickled)], queue="bulk", serializer="pickle")
@@ -76,7 +76,7 @@ def _send_garbage(secured: Secured, signed: str, unpickled: Path) -> None:
 
 @contextmanager
 def _service(producer: Command, folder: Path) -> Iterator[Path]:
-    """Yield the log of a producer's service at work."""
+    """Yield the log of a running producer."""
     log = folder / "producer.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -152,7 +152,7 @@ def test_failures_tell_neither_signatures_nor_credentials(run: Run) -> None:
 
 
 def _wrong(run: Run) -> dict[str, tuple[Command, list[str]]]:
-    """Return commands that fail, each for one reason, by that reason."""
+    """Return failing commands by the reason of each."""
     image = str(run.folder / "image.jpg")
     right, password = run.producer, "swordfish"
     far = "127.0.0.1:1"

@@ -1,4 +1,4 @@
-"""`fakesweep webhook` as a person uses it, and a real worker's verdicts on their way."""
+"""`fakesweep webhook` as a person uses it, with a real worker's verdicts."""
 
 import json
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def alone(cluster_without_worker: Command, database_url: str) -> Command:
-    """The command on a ledger of its own, allowed to reach this machine."""
+    """The command on a ledger of its own, with egress to this machine allowed."""
     return cluster_without_worker.where(DATABASE_URL=database_url, ALLOW_NETWORKS=NETWORK)
 
 
@@ -79,7 +79,7 @@ def test_a_test_says_what_came_back(alone: Command, receiver: Receiver, secret_f
 
 @contextmanager
 def _producer(command: Command) -> Iterator[None]:
-    """Run the producer's service, and see that it leaves in order."""
+    """Run the producer's service, and check that it stops cleanly."""
     producer = command.start("producer")
     try:
         yield

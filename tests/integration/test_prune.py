@@ -80,10 +80,10 @@ def test_a_dry_run_shows_what_would_go_and_changes_nothing(
 ) -> None:
     before = _everything(engine)
     page = command.ok("prune", *OLDER, "--dry-run").splitlines()
-    assert page[0].split() == ["scan", "name", "ended", "images", "to", "forget"]
+    assert page[0].split() == ["scan", "name", "ended", "images", "to", "delete"]
     assert [line.split()[0] for line in page[1:3]] == ["1", "2"]
     assert page[-1].startswith("ended before ")
-    assert page[-1].endswith(" UTC: scans 2, images to forget 12")
+    assert page[-1].endswith(" UTC: scans 2, images to delete 12")
     said = json.loads(command.ok("prune", *OLDER, "--dry-run", "--json"))
     assert [(one["scan_id"], one["images"], one["to_forget"]) for one in said["scans"]] == [
         (1, 6, 6), (2, 6, 6),
@@ -98,7 +98,7 @@ def test_without_a_terminal_it_demands_a_word(
     assert "say --yes" in refusal(command("prune", *OLDER))
     assert scans(engine) == three
     said = command.ok("prune", *OLDER, "--yes").splitlines()
-    assert said[-1] == "forgotten: images 12, verdicts 12, scans 2, contents 12"
+    assert said[-1] == "deleted: images 12, verdicts 12, scans 2, contents 12"
     assert scans(engine) == three[2:]
     assert_whole(engine)
     again = json.loads(command.ok("prune", *OLDER, "--yes", "--json"))
@@ -118,7 +118,7 @@ def test_on_a_terminal_it_asks(
     seen = b""
     while b"[y/N]" not in seen:
         seen += os.read(ours, 4_096)
-    assert b"Forget 12 images of scans that ended before 20" in seen
+    assert b"Delete 12 images of scans that ended before 20" in seen
     assert b" UTC, for good?" in seen
     os.write(ours, f"{answer}\n".encode())
     drained = iter(lambda: _rest(ours), b"")

@@ -1,4 +1,4 @@
-"""Every option that takes a length of time reads it by the same rules."""
+"""Options that take a duration: the same grammar in each."""
 
 import shlex
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def options(group: click.Group) -> Iterator[click.Option]:
 
 @pytest.mark.parametrize(("words", "option"), TAKE_TIME)
 @pytest.mark.parametrize("written", ["6m", "7", "soon", "999999y", "1.5d"])
-def test_what_is_no_length_of_time_is_wrong_usage(
+def test_a_malformed_duration_is_wrong_usage(
     words: str, option: str, written: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run([*shlex.split(words), option, written]) == Exit.USAGE

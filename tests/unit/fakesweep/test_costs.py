@@ -11,11 +11,11 @@ PRICED = Settings(worker_hour_price=1.20, currency="EUR")
 MOVING = replace(RUNNING, images_per_second=100.0)
 
 
-def test_no_cost_is_told_where_no_price_is_set() -> None:
+def test_without_a_price_there_is_no_cost() -> None:
     assert cost_of(MOVING, 3, Settings()) is None
 
 
-def test_a_million_images_cost_the_hours_of_all_workers_that_they_take() -> None:
+def test_a_million_images_cost_the_hours_of_all_workers() -> None:
     cost = cost_of(MOVING, 3, PRICED)
     assert cost is not None
     hours = 1_000_000 / 100.0 / 3_600
@@ -23,14 +23,14 @@ def test_a_million_images_cost_the_hours_of_all_workers_that_they_take() -> None
     assert cost.said() == "10.00 EUR per million images (3 workers at 1.20 EUR an hour)"
 
 
-def test_a_scan_that_has_ended_tells_what_it_cost_on_the_whole() -> None:
+def test_an_ended_scan_has_its_overall_cost() -> None:
     finished = replace(MOVING, state="finished", finished_at=MOVING.at)
     cost = cost_of(finished, 1, PRICED)
     assert cost is not None
     assert cost.per_million == pytest.approx(1_000_000 / 12.0 / 3_600 * 1.20)
 
 
-def test_no_cost_is_told_of_a_scan_that_is_partly_forgotten() -> None:
+def test_a_partly_pruned_scan_has_no_cost() -> None:
     pruned = replace(MOVING, state="finished", finished_at=MOVING.at, pruned_at=MOVING.at)
     assert cost_of(pruned, 1, PRICED) is None
     lines = as_page(Summary(pruned, (), {}, {})).splitlines()
@@ -39,7 +39,7 @@ def test_no_cost_is_told_of_a_scan_that_is_partly_forgotten() -> None:
 
 
 @pytest.mark.parametrize(("rate", "workers"), [(0.0, 3), (100.0, 0)])
-def test_a_cost_is_not_told_while_nothing_moves(rate: float, workers: int) -> None:
+def test_a_scan_that_does_not_move_has_no_cost(rate: float, workers: int) -> None:
     still = replace(RUNNING, images_per_second=rate, created_at=BEGUN)
     cost = cost_of(still, workers, PRICED)
     assert cost is not None

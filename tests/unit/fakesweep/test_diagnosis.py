@@ -18,7 +18,7 @@ ALL_THERE = Movement(
     workers=1, producers=["here"], listed_by=[],
 )  # fmt: skip
 ELSEWHERE = Settings(database_url="postgresql://db/x", home=Path("/nowhere"))
-"""Names no broker, so none is asked."""
+"""Names no broker, so none is pinged."""
 
 
 def told(now: Progress, found: Movement) -> list[Reason]:
@@ -30,18 +30,18 @@ def only(now: Progress, found: Movement) -> Blocker:
     return wait
 
 
-def test_a_scan_that_moves_waits_for_nothing() -> None:
+def test_a_scan_that_moves_has_no_blocker() -> None:
     assert told(MOVING, ALL_THERE) == []
     assert told(MOVING, replace(ALL_THERE, at=NOON + timedelta(seconds=9))) == []
 
 
 @pytest.mark.parametrize("state", ["finished", "cancelled"])
-def test_a_scan_that_has_ended_waits_for_nothing(state: str) -> None:
+def test_a_scan_that_has_ended_has_no_blocker(state: str) -> None:
     gone = replace(ALL_THERE, at=STILL, workers=0, producers=[])
     assert told(replace(MOVING, state=state, pending=3), gone) == []
 
 
-def test_a_pause_is_the_only_reason_while_it_lasts_and_how_to_end_it_stands_beside() -> None:
+def test_a_pause_is_the_only_blocker_and_names_its_remedy() -> None:
     paused = replace(MOVING, state="paused", paused_at=NOON)
     wait = only(paused, replace(ALL_THERE, workers=0, producers=[], at=STILL))
     assert wait.reason is Reason.PAUSED
@@ -49,7 +49,7 @@ def test_a_pause_is_the_only_reason_while_it_lasts_and_how_to_end_it_stands_besi
     assert "resume 7" in wait.said
 
 
-def test_missing_workers_and_producers_are_told_at_once() -> None:
+def test_missing_workers_and_producers_are_reported_at_once() -> None:
     alone = replace(ALL_THERE, workers=0, producers=[])
     assert told(MOVING, alone) == [Reason.NO_WORKER, Reason.NO_PRODUCER]
     assert told(MOVING, replace(alone, recorded=0)) == [Reason.NO_WORKER]
@@ -69,7 +69,7 @@ def test_a_scan_being_listed_with_nothing_found_yet_misses_a_producer_and_no_wor
         (STILL, 0, 0, [Reason.IN_WORK]),
     ],
 )
-def test_a_producer_is_missed_where_batches_may_be_lost(
+def test_a_missing_producer_is_reported_if_batches_may_be_lost(
     at: datetime, published: int, expired: int, expected: list[Reason]
 ) -> None:
     found = replace(
@@ -78,7 +78,7 @@ def test_a_producer_is_missed_where_batches_may_be_lost(
     assert told(MOVING, found) == expected
 
 
-def test_the_machine_that_alone_can_list_a_folder_is_named() -> None:
+def test_the_only_machine_that_can_list_a_folder_is_named() -> None:
     unlisted = replace(MOVING, state="listing", listed_at=None)
     found = replace(ALL_THERE, at=STILL, listed_by=["nas-1", "here"])
     wait = only(unlisted, found)
@@ -86,7 +86,7 @@ def test_the_machine_that_alone_can_list_a_folder_is_named() -> None:
     assert "only nas-1 can list what is left" in wait.said
 
 
-def test_work_that_is_only_slow_is_called_so() -> None:
+def test_slow_work_is_reported_as_slow() -> None:
     still = replace(ALL_THERE, at=STILL)
     assert only(MOVING, still) == Blocker(
         Reason.IN_WORK, "3 batches are in work, the oldest since 2026-11-20 12:00:00 UTC"
@@ -98,7 +98,7 @@ def test_work_that_is_only_slow_is_called_so() -> None:
     assert only(unlisted, replace(still, running=0)).reason is Reason.LISTING
 
 
-def test_only_what_is_missing_takes_away_the_time_left() -> None:
+def test_only_missing_parts_remove_the_time_left() -> None:
     assert [reason for reason in Reason if reason.is_blocking] == [
         Reason.PAUSED,
         Reason.NO_WORKER,
@@ -107,7 +107,7 @@ def test_only_what_is_missing_takes_away_the_time_left() -> None:
     ]
 
 
-def test_batches_at_fault_are_told_at_once_with_the_reason_and_where_to_look() -> None:
+def test_batches_set_aside_are_reported_at_once_with_reason_and_query() -> None:
     refused = replace(ALL_THERE, troubled=2, trouble="permission denied for table outcomes")
     wait = only(MOVING, refused)
     assert wait.reason is Reason.SET_ASIDE

@@ -1,4 +1,4 @@
-"""Every command's help has an example, and each example is a line that can be typed."""
+"""Examples in the help: every command has one, and each is a valid command line."""
 
 import shlex
 import subprocess
@@ -25,7 +25,7 @@ def below(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, ...
 
 
 def read(words: list[str]) -> str:
-    """Read a line as the command would, without running it; return the command it names."""
+    """Parse a line as the command does, without running it; return its command."""
     command: click.Command = cli
     context = cli.make_context("fakesweep", list(words))
     while isinstance(command, click.Group):
@@ -43,9 +43,7 @@ LINES = [(path, line) for path, lines in EXAMPLES.items() for line in lines]
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_every_help_has_an_example_as_it_is_typed(
-    path: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_help_has_an_example(path: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([*path.split(), "--help"]) == Exit.DONE
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
     assert EXAMPLES[path]
@@ -53,12 +51,12 @@ def test_every_help_has_an_example_as_it_is_typed(
         assert line in lines
 
 
-def test_no_example_is_left_of_a_command_that_is_gone() -> None:
+def test_every_example_belongs_to_a_command() -> None:
     assert set(EXAMPLES) == set(PATHS)
 
 
 @pytest.mark.parametrize(("path", "line"), LINES)
-def test_every_example_can_be_typed(path: str, line: str) -> None:
+def test_every_example_is_a_valid_command_line(path: str, line: str) -> None:
     typed = line.partition("$(")[2].partition(")")[0] or line
     words = shlex.split(typed)
     words = words[words.index("fakesweep") + 1 :]
@@ -86,7 +84,7 @@ def test_the_manual_page_has_every_command_option_and_example() -> None:
         assert all(line in part for line in EXAMPLES[path])
 
 
-def test_the_manual_page_is_read_without_a_complaint() -> None:
+def test_man_reads_the_manual_page_without_a_warning() -> None:
     try:
         done = subprocess.run(
             ["groff", "-man", "-ww", "-Tutf8", "-K", "utf8"],

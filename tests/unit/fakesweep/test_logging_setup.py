@@ -41,7 +41,7 @@ def outage(settings: Settings, server: str) -> None:
 
 
 @pytest.mark.parametrize(("server", "name"), [(LEDGER, "database"), (BROKER, "broker")])
-def test_a_server_that_is_away_is_one_line_with_a_cure_and_one_when_it_is_back(
+def test_an_outage_is_one_line_with_a_remedy_and_one_at_its_end(
     server: str, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     outage(CLUSTER, server)
@@ -53,7 +53,7 @@ def test_a_server_that_is_away_is_one_line_with_a_cure_and_one_when_it_is_back(
     assert "hunter2" not in away
 
 
-def test_the_local_stack_s_cure_is_to_start_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_remedy_for_the_local_stack_is_to_start_it(capsys: pytest.CaptureFixture[str]) -> None:
     outage(Settings(), LEDGER)
     away, _ = capsys.readouterr().err.splitlines()
     assert away.endswith("; start it: fakesweep up")

@@ -1,4 +1,4 @@
-"""Streams that are closed, full or broken: one line each, and never a traceback."""
+"""Closed, full or broken streams: one error line each, without a traceback."""
 
 import shlex
 import subprocess
@@ -17,7 +17,7 @@ NO_HOME = "status"
 
 
 def said(words: str, redirected: str, folder: Path) -> tuple[int, str, str]:
-    """Run the command with a shell's redirections; return its status and what it said."""
+    """Run the command with a shell's redirections; return its exit status and output."""
     line = f"{shlex.quote(sys.executable)} -P -m fakesweep {words} {redirected}"
     done = subprocess.run(
         ["/bin/sh", "-c", line],
@@ -55,7 +55,7 @@ def test_input_that_is_closed_is_told_in_one_line(words: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("redirected", ["2>&-", "2>/dev/full", "<&- 2>&-"])
-def test_complaints_that_cannot_be_written_stop_nothing(redirected: str, tmp_path: Path) -> None:
+def test_errors_that_cannot_be_written_stop_nothing(redirected: str, tmp_path: Path) -> None:
     status, written, _ = said(MODELS, redirected, tmp_path)
     assert status == Exit.DONE
     assert "vit-tiny-cifake" in written
@@ -66,6 +66,6 @@ def test_nothing_is_said_where_every_stream_is_closed(tmp_path: Path) -> None:
     assert said(MODELS, "<&- >&- 2>&-", tmp_path) == (Exit.FAILED, "", "")
 
 
-def test_a_reader_that_leaves_ends_it_without_a_word(tmp_path: Path) -> None:
+def test_a_reader_that_leaves_ends_it_silently(tmp_path: Path) -> None:
     status, _, complaint = said(MODELS, "| true", tmp_path)
     assert (status, complaint) == (Exit.DONE, "")

@@ -1,4 +1,4 @@
-"""What makes no webhook is refused before anything is looked for, in one line without secrets."""
+"""Invalid webhooks: refused before any connection, in one line without secrets."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from fakesweep.exits import Exit
         (["http://example.org", "--secret-file", "SECRET"], "the secret must be whsec_"),
     ],
 )
-def test_what_makes_no_webhook_is_refused(
+def test_an_invalid_webhook_is_refused(
     words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     secret = tmp_path / "secret"
@@ -34,7 +34,7 @@ def test_what_makes_no_webhook_is_refused(
         ("http://me:hush@example.org", "credentials"),
     ],
 )
-def test_an_address_that_cannot_be_told_is_wrong_usage(
+def test_an_invalid_url_is_wrong_usage(
     address: str, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["webhook", "add", "moderation", address]) == Exit.USAGE

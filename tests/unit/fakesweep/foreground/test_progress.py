@@ -27,7 +27,7 @@ LISTING = replace(
 )
 
 
-def test_progress_is_said_in_one_line() -> None:
+def test_progress_is_one_line() -> None:
     assert in_words(RUNNING) == "120 of 400 images, 14.0 images/s, 20 s left, 5 failed"
 
 
@@ -38,22 +38,22 @@ def test_progress_while_listing_says_that_more_may_come() -> None:
     assert in_words(still) == "120 of 400 images so far"
 
 
-def test_progress_of_an_audit_says_how_much_it_passed_over() -> None:
+def test_progress_of_an_audit_counts_unchanged_images() -> None:
     assert in_words(AUDIT).startswith("120 of 400 images, 9600 unchanged, 14.0 images/s")
 
 
-def test_rates_are_told_for_the_last_minute_and_on_the_whole() -> None:
+def test_rates_are_of_the_last_minute_and_overall() -> None:
     assert rates_in_words(RUNNING) == "14.0 images/s in the last minute, 12.0 images/s on the whole"
     finished = replace(RUNNING, state="finished", finished_at=BEGUN + timedelta(seconds=60))
     assert rates_in_words(finished) == "2.0 images/s"
 
 
-def test_the_page_of_a_scan_that_is_being_listed_says_what_the_time_left_is_about() -> None:
+def test_the_time_left_of_a_scan_being_listed_is_marked_so_far() -> None:
     page = as_page(Summary(LISTING, (), {}, {}))
     assert "left       20 s for what is listed so far" in page.splitlines()
 
 
-def test_the_page_of_an_audit_shows_what_it_made_of_what_it_listed() -> None:
+def test_the_page_of_an_audit_shows_its_counts() -> None:
     lines = as_page(Summary(AUDIT, (), {}, {})).splitlines()
     assert "audit      listed 10000 = unchanged 9600 + submitted 400, 2500.0 a second" in lines
     assert "changes    new 300, changed 60, again 40, vanished 7" in lines
@@ -108,7 +108,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     return forward
 
 
-def test_elsewhere_than_on_a_terminal_a_line_comes_every_few_seconds_and_only_on_change(
+def test_without_a_terminal_a_line_comes_every_few_seconds_and_only_on_change(
     clock: Callable[[float], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with shown_progress(7) as show:

@@ -21,7 +21,7 @@ def test_a_second_signal_interrupts() -> None:
             signal.raise_signal(signal.SIGINT)
 
 
-def test_the_handlers_of_before_come_back() -> None:
+def test_the_former_handlers_are_restored() -> None:
     before = [signal.getsignal(number) for number in SIGNALS]
     with told_to_stop():
         assert [signal.getsignal(number) for number in SIGNALS] != before

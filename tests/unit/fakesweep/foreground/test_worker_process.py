@@ -37,7 +37,7 @@ def test_without_an_error_the_last_line_counts(tmp_path: Path) -> None:
     assert last_words(_logged(tmp_path, "first", "Segmentation fault", "")) == "Segmentation fault"
 
 
-def test_a_silent_end_is_said_to_be_one(tmp_path: Path) -> None:
+def test_a_worker_that_ended_silently_is_reported_so(tmp_path: Path) -> None:
     assert last_words(_logged(tmp_path)) == "it said nothing"
 
 
@@ -54,7 +54,7 @@ def test_a_running_worker_is_no_reason_to_stop(tmp_path: Path) -> None:
     process.communicate()
 
 
-def test_a_worker_that_does_not_leave_is_killed(
+def test_a_worker_that_does_not_stop_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fakesweep.foreground.worker_process.END_SECONDS", 0.1)
@@ -71,7 +71,7 @@ def test_a_worker_that_does_not_leave_is_killed(
     assert process.returncode == -signal.SIGKILL
 
 
-def test_a_worker_is_told_to_leave_once_however_often_it_is_asked(tmp_path: Path) -> None:
+def test_a_worker_gets_one_signal_for_repeated_stops(tmp_path: Path) -> None:
     counting = (
         "import signal; signal.signal(15, lambda *_: print('told', flush=True)); "
         "print('ready', flush=True); input(); print('done', flush=True)"
@@ -89,7 +89,7 @@ def test_a_worker_is_told_to_leave_once_however_often_it_is_asked(tmp_path: Path
     assert said == b"done\n"
 
 
-def test_a_process_told_to_ends_with_its_standard_input() -> None:
+def test_a_process_ends_with_its_standard_input() -> None:
     program = (
         "import time; from fakesweep.foreground.worker_process import end_with_stdin; "
         "end_with_stdin(25); "
@@ -104,7 +104,7 @@ def test_a_process_told_to_ends_with_its_standard_input() -> None:
     assert process.returncode == -signal.SIGTERM
 
 
-def test_a_process_deaf_to_its_signal_ends_with_its_standard_input_too() -> None:
+def test_a_process_that_ignores_its_signal_ends_with_its_standard_input() -> None:
     program = (
         "import signal, time; from fakesweep.foreground import worker_process; "
         "worker_process.END_SECONDS = 0; signal.signal(15, signal.SIG_IGN); "
@@ -132,7 +132,7 @@ def test_a_worker_that_cannot_start_leaves_its_reason_in_its_log(
     assert worker.log.parent == tmp_path / "home" / "logs"
 
 
-def test_old_logs_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_oldest_logs_are_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKESWEEP_HOME", str(tmp_path))
     monkeypatch.setattr("fakesweep.foreground.worker_process.KEPT_LOGS", 2)
     logs = tmp_path / "logs"

@@ -9,7 +9,7 @@ from fakesweep.stack.accounts import Account, open_private, open_tree, open_way,
 STRANGER = Account(65534, 65534)
 
 
-def test_the_way_becomes_passable_but_not_listable(tmp_path: Path) -> None:
+def test_the_folders_above_become_passable_but_not_listable(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     (closed / "inner").mkdir(parents=True)
     closed.chmod(0o700)
@@ -32,7 +32,7 @@ def test_the_callers_own_account_opens_nothing(tmp_path: Path) -> None:
     assert _mode(closed) == 0o700
 
 
-def test_a_tree_of_a_strict_umask_becomes_readable_and_its_programs_runnable(
+def test_a_tree_of_a_strict_umask_becomes_readable_and_executable(
     tmp_path: Path,
 ) -> None:
     tree = tmp_path / "tree"

@@ -1,4 +1,4 @@
-"""The line that tells why a program failed is found among those that tell what it undid."""
+"""Causes in logs: the error line is found among the lines of the clean-up."""
 
 import pytest
 
@@ -31,5 +31,5 @@ initdb: hint: If the locale name is specific to ICU, use --icu-locale.
         ("", None),
     ],
 )
-def test_the_cause_is_told_rather_than_what_came_after(said: str, why: str | None) -> None:
+def test_the_cause_is_the_error_line_and_not_the_clean_up(said: str, why: str | None) -> None:
     assert cause(said) == why
