@@ -1,1 +1,1 @@
-"""Outputs: a line for each image of a scan, written to a folder or a bucket while it runs."""
+"""Outputs: one JSON line per image, written to a folder or bucket while the scan runs."""

@@ -1,4 +1,4 @@
-"""An output in S3: each file is one PUT of a whole object, under a prefix of its own."""
+"""S3 output: each file is one PUT of a whole object, under a prefix of its own."""
 
 import base64
 import hashlib
@@ -32,19 +32,19 @@ _CONTENT_TYPES = {"jsonl": "application/x-ndjson", "json": "application/json"}
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """What is under a prefix of a bucket; the prefix ends with a slash, or is empty."""
+    """Prefix of a bucket as an output; it ends with a slash, or is empty."""
 
     address: S3Address
     settings: Settings
     client: "S3Client"
 
     def check_new(self) -> None:
-        """Refuse a prefix with objects under it, or one that may not be written.
+        """Refuse a prefix that has objects, or that cannot be written.
 
-        No object ever appears for that, nobody is notified, and no version is left.
+        The check creates no object, notification or version.
 
         Raises:
-            OutputError: the bucket is refused, missing, not to be written, or the prefix taken.
+            OutputError: the bucket is refused, missing or not writable, or the prefix has objects.
         """
         bucket, prefix = self.address.bucket, self.address.key
         if not admits_bucket(bucket, self.settings):
@@ -61,22 +61,22 @@ class Bucket:
         self.check_written()
 
     def check_written(self) -> None:
-        """Refuse a prefix that may not be written, by an upload in parts that is given up at once.
+        """Refuse a prefix that cannot be written, by a multipart upload that is aborted at once.
 
         Raises:
-            OutputError: the bucket is missing, or not to be written.
+            OutputError: the bucket is missing or not writable.
         """
         bucket, key = self.address.bucket, f"{self.address.key}results/check"
         with _explained(self.address, self.settings):
             begun = self.client.create_multipart_upload(Bucket=bucket, Key=key)
-            with suppress(ClientError):  # who may write may not always give up
+            with suppress(ClientError):  # the right to abort can be missing
                 self.client.abort_multipart_upload(
                     Bucket=bucket, Key=key, UploadId=begun["UploadId"]
                 )
 
     @contextmanager
     def draft(self, name: str) -> Iterator[Draft]:  # noqa: ARG002 - a folder's drafts have names
-        """Open a draft in a temporary file of this machine, which no crash leaves behind.
+        """Open a draft in an unnamed temporary file, which disappears with the process.
 
         Raises:
             OutputError: the disk for temporary files is full.
@@ -91,10 +91,10 @@ class Bucket:
             ) from error
 
     def keep(self, draft: Draft, name: str) -> None:
-        """Put the draft in its place as one object.
+        """Upload the draft as one object.
 
         Raises:
-            OutputError: S3 does not take it; the message says why.
+            OutputError: S3 refuses it; the message says why.
         """
         draft.file.flush()
         with _explained(self.address, self.settings):
@@ -108,18 +108,18 @@ class Bucket:
             )
 
     def tidy(self) -> None:
-        """Do nothing: nothing but whole objects was ever there."""
+        """Do nothing: a bucket holds whole objects only."""
 
 
 @contextmanager
 def open_bucket(address: S3Address, settings: Settings) -> Iterator[Bucket]:
-    """Yield the place, with a client that is closed at the end; nothing is asked yet.
+    """Open an S3 client for a prefix, without a request.
 
     Raises:
-        OutputError: the settings or the profile make no client.
+        OutputError: the settings or the profile are unusable.
     """
     options = s3_options(settings, attempts=settings.fetch_attempts, writes=True)
-    # Content-MD5 guards the bytes; servers of one's own often know no other checksum.
+    # Content-MD5 protects the bytes; many S3-compatible servers know no other checksum.
     config = Config(**options.config, request_checksum_calculation="when_required")
     with _explained(address, settings):
         client = boto3.session.Session().client("s3", config=config, **options.client)
@@ -128,7 +128,7 @@ def open_bucket(address: S3Address, settings: Settings) -> Iterator[Bucket]:
 
 
 def _md5(file: IO[bytes]) -> str:
-    """Return the digest as S3 wants it, and leave the file at its start."""
+    """Return the MD5 digest in base64, and rewind the file."""
     digest = hashlib.md5(usedforsecurity=False)
     file.seek(0)
     while piece := file.read(PIECE_BYTES):

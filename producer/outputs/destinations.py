@@ -1,4 +1,4 @@
-"""Destinations: what a person names for an output, as the ledger records it, and opened."""
+"""Destinations of outputs: resolved, checked and opened."""
 
 import os
 import socket
@@ -17,14 +17,14 @@ from fakesweep.schema.settings import Settings
 from fakesweep.schema.uris import normalise, scheme_of, to_path, to_s3
 
 MAX_PREFIX_BYTES = 900
-"""S3's keys have up to 1,024 bytes, and the names of the files come behind the prefix."""
+"""Limit of a prefix: S3's keys have up to 1,024 bytes, file names included."""
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where an output goes; `hostname` is the only machine that can write there.
+    """Destination of an output; `hostname` is the only machine that can write it, None for S3.
 
-    `place` is an absolute path without links, or `s3://bucket/prefix/` as plain text.
+    `place` is an absolute path without symbolic links, or `s3://bucket/prefix/` as plain text.
     """
 
     place: str
@@ -32,10 +32,10 @@ class Destination:
 
 
 def resolve_destination(text: str) -> Destination:
-    """Return the one spelling of what a person typed, without looking whether it can be written.
+    """Return the normal form of a destination, unchecked.
 
     Raises:
-        OutputError: it is neither a folder nor s3://bucket/prefix.
+        OutputError: the text is neither a folder nor s3://bucket/prefix.
     """
     try:
         return _resolved(text)
@@ -44,10 +44,10 @@ def resolve_destination(text: str) -> Destination:
 
 
 def check_destination(destination: Destination, settings: Settings) -> None:
-    """Refuse a destination that is not empty or cannot be written; a missing folder is made.
+    """Refuse a destination that is not empty or not writable; a missing folder is created.
 
     Raises:
-        OutputError: the message says what is wrong and what to do.
+        OutputError: the destination is refused; the message says what to do.
     """
     with open_place(destination, settings) as place:
         place.check_new()
@@ -55,10 +55,10 @@ def check_destination(destination: Destination, settings: Settings) -> None:
 
 @contextmanager
 def open_place(destination: Destination, settings: Settings) -> Iterator[OutputPlace]:
-    """Yield the place that a destination names.
+    """Open the place of a destination.
 
     Raises:
-        OutputError: it cannot be reached at all.
+        OutputError: the place cannot be reached.
     """
     if scheme_of(destination.place) == "s3":
         with open_bucket(to_s3(destination.place), settings) as bucket:

@@ -1,4 +1,4 @@
-"""A file of an output while it is being written: it gets its name only when it is whole."""
+"""Drafts: files of an output that get their names once they are whole."""
 
 import hashlib
 from contextlib import AbstractContextManager
@@ -8,7 +8,7 @@ from typing import IO, Any, Protocol
 
 @dataclass(slots=True)
 class Draft:
-    """Lines on their way to a file, counted and digested as they come."""
+    """Draft of a file, with its line count, size and digest."""
 
     file: IO[bytes]
     lines: int = 0
@@ -16,10 +16,10 @@ class Draft:
     _sha256: Any = field(default_factory=hashlib.sha256)
 
     def add(self, line: bytes) -> None:
-        """Write one line, which ends as lines do.
+        """Append bytes that end with a line feed.
 
         Raises:
-            OSError: the disk takes no more.
+            OSError: the disk is full or fails.
         """
         self.file.write(line)
         self._sha256.update(line)
@@ -28,41 +28,41 @@ class Draft:
 
     @property
     def sha256(self) -> bytes:
-        """The digest of all that was written."""
+        """SHA-256 of the bytes so far."""
         digest: bytes = self._sha256.digest()
         return digest
 
 
 class OutputPlace(Protocol):
-    """Where the files of an output are kept: a folder, or what is under a prefix of a bucket."""
+    """Place of an output's files: a folder, or a prefix of a bucket."""
 
     def check_new(self) -> None:
-        """Refuse a place that is not empty or cannot be written.
+        """Refuse a place that is not empty or not writable.
 
         Raises:
-            OutputError: the message says what is wrong and what to do.
+            OutputError: the place is refused; the message says what to do.
         """
 
     def check_written(self) -> None:
-        """Refuse a place that cannot be written.
+        """Refuse a place that is not writable.
 
         Raises:
-            OutputError: the message says what is wrong and what to do.
+            OutputError: the place is refused; the message says what to do.
         """
 
     def draft(self, name: str) -> AbstractContextManager[Draft]:
-        """Open a draft of a file; at the end of the context it is gone, if it was not kept.
+        """Open a draft; it is deleted on exit unless it was kept.
 
         Raises:
-            OutputError: it cannot be written.
+            OutputError: the draft cannot be written.
         """
 
     def keep(self, draft: Draft, name: str) -> None:
-        """Let the draft be the file of that name, whole and for good, in place of any before.
+        """Store the draft durably under its name; an existing file is replaced.
 
         Raises:
-            OutputError: it cannot be written.
+            OutputError: the file cannot be written.
         """
 
     def tidy(self) -> None:
-        """Leave nothing but the files that were kept, now that the output is complete."""
+        """Remove drafts, once the output is complete."""

@@ -1,4 +1,4 @@
-"""An output in a local folder: each file is written beside its place, made durable, and renamed."""
+"""Folder output: each file is written as a draft, synced to disk and renamed."""
 
 import errno
 import os
@@ -14,20 +14,20 @@ from fakesweep.schema.errors import OutputError
 from fakesweep.schema.net.storage import one_line
 
 DRAFTS = ".writing"
-"""The folder, beside the files, of those that are being written; it is gone in the end."""
+"""Subfolder of drafts, removed once the output is complete."""
 
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A folder of this machine."""
+    """Local folder as an output."""
 
     path: Path
 
     def check_new(self) -> None:
-        """Make the folder where it is missing, and refuse one with anything in it.
+        """Create a missing folder; refuse one that is not empty.
 
         Raises:
-            OutputError: it is not empty, no folder, or cannot be made or written.
+            OutputError: the path is no empty folder, or cannot be created or written.
         """
         with _explained(self.path):
             if not self.path.exists():
@@ -43,10 +43,10 @@ class Folder:
             self.tidy()
 
     def check_written(self) -> None:
-        """Refuse a folder that cannot be written.
+        """Refuse a folder that is not writable.
 
         Raises:
-            OutputError: it is none, is missing or full, or may not be written.
+            OutputError: the folder is missing, full or not writable.
         """
         with _explained(self.path), self.draft("check") as draft:
             draft.add(b"\n")
@@ -54,19 +54,19 @@ class Folder:
 
     @contextmanager
     def draft(self, name: str) -> Iterator[Draft]:
-        """Open a draft in a folder of its own; what a killed writer left of that name goes.
+        """Open a draft in the subfolder of drafts; orphans of the same name are deleted.
 
         Raises:
-            OutputError: the disk is full, the folder is gone or may not be written.
+            OutputError: the disk is full, or the folder is gone or not writable.
         """
         drafts = self.path / DRAFTS
         with _explained(self.path):
             if not self.path.is_dir():
-                raise FileNotFoundError(2, os.strerror(2))  # never made anew: a disk can be missing
+                raise FileNotFoundError(2, os.strerror(2))  # its disk may be unmounted
             drafts.mkdir(exist_ok=True)
             _check_no_link(drafts)
-            for left in drafts.glob(f"{Path(name).name}.*"):
-                left.unlink(missing_ok=True)
+            for orphan in drafts.glob(f"{Path(name).name}.*"):
+                orphan.unlink(missing_ok=True)
             path = drafts / f"{Path(name).name}.{uuid4().hex}"
             try:
                 with path.open("xb") as file:
@@ -76,10 +76,10 @@ class Folder:
                     path.unlink()
 
     def keep(self, draft: Draft, name: str) -> None:
-        """Rename the draft once its bytes are on the disk.
+        """Sync the draft to disk and rename it.
 
         Raises:
-            OutputError: the disk is full, or the folder may not be written.
+            OutputError: the disk is full, or the folder is not writable.
         """
         kept = self.path / name
         with _explained(self.path):
@@ -93,19 +93,16 @@ class Folder:
             _flush_folder(kept.parent)
 
     def tidy(self) -> None:
-        """Remove the folder of drafts; a draft in it is nobody's any more."""
+        """Remove the subfolder of drafts, with its orphans."""
         with suppress(OSError):
             _check_no_link(self.path / DRAFTS)
-            for left in (self.path / DRAFTS).iterdir():
-                left.unlink(missing_ok=True)
+            for orphan in (self.path / DRAFTS).iterdir():
+                orphan.unlink(missing_ok=True)
             (self.path / DRAFTS).rmdir()
 
 
 def _check_no_link(made: Path) -> None:
-    """Refuse a link in the place of a folder that an output makes for itself.
-
-    What is behind it is another's to say, and drafts are removed there.
-    """
+    """Refuse a symbolic link in place of an output's subfolder: drafts are deleted there."""
     if made.is_symlink():
         raise NotADirectoryError(errno.ENOTDIR, f"{made.name} is a link")
 

@@ -1,4 +1,4 @@
-"""What an output says: a line of JSON for each image, and the summary of them all."""
+"""Records of an output: a JSON line for each image, and the summary."""
 
 import itertools
 import json
@@ -22,15 +22,15 @@ def part_file(part: int) -> str:
 
 
 def lines_of(rows: Iterable[Row]) -> Iterator[bytes]:
-    """Yield the line of each image; the rows of an image stand together."""
+    """Yield the JSON line of each image; rows must be grouped by image."""
     for _, of_image in itertools.groupby(rows, key=lambda row: row["image_id"]):
         yield _written(_line(list(of_image)))
 
 
-def summary_of(told: OutputSummary) -> bytes:
-    """Return the summary, as people and programs read it."""
-    scan = told.scan
-    failed = sum(told.failures.values())
+def summary_of(totals: OutputSummary) -> bytes:
+    """Return the summary as indented JSON."""
+    scan = totals.scan
+    failed = sum(totals.failures.values())
     summary = {
         "version": FORMAT_VERSION,
         "scan_id": scan["scan_id"],
@@ -47,9 +47,9 @@ def summary_of(told: OutputSummary) -> bytes:
                 name: int(scan[name])
                 for name in ("submitted", "classified", "reused", "failed", "pending")
             },
-            "lines": sum(part["lines"] for part in told.parts),
-            "verdicts": _verdicts(told.verdicts),
-            "failures": dict(told.failures),
+            "lines": sum(part["lines"] for part in totals.parts),
+            "verdicts": _verdicts(totals.verdicts),
+            "failures": dict(totals.failures),
         },
         "errors": [
             {
@@ -60,11 +60,11 @@ def summary_of(told: OutputSummary) -> bytes:
                 "code": row["code"],
                 "message": row["message"],
             }
-            for row in told.errors
+            for row in totals.errors
         ],
-        "errors_left_out": failed - len(told.errors),
-        "parts": [dict(part) for part in told.parts],
-        "versions": {"fakesweep": __version__, "models": _revisions(told.verdicts)},
+        "errors_left_out": failed - len(totals.errors),
+        "parts": [dict(part) for part in totals.parts],
+        "versions": {"fakesweep": __version__, "models": _revisions(totals.verdicts)},
     }
     if scan["is_audit"]:
         counts = ("unchanged", "new", "changed", "again", "vanished")

@@ -1,4 +1,4 @@
-"""Writing the outputs of scans while they run: part by part, and the summary at their end."""
+"""Output writer: part files while a scan runs, and a summary at its end."""
 
 import socket
 import threading
@@ -37,12 +37,12 @@ from fakesweep.schema.net.storage import one_line
 
 PART_LINES = 10_000
 PART_SECONDS = 30.0
-"""A part is cut when so many lines wait, or one of them so long."""
+"""Limits that cut a part: the number of waiting lines, and the age of the oldest."""
 
 PAUSE_SECONDS = 1.0
 REOPEN_SECONDS = 10.0
 LONGEST_PAUSE_SECONDS = 60.0
-"""An output that cannot be written is tried again, after longer each time, up to this."""
+"""Limit of the growing pause before a failed output is retried."""
 
 FINISH_ATTEMPTS = 5
 
@@ -50,11 +50,11 @@ log = structlog.get_logger(__name__)
 
 
 class _Elsewhere(OutputError):  # noqa: N818 - says what is wrong
-    """No attempt from here can help."""
+    """The output belongs to another machine."""
 
 
 class Pass(Enum):
-    """What one pass over an output came to."""
+    """Result of one pass over an output."""
 
     COMPLETE = auto()
     UP_TO_DATE = auto()
@@ -62,14 +62,14 @@ class Pass(Enum):
 
 
 def write_outputs(producer: Producer, stop: threading.Event, only: int | None = None) -> None:
-    """Write the outputs of all scans, or one, that can be written from here, until `stop` is set.
+    """Write the outputs of this machine until `stop` is set; `only` limits them to one scan.
 
-    An output that cannot be written is logged, tried again later, and keeps nobody from the others.
+    A failed output is logged and retried later; the others go on.
 
     Raises:
-        SQLAlchemyError: the ledger refuses what no waiting mends.
+        SQLAlchemyError: the ledger refuses permanently.
     """
-    waiting, next_reopen = Backoff(stop), 0.0
+    backoff, next_reopen = Backoff(stop), 0.0
     while not stop.is_set():
         try:
             if time.monotonic() >= next_reopen:
@@ -79,31 +79,31 @@ def write_outputs(producer: Producer, stop: threading.Event, only: int | None = 
                 scans = outputs_to_write(connection, socket.gethostname())
             for scan_id in scans:
                 if only in (None, scan_id) and not stop.is_set():
-                    _write_or_say(producer, scan_id, stop)
+                    _write_or_log(producer, scan_id, stop)
         except SQLAlchemyError as error:
-            waiting.wait_for_ledger(error)
+            backoff.wait_for_ledger(error)
             continue
-        waiting.is_over()
+        backoff.is_over()
         stop.wait(PAUSE_SECONDS)
 
 
 def finish_output(producer: Producer, scan_id: int, stop: threading.Event | None = None) -> bool:
-    """Write what is left of a scan's output, and say whether it is complete.
+    """Write the rest of a scan's output; return whether it is complete.
 
-    It is not where the scan has not ended, or `stop` was set. A scan without an output has a
-    complete one. While another process writes it, this one waits.
+    The output is incomplete if the scan has not ended or `stop` was set; a missing output counts as
+    complete. While another process writes it, this one waits.
 
     Raises:
-        OutputError: it cannot be written, after a few attempts, or on another machine only.
-        SQLAlchemyError: the ledger refuses what no waiting mends.
+        OutputError: writing failed repeatedly, or another machine has to do it.
+        SQLAlchemyError: the ledger refuses permanently.
     """
     stop = stop or threading.Event()
-    waiting, attempts = Backoff(stop), 0
+    backoff, attempts = Backoff(stop), 0
     while True:
         try:
-            is_complete = _brought_on(producer, scan_id, stop)
+            is_complete = _advance(producer, scan_id, stop)
             if is_complete is not None:
-                waiting.is_over()
+                backoff.is_over()
                 return is_complete
         except _Elsewhere:
             raise
@@ -114,15 +114,15 @@ def finish_output(producer: Producer, scan_id: int, stop: threading.Event | None
                     f"{error}; every verdict of scan {scan_id} is stored, and "
                     f"`fakesweep resume {scan_id}` writes its output on"
                 ) from error
-            waiting.wait("output", str(error))
+            backoff.wait("output", str(error))
         except SQLAlchemyError as error:
             if stop.is_set():
                 return False
-            waiting.wait_for_ledger(error)
+            backoff.wait_for_ledger(error)
 
 
-def _brought_on(producer: Producer, scan_id: int, stop: threading.Event) -> bool | None:
-    """Write what there is, and say whether the output is complete; None while another writes it."""
+def _advance(producer: Producer, scan_id: int, stop: threading.Event) -> bool | None:
+    """Write due parts; return whether the output is complete, None while another process writes."""
     if not _is_left_here(producer, scan_id):
         return True
     if stop.is_set():
@@ -138,10 +138,10 @@ def _brought_on(producer: Producer, scan_id: int, stop: threading.Event) -> bool
 
 
 def write_output(producer: Producer, scan_id: int, stop: threading.Event) -> Pass:
-    """Write the parts of a scan's output that it is time for, and its summary at the end.
+    """Write the due parts of a scan's output, and its summary at the end.
 
     Raises:
-        OutputError: it cannot be written; the ledger says so, too, and when to try again.
+        OutputError: writing fails; the ledger records the reason and the time of the retry.
     """
     with producer.engine.connect() as connection:
         if not lock_output(connection, scan_id):
@@ -174,7 +174,7 @@ def _write(producer: Producer, connection: Connection, scan_id: int, stop: threa
 
 
 def _next_part(connection: Connection, scan_id: int) -> tuple[Standing, int | None]:
-    """Return the part to write now, and how the output stands: one that was cut goes first."""
+    """Return the output's standing and its next part: an unwritten one, or a new one if due."""
     now = standing(connection, scan_id)
     part = unwritten_part(connection, scan_id)
     if part is None:
@@ -184,7 +184,7 @@ def _next_part(connection: Connection, scan_id: int) -> tuple[Standing, int | No
 
 
 def _write_part(connection: Connection, place: OutputPlace, scan_id: int, part: int) -> None:
-    """Write a part; it is marked by the session that holds the lock, so nobody else wrote it."""
+    """Write a part; the session that holds the lock records it."""
     file = part_file(part)
     with place.draft(file) as draft:
         for line in lines_of(part_rows(connection, scan_id, part)):
@@ -201,21 +201,21 @@ def _write_part(connection: Connection, place: OutputPlace, scan_id: int, part: 
 
 
 def _write_summary(connection: Connection, place: OutputPlace, scan_id: int) -> Pass:
-    told = read_output_summary(connection, scan_id)
+    totals = read_output_summary(connection, scan_id)
     connection.commit()
-    if told is None:
+    if totals is None:
         return Pass.UP_TO_DATE
     with place.draft(SUMMARY_FILE) as draft:
-        draft.add(summary_of(told))
+        draft.add(summary_of(totals))
         place.keep(draft, SUMMARY_FILE)
     place.tidy()
-    end_output(connection, scan_id, told.standing.last_batch_id)
+    end_output(connection, scan_id, totals.standing.last_batch_id)
     connection.commit()
-    log.info("output_complete", scan_id=scan_id, destination=told.standing.destination)
+    log.info("output_complete", scan_id=scan_id, destination=totals.standing.destination)
     return Pass.COMPLETE
 
 
-def _write_or_say(producer: Producer, scan_id: int, stop: threading.Event) -> None:
+def _write_or_log(producer: Producer, scan_id: int, stop: threading.Event) -> None:
     try:
         write_output(producer, scan_id, stop)
     except OutputError as error:
@@ -239,10 +239,10 @@ def _reopen(producer: Producer, scan_id: int | None) -> None:
 
 
 def _is_left_here(producer: Producer, scan_id: int) -> bool:
-    """Say whether a scan's output is to be written on.
+    """Return whether a scan's output is incomplete.
 
     Raises:
-        OutputError: that can be done on another machine only.
+        OutputError: the output belongs to another machine.
     """
     _reopen(producer, scan_id)
     with producer.engine.connect() as connection:

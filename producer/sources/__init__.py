@@ -1,4 +1,4 @@
-"""Sources: what a person names, checked before it is recorded, and listed image by image."""
+"""Sources: resolved, checked, and listed image by image."""
 
 import os
 import socket
@@ -44,20 +44,19 @@ _EXAMPLES = ".jpg, .png, .webp, .heic and the like"
 
 
 ResolvedSource = NamedSource
-"""A source as the ledger records it."""
+"""Source in its normal form, as the ledger records it."""
 
 
 def resolve_source(text: str) -> ResolvedSource:
-    """Return the one spelling of what a person typed, without looking whether it is there.
+    """Return the normal form of a source, without a check of its existence.
 
-    Folders, files and local manifests become absolute paths (links stay as written; a path
-    that is not UTF-8 becomes a `file://` URI). An extension of .txt, .csv or .jsonl means a
-    manifest, in S3 and behind a URL too; any other `s3://` URI is a prefix, any other URL one
-    image; `s3://bucket;versionId=ID/key` is one version, and the `manifest.json` of an S3 Inventory
-    is what it lists. `-` is standard input.
+    Local paths become absolute, with symbolic links as written; a path that is not UTF-8 becomes a
+    `file://` URI. The extensions .txt, .csv and .jsonl mean a manifest, also in S3 and at a URL.
+    Other `s3://` URIs are prefixes, other URLs single images. `s3://bucket;versionId=ID/key` is
+    one version, `manifest.json` in S3 an S3 Inventory, and `-` standard input.
 
     Raises:
-        SourceError: it is none of these.
+        SourceError: the text is no source.
     """
     try:
         return _resolved(text)
@@ -71,12 +70,12 @@ def check_source(
     settings: Settings,
     selection: Selection = Selection(),  # noqa: B008 - frozen
 ) -> None:
-    """Refuse a source that cannot be listed, or in which there is nothing to list at all.
+    """Refuse a source that cannot be listed, or that has no image.
 
-    What a selection leaves of it may be nothing: an audit by age finds something another day.
+    Of the selection only suffixes and versions count: an audit by age may find images later.
 
     Raises:
-        SourceError: the message says what is wrong and what to do.
+        SourceError: the source is refused; the message says what to do.
     """
     scheme, written_as = scheme_of(source), manifest_format(source)
     if source == STDIN:
@@ -102,10 +101,10 @@ def check_named(
     settings: Settings,
     selection: Selection = Selection(),  # noqa: B008 - frozen
 ) -> None:
-    """Refuse a source, or any of its members, as `check_source` does.
+    """Check a source, or each of its members, as `check_source` does.
 
     Raises:
-        SourceError: the message says what is wrong and what to do.
+        SourceError: a source is refused; the message says what to do.
     """
     for source in named.members or (named.source,):
         if not (named.members and is_readable_file(source)):
@@ -113,7 +112,7 @@ def check_named(
 
 
 def is_prefix(source: str) -> bool:
-    """Say whether a source is all the objects of a bucket below some text."""
+    """Return whether a source is a prefix of a bucket."""
     return (
         scheme_of(source) == "s3"
         and manifest_format(source) is None
@@ -125,12 +124,12 @@ def is_prefix(source: str) -> bool:
 def list_images(
     source: str, cursor: str | None, settings: Settings, *, versions: bool = False
 ) -> Iterator[ListedImage]:
-    """List the images of a source lazily, from its start or behind the one that has this cursor.
+    """List the images of a source lazily, from its start or behind a cursor.
 
-    With `versions`, every version of an object is an image, where the source knows of versions.
+    With `versions`, each version of an object is an image, where the source has versions.
 
     Raises:
-        SourceError: it cannot be read (on); what was listed before stands.
+        SourceError: reading fails; images listed before stay valid.
     """
     entries = list_entries(source, cursor, settings, Selection(versions=versions))
     return (entry for entry in entries if isinstance(entry, ListedImage))
@@ -139,12 +138,12 @@ def list_images(
 def list_entries(
     source: str, cursor: str | None, settings: Settings, selection: Selection
 ) -> Iterator[Entry]:
-    """List a source lazily, its images and what is left out, from its start or behind a cursor.
+    """List the images and excluded entries of a source lazily, from its start or behind a cursor.
 
-    Of the selection count the suffixes, and whether every version is an image.
+    Of the selection only suffixes and versions count.
 
     Raises:
-        SourceError: it cannot be read (on); what was listed before stands.
+        SourceError: reading fails; entries listed before stay valid.
     """
     names, versions = NameRule(selection.suffixes), selection.versions
     scheme, written_as = scheme_of(source), manifest_format(source)
@@ -171,7 +170,7 @@ def _resolved(text: str) -> ResolvedSource:
         raise InvalidUri("it holds a NUL character")
     scheme = scheme_of(text)
     if scheme is None:
-        return _local(os.path.abspath(text))  # noqa: PTH100 - links stay as written
+        return _local(os.path.abspath(text))  # noqa: PTH100 - keeps symbolic links
     if not _is_unicode(text):
         raise InvalidUri("it is no valid Unicode")
     if scheme == "file":
@@ -202,7 +201,7 @@ def _list_local(
     path: Path, cursor: str | None, names: NameRule, settings: Settings
 ) -> Iterator[Entry]:
     written_as = manifest_format(path.name)
-    if os.path.isdir(path):  # noqa: PTH112 - says False where it may not look
+    if os.path.isdir(path):  # noqa: PTH112 - False without permission
         return list_folder(path, cursor, names)
     if written_as is not None:
         return list_manifest(path, written_as, cursor, settings)
@@ -212,7 +211,7 @@ def _list_local(
 def _check_local(path: Path, selection: Selection, settings: Settings) -> None:
     name = shown(str(path))
     try:
-        if os.path.isdir(path):  # noqa: PTH112 - says False where it may not look
+        if os.path.isdir(path):  # noqa: PTH112 - False without permission
             nothing = (
                 f"folder {name} holds no image, nor does any folder in it; images end in "
                 f"{_EXAMPLES}, or begin like one"

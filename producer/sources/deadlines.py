@@ -1,4 +1,4 @@
-"""Connections that are cut when time is up, whatever the other side sends or does not send."""
+"""Deadlines for connections: all sockets of a client are shut down when time is up."""
 
 import os
 import socket
@@ -19,18 +19,18 @@ from urllib3.exceptions import HTTPError
 
 MOST_WATCHED = 64
 MOST_ANSWER_BYTES = 64 * 1024 * 1024
-"""A thousand keys of a thousand bytes, encoded and with all that is said of them, are a tenth."""
+"""Limit of an answer's size, ten times a page of a thousand keys of maximal length."""
 
 
 _CURRENT: ContextVar["TimedConnections | None"] = ContextVar("connections", default=None)
 
 
 class TimeIsUp(HTTPError):  # noqa: N818 - says what happened
-    """A connection came about after its time; no attempt will help."""
+    """The deadline passed before the connection was made; a retry is useless."""
 
 
 class TimedConnections:
-    """The newest connections of one client, all of which can be cut from another thread."""
+    """The newest connections of one client; another thread can shut them down."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -38,23 +38,23 @@ class TimedConnections:
         self._is_cut = False
 
     def watch(self, connection: socket.socket) -> None:
-        """Take a connection that was just made.
+        """Add a new connection.
 
         Raises:
-            TimeIsUp: it comes too late.
+            TimeIsUp: the deadline has passed.
         """
         with self._lock:
             if self._is_cut:
                 connection.close()
                 raise TimeIsUp("time is up")
-            # TLS will take the socket over, and a client closes it while an answer is read.
+            # A duplicate: TLS detaches the socket, and a client may close it during a read.
             self._watched.append(socket.socket(fileno=os.dup(connection.fileno())))
             if len(self._watched) > MOST_WATCHED:
                 self._watched.popleft().close()
 
     @contextmanager
     def limited(self, seconds: float) -> Iterator[None]:
-        """Cut every connection, for good, when so many seconds have passed in the context."""
+        """Shut all connections down, permanently, after `seconds` in the context."""
         timer = threading.Timer(seconds, self._cut)
         timer.daemon = True
         timer.start()
@@ -65,11 +65,11 @@ class TimedConnections:
 
     @property
     def is_cut(self) -> bool:
-        """Whether time is up."""
+        """Whether the deadline has passed."""
         return self._is_cut
 
     def close(self) -> None:
-        """Let go of all connections, so that they end when their client closes them."""
+        """Close the duplicates, so that connections end with their client."""
         with self._lock:
             while self._watched:
                 self._watched.popleft().close()
@@ -84,7 +84,7 @@ class TimedConnections:
 
 @contextmanager
 def cut_after(seconds: float) -> Iterator[TimedConnections]:
-    """Cut what is opened in the context, by this thread, when so many seconds have passed."""
+    """Shut down connections that this thread opens in the context, after `seconds`."""
     with closing(TimedConnections()) as connections, connections.limited(seconds):
         token = _CURRENT.set(connections)
         try:
@@ -94,14 +94,14 @@ def cut_after(seconds: float) -> Iterator[TimedConnections]:
 
 
 def connections_here() -> TimedConnections:
-    """Return the connections of the context that this thread is in, or new ones without limit."""
+    """Return the connections of this thread's context, or new ones without a deadline."""
     return _CURRENT.get() or TimedConnections()
 
 
 def watch_client(client: Any, connections: TimedConnections) -> None:
-    """Watch the connections that a client of boto3 will make, and bound what it reads of answers.
+    """Watch the connections of a boto3 client, and limit the size of its answers.
 
-    Bodies of objects are not bounded here.
+    Bodies of objects are not limited.
     """
 
     class Connection(AWSHTTPConnection):
@@ -124,7 +124,7 @@ def watch_client(client: Any, connections: TimedConnections) -> None:
     class TlsPool(AWSHTTPSConnectionPool):
         ConnectionCls = TlsConnection
 
-    # Botocore has no way of its own to be given connections.
+    # Botocore has no public hook for connection classes.
     pools = client._endpoint.http_session._pool_classes_by_scheme  # noqa: SLF001
     pools.update({"http": Pool, "https": TlsPool})
 
@@ -135,7 +135,7 @@ def _watched(connection: socket.socket, connections: TimedConnections) -> socket
 
 
 def _bounded(response: Any) -> Any:
-    """Bound an answer that botocore reads whole."""
+    """Limit the size of an answer that botocore reads whole."""
     stream = response.stream
 
     def bounded(*arguments: Any, **words: Any) -> Iterator[bytes]:

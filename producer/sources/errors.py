@@ -1,4 +1,4 @@
-"""Why a source cannot be read, in one line that says what to do."""
+"""Errors of sources: one-line explanations that say what to do."""
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -41,11 +41,11 @@ _WITHOUT_CREDENTIALS = (
 
 
 class BrokenOff(SourceError):  # noqa: N818 - says what happened
-    """A source stopped in the middle of its bytes; another attempt may help."""
+    """A source ended in the middle of its bytes; a retry may succeed."""
 
 
 def explain_s3(error: Exception, source: str, settings: Settings) -> SourceError:
-    """Return what S3's refusal of a source means."""
+    """Return an explanation of S3's error for a source."""
     match error:
         case ClientError():
             return _refused(error, source, settings)
@@ -71,7 +71,7 @@ def explain_s3(error: Exception, source: str, settings: Settings) -> SourceError
 
 
 def reason_of(error: Exception) -> str:
-    """Return what the operating system said below a failed connection, or the error's own words."""
+    """Return the operating system's message below a failed connection, or the error's own text."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.strerror:

@@ -1,4 +1,4 @@
-"""Folders as sources: every image below one, in the order of the bytes of its path."""
+"""Folder source: all images below a folder, in byte order of their paths."""
 
 import errno
 import os
@@ -25,7 +25,7 @@ _SHUT = {
     errno.ENAMETOOLONG: FailureCode.INVALID_URI,
     errno.ELOOP: FailureCode.NOT_FOUND,
 }
-"""Why one folder among others cannot be looked into; a passing trouble is none of these."""
+"""Failure codes of subfolders that cannot be read permanently, by `errno`."""
 
 _TOO_LONG = f"the path is longer than {MAX_PATH_BYTES} bytes"
 
@@ -34,22 +34,22 @@ _LEADS_NOWHERE = _GONE | {errno.ELOOP, errno.ENAMETOOLONG}
 
 
 class _Place(NamedTuple):
-    """What a folder holds: its path from the root on, and its kind as `stat` has them, or 0."""
+    """Directory entry: path relative to the root, and file type by `stat`, or 0."""
 
     relative: bytes
     kind: int
 
 
 def list_folder(folder: Path, cursor: str | None, names: NameRule = ANY_NAME) -> Iterator[Entry]:
-    """List the images below a folder, and what is left out; a cursor is a relative path, encoded.
+    """List the images and excluded entries below a folder; a cursor is an encoded relative path.
 
-    Files count by their name, and by their first bytes where that says nothing; hidden ones, too.
-    Links to files count as files; links to folders are not followed, so there are no loops. A link
-    that leads nowhere, a folder that may not be entered and a path that is too long are images that
-    fail. One folder at a time is held in memory.
+    A file counts by its name, or by its first bytes where the name says nothing; hidden files count
+    too. Links to files are files; links to folders are not followed. A broken link with an image's
+    name, an unreadable folder and an overlong path are failed images. Memory holds one folder at a
+    time.
 
     Raises:
-        SourceError: a folder cannot be read now; what was listed before it stands.
+        SourceError: reading a folder fails temporarily; entries listed before stay valid.
     """
     walk = _Walk(os.fsencode(folder), names)
     after = unquote_to_bytes(cursor) if cursor else b""
@@ -69,14 +69,14 @@ def list_folder(folder: Path, cursor: str | None, names: NameRule = ANY_NAME) ->
 
 
 def list_file(path: Path | str, cursor: str | None, behind: str = "1") -> Iterator[ListedImage]:
-    """List one file as one image, whatever its name; its cursor is `behind`."""
+    """List one file as one image, independent of its name; its cursor is `behind`."""
     if cursor is None:
         encoded = os.fsencode(path)
         yield _listed(encoded, _uri(encoded), behind)
 
 
 class _Walk:
-    """A folder that is walked through, and the names that count in it."""
+    """Walk through a folder, with the rule for names."""
 
     def __init__(self, root: bytes, names: NameRule) -> None:
         self._root = root
@@ -84,10 +84,10 @@ class _Walk:
         self._names = names
 
     def children_of(self, relative: bytes, after: bytes) -> Iterator[_Place]:
-        """Yield what a folder holds behind `after`.
+        """Yield a folder's entries behind `after`.
 
-        A folder's name carries its slash while it is sorted: that makes the order of the walk the
-        order of whole paths, so that a path alone says where to go on.
+        Folders sort with a trailing slash: the walk then follows the order of whole paths, and a
+        path alone is a cursor.
         """
         with os.scandir(self._path(relative)) as entries:
             for entry in entries:
@@ -101,7 +101,7 @@ class _Walk:
                     yield _Place(path, kind)
 
     def entry_of(self, place: _Place) -> Entry | None:
-        """Return the image of a file or link, or why it is left out; None where it is gone."""
+        """Return a file or link as image or excluded entry, None where it is gone."""
         path, cursor = self._path(place.relative), quote(place.relative)
         says = self._names.said_by(os.fsdecode(place.relative))
         kind = _kind_behind(path, says) if place.kind == stat.S_IFLNK else place.kind
@@ -121,10 +121,10 @@ class _Walk:
         return _listed(path, self._uri + cursor, cursor)
 
     def shut(self, relative: bytes, error: OSError) -> ListedImage | None:
-        """Return the failed image that stands for a folder, None where the folder is gone.
+        """Return a failed image in place of an unreadable folder, None where the folder is gone.
 
         Raises:
-            SourceError: it is the root, or the trouble may pass.
+            SourceError: the folder is the root, or the error is temporary.
         """
         path, code = self._path(relative), _SHUT.get(error.errno or 0)
         if relative and error.errno in _GONE:
@@ -143,7 +143,7 @@ class _Walk:
 
 
 def _kind(entry: "os.DirEntry[bytes]") -> int:
-    """Return what an entry itself is; whatever the system does not say passes for a link."""
+    """Return an entry's own file type; an unknown type counts as a link."""
     try:
         if entry.is_file(follow_symlinks=False):
             return stat.S_IFREG
@@ -155,7 +155,7 @@ def _kind(entry: "os.DirEntry[bytes]") -> int:
 
 
 def _kind_behind(path: bytes, says: NameSays) -> int | LeftOutReason:
-    """Return what a link leads to. One named as an image is listed, though it lead nowhere."""
+    """Return the file type of a link's target; a broken link with an image's name is a file."""
     try:
         kind = stat.S_IFMT(os.stat(path).st_mode)  # noqa: PTH116 - bytes
     except OSError as error:

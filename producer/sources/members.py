@@ -1,4 +1,4 @@
-"""Files and addresses that are named one by one: together they are one source, in their order."""
+"""Member sources: files and addresses named one by one, listed as one source."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -13,26 +13,23 @@ _LOCAL = (None, "file")
 
 
 def grouped(sources: Sequence[NamedSource]) -> list[NamedSource]:
-    """Return sources with those that follow each other and are one image each put together.
+    """Group successive single-image sources into one source; return all in order.
 
-    Which local paths are regular files is looked up.
+    Local paths are checked for regular files.
     """
     found: list[NamedSource] = []
     for (is_one, _), some in groupby(sources, key=lambda one: (_is_one_image(one), one.hostname)):
         group = list(some)
         if is_one and len(group) > 1:
             members = tuple(one.source for one in group)
-            found.append(NamedSource(_said(members), group[0].hostname, members))
+            found.append(NamedSource(_group_name(members), group[0].hostname, members))
         else:
             found += group
     return found
 
 
 def list_members(members: Sequence[str], cursor: str | None) -> Iterator[ListedImage]:
-    """List named files and addresses, each as one image; a cursor is a place, from 1 on.
-
-    Whether they are there shows when they are fetched.
-    """
+    """List members as one image each, unchecked; a cursor is a position, from 1."""
     for place in range(int(cursor or 0), len(members)):
         member = members[place]
         if scheme_of(member) in _LOCAL:
@@ -42,7 +39,7 @@ def list_members(members: Sequence[str], cursor: str | None) -> Iterator[ListedI
 
 
 def is_readable_file(member: str) -> bool:
-    """Say whether a member is a file that may be read here."""
+    """Return whether a member is a local file that this process may read."""
     return scheme_of(member) in _LOCAL and os.access(_path_text(member), os.R_OK)
 
 
@@ -52,9 +49,9 @@ def _is_one_image(source: NamedSource) -> bool:
         return False
     match scheme_of(said):
         case None:
-            return os.path.isfile(said)  # noqa: PTH113 - says False, never raises
+            return os.path.isfile(said)  # noqa: PTH113 - False, never raises
         case "file":
-            return os.path.isfile(to_path(said))  # noqa: PTH113 - says False, never raises
+            return os.path.isfile(to_path(said))  # noqa: PTH113 - False, never raises
         case "s3":
             return to_s3(said).version is not None
         case _:
@@ -65,8 +62,8 @@ def _path_text(member: str) -> str:
     return member if scheme_of(member) is None else str(to_path(member))
 
 
-def _said(members: Sequence[str]) -> str:
-    """Return what people are shown instead of each member."""
+def _group_name(members: Sequence[str]) -> str:
+    """Return the display name of a group."""
     if any(scheme_of(member) not in _LOCAL for member in members):
         return f"{len(members)} addresses"
     folders = {_path_text(member).rpartition("/")[0] or "/" for member in members}

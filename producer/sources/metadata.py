@@ -1,6 +1,6 @@
-"""Facts that a listing tells of an object, as the ledger holds them; what makes no sense is None.
+"""Object metadata from listings, validated for the ledger; invalid values become None.
 
-They come from servers and files of strangers: a size of 2^63, a day in the year 10000, a NUL.
+The values are untrusted: a size of 2^63, a day in the year 10000, a NUL.
 """
 
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ _TIME_LETTERS = 40
 
 
 def size_of(said: int | str | None) -> int | None:
-    """Return a size in bytes."""
+    """Return a size in bytes, None where it is invalid."""
     if isinstance(said, str):
         said = said.strip()
         is_number = len(said) <= _SIZE_DIGITS and said.isascii() and said.isdecimal()
@@ -24,14 +24,14 @@ def size_of(said: int | str | None) -> int | None:
 
 
 def etag_of(said: str | None) -> str | None:
-    """Return an ETag without its quotes."""
+    """Return an ETag without its quotes, None where it is invalid."""
     if not said or len(said) > MOST_ETAG_LETTERS or not (said.isascii() and said.isprintable()):
         return None
     return said.strip('"') or None
 
 
 def moment_of(said: datetime | str | None) -> datetime | None:
-    """Return a time in UTC; one without a zone is UTC."""
+    """Return a time in UTC, None where it is invalid; a time without a zone is UTC."""
     try:
         if isinstance(said, str):
             said = datetime.fromisoformat(said) if 0 < len(said) <= _TIME_LETTERS else None

@@ -1,4 +1,4 @@
-"""Which names are images, which are manifests, and how a source is shown to people."""
+"""Names of sources: image and manifest extensions, and display forms."""
 
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
@@ -13,7 +13,7 @@ _ENDINGS = tuple(f".{suffix}" for suffix in sorted(IMAGE_SUFFIXES))
 
 
 class NameSays(Enum):
-    """What a name says of a file: that it is an image, that it is none, or nothing."""
+    """Kind of a file by its name: image, other, or unknown."""
 
     IMAGE = auto()
     OTHER = auto()
@@ -22,17 +22,16 @@ class NameSays(Enum):
 
 @dataclass(frozen=True, slots=True)
 class NameRule:
-    """By which names a listing takes images: by those with the chosen suffixes alone, if any.
+    """Rule for image names: the chosen suffixes, or the known suffixes of images and other files.
 
-    Otherwise suffixes of images and those of other files are known, and any other, or none, says
-    nothing of a file.
+    Without chosen suffixes, an unknown or missing suffix leaves the kind of a file unknown.
     """
 
     suffixes: tuple[str, ...] = ()
 
     def said_by(self, name: str) -> NameSays:
-        """Return what the name of a file says."""
-        if not self.suffixes and name.endswith(_ENDINGS):  # nearly all of them
+        """Return the kind of a file by its name."""
+        if not self.suffixes and name.endswith(_ENDINGS):  # the common case first
             return NameSays.IMAGE
         suffix = extension_of(name)
         if self.suffixes:
@@ -43,9 +42,9 @@ class NameRule:
         return NameSays.OTHER if suffix in OTHER_SUFFIXES else NameSays.NOTHING
 
     def refusal_of(self, key: str) -> LeftOutReason | None:
-        """Return why a listing of a bucket takes no image of a key, None where it takes one.
+        """Return why a bucket's key is excluded, None where it counts as an image.
 
-        Where its name says nothing it is taken: to look inside would cost a request for each.
+        A key of unknown kind counts: a look at its bytes would cost one request per object.
         """
         if key.endswith("/"):
             return LeftOutReason.FOLDER_MARKER
@@ -55,11 +54,11 @@ class NameRule:
 
 
 ANY_NAME = NameRule()
-"""The rule where nobody chose suffixes."""
+"""Rule without chosen suffixes."""
 
 
 class ManifestFormat(StrEnum):
-    """How a manifest is written; the same words as its file's extension."""
+    """Format of a manifest, named as its file extension."""
 
     TXT = "txt"
     CSV = "csv"
@@ -68,7 +67,7 @@ class ManifestFormat(StrEnum):
 
 
 LISTS_READ = ".txt, .csv, .tsv, .jsonl (or .ndjson, .manifest), each also packed as .gz"
-"""What is read as a list, in words."""
+"""Supported list extensions, for error messages."""
 
 _MANIFESTS = {
     **{written_as.value: written_as for written_as in ManifestFormat},
@@ -97,41 +96,41 @@ _UNREAD = frozenset(
 
 
 def extension_of(name: str) -> str:
-    """Return what follows the last dot of a path's last part, in lower case; may be empty."""
+    """Return the extension of a path's last part in lower case, without the dot; may be empty."""
     last = name.rpartition("/")[2]
     return last.rpartition(".")[2].lower() if "." in last else ""
 
 
 def has_image_extension(name: str) -> bool:
-    """Say whether a name ends like an image this system reads."""
+    """Return whether a name has an image extension."""
     return extension_of(name) in IMAGE_SUFFIXES
 
 
 def may_be_image(key: str) -> bool:
-    """Say whether a key is taken for an image by its name alone."""
+    """Return whether a key counts as an image by its name."""
     return ANY_NAME.refusal_of(key) is None
 
 
 def manifest_format(source: str) -> ManifestFormat | None:
-    """Return the format that a path's or URI's extension stands for, None where it is none's."""
+    """Return the manifest format of a path or URI by its extension, None for another extension."""
     name = _name_of(source)
     extension = extension_of(name)
     return _MANIFESTS.get(extension_of(name[: -len(".gz")]) if extension == "gz" else extension)
 
 
 def is_list(source: str) -> bool:
-    """Say whether a source is by its name a list, a table or an archive, read here or not."""
+    """Return whether a source is a list, table or archive by its name, supported or not."""
     extension = extension_of(_name_of(source))
     return extension in _MANIFESTS or extension in _UNREAD
 
 
 def is_unread_list(source: str) -> bool:
-    """Say whether a source is by its name a list, a table or an archive of a kind not read here."""
+    """Return whether a source is an unsupported list, table or archive by its name."""
     return manifest_format(source) is None and extension_of(_name_of(source)) in _UNREAD
 
 
 def shown(source: str) -> str:
-    """Return a source for a person's eyes: printable, short, a URL without what it may hide."""
+    """Return the display form of a source: printable, short, a URL without its secrets."""
     if not _is_url(source):
         return one_line(source)
     address, _, _ = source.partition("?")

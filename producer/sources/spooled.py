@@ -1,4 +1,4 @@
-"""Copies of remote files: a listing may pause for longer than a server keeps a connection open."""
+"""Spooled copies of remote files: a listing may outlast the server's connection."""
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -19,11 +19,11 @@ from fakesweep.schema.settings import Settings
 def copied(
     read: Callable[[str, Settings], Iterable[bytes]], source: str, settings: Settings
 ) -> Iterator[BufferedRandom]:
-    """Open a temporary file with what is read, from the start again each time that breaks off.
+    """Copy a remote file into a temporary one; a broken transfer starts again.
 
     Raises:
-        SourceError: it cannot be read, was not whole in time or is too large; `BrokenOff` where it
-            broke off at the last attempt, too.
+        SourceError: the file cannot be read, took too long or is too large; `BrokenOff` where the
+            last attempt broke off too.
     """
     with tempfile.TemporaryFile(prefix="fakesweep-copy-") as copy:
         with limited(source, settings) as connections:
@@ -34,10 +34,10 @@ def copied(
 
 @contextmanager
 def limited(source: str, settings: Settings) -> Iterator[TimedConnections]:
-    """Cut what is opened in the context when a list has taken too long, and say so then.
+    """Shut down the context's connections at the list timeout.
 
     Raises:
-        SourceError: time was up.
+        SourceError: the timeout passed.
     """
     with cut_after(settings.list_timeout_seconds) as connections:
         try:
@@ -49,7 +49,7 @@ def limited(source: str, settings: Settings) -> Iterator[TimedConnections]:
 
 
 def late(source: str, settings: Settings) -> SourceError:
-    """Return what is said of a list that did not come in time."""
+    """Return the error for a list that took too long."""
     return SourceError(
         f"{shown(source)} was not whole within {settings.list_timeout_seconds:g} s; raise "
         f"FAKESWEEP_LIST_TIMEOUT_SECONDS if its server is that slow"
@@ -57,10 +57,10 @@ def late(source: str, settings: Settings) -> SourceError:
 
 
 def check_size(size_bytes: int, name: str, settings: Settings) -> None:
-    """Refuse a list that is too large, as it comes or once it is unpacked.
+    """Refuse a list that is too large, packed or unpacked.
 
     Raises:
-        SourceError: the message names the setting.
+        SourceError: the list is too large; the message names the setting.
     """
     if size_bytes > settings.max_list_bytes:
         raise SourceError(
@@ -91,5 +91,5 @@ def _copy(
             copy.truncate()
         else:
             break
-    if connections.is_cut:  # an answer without a length only seems to end
+    if connections.is_cut:  # an answer without a length ends early unnoticed
         raise late(source, settings)

@@ -1,4 +1,4 @@
-"""HTTP as a source: one image, or the bytes of a manifest."""
+"""HTTP source: one image, or the bytes of a manifest."""
 
 from collections.abc import Generator, Iterator
 from contextlib import closing
@@ -25,16 +25,16 @@ _OK = 200
 
 
 def list_url(source: str, cursor: str | None) -> Iterator[ListedImage]:
-    """List one URL as one image; whether it is there shows when it is fetched."""
+    """List one URL as one image, without a check of its existence."""
     if cursor is None:
         yield ListedImage(source, "1")
 
 
 def read_url(source: str, settings: Settings) -> Generator[bytes]:
-    """Yield the bytes behind a URL, piece by piece, unpacked; admitted addresses alone are asked.
+    """Yield the decoded bytes of a URL in pieces; only admitted addresses are requested.
 
     Raises:
-        SourceError: it cannot be read; `BrokenOff` where another attempt may help.
+        SourceError: the URL cannot be read; `BrokenOff` where a retry may succeed.
     """
     stall_seconds = settings.fetch_timeout_seconds
     timeout = Timeout(connect=stall_seconds, read=stall_seconds)
@@ -49,7 +49,7 @@ def read_url(source: str, settings: Settings) -> Generator[bytes]:
                 f"check the address"
             )
         try:
-            # Not `read`, which waits until so much is there: what drips is still seen.
+            # `read1` returns partial data, so a slow transfer still counts as progress.
             while piece := response.read1(PIECE_BYTES):
                 yield piece
         except HTTPError as error:
@@ -57,7 +57,7 @@ def read_url(source: str, settings: Settings) -> Generator[bytes]:
 
 
 def _answer(pool: PoolManager, source: str, settings: Settings) -> BaseHTTPResponse:
-    """Ask for a URL, and for where its server sends one on to; each address is examined anew."""
+    """Request a URL and follow its redirects; each address is checked anew."""
     url = source
     for _ in range(MAX_REDIRECTS + 1):
         response = _asked(pool, url, source, settings)
@@ -116,6 +116,6 @@ def _retries(settings: Settings) -> Retry:
 
 
 def _reason(error: Exception) -> str:
-    # The error around the cause holds the whole address, with whatever its query keeps secret.
+    # The outer error holds the whole URL, with the secrets of its query.
     cause = error.reason if isinstance(error, MaxRetryError) and error.reason else error
     return reason_of(cause)

@@ -1,4 +1,4 @@
-"""Uploads: images handed in as they come, from Python, by HTTP or in events of S3."""
+"""Uploads: single images submitted from Python, over HTTP, or by S3 events."""
 
 from fakesweep.producer.uploads.group_commit import Uploads
 from fakesweep.producer.uploads.submissions import Submitted

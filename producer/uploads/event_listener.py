@@ -1,4 +1,4 @@
-"""Uploads as S3 tells of them: events from a queue of SQS, recorded before they are deleted."""
+"""Event listener: records uploads from S3 events in an SQS queue, then deletes the messages."""
 
 import threading
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from fakesweep.producer.backoff import Backoff
 from fakesweep.producer.resources import Producer
-from fakesweep.producer.uploads.s3_events import Told, read_events
+from fakesweep.producer.uploads.s3_events import ParsedEvents, read_events
 from fakesweep.producer.uploads.sqs import (
     Message,
     Queue,
@@ -23,9 +23,9 @@ from fakesweep.producer.uploads.sqs import (
     received,
 )
 from fakesweep.producer.uploads.submissions import (
-    read_submission,
+    prepare_submission,
     record_together,
-    settle_policy,
+    store_policy,
     stream_of,
 )
 from fakesweep.schema.ledger.connection import first_line, may_pass
@@ -41,51 +41,51 @@ MAX_REASON_CHARACTERS = 1_000
 log = structlog.get_logger(__name__)
 
 
-class Heard(NamedTuple):
-    """A message as it was received, and what it says."""
+class ReadMessage(NamedTuple):
+    """SQS message and its parsed events."""
 
     message: Message
-    told: Told
+    events: ParsedEvents
 
 
 def listen(producer: Producer, url: str, stop: threading.Event) -> None:
-    """Record what the events in a queue tell of, until `stop` is set.
+    """Record the uploads of a queue's events until `stop` is set.
 
-    A message is deleted once its images are committed: one that comes again adds nothing. What
-    cannot be read is set aside in the ledger. SQS and the ledger are waited for; publishing is left
-    to the service beside it.
+    A message is deleted once its images are committed; a duplicate adds nothing. An unreadable
+    event becomes a dead letter. Outages of SQS and the ledger are waited out; the producer's
+    service publishes the batches.
 
     Raises:
-        SourceError: the queue is not there, or may not be read.
-        CatalogueError: a model of the settings is not known.
+        SourceError: the queue does not exist, or may not be read.
+        CatalogueError: a model of the settings is unknown.
     """
     queue = read_queue(url, producer.settings)
     stream = stream_of(producer, f"events:{queue.name}", Lane.LIVE)
-    waiting, held, is_settled = Backoff(stop), list[Heard](), False
+    backoff, held, is_ready = Backoff(stop), list[ReadMessage](), False
     with closing(open_client(queue, producer.settings)) as client:
         while not stop.is_set():
             try:
-                if not is_settled:
+                if not is_ready:
                     queue = found(client, queue)
-                    settle_policy(producer, stream)
-                    is_settled = True
+                    store_policy(producer, stream)
+                    is_ready = True
                     log.info("listening", queue=queue.name, models=stream.model_keys)
                 held = held or [
-                    Heard(message, read_events(message.body, producer.settings))
+                    ReadMessage(message, read_events(message.body, producer.settings))
                     for message in received(client, queue, producer.settings.batch_images)
                 ]
                 _record(producer, stream, queue, held)
-                done, held = [heard.message for heard in held], []
+                done, held = [read.message for read in held], []
                 delete(client, queue, done)
-                waiting.is_over()
+                backoff.is_over()
             except SqsAway as error:
-                waiting.wait("sqs", str(error))
+                backoff.wait("sqs", str(error))
             except SQLAlchemyError as error:
-                waiting.wait_for_ledger(error)
+                backoff.wait_for_ledger(error)
 
 
-def _record(producer: Producer, stream: Stream, queue: Queue, held: Sequence[Heard]) -> None:
-    """Record uploads and set aside what is none, in one transaction; none spoils another."""
+def _record(producer: Producer, stream: Stream, queue: Queue, held: Sequence[ReadMessage]) -> None:
+    """Record uploads and dead letters in one transaction; split it where the ledger refuses it."""
     if not held:
         return
     try:
@@ -95,16 +95,16 @@ def _record(producer: Producer, stream: Stream, queue: Queue, held: Sequence[Hea
         if may_pass(error):
             raise
         if len(held) > 1:
-            for heard in held:
-                _record(producer, stream, queue, [heard])
+            for message in held:
+                _record(producer, stream, queue, [message])
             return
         reason = f"the ledger refuses it: {first_line(error)}"
         with producer.engine.begin() as connection:
             _set_aside(connection, queue, held[0], reason)
         return
     producer.recorded.set()
-    for heard in held:
-        if heard.told.is_test:
+    for message in held:
+        if message.events.is_test:
             log.info("test_event_received", queue=queue.name)
 
 
@@ -113,24 +113,24 @@ def _record_in(
     producer: Producer,
     stream: Stream,
     queue: Queue,
-    held: Sequence[Heard],
+    held: Sequence[ReadMessage],
 ) -> None:
-    uploads = [upload for heard in held for upload in heard.told.uploads]
+    uploads = [upload for message in held for upload in message.events.uploads]
     if uploads:
-        together = [read_submission(uploads, None, ())]
+        together = [prepare_submission(uploads, None, ())]
         record_together(connection, stream, together, producer.settings.batch_images)
-    for heard in held:
-        if heard.told.faults:
-            _set_aside(connection, queue, heard, "; ".join(heard.told.faults))
-    passed_over = sum(heard.told.passed_over for heard in held)
+    for message in held:
+        if message.events.faults:
+            _set_aside(connection, queue, message, "; ".join(message.events.faults))
+    passed_over = sum(message.events.passed_over for message in held)
     log.debug(
         "events_read", queue=queue.name, messages=len(held), uploads=len(uploads),
         passed_over=passed_over,
     )  # fmt: skip
 
 
-def _set_aside(connection: Connection, queue: Queue, heard: Heard, reason: str) -> None:
+def _set_aside(connection: Connection, queue: Queue, message: ReadMessage, reason: str) -> None:
     reason = one_line(reason, MAX_REASON_CHARACTERS)
-    body = heard.message.body[:MAX_BODY_CHARACTERS]
+    body = message.message.body[:MAX_BODY_CHARACTERS]
     record_unreadable(connection, DeadLetter(queue.name, reason, body))
     log.warning("event_set_aside", queue=queue.name, reason=reason)

@@ -1,4 +1,4 @@
-"""Images handed in one by one: gathered for a few milliseconds, recorded together, published."""
+"""Group commit of uploads: submissions of a few milliseconds share one transaction."""
 
 import threading
 import time
@@ -13,11 +13,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from fakesweep.producer.backoff import Backoff
 from fakesweep.producer.resources import Producer
 from fakesweep.producer.uploads.submissions import (
-    Handed,
+    PendingSubmission,
     Submitted,
-    read_submission,
+    prepare_submission,
     record_together,
-    settle_policy,
+    store_policy,
     stream_of,
 )
 from fakesweep.schema.errors import BrokerError, DatabaseError, FakesweepError, LedgerAway
@@ -33,11 +33,11 @@ from fakesweep.schema.ledger.connection import (
 from fakesweep.schema.ledger.uploads import Stream, Upload, close_past_days
 from fakesweep.schema.words import BROKER, Lane
 
-PATIENCE_SECONDS = 5.0
-"""How long a submission waits for the ledger."""
+LEDGER_TIMEOUT_SECONDS = 5.0
+"""Time limit of a submission."""
 
-LEAVING_SECONDS = 2 * PATIENCE_SECONDS
-"""Servers that are silent keep nobody for longer who is told to end."""
+SHUTDOWN_SECONDS = 2 * LEDGER_TIMEOUT_SECONDS
+"""Time limit for each thread's end, with silent servers too."""
 
 RETRY_SECONDS = 0.2
 CLOSING_PAUSE_SECONDS = 60.0
@@ -46,11 +46,10 @@ log = structlog.get_logger(__name__)
 
 
 class Uploads:
-    """Records what many threads hand in, and publishes it at once.
+    """Records the submissions of many threads by group commit, and publishes them at once.
 
-    One thread gathers and commits: what comes while it commits is recorded together after that.
-    Another publishes, so that a broker which is away keeps nobody waiting; what it cannot publish
-    stands recorded for the producer's service.
+    One thread commits: submissions that arrive during a commit share the next one. Another thread
+    publishes, so submitters never wait for the broker; the producer's service publishes the rest.
     """
 
     def __init__(
@@ -62,25 +61,25 @@ class Uploads:
     ) -> None:
         self._stream = stream_of(producer, "uploads", Lane.LIVE, models or (), policy)
         self._producer = producer
-        self._gather_seconds = producer.settings.gather_milliseconds / 1_000
+        self._group_seconds = producer.settings.gather_milliseconds / 1_000
         self._changed = threading.Condition()
-        self._waiting: list[tuple[Stream, Handed]] = []
+        self._waiting: list[tuple[Stream, PendingSubmission]] = []
         self._stop = threading.Event()
         self._is_ledger_away = False
         self._recorded: SimpleQueue[Lane | None] = SimpleQueue()
-        self._gathering = threading.Thread(target=self._gather, name="gathering", daemon=True)
+        self._committing = threading.Thread(target=self._commit, name="group-commit", daemon=True)
         self._publishing = threading.Thread(target=self._publish, name="publishing", daemon=True)
 
     def __enter__(self) -> Self:
-        """Look the policy up, and begin.
+        """Store the policy and start the threads.
 
         Raises:
-            CatalogueError: the policy is not known.
+            CatalogueError: the policy is unknown.
             DatabaseError: the ledger does not answer.
         """
         with explained(self._producer.settings.database_url or ""):
-            settle_policy(self._producer, self._stream)
-        self._gathering.start()
+            store_policy(self._producer, self._stream)
+        self._committing.start()
         self._publishing.start()
         return self
 
@@ -90,13 +89,13 @@ class Uploads:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Take no more; record what waits unless the ledger is away, and end."""
+        """Refuse new submissions, record the waiting ones unless the ledger is away, and stop."""
         with self._changed:
             self._stop.set()
             self._changed.notify_all()
-        self._gathering.join(LEAVING_SECONDS)
+        self._committing.join(SHUTDOWN_SECONDS)
         self._recorded.put(None)
-        self._publishing.join(LEAVING_SECONDS)
+        self._publishing.join(SHUTDOWN_SECONDS)
 
     def submit(
         self,
@@ -106,72 +105,72 @@ class Uploads:
         stream: str = "uploads",
         key: str | None = None,
     ) -> Submitted:
-        """Record uploads, and return when they are committed; any thread may.
+        """Record uploads and return once they are committed; any thread may call.
 
-        One URI twice in a submission is one image, unless the occurrences differ. With a key, the
-        same uploads again get the first answer again.
+        A repeated URI is one image, unless the occurrences differ. A repeated key with the same
+        uploads returns the first result.
 
         Raises:
-            InvalidUri: one is no URI; the message says which, and nothing is recorded.
+            InvalidUri: a URI is invalid; the message names it, and nothing is recorded.
             SubmissionConflict: the key was used before, for other uploads.
-            LedgerAway: the ledger does not answer; it may have the uploads all the same.
-            DatabaseError: the ledger refuses them.
+            LedgerAway: the ledger does not answer; the uploads may be recorded nevertheless.
+            DatabaseError: the ledger refuses the uploads.
         """
         if not uploads:
             raise ValueError("there is nothing to submit")
-        handed = read_submission(uploads, key, (stream, lane.value))
+        submission = prepare_submission(uploads, key, (stream, lane.value))
         with self._changed:
             if self._stop.is_set():
                 raise FakesweepError("this process is ending and takes no uploads any more")
-            self._waiting.append((self._stream._replace(stream=stream, lane=lane), handed))
+            self._waiting.append((self._stream._replace(stream=stream, lane=lane), submission))
             self._changed.notify_all()
         try:
-            return handed.answer.result(PATIENCE_SECONDS)
+            return submission.answer.result(LEDGER_TIMEOUT_SECONDS)
         except TimeoutError:
-            handed.is_given_up = True
+            submission.is_given_up = True
             raise LedgerAway(
-                f"the ledger did not answer within {PATIENCE_SECONDS:g} s; hand the uploads in "
-                f"again later, with a key so that they cannot be recorded twice"
+                f"the ledger did not answer within {LEDGER_TIMEOUT_SECONDS:g} s; hand the uploads "
+                f"in again later, with a key so that they cannot be recorded twice"
             ) from None
 
-    def _gather(self) -> None:
-        """Record what waits, again and again, until told to stop and nothing waits any more."""
+    def _commit(self) -> None:
+        """Commit groups until told to stop and no submission waits."""
         while self._waiting or not self._stop.is_set():
-            for stream, handed in self._next_together().items():
-                self._record(stream, handed)
+            for stream, submission in self._next_group().items():
+                self._record(stream, submission)
 
-    def _next_together(self) -> dict[Stream, list[Handed]]:
+    def _next_group(self) -> dict[Stream, list[PendingSubmission]]:
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._stop.is_set())
             if self._waiting:
-                until = self._waiting[0][1].at_seconds + self._gather_seconds
+                until = self._waiting[0][1].at_seconds + self._group_seconds
                 self._changed.wait_for(self._is_full, until - time.monotonic())
             taken, self._waiting = self._waiting, []
-        together: dict[Stream, list[Handed]] = {}
-        for stream, handed in taken:
-            if not handed.is_given_up:
-                together.setdefault(stream, []).append(handed)
+        together: dict[Stream, list[PendingSubmission]] = {}
+        for stream, submission in taken:
+            if not submission.is_given_up:
+                together.setdefault(stream, []).append(submission)
         return together
 
     def _is_full(self) -> bool:
-        images = sum(len(handed.uploads) for _, handed in self._waiting)
+        images = sum(len(submission.uploads) for _, submission in self._waiting)
         return images >= self._producer.settings.batch_images or self._stop.is_set()
 
-    def _record(self, stream: Stream, together: Sequence[Handed]) -> None:
-        """Record submissions in one transaction, and answer; on failure none of them spoils others.
+    def _record(self, stream: Stream, together: Sequence[PendingSubmission]) -> None:
+        """Record submissions in one transaction and set their answers.
 
-        They are put back where the ledger may answer again.
+        After a permanent error each is recorded alone; after a temporary one all are put back.
         """
         batch_images = self._producer.settings.batch_images
         try:
             with self._producer.engine.begin() as connection:
                 answers = record_together(connection, stream, together, batch_images)
-        except Exception as error:  # noqa: BLE001 - whoever handed it in hears of it
+        except Exception as error:  # noqa: BLE001 - the submitter gets it
             if isinstance(error, SQLAlchemyError) and may_pass(error):
                 self._put_back(stream, together, error)
             elif len(together) > 1:
-                for handed in together:
-                    self._record(stream, [handed])
+                for submission in together:
+                    self._record(stream, [submission])
             else:
                 together[0].answer.set_exception(_explained(error))
             return
@@ -179,21 +178,25 @@ class Uploads:
             self._is_ledger_away = False
             log.warning("ledger_back")
         self._recorded.put(stream.lane)
-        for handed, answer in zip(together, answers, strict=True):
+        for submission, answer in zip(together, answers, strict=True):
             if isinstance(answer, Submitted):
-                handed.answer.set_result(answer)
+                submission.answer.set_result(answer)
             else:
-                handed.answer.set_exception(answer)
+                submission.answer.set_exception(answer)
 
-    def _put_back(self, stream: Stream, together: Iterable[Handed], error: SQLAlchemyError) -> None:
+    def _put_back(
+        self, stream: Stream, together: Iterable[PendingSubmission], error: SQLAlchemyError
+    ) -> None:
         if self._stop.is_set():
-            for handed in together:
-                handed.answer.set_exception(LedgerAway(f"the ledger is away: {first_line(error)}"))
+            for submission in together:
+                submission.answer.set_exception(
+                    LedgerAway(f"the ledger is away: {first_line(error)}")
+                )
             return
-        for handed in together:
-            handed.may_be_known = True  # its transaction may have been committed all the same
+        for submission in together:
+            submission.may_be_known = True  # its transaction may have been committed nevertheless
         with self._changed:
-            self._waiting[:0] = [(stream, handed) for handed in together]
+            self._waiting[:0] = [(stream, submission) for submission in together]
         if is_conflict(error):
             log.info("transaction_conflicted")
             return
@@ -205,7 +208,7 @@ class Uploads:
         self._stop.wait(RETRY_SECONDS)
 
     def _publish(self) -> None:
-        """Publish what is recorded, lane by lane, until told to stop."""
+        """Publish recorded lanes until told to stop."""
         while lanes := self._lanes_recorded():
             for lane in lanes:
                 try:
@@ -214,7 +217,7 @@ class Uploads:
                     log.exception("uploads_cannot_be_published", lane=lane.value)
 
     def _lanes_recorded(self) -> list[Lane]:
-        """Wait until something is recorded; return its lanes, and none at the end."""
+        """Wait for recorded batches; return their lanes, an empty list at the end."""
         found = {self._recorded.get()}
         while True:
             try:
@@ -226,27 +229,27 @@ class Uploads:
 
 
 def close_past_scans(producer: Producer, stop: threading.Event) -> None:
-    """Close the scans that streams opened on earlier days, until told to stop."""
-    waiting = Backoff(stop)
+    """Close streams' scans of earlier days, once a minute, until told to stop."""
+    backoff = Backoff(stop)
     while not stop.is_set():
         try:
             with producer.engine.begin() as connection:
                 closed = close_past_days(connection)
         except SQLAlchemyError as error:
-            waiting.wait_for_ledger(error)
+            backoff.wait_for_ledger(error)
             continue
-        waiting.is_over()
+        backoff.is_over()
         for scan_id in closed:
             log.info("stream_scan_closed", scan_id=scan_id)
         stop.wait(CLOSING_PAUSE_SECONDS)
 
 
 def _publish_lane(producer: Producer, lane: Lane, stop: threading.Event) -> None:
-    """Send what is recorded in a lane while the window has room, once the broker takes it."""
-    waiting, is_away = Backoff(stop), False
+    """Publish a lane's recorded batches while the window has room; retry with backoff."""
+    backoff, is_away = Backoff(stop), False
     while True:
         try:
-            if is_away:  # what is taken from the ledger for nothing is lost for a while
+            if is_away:  # a batch taken in vain counts as published until reconciliation
                 producer.publisher.check()
             with producer.engine.begin() as connection:
                 messages = take_recorded(connection, lane, producer.settings.window_batches)
@@ -254,11 +257,11 @@ def _publish_lane(producer: Producer, lane: Lane, stop: threading.Event) -> None
                 producer.publisher.publish(message)
         except BrokerError as error:
             is_away = True
-            waiting.wait(BROKER, str(error))
+            backoff.wait(BROKER, str(error))
         except SQLAlchemyError as error:
-            waiting.wait_for_ledger(error)
+            backoff.wait_for_ledger(error)
         else:
-            waiting.is_over()
+            backoff.is_over()
             return
         if stop.is_set():
             return

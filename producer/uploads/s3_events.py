@@ -1,4 +1,4 @@
-"""What S3 says in an event: by itself, through SNS or EventBridge, and as other stores say it."""
+"""Parser of S3 events: direct, through SNS or EventBridge, and from compatible stores."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -20,14 +20,14 @@ _CREATED_BY_BRIDGE = "Object Created"
 
 
 class UnreadableEvent(Exception):  # noqa: N818 - says what the event is
-    """The event, or a part of it, says nothing that could be followed; the message says why."""
+    """An event, or a record in it, is malformed or refused; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What one message says: the uploads, and what is wrong with the rest of it.
+class ParsedEvents:
+    """Content of one message: its uploads, and the faults of its other records.
 
-    `passed_over` counts what is none of an upload's business: other events, keys of no image.
+    `passed_over` counts irrelevant records: other kinds of events, and keys of other files.
     """
 
     uploads: tuple[Upload, ...] = ()
@@ -44,15 +44,15 @@ class _Object:
     at: object
 
 
-def read_events(body: str, settings: Settings) -> Told:
-    """Read the body of a message; whatever it holds, this says what is to be made of it."""
+def read_events(body: str, settings: Settings) -> ParsedEvents:
+    """Parse the body of a message; faults are part of the result and never raised."""
     uploads: list[Upload] = []
     faults: list[str] = []
     passed_over = 0
     try:
         said = _opened(body)
         if said.get("Event") == "s3:TestEvent":
-            return Told(is_test=True)
+            return ParsedEvents(is_test=True)
         for record in _records(said):
             try:
                 found = _created(record)
@@ -64,11 +64,11 @@ def read_events(body: str, settings: Settings) -> Told:
                 faults.append(str(error))
     except UnreadableEvent as error:
         faults.append(str(error))
-    return Told(tuple(uploads), tuple(dict.fromkeys(faults)), passed_over)
+    return ParsedEvents(tuple(uploads), tuple(dict.fromkeys(faults)), passed_over)
 
 
 def _opened(body: str) -> Mapping[str, Any]:
-    """Return the event, out of the envelope that SNS may have put it into."""
+    """Return the event, without the envelope of SNS."""
     said = _parsed(body, "the message")
     if said.get("Type") == "Notification" and isinstance(said.get("Message"), str):
         return _parsed(said["Message"], "the message that SNS passes on")
@@ -86,7 +86,7 @@ def _parsed(text: str, what: str) -> Mapping[str, Any]:
 
 
 def _records(said: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield S3's own records, or EventBridge's event as the only one."""
+    """Yield the records of an S3 event; an EventBridge event is a single record."""
     if isinstance(said.get("detail-type"), str):
         yield said
         return
@@ -100,7 +100,7 @@ def _records(said: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _created(record: Mapping[str, Any]) -> _Object | None:
-    """Return the object that came to be; None where the event is of another kind."""
+    """Return the created object, None for another kind of event."""
     if "detail-type" in record:
         detail = record.get("detail")
         if record["detail-type"] == _CREATED_BY_BRIDGE:
@@ -149,9 +149,9 @@ def _upload(found: _Object, settings: Settings) -> Upload:
 
 
 def _occurrence(found: _Object) -> str:
-    """Return what tells this writing of the object from others: the same for each event of it.
+    """Return the identity of one write of an object, the same in each event about it.
 
-    The sequencer is spelled in several ways: longer or shorter by zeros, in either case.
+    The sequencer is normalised: stores differ in its leading zeros and its case.
     """
     version = _text(found, "versionId") or _text(found, "version-id")
     if version and version != "null":

@@ -1,4 +1,4 @@
-"""A queue of SQS: how it is named, asked and cleared, and what its refusals mean."""
+"""SQS queue: its name, receiving and deleting messages, and the meaning of its errors."""
 
 import re
 import time
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 SCHEME = "sqs://"
 WAIT_SECONDS = 3
-"""How long SQS holds a question open while it has no message; so long may leaving take."""
+"""Long-poll time of a receive call; the listener's shutdown may take as long."""
 
 GATHER_SECONDS = 1.0
-"""For how long more is asked for while there is more, before it is recorded together."""
+"""Time limit for collecting messages that are recorded together."""
 
 MESSAGES_AT_ONCE = 10
 CONNECT_TIMEOUT_SECONDS = 5
@@ -51,7 +51,7 @@ log = structlog.get_logger(__name__)
 
 
 class Queue(NamedTuple):
-    """A queue of SQS: by its name in the account and region of the environment, or by its URL."""
+    """SQS queue: by name in the environment's account and region, or by URL."""
 
     name: str
     url: str | None = None
@@ -59,21 +59,21 @@ class Queue(NamedTuple):
 
 
 class Message(NamedTuple):
-    """A message as it was received; `receipt` is what it is deleted by."""
+    """Received message; `receipt` is its handle for deletion."""
 
     receipt: str
     body: str
 
 
 class SqsAway(Exception):  # noqa: N818 - says what happened
-    """SQS does not answer, or asks for patience; another attempt may help."""
+    """SQS does not answer, or throttles; a retry may succeed."""
 
 
 def read_queue(text: str, settings: Settings) -> Queue:
-    """Read `sqs://NAME`, or `sqs://` with a queue's URL behind it in place of its `https://`.
+    """Parse `sqs://NAME`, or a queue's URL with `sqs://` in place of `https://`.
 
     Raises:
-        SourceError: it is neither.
+        SourceError: the text is neither.
     """
     rest = text.removeprefix(SCHEME)
     host, _, path = rest.partition("/")
@@ -92,7 +92,7 @@ def read_queue(text: str, settings: Settings) -> Queue:
 
 
 def open_client(queue: Queue, settings: Settings) -> "SQSClient":
-    """Return a client that asks once: the listener itself waits and asks again.
+    """Return a client without retries of its own; the listener retries with backoff.
 
     Raises:
         SourceError: the environment names no region.
@@ -116,7 +116,7 @@ def found(client: "SQSClient", queue: Queue) -> Queue:
 
     Raises:
         SqsAway: SQS does not answer.
-        SourceError: the queue is not there, or may not be asked for.
+        SourceError: the queue does not exist, or may not be looked up.
     """
     if queue.url is not None:
         return queue
@@ -125,11 +125,11 @@ def found(client: "SQSClient", queue: Queue) -> Queue:
 
 
 def received(client: "SQSClient", queue: Queue, at_most: int) -> list[Message]:
-    """Return what comes within a moment, after waiting for the first of it; about `at_most`.
+    """Return about `at_most` messages, after a long poll for the first.
 
     Raises:
         SqsAway: SQS does not answer.
-        SourceError: the queue is not there, or may not be read.
+        SourceError: the queue does not exist, or may not be read.
     """
     with _explained(queue):
         messages = more = _asked(client, queue, WAIT_SECONDS)
@@ -143,17 +143,17 @@ def received(client: "SQSClient", queue: Queue, at_most: int) -> list[Message]:
 
 
 def delete(client: "SQSClient", queue: Queue, messages: Sequence[Message]) -> None:
-    """Delete messages; those that stay come again, which the log says.
+    """Delete messages; failures are logged, and those messages come again.
 
     Raises:
         SqsAway: SQS does not answer.
-        SourceError: nothing may be deleted.
+        SourceError: deleting is not allowed.
     """
     for first in range(0, len(messages), MESSAGES_AT_ONCE):
         with _explained(queue):
             answer = client.delete_message_batch(
                 QueueUrl=queue.url or "",
-                Entries=[  # a message may be among them twice, so its own name is no Id
+                Entries=[  # a message can be in the list twice, so its own id is no Id
                     {"Id": str(number), "ReceiptHandle": message.receipt}
                     for number, message in enumerate(messages[first : first + MESSAGES_AT_ONCE])
                 ],
@@ -178,11 +178,11 @@ def _asked(client: "SQSClient", queue: Queue, wait_seconds: int) -> list[Message
 
 @contextmanager
 def _explained(queue: Queue) -> Iterator[None]:
-    """Tell what may pass from what somebody has to mend.
+    """Convert botocore's errors into temporary and permanent ones.
 
     Raises:
-        SqsAway: another attempt may help.
-        SourceError: none will.
+        SqsAway: the error may pass.
+        SourceError: the error is permanent.
     """
     try:
         yield

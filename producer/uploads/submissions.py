@@ -1,4 +1,4 @@
-"""What is handed in at once, and how several of those are recorded in one transaction."""
+"""Submissions: prepared one by one, and recorded together in one transaction."""
 
 import hashlib
 import json
@@ -33,16 +33,16 @@ from fakesweep.schema.uris import normalise
 from fakesweep.schema.words import Lane
 
 MAX_NAME_BYTES = 128
-"""A longer key or occurrence is kept as its digest: PostgreSQL's indexes hold short rows only."""
+"""Limit beyond which a key or occurrence is stored as its digest, to fit PostgreSQL's indexes."""
 
 _LARGEST_SIZE = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """What became of a submission: `image_ids` are in the order of its uploads.
+    """Result of a submission; `image_ids` are in the order of its uploads.
 
-    `is_repeated` says that its key was known, and this is the answer of the first time.
+    `is_repeated` is set where the key was known, and the result is that of the first submission.
     """
 
     scan_id: int
@@ -51,11 +51,11 @@ class Submitted:
 
 
 @dataclass(eq=False, slots=True)
-class Handed:
-    """A submission on its way into the ledger; `answer` is set once it is committed.
+class PendingSubmission:
+    """Submission before its commit; `answer` is set once it is committed.
 
-    `occurrence` is that of its uploads which name none. `may_be_known` says that images of it may
-    be in the ledger already; `is_given_up`, that nobody waits for the answer any more.
+    `occurrence` is the default for uploads without one. `may_be_known` is set where images may be
+    in the ledger already; `is_given_up`, where the submitter has stopped waiting.
     """
 
     uploads: tuple[Upload, ...]
@@ -68,7 +68,7 @@ class Handed:
     answer: "Future[Submitted]" = field(default_factory=Future)
 
     def image_ids(self, images: dict[Sighting, int]) -> tuple[int, ...]:
-        """Return the images of its uploads, in their order."""
+        """Return the image ids of the uploads, in their order."""
         return tuple(images[_sighting(upload)] for upload in self.uploads)
 
 
@@ -79,37 +79,39 @@ def stream_of(
     models: Sequence[str] = (),
     policy: str = DEFAULT_POLICY,
 ) -> Stream:
-    """Return a stream with the models that judge it: those named, of the settings, or the default.
+    """Return a stream judged by the given models, those of the settings, or the default one.
 
     Raises:
-        CatalogueError: a model is not known.
+        CatalogueError: a model is unknown.
     """
     chosen = models or producer.settings.models or (DEFAULT_MODEL,)
     entries = [producer.catalogue.model(reference) for reference in chosen]
     return Stream(name, lane, policy, tuple(dict.fromkeys(entry.key for entry in entries)))
 
 
-def settle_policy(producer: Producer, stream: Stream) -> None:
-    """Have the operator's own cut points count, where the catalogue's file sets them.
+def store_policy(producer: Producer, stream: Stream) -> None:
+    """Store the stream's policy with the cut points of the operator's catalogue, if any.
 
     Raises:
-        CatalogueError: the policy is not known.
+        CatalogueError: the policy is unknown.
     """
     wanted = producer.catalogue.policies.get(stream.policy)
     with producer.engine.begin() as connection:
         policy_id(connection, stream.policy, wanted)
 
 
-def read_submission(uploads: Sequence[Upload], key: str | None, about: Sequence[str]) -> Handed:
-    """Return what is handed in, its URIs normalised; `about` is what else a key stands for.
+def prepare_submission(
+    uploads: Sequence[Upload], key: str | None, about: Sequence[str]
+) -> PendingSubmission:
+    """Return a submission with normalised URIs; `about` is hashed into the key's digest too.
 
     Raises:
-        InvalidUri: an upload's URI is none; the message says which.
+        InvalidUri: a URI is invalid; the message names the upload.
     """
     occurrence = uuid4().hex
     uris = [_normalised(number, upload.uri) for number, upload in enumerate(uploads, start=1)]
     asked = [[uri, upload.occurrence] for uri, upload in zip(uris, uploads, strict=True)]
-    return Handed(
+    return PendingSubmission(
         tuple(_cleaned(upload, uri, occurrence) for uri, upload in zip(uris, uploads, strict=True)),
         None if key is None else short(key),
         hashlib.sha256(json.dumps([*about, asked]).encode()).digest(),
@@ -119,15 +121,18 @@ def read_submission(uploads: Sequence[Upload], key: str | None, about: Sequence[
 
 
 def record_together(
-    connection: Connection, stream: Stream, submissions: Sequence[Handed], batch_images: int
+    connection: Connection,
+    stream: Stream,
+    submissions: Sequence[PendingSubmission],
+    batch_images: int,
 ) -> list[Submitted | SubmissionConflict]:
-    """Record submissions to one stream, and return what to answer to each.
+    """Record submissions to one stream; return the result of each, in order.
 
-    Uploads that the stream has already keep their images. Keys and sightings are locked in order,
-    so that two processes never wait for one another.
+    Uploads known to the stream keep their images. Keys and sightings are locked in sorted order,
+    which prevents deadlocks.
     """
     answered = lock_keys(connection, [one.key for one in submissions if one.key is not None])
-    fresh: list[Handed] = []
+    fresh: list[PendingSubmission] = []
     for one in submissions:
         if one.key is None or one.key not in answered:
             fresh.append(one)
@@ -151,7 +156,7 @@ def record_together(
 
 
 def short(name: str) -> str:
-    """Return a name that an index can hold, whatever its length."""
+    """Return a name that fits an index: itself, or its digest."""
     name = storable(name)
     if len(name.encode()) <= MAX_NAME_BYTES:
         return name
@@ -159,7 +164,10 @@ def short(name: str) -> str:
 
 
 def _record(
-    connection: Connection, stream: Stream, submissions: Iterable[Handed], batch_images: int
+    connection: Connection,
+    stream: Stream,
+    submissions: Iterable[PendingSubmission],
+    batch_images: int,
 ) -> tuple[int, dict[Sighting, int]]:
     wanted: dict[Sighting, Upload] = {}
     named: set[Sighting] = set()
@@ -173,7 +181,7 @@ def _record(
     left = [wanted[sighting] for sighting in sorted(wanted.keys() - images.keys())]
     for batch in _batched(left, batch_images):
         images |= record_uploads(connection, scan_id, batch)
-    # Another process recorded these a moment ago.
+    # Another process recorded these concurrently.
     images |= known_images(connection, stream, sorted(wanted.keys() - images.keys()))
     return scan_id, images
 
@@ -191,7 +199,7 @@ def _batched(uploads: Iterable[Upload], size: int) -> Iterator[list[Upload]]:
         yield batch
 
 
-def _repeated(one: Handed, submission: KeptSubmission) -> Submitted | SubmissionConflict:
+def _repeated(one: PendingSubmission, submission: KeptSubmission) -> Submitted | SubmissionConflict:
     if submission.digest != one.digest:
         return SubmissionConflict(
             f"key {one_line(one.key or '')!r} was used before, for other uploads; "

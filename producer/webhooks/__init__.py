@@ -1,4 +1,4 @@
-"""Applications are told of verdicts: signed, again where that failed, until it is given up."""
+"""Webhooks: signed deliveries of verdicts and events, with retries."""
 
 from fakesweep.producer.webhooks.delivery_loop import deliver_webhooks
 

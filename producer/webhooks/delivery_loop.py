@@ -1,4 +1,4 @@
-"""The duty of delivering: take what is due, have it sent, note what came of it, forget the old."""
+"""Delivery loop: leases due deliveries, has them sent, records outcomes and deletes old ones."""
 
 import threading
 import time
@@ -39,60 +39,62 @@ log = structlog.get_logger(__name__)
 
 
 def deliver_webhooks(
-    producer: Producer, stop: threading.Event, pace: RetrySchedule = RETRY_SCHEDULE
+    producer: Producer, stop: threading.Event, schedule: RetrySchedule = RETRY_SCHEDULE
 ) -> None:
-    """Deliver what is due until `stop` is set; a ledger that stops answering is waited for.
+    """Send due deliveries until `stop` is set; outages of the ledger are waited out.
 
-    Several producers share the work. What one that died had in hand is due again when its lease
-    runs out, so a receiver may be told a thing twice, under the same `webhook-id`.
+    Several producers share the deliveries by lease. A delivery of a killed producer is due again
+    when its lease expires, so a receiver may get it twice, under the same `webhook-id`.
 
     Raises:
-        SQLAlchemyError: the ledger refuses for good.
+        SQLAlchemyError: the ledger refuses permanently.
     """
-    engine, waiting = producer.engine, Backoff(stop)
+    engine, backoff = producer.engine, Backoff(stop)
     unrecorded: list[Attempt] = []
-    next_forgetting = 0.0
-    with open_receivers(producer.settings, pace.timeout_seconds, pace.at_once) as pool:
-        senders = Senders(partial(_tell, pool), pace)
+    next_deletion = 0.0
+    with open_receivers(producer.settings, schedule.timeout_seconds, schedule.at_once) as pool:
+        senders = Senders(partial(_send, pool), schedule)
         while not stop.is_set():
             unrecorded += senders.collect()
             try:
-                due = _exchange(engine, senders, unrecorded, pace)
+                due = _exchange(engine, senders, unrecorded, schedule)
                 unrecorded = [Attempt(one, _FORGOTTEN) for one in due if one.is_forgotten]
                 for delivery in due:
                     if not delivery.is_forgotten:
                         senders.begin(delivery)
-                if time.monotonic() >= next_forgetting:
-                    _forget(engine, stop)
-                    next_forgetting = time.monotonic() + FORGET_EVERY_SECONDS
-                waiting.is_over()
+                if time.monotonic() >= next_deletion:
+                    _delete_old(engine, stop)
+                    next_deletion = time.monotonic() + FORGET_EVERY_SECONDS
+                backoff.is_over()
             except SQLAlchemyError as error:
-                waiting.wait_for_ledger(error)
+                backoff.wait_for_ledger(error)
                 continue
-            senders.wait(pace.look_seconds)
-        _leave(engine, senders, unrecorded, pace)
+            senders.wait(schedule.poll_seconds)
+        _shut_down(engine, senders, unrecorded, schedule)
 
 
 def _exchange(
-    engine: Engine, senders: Senders, ended: Sequence[Attempt], pace: RetrySchedule
+    engine: Engine, senders: Senders, ended: Sequence[Attempt], schedule: RetrySchedule
 ) -> list[Delivery]:
-    """Note what ended, have events told and take what is due, in one transaction.
+    """Record outcomes, queue new events and lease due deliveries, in one transaction.
 
-    An end that the ledger refuses to note keeps no other from being noted; it is told again.
+    An outcome that the ledger refuses is logged, and its delivery is sent again; the others stand.
     """
     with engine.begin() as connection:
-        if apart(connection, partial(_record, connection, ended, pace)) is not None:
+        if apart(connection, partial(_record, connection, ended, schedule)) is not None:
             for one in ended:
-                reason = apart(connection, partial(_record, connection, [one], pace))
+                reason = apart(connection, partial(_record, connection, [one], schedule))
                 if reason is not None:
                     delivery_id = one.delivery.delivery_id
-                    log.error("webhook_ending_refused", delivery_id=delivery_id, reason=reason)
+                    log.error("webhook_outcome_refused", delivery_id=delivery_id, reason=reason)
         tell_events(connection)
-        return take_due(connection, uuid4(), pace.lease_seconds, pace.at_once, senders.free())
+        return take_due(
+            connection, uuid4(), schedule.lease_seconds, schedule.at_once, senders.free()
+        )
 
 
-def _record(connection: Connection, ended: Sequence[Attempt], pace: RetrySchedule) -> None:
-    failed = [_failed(one, pace) for one in ended if not one.answer.is_delivered]
+def _record(connection: Connection, ended: Sequence[Attempt], schedule: RetrySchedule) -> None:
+    failed = [_failed(one, schedule) for one in ended if not one.answer.is_delivered]
     record_failed(connection, failed)
     record_delivered(
         connection,
@@ -108,10 +110,10 @@ def _record(connection: Connection, ended: Sequence[Attempt], pace: RetrySchedul
         log.warning("webhook_gone", webhook=name)
 
 
-def _failed(ending: Attempt, pace: RetrySchedule) -> Failed:
-    delivery, answer = ending.delivery, ending.answer
+def _failed(attempt: Attempt, schedule: RetrySchedule) -> Failed:
+    delivery, answer = attempt.delivery, attempt.answer
     attempts = delivery.attempts + 1
-    pause_seconds = pace.pause_seconds(attempts, answer.retry_after_seconds)
+    pause_seconds = schedule.pause_seconds(attempts, answer.retry_after_seconds)
     if delivery.is_forgotten:
         pause_seconds = None
     if pause_seconds is None:
@@ -125,11 +127,11 @@ def _failed(ending: Attempt, pace: RetrySchedule) -> Failed:
     return Failed(delivery, answer.status, answer.reason, pause_seconds)
 
 
-def _tell(pool: PoolManager, delivery: Delivery) -> ReceiverAnswer:
+def _send(pool: PoolManager, delivery: Delivery) -> ReceiverAnswer:
     return send(pool, delivery.url, delivery.secret, message_id(delivery), body_of(delivery))
 
 
-def _forget(engine: Engine, stop: threading.Event) -> None:
+def _delete_old(engine: Engine, stop: threading.Event) -> None:
     while not stop.is_set():
         with engine.begin() as connection:
             dropped = forget_delivered(connection, FORGET_AFTER_DAYS)
@@ -138,11 +140,11 @@ def _forget(engine: Engine, stop: threading.Event) -> None:
         log.info("webhook_deliveries_forgotten", deliveries=dropped)
 
 
-def _leave(
-    engine: Engine, senders: Senders, unrecorded: list[Attempt], pace: RetrySchedule
+def _shut_down(
+    engine: Engine, senders: Senders, unrecorded: list[Attempt], schedule: RetrySchedule
 ) -> None:
-    """Wait a little for what is in hand; what does not end is due again when its lease runs out."""
-    ends_at = time.monotonic() + pace.leave_seconds
+    """Wait for deliveries in hand; one that does not end is due again when its lease expires."""
+    ends_at = time.monotonic() + schedule.shutdown_seconds
     while senders.in_hand and time.monotonic() < ends_at:
         senders.wait(ends_at - time.monotonic())
         unrecorded += senders.collect()
@@ -150,6 +152,6 @@ def _leave(
         return
     try:
         with engine.begin() as connection:
-            _record(connection, unrecorded, pace)
+            _record(connection, unrecorded, schedule)
     except SQLAlchemyError as error:
-        log.warning("webhook_endings_lost", deliveries=len(unrecorded), reason=first_line(error))
+        log.warning("webhook_outcomes_lost", deliveries=len(unrecorded), reason=first_line(error))

@@ -1,4 +1,4 @@
-"""What a webhook is told: the JSON of a verdict or an event, the same at every attempt."""
+"""Payload of a delivery: the JSON of a verdict or event, identical at each attempt."""
 
 import json
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ _NOBODY = UUID(int=0)
 
 
 def body_of(delivery: Delivery) -> bytes:
-    """Return the body of a delivery; its type says what happened."""
+    """Return the body of a delivery as JSON; `type` names what happened."""
     if delivery.event is not None:
         at = _moment(delivery.judged_at)
         return _written({"type": delivery.event, "timestamp": at, "data": delivery.said})
@@ -25,7 +25,7 @@ def body_of(delivery: Delivery) -> bytes:
 
 
 def example_body(webhook: Webhook, at: datetime) -> bytes:
-    """Return the body of a test: a verdict that nobody gave, under a type that says so."""
+    """Return the body of a test delivery: an invented verdict, of type `webhook.test`."""
     example = Delivery(
         delivery_id=0,
         message_id=_NOBODY,
@@ -52,13 +52,13 @@ def example_body(webhook: Webhook, at: datetime) -> bytes:
 
 
 def message_id(delivery: Delivery) -> str:
-    """Return what tells repeats: the header `webhook-id`, one for each delivery."""
+    """Return a delivery's `webhook-id`, by which receivers recognise duplicates."""
     return f"msg_{delivery.message_id.hex}"
 
 
 def _body(word: str, delivery: Delivery) -> bytes:
     judged_at = _moment(delivery.judged_at)
-    told: dict[str, Any] = {
+    data: dict[str, Any] = {
         "image_id": delivery.image_id,
         "uri": delivery.uri,
         "scan_id": delivery.scan_id,
@@ -72,8 +72,8 @@ def _body(word: str, delivery: Delivery) -> bytes:
         "judged_at": judged_at,
     }
     if delivery.before is not None:
-        told["before"] = delivery.before
-    return _written({"type": word, "timestamp": judged_at, "data": told})
+        data["before"] = delivery.before
+    return _written({"type": word, "timestamp": judged_at, "data": data})
 
 
 def _written(body: dict[str, Any]) -> bytes:

@@ -1,4 +1,4 @@
-"""One attempt to tell a receiver: a signed POST to an admitted address, and what came back."""
+"""Webhook request: one signed POST to an admitted address, and the receiver's answer."""
 
 import http.client
 import ssl
@@ -24,17 +24,17 @@ from fakesweep.schema.settings import Settings
 from fakesweep.schema.uris import normalise
 
 MOST_HOSTS = 64
-MOST_REST_BYTES = 16 * 1024
-MOST_REST_SECONDS = 1.0
-"""What is read of an answer's body, so that its connection can be used again."""
+MAX_DRAIN_BYTES = 16 * 1024
+MAX_DRAIN_SECONDS = 1.0
+"""Limits of reading an answer's body, after which its connection can be reused."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReceiverAnswer:
-    """What came of an attempt; `status` is None where no answer came.
+    """Answer of a receiver; `status` is None where none came.
 
-    `reason` names no address, so that it may be shown and logged. `retry_after_seconds` is what
-    the receiver asks for, None where it asks for nothing.
+    `reason` names no address, so it can be shown and logged. `retry_after_seconds` is the
+    receiver's own wish, or None.
     """
 
     status: int | None
@@ -43,22 +43,22 @@ class ReceiverAnswer:
 
     @property
     def is_delivered(self) -> bool:
-        """Whether the receiver took it: any 2xx."""
+        """Whether the receiver accepted the delivery: any 2xx."""
         return (
             self.status is not None and http.client.OK <= self.status < http.client.MULTIPLE_CHOICES
         )
 
     @property
     def is_gone(self) -> bool:
-        """Whether the receiver wants nothing more."""
+        """Whether the receiver wants no more deliveries: status 410."""
         return self.status == http.client.GONE
 
 
 def check_url(text: str) -> str:
-    """Return the one spelling of an address that can be told.
+    """Return a webhook's address in its normal form.
 
     Raises:
-        WebhookError: it is none; the message does not repeat it.
+        WebhookError: the address is invalid; the message does not repeat it.
     """
     if not text.lower().startswith(("http://", "https://")):
         raise WebhookError("a webhook is told over https:// or http://; write its whole address")
@@ -69,7 +69,7 @@ def check_url(text: str) -> str:
 
 
 def open_receivers(settings: Settings, timeout_seconds: float, at_once: int) -> PoolManager:
-    """Return connections to admitted addresses, `at_once` kept for each host; none is open."""
+    """Return a connection pool for admitted addresses; it keeps `at_once` connections per host."""
     return open_pools(
         settings,
         num_pools=MOST_HOSTS,
@@ -81,7 +81,7 @@ def open_receivers(settings: Settings, timeout_seconds: float, at_once: int) -> 
 
 
 def send(pool: PoolManager, url: str, secret: str, message_id: str, body: bytes) -> ReceiverAnswer:
-    """Tell a receiver once; whatever goes wrong is an answer, too. Redirects are not followed."""
+    """Send one delivery; errors become answers, and redirects are not followed."""
     timestamp = int(time.time())
     headers = {
         **pool.headers,
@@ -100,13 +100,13 @@ def send(pool: PoolManager, url: str, secret: str, message_id: str, body: bytes)
         f"{response.status} {http.client.responses.get(response.status, '')}".strip(),
         pause_asked_for(response.headers.get("Retry-After")),
     )
-    _let_go(response)
+    _drain(response)
     return answer
 
 
-def _let_go(response: BaseHTTPResponse) -> None:
-    """Give the connection back for the next delivery where the rest is short, else close it."""
-    left_bytes, ends_at = MOST_REST_BYTES, time.monotonic() + MOST_REST_SECONDS
+def _drain(response: BaseHTTPResponse) -> None:
+    """Return the connection to the pool if the rest of the answer is short, else close it."""
+    left_bytes, ends_at = MAX_DRAIN_BYTES, time.monotonic() + MAX_DRAIN_SECONDS
     try:
         while piece := response.read1(left_bytes, decode_content=False):
             left_bytes -= len(piece)

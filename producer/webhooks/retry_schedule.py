@@ -1,4 +1,4 @@
-"""How soon a delivery is tried again, and how a receiver in trouble is spared."""
+"""Retry schedule: pauses between attempts, and rests of a failing receiver."""
 
 import random
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ LONGEST_RETRY_AFTER_SECONDS = 24 * HOUR_SECONDS
 
 @dataclass(frozen=True, slots=True)
 class RetrySchedule:
-    """The times of delivering.
+    """Times and limits of deliveries.
 
-    `pauses_seconds` come between the attempts; after the last, a delivery is dead. A receiver that
-    failed rests, `first_rest_seconds` and twice as long each time, and is then asked with one
-    delivery until it takes one. `at_once` counts deliveries in hand for each webhook.
+    `pauses_seconds` separate the attempts; after the last one a delivery is dead. A failing
+    receiver rests `first_rest_seconds`, doubled at each failure, and then gets one delivery at a
+    time until it accepts one. `at_once` limits the deliveries in hand for each webhook.
     """
 
     pauses_seconds: tuple[float, ...] = (
@@ -23,17 +23,17 @@ class RetrySchedule:
     )  # fmt: skip
     timeout_seconds: float = 15.0
     lease_seconds: float = 60.0
-    look_seconds: float = 0.5
+    poll_seconds: float = 0.5
     first_rest_seconds: float = 1.0
     longest_rest_seconds: float = 60.0
-    leave_seconds: float = 5.0
+    shutdown_seconds: float = 5.0
     at_once: int = 8
 
     def pause_seconds(self, attempts: int, retry_after_seconds: float | None) -> float | None:
-        """Return when to try again after so many attempts, None where that was the last.
+        """Return the seconds before the next attempt, None after the last one.
 
-        What the receiver asks for counts where it is longer than the pause, up to a day. Up to a
-        fifth comes on top, by chance, so that what failed together does not come back together.
+        The receiver's Retry-After counts where it is longer than the pause, up to a day. Jitter of
+        up to a fifth spreads deliveries that failed together.
         """
         if attempts > len(self.pauses_seconds):
             return None
@@ -41,7 +41,7 @@ class RetrySchedule:
         return max(asked, self.pauses_seconds[attempts - 1]) * random.uniform(1.0, 1.2)  # noqa: S311 - spreads
 
     def rest_seconds(self, failures: int, retry_after_seconds: float | None) -> float:
-        """Return how long to leave a receiver alone that failed so often in a row."""
+        """Return the rest of a receiver after `failures` in a row."""
         rest = self.first_rest_seconds * 2.0 ** min(failures - 1, 16)
         return min(max(rest, retry_after_seconds or 0.0), self.longest_rest_seconds)
 

@@ -1,4 +1,4 @@
-"""The threads that send, one for each delivery in hand, and how each receiver fares."""
+"""Sender threads, one for each delivery in hand, and the state of each receiver."""
 
 import threading
 import time
@@ -17,7 +17,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What came of one attempt."""
+    """One attempt and its answer."""
 
     delivery: Delivery
     answer: ReceiverAnswer
@@ -25,7 +25,7 @@ class Attempt:
 
 @dataclass(slots=True)
 class _Receiver:
-    """How a webhook fares in this process: deliveries in hand, failures in a row, its rest."""
+    """State of a webhook in this process: deliveries, failures in a row, end of its rest."""
 
     in_hand: int = 0
     failures: int = 0
@@ -33,53 +33,52 @@ class _Receiver:
 
 
 class Senders:
-    """Sends deliveries on threads of their own.
+    """Sends each delivery on its own daemon thread.
 
-    A thread that hangs holds up nobody but its own webhook, nor the process, which leaves it
-    behind.
+    A hanging thread delays only its own webhook, and never the end of the process.
     """
 
-    def __init__(self, send: Callable[[Delivery], ReceiverAnswer], pace: RetrySchedule) -> None:
+    def __init__(self, send: Callable[[Delivery], ReceiverAnswer], schedule: RetrySchedule) -> None:
         self._send = send
-        self._pace = pace
+        self._schedule = schedule
         self._receivers: dict[int, _Receiver] = {}
         self._ended: deque[Attempt] = deque()
         self._moved = threading.Event()
 
     @property
     def in_hand(self) -> int:
-        """Deliveries whose end was not collected yet."""
+        """Number of deliveries whose outcome is not collected yet."""
         return sum(one.in_hand for one in self._receivers.values())
 
     def free(self) -> dict[int, int]:
-        """Return how many more deliveries each webhook may have in hand that is not at ease."""
+        """Return the free places of busy and failing webhooks; others have all of theirs."""
         now = time.monotonic()
         return {webhook_id: self._room(one, now) for webhook_id, one in self._receivers.items()}
 
     def begin(self, delivery: Delivery) -> None:
-        """Send a delivery on a thread of its own."""
+        """Start the thread of a delivery."""
         self._receivers.setdefault(delivery.webhook_id, _Receiver()).in_hand += 1
         threading.Thread(target=self._run, args=(delivery,), name="webhook", daemon=True).start()
 
     def collect(self) -> list[Attempt]:
-        """Return what ended since the last time."""
-        endings = [self._ended.popleft() for _ in range(len(self._ended))]
-        for ending in endings:
-            self._note(self._receivers[ending.delivery.webhook_id], ending)
-        at_ease = [key for key, one in self._receivers.items() if one == _Receiver()]
-        for webhook_id in at_ease:
+        """Return the attempts that ended since the last call."""
+        attempts = [self._ended.popleft() for _ in range(len(self._ended))]
+        for attempt in attempts:
+            self._record(self._receivers[attempt.delivery.webhook_id], attempt)
+        idle = [key for key, one in self._receivers.items() if one == _Receiver()]
+        for webhook_id in idle:
             del self._receivers[webhook_id]
-        return endings
+        return attempts
 
     def wait(self, seconds: float) -> None:
-        """Wait until a delivery ends, so long at most."""
+        """Wait until a delivery ends, up to `seconds`."""
         self._moved.wait(seconds)
         self._moved.clear()
 
     def _run(self, delivery: Delivery) -> None:
         try:
             answer = self._send(delivery)
-        except Exception as error:  # one delivery that cannot be sent is no reason to tell nobody
+        except Exception as error:  # one bad delivery ends no other
             log.exception("webhook_cannot_be_sent", webhook=delivery.webhook)
             answer = ReceiverAnswer(None, f"it cannot be sent ({type(error).__name__})")
         self._ended.append(Attempt(delivery, answer))
@@ -88,11 +87,11 @@ class Senders:
     def _room(self, receiver: _Receiver, now: float) -> int:
         if now < receiver.rests_until:
             return 0
-        most = 1 if receiver.failures else self._pace.at_once
+        most = 1 if receiver.failures else self._schedule.at_once
         return max(0, most - receiver.in_hand)
 
-    def _note(self, receiver: _Receiver, ending: Attempt) -> None:
-        name, answer = ending.delivery.webhook, ending.answer
+    def _record(self, receiver: _Receiver, attempt: Attempt) -> None:
+        name, answer = attempt.delivery.webhook, attempt.answer
         receiver.in_hand -= 1
         if answer.is_delivered:
             if receiver.failures:
@@ -100,10 +99,10 @@ class Senders:
             receiver.failures, receiver.rests_until = 0, 0.0
             return
         now = time.monotonic()
-        if now < receiver.rests_until:  # what was in hand when it failed tells nothing new
+        if now < receiver.rests_until:  # sent before the rest began, so no new failure
             return
         if not receiver.failures:
             log.warning("webhook_failing", webhook=name, reason=answer.reason)
         receiver.failures += 1
-        rest = self._pace.rest_seconds(receiver.failures, answer.retry_after_seconds)
+        rest = self._schedule.rest_seconds(receiver.failures, answer.retry_after_seconds)
         receiver.rests_until = now + rest

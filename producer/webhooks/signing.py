@@ -1,4 +1,4 @@
-"""Secrets and signatures, as the Standard Webhooks specification has them (version 1.0.0)."""
+"""Secrets and signatures by the Standard Webhooks specification, version 1.0.0."""
 
 import base64
 import binascii
@@ -13,15 +13,15 @@ FEWEST_BYTES, MOST_BYTES = 24, 64
 
 
 def new_secret() -> str:
-    """Return a new secret, in the form that receivers' libraries take."""
+    """Return a new random secret: `whsec_` and base64."""
     return PREFIX + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode("ascii")
 
 
 def check_secret(text: str) -> str:
-    """Return a secret of somebody's own, without the white space around it.
+    """Return a given secret, stripped of surrounding white space.
 
     Raises:
-        WebhookError: it is none; the message does not repeat it.
+        WebhookError: the secret is malformed; the message does not repeat it.
     """
     secret = text.strip()
     try:
@@ -37,9 +37,9 @@ def check_secret(text: str) -> str:
 
 
 def signature(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
-    """Return what stands in the header `webhook-signature`: HMAC-SHA256 over all three.
+    """Return the header `webhook-signature`: HMAC-SHA256 over id, timestamp and body.
 
-    `timestamp` counts seconds since 1970, when this attempt is made.
+    `timestamp` is the time of the attempt, in seconds since 1970.
     """
     signed = f"{message_id}.{timestamp}.".encode() + body
     digest = hmac.digest(_key(secret), signed, "sha256")

@@ -73,7 +73,7 @@ def test_a_broker_that_falls_silent_keeps_no_upload_waiting(
 def test_without_a_ledger_a_submission_is_refused_in_a_while_and_the_next_goes_on(
     broker_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(group_commit, "PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr(group_commit, "LEDGER_TIMEOUT_SECONDS", 1.0)
     with killable_postgres() as server:
         server.start()
         server.renew_database()
@@ -86,7 +86,7 @@ def test_without_a_ledger_a_submission_is_refused_in_a_while_and_the_next_goes_o
             server.kill()
             with pytest.raises(LedgerAway, match="did not answer within 1 s; hand the"):
                 uploads.submit(handed_in("s3://photos/b.jpg"))
-            monkeypatch.setattr(group_commit, "PATIENCE_SECONDS", 30.0)
+            monkeypatch.setattr(group_commit, "LEDGER_TIMEOUT_SECONDS", 30.0)
             with ThreadPoolExecutor(1) as threads:
                 waiting = threads.submit(uploads.submit, handed_in("s3://photos/c.jpg"))
                 wait_until(lambda: len(uploads._waiting) > 0, "it is put back")

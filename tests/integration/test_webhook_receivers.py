@@ -96,7 +96,7 @@ def test_a_receiver_that_is_gone_is_left_alone_and_loses_nothing(
 def test_a_receiver_that_hangs_holds_up_nobody_else_nor_the_end(
     engine: Engine, database_url: str, receiver: Receiver
 ) -> None:
-    patient = replace(HASTY, timeout_seconds=60.0, lease_seconds=180.0, leave_seconds=0.0)
+    patient = replace(HASTY, timeout_seconds=60.0, lease_seconds=180.0, shutdown_seconds=0.0)
     with webhook_receiver() as slow:
         slow.always(Reply(hangs=True))
         add(engine, slow.url, "slow")

@@ -49,7 +49,7 @@ def test_a_sender_that_is_told_to_stop_notes_what_it_has_in_hand(
     receiver.answer = answer
     add(engine, receiver.url)
     judge(engine, 10)
-    with delivering(database_url, replace(HASTY, leave_seconds=10.0)):
+    with delivering(database_url, replace(HASTY, shutdown_seconds=10.0)):
         wait_until(lambda: len(receiver.told) == HASTY.at_once, "it has its hands full")
         threading.Timer(0.2, go_on.set).start()
     assert states(engine) == {"delivered": HASTY.at_once, "waiting": 10 - HASTY.at_once}

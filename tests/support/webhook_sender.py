@@ -19,10 +19,10 @@ HASTY = RetrySchedule(
     pauses_seconds=(0.02,) * 8,
     timeout_seconds=2.0,
     lease_seconds=1.0,
-    look_seconds=0.02,
+    poll_seconds=0.02,
     first_rest_seconds=0.01,
     longest_rest_seconds=0.05,
-    leave_seconds=2.0,
+    shutdown_seconds=2.0,
     at_once=4,
 )
 
@@ -38,17 +38,19 @@ def producer_of(database_url: str, **settings: str) -> Producer:
 
 
 @contextmanager
-def delivering(database_url: str, pace: RetrySchedule = HASTY, **settings: str) -> Iterator[None]:
+def delivering(
+    database_url: str, schedule: RetrySchedule = HASTY, **settings: str
+) -> Iterator[None]:
     """Run the delivery loop on a thread, and check that it ends in order."""
     stop = threading.Event()
     producer = producer_of(database_url, **settings)
     with ThreadPoolExecutor(1) as threads:
-        duty = threads.submit(deliver_webhooks, producer, stop, pace)
+        loop = threads.submit(deliver_webhooks, producer, stop, schedule)
         try:
             yield
         finally:
             stop.set()
-            duty.result(30)
+            loop.result(30)
             producer.engine.dispose()
             producer.publisher.close()
 

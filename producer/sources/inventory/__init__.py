@@ -1,1 +1,1 @@
-"""S3 Inventory as a source."""
+"""S3 Inventory source: the object lists that S3 writes itself."""

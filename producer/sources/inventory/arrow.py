@@ -1,4 +1,4 @@
-"""An S3 Inventory's Parquet and ORC files, in pieces; imported only where there are any."""
+"""Parquet and ORC files of an S3 Inventory, in pieces; imported on demand."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -20,7 +20,7 @@ _MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1, "ns": 0.001}
 def arrow_pieces(
     stream: BinaryIO, written_as: InventoryFormat, after: int
 ) -> Iterator[Sequence[Row]]:
-    """Yield the rows of a file behind its row `after`, some thousands at a time.
+    """Yield the rows of a file behind row `after`, in pieces of `PIECE_ROWS`.
 
     Raises:
         ValueError: the file is not of this format, or has no column `key`.
@@ -76,7 +76,7 @@ def _rows_of(batch: Any) -> list[Row]:
 
 
 def _values(column: Any) -> list[Any]:
-    """Return a column's values: times in UTC, bytes as text."""
+    """Return a column's values, times in UTC and bytes as text."""
     if pa.types.is_timestamp(column.type):
         microseconds = _MICROSECONDS[column.type.unit]
         return [_moment(ticks, microseconds) for ticks in column.cast("int64").to_pylist()]

@@ -1,4 +1,4 @@
-"""The fields of an S3 Inventory that are read, and their places in a row."""
+"""Fields of an S3 Inventory, and their positions in a row."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -19,11 +19,11 @@ Row = tuple[
     datetime | str | None,
     str | None,
 ]
-"""The fields of a row as its file has them: text in CSV, values in others; None says nothing."""
+"""Fields of a row: text in CSV, typed values in other formats, None where absent."""
 
 
 def places_of(columns: Sequence[str]) -> dict[str, int]:
-    """Return where each field of a row stands; CSV spells `VersionId` what others `version_id`."""
+    """Return the position of each field; CSV's `VersionId` equals `version_id` of other formats."""
     plain = {field.replace("_", ""): field for field in FIELDS}
     named = (plain.get(column.replace("_", "").lower()) for column in columns)
     return {field: place for place, field in enumerate(named) if field is not None}

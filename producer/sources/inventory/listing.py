@@ -1,4 +1,4 @@
-"""S3 Inventory as a source: the list of a bucket that S3 itself writes, once a day or a week."""
+"""S3 Inventory source: the list of a bucket that S3 writes daily or weekly."""
 
 import re
 from collections.abc import Iterator
@@ -35,16 +35,16 @@ _IS_LATEST = {**_SAID, None: True, "": True}
 
 
 def is_inventory(source: str) -> bool:
-    """Say whether a source is the manifest of an S3 Inventory, by its name alone."""
+    """Return whether a source is an S3 Inventory's manifest by its name."""
     key = source.partition("://")[2].partition("/")[2]
     return scheme_of(source) == "s3" and key.rpartition("/")[2] == MANIFEST
 
 
 def check_inventory(source: str, settings: Settings, *, versions: bool = False) -> None:
-    """Refuse an inventory that cannot be read, or that names no image.
+    """Refuse an inventory that cannot be read, or that has no image.
 
     Raises:
-        SourceError: the message says what is wrong and what to do.
+        SourceError: the inventory is refused; the message says what to do.
     """
     entries = list_inventory(source, None, settings, versions=versions)
     if not any(isinstance(one, ListedImage) for one in entries):
@@ -61,15 +61,15 @@ def list_inventory(
     versions: bool = False,
     names: NameRule = ANY_NAME,
 ) -> Iterator[Entry]:
-    """List what an inventory names: current objects, or with `versions` every version as an image.
+    """List the current objects of an inventory, or with `versions` each version.
 
-    Keys count as for `list_prefix`; delete markers are passed over. A cursor is the manifest's
-    digest, the number of a file and that of a row in it. A row that makes no sense is listed as
-    unreadable. A piece of one file is in memory at a time, the file itself on the disk.
+    Keys count as for `list_prefix`; delete markers are excluded. A cursor is the manifest's digest,
+    a file number and a row number. An invalid row is listed as an unreadable image. Each file is
+    spooled to disk, with one piece in memory.
 
     Raises:
-        SourceError: it cannot be read (on), or is another one than when its listing began; what
-            was listed before stands.
+        SourceError: reading fails, or the manifest changed since the listing began; entries listed
+            before stay valid.
     """
     inventory = read_inventory(source, settings)
     _check_use(inventory, source, settings, versions=versions)
@@ -93,7 +93,7 @@ def list_inventory(
 
 
 class _RowReader:
-    """Tells which image a row is, by what does not change from row to row."""
+    """Converts rows of one inventory into entries."""
 
     def __init__(
         self, inventory: Inventory, settings: Settings, names: NameRule, *, versions: bool
@@ -105,10 +105,10 @@ class _RowReader:
         self._names = names
 
     def entry_of(self, row: Row | BrokenRow, cursor: str) -> Entry:
-        """Return the image of a row, or why it is left out.
+        """Return the image or excluded entry of a row.
 
         Raises:
-            InvalidUri: the row makes no sense, or names what cannot be stored or may not be read.
+            InvalidUri: the row is invalid, or its object cannot be stored or may not be read.
         """
         if isinstance(row, BrokenRow):
             raise InvalidUri(row.reason)
@@ -123,7 +123,7 @@ class _RowReader:
         key = self._decoded(key)
         if (reason := self._names.refusal_of(key)) is not None:
             return LeftOut(cursor, reason)
-        # What was stored while versions were off has a version of this name; its cell is empty.
+        # An empty cell is the version `null`, stored while versioning was off.
         wanted = (version or "null") if self._versions else None
         holder = bucket if bucket == self._bucket else self._admitted(bucket)
         uri = from_s3(holder, key, wanted)
@@ -161,7 +161,7 @@ def _check_use(inventory: Inventory, source: str, settings: Settings, *, version
 
 
 def _place_of(cursor: str | None, inventory: Inventory, source: str) -> tuple[int, int]:
-    """Return the file, counted from 0, and its row that a listing stands behind."""
+    """Return the file, counted from 0, and the row behind which a listing resumes."""
     if cursor is None:
         return 0, 0
     digest, _, place = cursor.partition(":")

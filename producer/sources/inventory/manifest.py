@@ -1,4 +1,4 @@
-"""An S3 Inventory's `manifest.json`: which files list the objects, and how they are written."""
+"""Manifest of an S3 Inventory: its data files and their format."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ _DIGEST_LETTERS = 16
 
 
 class InventoryFormat(StrEnum):
-    """How the files of an inventory are written, in the words of its manifest."""
+    """Format of an inventory's data files, as its manifest spells it."""
 
     CSV = "CSV"
     ORC = "ORC"
@@ -32,7 +32,7 @@ class InventoryFormat(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class InventoryFile:
-    """One of the files that together list the objects."""
+    """Data file of an inventory."""
 
     uri: str
     md5: str
@@ -40,7 +40,7 @@ class InventoryFile:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """What a manifest says; `digest` is its own, `columns` are those of its CSV files."""
+    """Parsed manifest; `digest` is the manifest's own, `columns` are those of its CSV files."""
 
     digest: str
     bucket: str
@@ -51,10 +51,10 @@ class Inventory:
 
 
 def read_inventory(source: str, settings: Settings) -> Inventory:
-    """Read a manifest.
+    """Read and parse a manifest.
 
     Raises:
-        SourceError: it cannot be read, or is no manifest of an S3 Inventory.
+        SourceError: the file cannot be read, or is no manifest of an S3 Inventory.
     """
     with _copied(source, settings) as stream:
         raw = stream.read(MAX_MANIFEST_BYTES + 1)
@@ -70,12 +70,10 @@ def read_inventory(source: str, settings: Settings) -> Inventory:
 
 @contextmanager
 def opened_file(file: InventoryFile, settings: Settings) -> Iterator[BufferedRandom]:
-    """Open a copy of one of the inventory's files.
-
-    It is a temporary file: a listing may pause for longer than a server keeps a connection open.
+    """Open a spooled copy of a data file: a listing may outlast the server's connection.
 
     Raises:
-        SourceError: it cannot be read, or is not the file that the manifest was written for.
+        SourceError: the file cannot be read, or its MD5 differs from the manifest's.
     """
     with _copied(file.uri, settings) as stream:
         if hashlib.file_digest(stream, _md5).hexdigest() != file.md5:
@@ -98,14 +96,14 @@ def _parsed(raw: bytes) -> Any:
 
 def _understood(said: Any, digest: str) -> Inventory:
     if not isinstance(said, dict):
-        raise ValueError("it is no JSON object")  # noqa: TRY004 - a fault of the text
+        raise ValueError("it is no JSON object")  # noqa: TRY004 - the text is at fault
     written_as, schema = _format(_text(said, "fileFormat")), _text(said, "fileSchema")
     columns = tuple(name.strip() for name in schema.split(","))
     if written_as is InventoryFormat.CSV and "Key" not in columns:
         raise ValueError("its `fileSchema` names no column `Key`")
     files = said.get("files")
     if not isinstance(files, list):
-        raise ValueError("it has no list `files`")  # noqa: TRY004 - a fault of the text
+        raise ValueError("it has no list `files`")  # noqa: TRY004 - the text is at fault
     # An ARN, as in arn:aws:s3:::bucket; other services than Amazon's write the name alone.
     kept_in = _text(said, "destinationBucket").rpartition(":")[2]
     return Inventory(

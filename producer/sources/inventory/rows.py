@@ -1,4 +1,4 @@
-"""The files of an S3 Inventory, row by row, whatever their format; CSV is read here, in pieces."""
+"""Rows of an S3 Inventory's data files; CSV is parsed here, in pieces."""
 
 import csv
 import gzip
@@ -20,7 +20,7 @@ _LETTER_BYTES = 4  # of UTF-8, at most
 
 @dataclass(frozen=True, slots=True)
 class BrokenRow:
-    """A row that makes no sense, and why."""
+    """Invalid row, with the reason."""
 
     reason: str
 
@@ -28,10 +28,10 @@ class BrokenRow:
 def read_rows(
     stream: BinaryIO, written_as: InventoryFormat, columns: Sequence[str], after: int, name: str
 ) -> Iterator[Row | BrokenRow]:
-    """Yield the rows of a file behind its row `after`.
+    """Yield the rows of a file behind row `after`.
 
     Raises:
-        SourceError: the file is not of this format, or what reads it is not installed.
+        SourceError: the file is not of this format, or its reader is not installed.
     """
     try:
         for piece in _pieces(stream, written_as, columns, after):
@@ -53,7 +53,7 @@ def _pieces(
 ) -> Iterator[Sequence[Row | BrokenRow]]:
     if written_as is InventoryFormat.CSV:
         return _csv_pieces(stream, columns, after)
-    # Pyarrow comes with an extra.
+    # Pyarrow is an optional dependency.
     from fakesweep.producer.sources.inventory.arrow import arrow_pieces  # noqa: PLC0415
 
     return arrow_pieces(stream, written_as, after)
@@ -63,7 +63,7 @@ def _csv_pieces(
     stream: BinaryIO, columns: Sequence[str], after: int
 ) -> Iterator[Sequence[Row | BrokenRow]]:
     width, places = len(columns), places_of(columns)
-    # What has no column is taken from the empty one that each row gets at its end.
+    # A missing column reads the empty field that each row gets at its end.
     pick = cast(
         "Callable[[list[str]], Row]", itemgetter(*(places.get(one, width) for one in FIELDS))
     )
@@ -77,10 +77,7 @@ def _csv_pieces(
 
 
 def _lines(stream: BinaryIO) -> Iterator[list[str]]:
-    """Yield lines of text, many at a time; of one that is too long only the beginning.
-
-    Bytes that are no UTF-8 become lone surrogates.
-    """
+    """Yield lists of lines; an overlong line is truncated, and invalid UTF-8 becomes surrogates."""
     longest, rest = _LETTER_BYTES * (MAX_LINE_LETTERS + 1), b""
     with gzip.GzipFile(fileobj=stream) as unpacked:
         while piece := unpacked.read(PIECE_BYTES):
@@ -93,9 +90,9 @@ def _lines(stream: BinaryIO) -> Iterator[list[str]]:
 
 
 def _split(lines: list[str], width: int) -> Sequence[list[str] | BrokenRow]:
-    """Split lines into fields, with an empty one behind them.
+    """Split lines into fields, with an empty field at the end.
 
-    A quote that is opened and never closed spoils its line only.
+    An unclosed quote invalidates its own line only.
     """
     try:
         rows = list(csv.reader(lines, strict=True))

@@ -1,1 +1,1 @@
-"""Manifests as sources."""
+"""Manifest sources: lists of URIs, packed or not."""

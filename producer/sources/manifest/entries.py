@@ -1,4 +1,4 @@
-"""A manifest's entries: what each line, row or object refers to, or what is wrong with it."""
+"""Manifest entries: the reference of each line, row or object, or its fault."""
 
 import csv
 import json
@@ -19,9 +19,9 @@ _COMMENT_BYTES = 1_024
 
 @dataclass(frozen=True, slots=True)
 class ManifestEntry:
-    """What a manifest says at one place: a reference, or the fault that hides it.
+    """Entry of a manifest: a reference, or a fault.
 
-    `last` is the number of the last line it takes up.
+    `last` is the number of the entry's last line.
     """
 
     line: Line
@@ -51,7 +51,7 @@ def read_entries(
 
 
 def read_mixed_entries(lines: Iterator[Line], after: int) -> Iterator[ManifestEntry]:
-    """Yield the entries of a stream of URIs, paths and JSON objects, one a line."""
+    """Yield the entries of a stream with one URI, path or JSON object per line."""
     for line in _filled(lines, after):
         yield _json_entry(line) if line.raw.lstrip().startswith(b"{") else _txt_entry(line)
 
@@ -61,7 +61,7 @@ def _filled(lines: Iterator[Line], after: int) -> Iterator[Line]:
 
 
 def _txt_entry(line: Line) -> ManifestEntry:
-    """Return what a line of text names. A `#` begins a comment where nothing or a space follows."""
+    """Return the entry of a text line; `#` starts a comment before white space, `#` or the end."""
     said = line.raw[:_COMMENT_BYTES].lstrip()
     if said.startswith(b"#") and said[1:2] in (b"", b" ", b"\t", b"#", b"\r", b"\n"):
         return ManifestEntry(line, line.number, is_comment=True)
@@ -87,7 +87,7 @@ def _parsed(text: str) -> Any:
 
 def _reference(parsed: Any) -> str:
     if not isinstance(parsed, dict):
-        raise ValueError("is no JSON object")  # noqa: TRY004 - a fault of the text
+        raise ValueError("is no JSON object")  # noqa: TRY004 - the text is at fault
     for field in JSON_FIELDS:
         match parsed.get(field):
             case str(reference):
@@ -102,8 +102,8 @@ def _reference(parsed: Any) -> str:
 def _csv_entries(
     lines: Iterator[Line], after: int, name: str, delimiter: str
 ) -> Iterator[ManifestEntry]:
-    waiting: deque[Line] = deque()
-    header = next(_records(lines, waiting, delimiter), None)
+    pushed_back: deque[Line] = deque()
+    header = next(_records(lines, pushed_back, delimiter), None)
     if header is None:
         return
     columns = [column.strip().lower() for column in header.row or ()]
@@ -114,14 +114,14 @@ def _csv_entries(
         )
     position = columns.index(URI_COLUMN)
     behind = (line for line in lines if line.number > after)
-    for record in _records(behind, waiting, delimiter):
+    for record in _records(behind, pushed_back, delimiter):
         if record.row is None or any(field.strip() for field in record.row):
             yield record.entry(position)
 
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    """The lines of one row, and its fields; None where its quotes or bytes make no sense."""
+    """Lines and fields of one row; fields are None where quotes or bytes are invalid."""
 
     lines: list[Line]
     row: list[str] | None
@@ -136,19 +136,19 @@ class _Record:
         return ManifestEntry(line, last, self.row[position].strip())
 
 
-def _records(lines: Iterator[Line], waiting: deque[Line], delimiter: str) -> Iterator[_Record]:
-    """Cut lines into rows. `waiting` keeps lines that were read ahead, to be read again.
+def _records(lines: Iterator[Line], pushed_back: deque[Line], delimiter: str) -> Iterator[_Record]:
+    """Parse lines into rows; `pushed_back` holds lines to be read again.
 
-    A quote that is opened and never closed spoils its own line only.
+    An unclosed quote invalidates its own line only.
     """
     while True:
         taken: list[Line] = []
         try:
             row = next(
-                csv.reader(_feed(lines, waiting, taken), strict=True, delimiter=delimiter), None
+                csv.reader(_feed(lines, pushed_back, taken), strict=True, delimiter=delimiter), None
             )
         except (csv.Error, ValueError) as error:
-            waiting.extendleft(reversed(taken[1:]))
+            pushed_back.extendleft(reversed(taken[1:]))
             yield _Record(taken[:1], None, _fault(error, taken))
         else:
             if row is None:
@@ -162,9 +162,9 @@ def _fault(error: Exception, taken: list[Line]) -> str:
     return str(error) if len(taken) == 1 else "opens a quote that is not closed"
 
 
-def _feed(lines: Iterator[Line], waiting: deque[Line], taken: list[Line]) -> Iterator[str]:
+def _feed(lines: Iterator[Line], pushed_back: deque[Line], taken: list[Line]) -> Iterator[str]:
     while len(taken) < MAX_RECORD_LINES:
-        line = waiting.popleft() if waiting else next(lines, None)
+        line = pushed_back.popleft() if pushed_back else next(lines, None)
         if line is None:
             return
         taken.append(line)

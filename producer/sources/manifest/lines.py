@@ -1,4 +1,4 @@
-"""A manifest's lines: read one at a time, numbered from 1, none longer than the limit."""
+"""Manifest lines: numbered from 1, of limited length."""
 
 import codecs
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One physical line with its ending; of a line that is too long only the beginning."""
+    """Physical line with its ending; an overlong line is truncated."""
 
     number: int
     raw: bytes
@@ -25,18 +25,18 @@ class Line:
 
     @property
     def shown(self) -> str:
-        """The line for a person's eyes: printable, short, without what a URL may hide."""
+        """Display form of the line: printable, short, without secrets of URLs."""
         text = self.raw.strip().decode("utf-8", "backslashreplace")
         text = without_secrets(without_credentials(text), "…")
-        if self.too_long and "://" in text:  # an @ may come in what is cut off
+        if self.too_long and "://" in text:  # an @ may follow in the truncated part
             text = f"{text.partition('://')[0]}://…"
         return one_line(text, _SHOWN_LETTERS)
 
     def text(self) -> str:
-        """Return the line without the white space around it.
+        """Return the line as text, stripped of white space.
 
         Raises:
-            ValueError: it is too long, or no text; the message says which.
+            ValueError: the line is too long or no UTF-8; the message says which.
         """
         if self.too_long:
             raise ValueError(f"is longer than {MAX_LINE_BYTES} bytes")
@@ -50,7 +50,7 @@ def read_lines(stream: BinaryIO, name: str) -> Iterator[Line]:
     """Yield the lines of a stream; a byte order mark at its start is dropped.
 
     Raises:
-        SourceError: the stream is UTF-16 or UTF-32, of which no line could be read.
+        SourceError: the stream is UTF-16 or UTF-32.
     """
     number = 0
     while raw := stream.readline(MAX_LINE_BYTES + 1):

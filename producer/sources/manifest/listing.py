@@ -1,4 +1,4 @@
-"""Manifests as sources: lists of URIs in a file, in S3, behind a URL, or on standard input."""
+"""Manifest source: a list of URIs in a file, in S3, at a URL, or on standard input."""
 
 import io
 import sys
@@ -33,12 +33,12 @@ HEAD_BYTES = 1024 * 1024
 def list_manifest(
     path: Path, written_as: ManifestFormat, cursor: str | None, settings: Settings
 ) -> Iterator[ListedEntry]:
-    """List what a local manifest names; relative paths start at its folder.
+    """List the images of a local manifest; relative paths start at its folder.
 
-    A cursor is the number of a line. A line that names no image is listed as unreadable.
+    A cursor is a line number. An invalid line is listed as an unreadable image.
 
     Raises:
-        SourceError: the file cannot be read, or is no such manifest.
+        SourceError: the file cannot be read, or is no manifest of this format.
     """
     name = shown(str(path))
     try:
@@ -57,13 +57,12 @@ def list_manifest(
 def list_remote_manifest(
     source: str, written_as: ManifestFormat, cursor: str | None, settings: Settings
 ) -> Iterator[ListedEntry]:
-    """List what a manifest in S3 or behind a URL names; its paths must be absolute.
+    """List the images of a manifest in S3 or at a URL; its paths must be absolute.
 
-    It is copied to a temporary file first: a listing may pause for longer than a server keeps
-    a connection open.
+    The manifest is spooled first: a listing may outlast the server's connection.
 
     Raises:
-        SourceError: it cannot be read, or is no such manifest.
+        SourceError: the manifest cannot be read, or is not of this format.
     """
     with copied(_read_remote, source, settings) as stream:
         lines = read_lines(opened_list(stream, shown(source), settings), shown(source))
@@ -74,10 +73,10 @@ def list_remote_manifest(
 def list_remote_head(
     source: str, written_as: ManifestFormat, settings: Settings
 ) -> Iterator[ListedEntry]:
-    """List what the first lines of a remote manifest name, without copying the rest.
+    """List the images of a remote manifest's first MiB, without the rest.
 
     Raises:
-        SourceError: it cannot be read, or is no such manifest.
+        SourceError: the manifest cannot be read, or is not of this format.
     """
     head = bytearray()
     with (
@@ -86,7 +85,7 @@ def list_remote_head(
     ):
         while len(head) < HEAD_BYTES and (piece := next(pieces, b"")):
             head += piece
-        if connections.is_cut:  # an answer without a length only seems to end
+        if connections.is_cut:  # an answer without a length ends early unnoticed
             raise late(source, settings)
     stream = opened_list(io.BytesIO(head), shown(source), settings, is_head=True)
     lines = read_lines(stream, shown(source))
@@ -94,9 +93,9 @@ def list_remote_head(
 
 
 def list_stdin(cursor: str | None, settings: Settings) -> Iterator[ListedEntry]:
-    """List what standard input names, one URI, path or JSON object a line.
+    """List the images of standard input, with one URI, path or JSON object per line.
 
-    Relative paths start at the current folder; a cursor is the number of a line.
+    Relative paths start at the current folder; a cursor is a line number.
 
     Raises:
         SourceError: standard input is closed.

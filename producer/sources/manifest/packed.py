@@ -1,4 +1,4 @@
-"""Lists as they are stored: packed by gzip or not, their lines ended in any of three ways."""
+"""Stored lists: optional gzip, and any of three line endings."""
 
 import gzip
 import io
@@ -18,13 +18,13 @@ _SHORTEST_UTF16 = 4
 def opened_list(
     stream: BinaryIO, name: str, settings: Settings, *, is_head: bool = False
 ) -> BinaryIO:
-    """Return a stream of a list's own bytes, whose lines end in line feeds.
+    """Return a list's unpacked bytes, with line feeds as line endings.
 
-    A list that ends its lines by carriage returns alone is one that has no line feed in its
-    beginning. With `is_head` the stream may break off anywhere.
+    Carriage returns count as line endings if the first 64 KiB have no line feed. With `is_head`
+    the stream may be truncated.
 
     Raises:
-        SourceError: it is UTF-16, or (while it is read) packed and broken, or too large.
+        SourceError: the list is UTF-16; or, while read, it is broken gzip or too large.
     """
     peeked = _buffered(stream)
     if peeked.peek(len(_GZIP)).startswith(_GZIP):
@@ -38,7 +38,7 @@ def opened_list(
 
 
 class _Unpacked(io.RawIOBase):
-    """What a stream holds, unpacked, as far as a list may be large."""
+    """Gunzipped stream, limited to the size of a list."""
 
     def __init__(self, stream: Any, name: str, settings: Settings, *, is_head: bool) -> None:
         self._unpacked = gzip.GzipFile(fileobj=stream)
@@ -62,7 +62,7 @@ class _Unpacked(io.RawIOBase):
 
 
 class _LineFeeds(io.RawIOBase):
-    """A stream with a line feed for each carriage return."""
+    """Stream with carriage returns replaced by line feeds."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -81,7 +81,7 @@ def _buffered(stream: Any) -> Any:
 
 
 def _is_utf16(begin: bytes) -> bool:
-    """Say whether every second byte, and no other, is zero, as in UTF-16 without a mark."""
+    """Return whether exactly every second byte is zero, as in UTF-16 without a byte order mark."""
     even, odd = begin[0::2], begin[1::2]
     if len(begin) < _SHORTEST_UTF16:
         return False

@@ -1,4 +1,4 @@
-"""Listings of buckets as S3 writes them: botocore takes twenty times as long to read them."""
+"""Parser for bucket listings, twenty times as fast as botocore's."""
 
 import re
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from botocore.session import get_session
 
 from fakesweep.producer.sources.metadata import etag_of, moment_of, size_of
 
-_PARSERS: Any = parsers  # whose types leave out what is meant for subclasses
+_PARSERS: Any = parsers  # its types omit the methods for subclasses
 _LOOK_FOR_ERROR: Any = handlers._handle_200_error  # type: ignore[attr-defined]  # noqa: SLF001
 
 _END = b"</ListBucketResult>"
@@ -24,11 +24,11 @@ _AS_S3_WRITES = re.compile(
     r"(?:<ChecksumAlgorithm>[^<]*</ChecksumAlgorithm>|<ChecksumType>[^<]*</ChecksumType>)*"
     r"<Size>(\d+)</Size>(?:<StorageClass>[^<]*</StorageClass>)?</Contents>"
 )
-"""An object whose parts are plain text and in S3's own order: expressions read it quickest."""
+"""Object with plain text in S3's own element order, the fast path."""
 
 
 class ListedObject(NamedTuple):
-    """An object of a listing; unknown facts are None."""
+    """Object of a listing; unknown metadata is None."""
 
     key: str
     size_bytes: int | None
@@ -37,7 +37,7 @@ class ListedObject(NamedTuple):
 
 
 class ListingParser(_PARSERS.RestXMLParser):  # type: ignore[misc]  # see _PARSERS
-    """Botocore's parser, but that it reads listings by itself, as `Objects` and not `Contents`."""
+    """Botocore's parser, with a listing's objects in `Objects` in place of `Contents`."""
 
     def _do_parse(self, response: Any, shape: Shape) -> dict[str, Any]:
         if shape.name != "ListObjectsV2Output":
@@ -57,7 +57,7 @@ class ListingParser(_PARSERS.RestXMLParser):  # type: ignore[misc]  # see _PARSE
         }
 
     def _read(self, body: bytes) -> tuple[Any, list[tuple[str, ...]]]:
-        """Return an answer's objects if all are plain, with the XML around them; or all of it."""
+        """Return the XML around plain objects, and the objects; or the whole XML and no objects."""
         text = body.decode("utf-8", "replace")
         plain: list[tuple[str, ...]] = _AS_S3_WRITES.findall(text)
         is_plain = plain and len(plain) == text.count("<Contents") and "<!" not in text
@@ -75,7 +75,7 @@ class _Parsers(_PARSERS.ResponseParserFactory):  # type: ignore[misc]  # see _PA
 
 
 def listing_session() -> Any:
-    """Return a botocore session whose clients read listings quickly."""
+    """Return a botocore session with the fast listing parser."""
     session = get_session()
     session.register_component("response_parser_factory", _Parsers())
     session.unregister("before-parse.s3.*", _LOOK_FOR_ERROR)
@@ -84,9 +84,9 @@ def listing_session() -> Any:
 
 
 def _look_for_error(**said: Any) -> None:
-    """Look for an error in a good answer, as botocore does, where it is not a whole listing.
+    """Run botocore's search for an error inside a 200 answer, except for complete listings.
 
-    Botocore reads the XML of every answer for that, a listing's too.
+    Botocore would parse the XML of each listing for it.
     """
     body = said["response_dict"].get("body")
     if isinstance(body, bytes) and body[-_BEHIND_END:].rstrip().endswith(_END):
@@ -121,5 +121,5 @@ def _any(root: Any, space: str, is_encoded: bool) -> Iterator[ListedObject]:
 def _key(written: str, is_encoded: bool) -> str:
     if not is_encoded or ("%" not in written and "+" not in written):
         return written
-    # Bytes that are no UTF-8 are kept, so that the image is listed, as a failed one.
+    # Invalid UTF-8 is kept as surrogates, so that the image is listed as failed.
     return unquote_plus(written, errors="surrogateescape")

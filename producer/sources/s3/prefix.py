@@ -1,4 +1,4 @@
-"""S3 as a source: the objects under a prefix, page by page, and the bytes of a manifest."""
+"""S3 prefix source: its objects page by page, and the bytes of single objects."""
 
 import re
 from collections.abc import Callable, Generator, Iterator
@@ -31,27 +31,27 @@ if TYPE_CHECKING:
 PAGE_KEYS = 1_000
 PIECE_BYTES = 1024 * 1024
 MOST_EMPTY_PAGES = 100_000
-"""Pages without a key that may follow each other, as where much was deleted."""
+"""Limit of successive pages without a key, as after mass deletions."""
 
 Bound = Callable[[], str | None]
-"""Says which key is the last to list, None for all; it may say otherwise the next time."""
+"""Returns the last key to list, None for all; the bound may change between calls."""
 
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_.~-][A-Za-z0-9_.~/-]{0,1023}")
-"""Keys that a URI and a cursor hold as they are."""
+"""Keys that need no encoding in a URI or cursor."""
 
 
 def list_prefix(
     source: str, cursor: str | None, settings: Settings, names: NameRule = ANY_NAME
 ) -> Iterator[Entry]:
-    """List the objects whose key starts with a prefix; a cursor is a key, percent-encoded.
+    """List the objects whose key starts with a prefix; a cursor is a percent-encoded key.
 
-    The prefix is plain text, as for `aws s3 ls`: `s3://bucket/photos/2024` takes
-    `photos/2024/a.jpg` and `photos/2024-old.jpg` alike; end it with a slash to mean a folder.
-    A URI that ends like an image and is an object's whole key is that one image. Keys count by
-    their names alone; where these say nothing they are taken.
+    The prefix is plain text, as for `aws s3 ls`: `s3://bucket/photos/2024` matches both
+    `photos/2024/a.jpg` and `photos/2024-old.jpg`; a trailing slash means a folder. A prefix with an
+    image extension that equals a whole key is that one image. Keys count by name, those of unknown
+    kind included.
 
     Raises:
-        SourceError: the bucket is refused or cannot be listed; what was listed before stands.
+        SourceError: the bucket is refused or cannot be listed; entries listed before stay valid.
     """
     with opened_prefix(source, settings, names) as prefix:
         for page in prefix.pages(cursor):
@@ -59,14 +59,14 @@ def list_prefix(
 
 
 class KeyPage(NamedTuple):
-    """What some keys come to that follow each other, and the last of these keys."""
+    """Entries of successive keys, and the last of these keys."""
 
     entries: list[Entry]
     last_key: str
 
 
 class Prefix:
-    """A prefix of a bucket that can be listed from any of its keys on, by many threads at once."""
+    """Prefix of a bucket; threads can list it concurrently, each from any key on."""
 
     def __init__(
         self,
@@ -86,14 +86,14 @@ class Prefix:
         self._uris = f"s3://{address.bucket}/"
 
     def pages(self, cursor: str | None, until: Bound = lambda: None) -> Iterator[KeyPage]:
-        """List page by page from behind a cursor to the last key that `until` says at the time.
+        """List page by page from behind a cursor up to the current bound of `until`.
 
-        Each page is asked for by the last key, since continuation tokens do not last as long as a
-        listing may pause. That needs a server that lists in order, so the order is checked. A page
-        may be empty; then nothing but a token says where the next one begins.
+        Each page is requested by the last key, because continuation tokens expire during long
+        pauses. This needs key order, so the order is checked. Only after an empty page does the
+        token name the next one.
 
         Raises:
-            SourceError: the bucket cannot be listed any further.
+            SourceError: the listing fails.
         """
         after, token, empty_pages = key_of(cursor) if cursor else "", "", 0
         if self._is_whole_key(after):
@@ -112,7 +112,7 @@ class Prefix:
             token = "" if found else self._next_token(page, token, empty_pages)
 
     def has_key_after(self, key: str, last: str | None) -> bool:
-        """Say whether an object follows this key, and is not behind the last one."""
+        """Return whether an object has a key after `key`, up to and including `last`."""
         found = self._page(key, "", keys=1)["Objects"]
         return bool(found) and (last is None or found[0].key <= last)
 
@@ -130,13 +130,13 @@ class Prefix:
                 **behind,  # type: ignore[arg-type]
                 **self._asked,
             )
-        if "IsTruncated" not in page:  # a web page like any other has no objects either
+        if "IsTruncated" not in page:  # an ordinary web page has no objects either
             reason = ValueError("its answer is no listing")
             raise explain_s3(reason, where, self._settings)
         return page
 
     def _next_token(self, page: dict[str, Any], token: str, empty_pages: int) -> str:
-        """Return where the page behind an empty one begins."""
+        """Return the continuation token behind an empty page."""
         following: str = page["NextContinuationToken"]
         if following in {"", token} or empty_pages >= MOST_EMPTY_PAGES:
             raise SourceError(
@@ -164,7 +164,7 @@ class Prefix:
         return after
 
     def _entries(self, found: list[ListedObject]) -> list[Entry]:
-        """Return what objects come to; of those from a whole key on, that one alone."""
+        """Return the entries of objects; a whole key ends them."""
         entries: list[Entry] = []
         for one in found:
             key = one.key
@@ -196,10 +196,10 @@ class Prefix:
 
 @contextmanager
 def opened_prefix(source: str, settings: Settings, names: NameRule = ANY_NAME) -> Iterator[Prefix]:
-    """Open what lists a prefix, by the names that count.
+    """Open a prefix for listing, with a rule for names.
 
     Raises:
-        SourceError: its bucket is refused.
+        SourceError: the bucket is refused.
     """
     address = admitted(source, settings)
     with (
@@ -210,20 +210,20 @@ def opened_prefix(source: str, settings: Settings, names: NameRule = ANY_NAME) -
 
 
 def cursor_of(key: str) -> str:
-    """Return the cursor that stands behind a key."""
+    """Return the cursor behind a key."""
     return quote(key, errors="surrogateescape")
 
 
 def key_of(cursor: str) -> str:
-    """Return the key that a cursor stands behind."""
+    """Return the key of a cursor."""
     return unquote(cursor, errors="surrogateescape")
 
 
 def read_object(source: str, settings: Settings) -> Generator[bytes]:
-    """Yield the bytes of an object, piece by piece, unpacked where it was stored packed.
+    """Yield the decoded bytes of an object in pieces.
 
     Raises:
-        SourceError: it cannot be read; `BrokenOff` where another attempt may help.
+        SourceError: the object cannot be read; `BrokenOff` where a retry may succeed.
     """
     address = admitted(source, settings)
     asked = s3_options(settings, settings.fetch_attempts).request
@@ -232,7 +232,7 @@ def read_object(source: str, settings: Settings) -> Generator[bytes]:
         _explained(source, settings),
     ):
         answer = client.get_object(Bucket=address.bucket, Key=address.key, **asked)
-        # As a context manager the body hands out the connection's own response.
+        # As a context manager the body yields urllib3's response.
         body = cast("AbstractContextManager[BaseHTTPResponse]", answer["Body"])
         with body as response:
             yield from _unpacked(response, source)
@@ -242,7 +242,7 @@ def _unpacked(response: BaseHTTPResponse, source: str) -> Iterator[bytes]:
     unpack = begin_unpacking(response)
     length = response.headers.get("Content-Length", "")
     try:
-        # Not `read`, which waits until so much is there: what drips is still seen.
+        # `read1` returns partial data, so a slow transfer still counts as progress.
         while piece := response.read1(PIECE_BYTES, decode_content=unpack):
             yield piece
     except HTTPError as error:
@@ -254,10 +254,10 @@ def _unpacked(response: BaseHTTPResponse, source: str) -> Iterator[bytes]:
 
 
 def admitted(source: str, settings: Settings) -> S3Address:
-    """Return the address of a source in S3.
+    """Return the address of an S3 source in an admitted bucket.
 
     Raises:
-        SourceError: its bucket is refused.
+        SourceError: the bucket is refused.
     """
     address = to_s3(source)
     if not admits_bucket(address.bucket, settings):

@@ -1,4 +1,4 @@
-"""Where to cut a stretch of keys: text between two keys, with keys on its far side."""
+"""Split points of key ranges: text between two keys, with keys behind it."""
 
 from collections.abc import Callable
 
@@ -7,20 +7,20 @@ _ASCII_END = 0x80
 _SURROGATES = range(0xD800, 0xE000)
 
 Probe = Callable[[str, str | None], bool]
-"""Says whether there is a key behind the first text and not behind the second; None: any key."""
+"""Returns whether a key is after the first text, up to the second; None is no upper bound."""
 
 
 def split_point(start: str, last: str | None, prefix: str, has_key_after: Probe) -> str | None:
-    """Return a text greater than `start` that keys follow, up to `last`; None if none is found.
+    """Return a text greater than `start` with keys behind it, up to `last`; None if none is found.
 
-    From the left on, the first letter is looked for in which later keys differ from `start`, and
-    there the middle of what the letters may be.
+    The search finds the leftmost letter in which later keys differ from `start`, then halves the
+    range of that letter.
 
     Args:
-        start: where somebody lists now.
-        last: the last key of the stretch, None for the prefix' end.
-        prefix: what all keys begin with.
-        has_key_after: asks the bucket.
+        start: the last listed key.
+        last: the last key of the range, None for the end of the prefix.
+        prefix: the common beginning of all keys.
+        has_key_after: probe of the bucket, one request per call.
     """
     low = max(start, prefix)
     for place in range(len(prefix), len(low)):
@@ -31,7 +31,7 @@ def split_point(start: str, last: str | None, prefix: str, has_key_after: Probe)
 
 
 def _between(shared: str, least: int, last: str | None, has_key_after: Probe) -> str | None:
-    """Return the middle one of the letters after `least`, or an earlier one, that keys follow."""
+    """Return the middle letter after `least`, or an earlier one, that has keys behind it."""
     most = _most(shared, least, last)
     while most - least > 1:
         code = (least + most) // 2

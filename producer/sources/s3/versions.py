@@ -1,4 +1,4 @@
-"""S3 as a source of versions: every version of the objects under a prefix, page by page."""
+"""S3 version source: all versions of the objects under a prefix, page by page."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -36,14 +36,14 @@ _NO_LISTING = ValueError("its answer is no listing of versions")
 
 
 class _Place(NamedTuple):
-    """Where a listing stands: behind this version of a key, or behind all of them."""
+    """Position of a listing: behind one version of a key, or behind all its versions."""
 
     key: str
     version: str | None
 
 
 def list_version(source: str, cursor: str | None) -> Iterator[ListedImage]:
-    """List one version as one image; whether it is there shows when it is fetched."""
+    """List one version as one image, without a check of its existence."""
     if cursor is None:
         yield ListedImage(source, "1")
 
@@ -51,13 +51,13 @@ def list_version(source: str, cursor: str | None) -> Iterator[ListedImage]:
 def list_versions(
     source: str, cursor: str | None, settings: Settings, names: NameRule = ANY_NAME
 ) -> Iterator[Entry]:
-    """List every version of the objects whose key starts with a prefix, the newest of a key first.
+    """List all versions of the objects under a prefix, the newest of a key first.
 
-    A cursor is a key and a version, percent-encoded. Delete markers hold no image and are passed
-    over; what was deleted behind one is listed. Prefixes and keys count as for `list_prefix`.
+    A cursor is a percent-encoded key and version. Delete markers are skipped; the versions behind
+    them are listed. Prefixes and keys count as for `list_prefix`.
 
     Raises:
-        SourceError: the bucket is refused or cannot be listed; what was listed before stands.
+        SourceError: the bucket is refused or cannot be listed; entries listed before stay valid.
     """
     address, after = admitted(source, settings), _place_of(cursor) if cursor else None
     is_whole = after is not None and _is_whole_key(address.key, after.key)
@@ -76,10 +76,10 @@ def list_versions(
 def _versions(
     address: S3Address, after: _Place | None, settings: Settings
 ) -> Iterator["ObjectVersionTypeDef"]:
-    """Yield the versions under a prefix, behind a place.
+    """Yield the versions under a prefix, behind a position.
 
-    A listing that went on where it stopped relies on the order of the keys, so it is checked.
-    Some servers begin with the version they were told to begin behind.
+    Cursors need key order, so the order is checked. Some servers repeat the version of the marker,
+    which is skipped.
     """
     where, last_key = f"s3://{address.bucket}/{address.key}", after.key if after else ""
     asked = s3_options(settings, settings.fetch_attempts).request
@@ -123,7 +123,7 @@ def _page(
 def _next_place(
     page: "ListObjectVersionsOutputTypeDef", where: str, settings: Settings
 ) -> _Place | None:
-    if "IsTruncated" not in page:  # a web page like any other has no versions either
+    if "IsTruncated" not in page:  # an ordinary web page has no versions either
         raise explain_s3(_NO_LISTING, where, settings)
     if not page["IsTruncated"]:
         return None

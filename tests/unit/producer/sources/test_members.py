@@ -86,5 +86,5 @@ def test_what_is_no_regular_file_is_refused_by_its_name(
 
 
 def test_files_of_the_root_folder_are_below_it() -> None:
-    assert members._said(("/a.jpg", "/b/c.jpg")) == "2 files below /"
-    assert members._said(("/a/b.jpg", "/a/c/d.jpg")) == "2 files below /a"
+    assert members._group_name(("/a.jpg", "/b/c.jpg")) == "2 files below /"
+    assert members._group_name(("/a/b.jpg", "/a/c/d.jpg")) == "2 files below /a"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakesweep.producer.uploads.event_listener import read_queue
-from fakesweep.producer.uploads.s3_events import Told, read_events
+from fakesweep.producer.uploads.s3_events import ParsedEvents, read_events
 from fakesweep.producer.uploads.sqs import Queue
 from fakesweep.schema.errors import SourceError
 from fakesweep.schema.ledger.uploads import Upload
@@ -20,7 +20,7 @@ SETTINGS = Settings()
 ETAG = "d41d8cd98f00b204e9800998ecf8427e"
 
 
-def read(said: object, settings: Settings = SETTINGS) -> Told:
+def read(said: object, settings: Settings = SETTINGS) -> ParsedEvents:
     return read_events(said if isinstance(said, str) else json.dumps(said), settings)
 
 
@@ -106,7 +106,7 @@ def test_without_a_sequencer_the_time_of_the_event_tells_writings_apart() -> Non
 
 
 def test_the_test_event_of_a_new_configuration_is_neither_upload_nor_fault() -> None:
-    assert read(TEST_EVENT) == read(by_sns(TEST_EVENT)) == Told(is_test=True)
+    assert read(TEST_EVENT) == read(by_sns(TEST_EVENT)) == ParsedEvents(is_test=True)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_the_test_event_of_a_new_configuration_is_neither_upload_nor_fault() -> 
     ],
 )
 def test_what_is_no_upload_of_an_image_is_passed_over(said: object) -> None:
-    assert read(said) == Told(passed_over=1)
+    assert read(said) == ParsedEvents(passed_over=1)
 
 
 @pytest.mark.parametrize(
