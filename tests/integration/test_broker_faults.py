@@ -1,7 +1,6 @@
-"""Faults of the broker under one real worker, which must consume again by itself each time.
+"""Broker faults under one real worker, which must recover by itself each time.
 
-The messages that a fault loses are published again here by hand; that this happens by itself is
-the producer's part.
+The tests republish lost messages by hand, which is the producer's task.
 """
 
 import itertools
@@ -37,10 +36,10 @@ from tests.support.worker import (
 
 RECOVERY_SECONDS = 60
 BATCHES_IN_FLIGHT = 2
-"""Of the worker that runs here, but for live ones."""
+"""Batches in flight of the worker, besides live ones."""
 
 EXPECTED = {"broker_away", "broker_back", "batch_passed_over"}
-"""What a worker may warn of while its broker has faults, each in a line of its own."""
+"""Warnings that a worker may log during broker faults, one line each."""
 
 
 _seeds = itertools.count()
@@ -55,7 +54,7 @@ class Cluster:
     storage: WebServer
 
     def consumes(self) -> None:
-        """Publish a batch, and wait until the worker has done it."""
+        """Publish a batch and wait for its end."""
         [message] = publish_scan(self.engine, [f"{self.storage.url}/fresh.jpg"])
         publish(self.settings, message)
         wait_until_done(self.engine, message, RECOVERY_SECONDS)
@@ -96,7 +95,7 @@ def _same_worker(cluster: Cluster) -> Iterator[None]:
 
 @contextmanager
 def _says_once_more(cluster: Cluster, event: str) -> Iterator[None]:
-    """Wait at the end of the context until the worker has logged an event since its beginning."""
+    """Wait at the context's end for an event that the worker logs within the context."""
     before = len(cluster.worker.events(event))
     yield
     wait_until(lambda: len(cluster.worker.events(event)) > before, event, RECOVERY_SECONDS)
@@ -104,7 +103,7 @@ def _says_once_more(cluster: Cluster, event: str) -> Iterator[None]:
 
 @contextmanager
 def _in_the_midst_of_a_batch(cluster: Cluster, lane: Lane = Lane.BULK) -> Iterator[int]:
-    """Hold the worker in a batch for as long as the context lasts; yield the batch."""
+    """Hold the worker in a batch for the context; yield the batch."""
     release, usual = threading.Event(), cluster.storage.answer
 
     def answer(asked: Request) -> Answer:

@@ -1,4 +1,4 @@
-"""A broker behind a Unix socket, with a password full of what URLs give a meaning."""
+"""Broker behind a Unix socket, with a password of URL metacharacters."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A short run of `make chaos`: a real cluster, and faults that a seed chose."""
+"""Short form of `make chaos`: seeded faults against a real cluster."""
 
 from importlib.util import find_spec
 

@@ -1,4 +1,4 @@
-"""The chunks of batches: worked on side by side, in order, in turn, each content scored once."""
+"""Chunks of batches: loaded in parallel, yielded in order, each content scored once."""
 
 import hashlib
 import threading
@@ -109,7 +109,7 @@ def test_images_come_in_the_chunks_order_however_their_bytes_come(
 
 
 def _large_images(folder: Path, count: int) -> list[str]:
-    """Write images of 48 MB each; all pixels of the one numbered n have the value n."""
+    """Write images of 48 MB each; all pixels of image n have the value n."""
     folder.mkdir()
     for number in range(count):
         Image.new("RGB", (4_000, 4_000), (number,) * 3).save(folder / f"{number}.bmp")
@@ -184,7 +184,7 @@ def test_a_copy_in_a_later_chunk_of_its_batch_is_reused(
 def scored_and_not_stored(
     work: Work, engine: Engine, server: WebServer
 ) -> Iterator[tuple[BatchMessage, str]]:
-    """A batch of one image whose rows cannot be stored while the context lasts, and a copy's URI.
+    """Yield a batch of one image whose rows cannot be stored in the context, and a copy's URI.
 
     Its row is locked once it has been claimed, which is before its image is asked for.
     """

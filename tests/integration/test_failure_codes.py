@@ -1,4 +1,4 @@
-"""Each failure code by each of its causes, and the table that says whose fault that is."""
+"""Failure codes by each of their causes, and the table of responsibilities."""
 
 import io
 import os
@@ -51,7 +51,7 @@ SERVED = {
 
 
 def long_strip() -> bytes:
-    """A sound picture of which no model that resizes the shortest edge can make its input."""
+    """Return a sound picture that is too long for shortest-edge resizing."""
     written = io.BytesIO()
     Image.new("L", (60_000, 1)).save(written, "PNG")
     return written.getvalue()
@@ -103,7 +103,7 @@ def server() -> Iterator[WebServer]:
 
 
 def codes_of(engine: Engine, work: Work, uris: list[str], model: str = MODEL) -> dict[str, Any]:
-    """The failure code of each image, by its URI."""
+    """Return each image's failure code, by URI."""
     [message] = publish_scan(engine, uris, (model,))
     run_batch(message, work)
     return {str(row["uri"]): row["failure_code"] for row in result_rows(engine, message.scan_id)}

@@ -1,4 +1,4 @@
-"""Hostile files through the whole pipeline: one row each, its neighbours classified."""
+"""Hostile files through the whole pipeline: each has one row, and its neighbours are classified."""
 
 import hashlib
 import os
@@ -28,7 +28,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF")
 IN_WORDS = b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x01\x01\x12\x00\x02\x00\x00\x00\x04up" + bytes(
     6
 )
-"""EXIF whose orientation is a word."""
+"""EXIF with a word as its orientation."""
 BROKEN = {"corrupt", "not_an_image", "empty"}
 
 
@@ -53,7 +53,7 @@ def work(settings: Settings) -> Iterator[Work]:
 def endings(
     files: dict[str, bytes], work: Work, engine: Engine, folder: Path
 ) -> dict[str, dict[str, Any]]:
-    """Run files as one batch, each beside a sound photograph; return the row of each, by name."""
+    """Run files as one batch, each beside a sound photograph; return their rows by name."""
     paths = []
     for number, content in enumerate(files.values()):
         for kind, body in (("bad", content), ("sound", photograph(number))):
@@ -79,7 +79,7 @@ def _rows(paths: Sequence[Path], work: Work, engine: Engine) -> list[dict[str, A
 
 
 def loader_pids() -> list[int]:
-    """The processes that this one started; the others of a test's servers are not its own."""
+    """Return the pids of this process' loaders, without the test's servers."""
     children = Path(f"/proc/{os.getpid()}/task").glob("*/children")
     pids = [int(pid) for one in children for pid in one.read_text().split()]
     return sorted(pid for pid in pids if b"fakesweep.workers.sandbox.process" in _command(pid))
@@ -110,7 +110,7 @@ def test_files_that_claim_just_what_is_allowed_and_hold_less_cost_no_loader(
     few = settings.model_copy(update={"max_image_pixels": 9_000_000})
     with open_work(few) as work:
         found = codes(endings(files, work, engine, tmp_path))
-    # Their decoders fill up, and scale up, what is missing; so does the model card's own code.
+    # Their decoders fill up missing pixels, as in the model card's own code.
     assert {name for name in FORMATS if found.pop(name) is None} == {"JPEG", "AVIF"}
 
 
@@ -156,7 +156,7 @@ def test_a_file_padded_with_a_text_chunk_of_256_mib_is_too_large(
 
 
 def _peak_bytes() -> int:
-    """The most memory any loader of this process ever held."""
+    """Return the peak memory of this process' loaders."""
     status = [Path(f"/proc/{pid}/status").read_text() for pid in loader_pids()]
     return 1024 * max(int(one.partition("VmHWM:")[2].split()[0]) for one in status)
 

@@ -1,4 +1,4 @@
-"""Transactions against a real PostgreSQL that conflicts, refuses, is full, or stays away."""
+"""Transactions on a real PostgreSQL with conflicts, refusals, full pools, or outages."""
 
 import itertools
 import threading
@@ -25,7 +25,7 @@ _numbers = itertools.count(1)
 
 @pytest.fixture
 def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lines]:
-    """What is logged, while pauses are short."""
+    """Log lines, with short backoff."""
     monkeypatch.setattr(retry_module, "LONGEST_PAUSE_SECONDS", 0.2)
     with structlog.testing.capture_logs() as captured:
         yield captured
@@ -38,7 +38,7 @@ def _lines_soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def begin() -> Iterator[Begin]:
-    """Run transactions in threads; a test that fails leaves none behind."""
+    """Run transactions in threads, which end with the test."""
     stop = threading.Event()
     with ThreadPoolExecutor(16) as threads:
         yield lambda ledger_retry, work: threads.submit(ledger_retry.run, work, stop)
@@ -47,7 +47,7 @@ def begin() -> Iterator[Begin]:
 
 @pytest.fixture
 def shelf(engine: Engine) -> Engine:
-    """The database with a table of two rows beside the ledger."""
+    """Database with a table of two rows beside the ledger."""
     _run(engine, "CREATE TABLE shelf (place integer PRIMARY KEY, books integer NOT NULL)")
     _run(engine, "INSERT INTO shelf VALUES (1, 0), (2, 0)")
     return engine
@@ -55,7 +55,7 @@ def shelf(engine: Engine) -> Engine:
 
 @pytest.fixture
 def role(shelf: Engine) -> Iterator[str]:
-    """A role that may log in, and nothing else; the server keeps it for all its databases."""
+    """Role with the right to log in only; roles belong to the whole server."""
     name = f"retry_{next(_numbers)}"
     _run(shelf, f"CREATE ROLE {name} LOGIN")
     yield name

@@ -1,4 +1,4 @@
-"""Uploads beside a bulk scan: what is live waits for no batch, loader or call of what is not."""
+"""Uploads beside a bulk scan: live images never wait for bulk batches, loaders or calls."""
 
 import threading
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ UNFINISHED = "SELECT state::text, attempt FROM ledger.batches WHERE lane = 'bulk
 
 
 class Storage:
-    """A server that hands out what is live at once, and everything else when it is let go."""
+    """A server that sends live images at once, and holds others until they are released."""
 
     def __init__(self, server: WebServer) -> None:
         self.url = server.url
@@ -74,7 +74,7 @@ def test_a_live_batch_is_taken_up_while_bulk_batches_have_all_the_slots_they_may
         bulk = publish_scan(engine, storage.uris("bulk", 4), size=1)
         publish(settings, *bulk)
         wait_until(lambda: len(storage.held) == 2, "two bulk batches are in work")
-        for number in range(3):  # one behind the other: each finds a slot that is free again
+        for number in range(3):  # in sequence: each finds a free slot
             (live,) = publish_scan(engine, storage.uris(f"live/{number}", 3), lane=Lane.LIVE)
             publish(settings, live)
             wait_until(partial(is_finished, engine, live.scan_id), f"live {number} ends")

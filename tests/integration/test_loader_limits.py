@@ -1,4 +1,4 @@
-"""The limits a loader lives under: processor time, the clock, its start, its words."""
+"""Limits of a loader: processor time, wall time, its start, its output."""
 
 import sys
 from pathlib import Path
@@ -51,7 +51,7 @@ def test_an_image_that_takes_too_long_by_the_clock_fails_alone(
 def _rows_beside(
     content: bytes, settings: Settings, engine: Engine, tmp_path: Path
 ) -> list[dict[str, object]]:
-    """What becomes of this file between two photographs."""
+    """Return the rows of this file and of two photographs around it."""
     folder = folder_of_photographs(tmp_path / "in", 3)
     (folder / "0001.jpg").write_bytes(content)
     [message] = publish_scan(engine, uris_of(folder))

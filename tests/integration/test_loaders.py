@@ -1,4 +1,4 @@
-"""Loader processes under what untrusted images and a busy machine do to them."""
+"""Loader processes under untrusted images and a busy machine."""
 
 import io
 import json
@@ -54,7 +54,7 @@ def work(settings: Settings) -> Iterator[Work]:
 
 
 def get_ready(work: Work) -> None:
-    """Have every loader answer once, so that none of them is only about to start."""
+    """Wait until every loader has started."""
     with ExitStack() as lent:
         for _ in range(work.settings.loaders):
             list(lent.enter_context(work.loaders.one()).fetch([]))
@@ -68,7 +68,7 @@ def server() -> Iterator[WebServer]:
 
 
 def loader_pids(owner: int) -> list[int]:
-    """The loader processes whose parent is `owner`, by what the system says of them."""
+    """Return the pids of the loader processes whose parent is `owner`."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -94,7 +94,7 @@ def serving(server: WebServer, answering: Callable[[int], None], count: int = 8)
 
 
 def fourth(trouble: Callable[[], None]) -> Callable[[int], None]:
-    """Make trouble each time the fourth image is asked for."""
+    """Call `trouble` at each request for the fourth image."""
     return lambda number: trouble() if number == 3 else None
 
 
@@ -198,7 +198,7 @@ def test_many_loaders_killed_at_once_and_again_cost_no_image_and_no_worker(
     assert sorted(killed) == [5, 70]
 
 
-def test_where_a_machine_has_no_memory_left_loaders_go_first(work: Work) -> None:
+def test_the_out_of_memory_killer_takes_loaders_first(work: Work) -> None:
     pids = loader_pids(os.getpid())
     assert len(pids) == work.settings.loaders + LIVE_LOADERS
     for pid in pids:
@@ -225,7 +225,7 @@ def test_loaders_end_with_the_process_that_owns_them() -> None:
 
 
 @pytest.mark.parametrize("when", ["before the answer", "with the answer unread"])
-def test_a_loader_whose_worker_leaves_in_the_middle_ends_without_a_word(
+def test_a_loader_whose_worker_ends_amid_a_chunk_ends_silently(
     settings: Settings, server: WebServer, capfd: pytest.CaptureFixture[str], when: str
 ) -> None:
     go_on = threading.Event()
@@ -257,7 +257,7 @@ def test_there_are_as_many_loaders_as_the_setting_says_and_none_is_left(
     assert loader_pids(os.getpid()) == []
 
 
-def test_loaders_leave_the_processor_first_to_the_worker_and_to_those_of_live_images(
+def test_bulk_loaders_yield_the_processor_to_the_worker_and_to_live_loaders(
     work: Work,
 ) -> None:
     own = os.getpriority(os.PRIO_PROCESS, 0)
@@ -267,7 +267,7 @@ def test_loaders_leave_the_processor_first_to_the_worker_and_to_those_of_live_im
 
 
 class Ending(subprocess.Popen[bytes]):
-    """A process that has ended before anybody can speak to it."""
+    """A process that ends before its first message."""
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
@@ -275,7 +275,7 @@ class Ending(subprocess.Popen[bytes]):
 
 
 def _broken_python(folder: Path) -> str:
-    """An interpreter that starts and ends; it takes a moment."""
+    """Return an interpreter that ends shortly after its start."""
     program = folder / "python"
     program.write_text("#!/bin/sh\nsleep 0.2\nexit 3\n")
     program.chmod(0o755)
@@ -339,7 +339,7 @@ def test_loaders_that_cannot_be_replaced_are_no_images_failure(
                     run_batch(replace(message, attempt=attempt), work)
                 opened += os.pipe()
             for one in opened:
-                os.close(one)  # nobody else has
+                os.close(one)  # no other handle exists
         run_batch(replace(message, attempt=3), work)
     assert {row["status"] for row in result_rows(engine, message.scan_id)} == {"classified"}
 

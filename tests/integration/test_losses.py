@@ -1,4 +1,4 @@
-"""What becomes of images whose loader is lost, and of servers that never come to an end."""
+"""Images whose loader is lost, and servers with endless answers."""
 
 import os
 import signal
@@ -60,7 +60,7 @@ def test_a_loader_killed_while_it_decodes_is_no_images_fault_while_that_may_pass
     monkeypatch: pytest.MonkeyPatch,
     times: int,
 ) -> None:
-    """As where a neighbour takes the machine's memory for a while."""
+    """Like a neighbour that takes the machine's memory for a while."""
     monkeypatch.setattr(losses, "KILLED_PAUSES_SECONDS", (0.1, 0.1, 0.1))
     left = list(range(times))
     decode = pool.LoaderHandle.decode
@@ -101,7 +101,7 @@ def test_servers_that_drip_their_headers_cost_a_deadline_each_and_no_loader(
 
 @contextmanager
 def dripping_headers() -> Iterator[str]:
-    """A server that sends a header's next letter each 50 ms, for ever."""
+    """Yield the URL of a server that drips an endless header, a letter each 50 ms."""
     closing = threading.Event()
 
     class Dripping(socketserver.BaseRequestHandler):

@@ -1,4 +1,4 @@
-"""Models that cannot be loaded for now, or at all: what becomes of batches, and what is shown."""
+"""Models that cannot be loaded, for now or at all: their batches and reports."""
 
 import json
 import shutil

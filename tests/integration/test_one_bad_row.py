@@ -1,4 +1,4 @@
-"""A row that PostgreSQL refuses to touch stops no duty of a producer, nor any other row."""
+"""A row that PostgreSQL refuses to change stops no job of a producer and no other row."""
 
 import threading
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ from tests.support.webhook_sender import delivering
 
 @contextmanager
 def refused(engine: Engine, table: str, condition: str) -> Iterator[None]:
-    """Refuse changes of some rows of a table, as a constraint that they break would."""
+    """Refuse changes of some rows of a table, like a violated constraint."""
     run(
         engine,
         "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS "

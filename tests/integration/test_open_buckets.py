@@ -1,4 +1,4 @@
-"""Buckets that their readers pay for, and such as are open to everybody; objects stored packed."""
+"""Requester-pays buckets, public buckets, and compressed objects."""
 
 import gzip
 import zlib
@@ -36,7 +36,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[WebServer]:
 
 
 def fetched(*uris: str) -> list[bytes]:
-    """Fetch in turn by one fetcher: the first by boto3, the others by its way."""
+    """Fetch in sequence by one fetcher: the first by boto3, the others by its route."""
     with open_fetcher(read_settings()) as fetcher:
         return [fetcher.fetch(uri) for uri in uris]
 
@@ -64,7 +64,7 @@ def who_asked(server: WebServer) -> list[str]:
     return [str(header(request, "user-agent")).partition("/")[0] for request in server.requests]
 
 
-def test_whoever_pays_is_said_with_each_request_and_signed(
+def test_the_request_payer_is_sent_with_each_request_and_signed(
     told: WebServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told.answer = answer_all

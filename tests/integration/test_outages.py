@@ -1,4 +1,4 @@
-"""The ledger goes away at the worst moments: killed, restarted, its sessions ended one by one."""
+"""Ledger outages at the worst moments: killed, restarted, or single sessions ended."""
 
 import threading
 import time
@@ -95,7 +95,7 @@ def settings(database_url: str, broker_url: str) -> Settings:
 
 @pytest.fixture
 def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lines]:
-    """What is logged; the ledger is asked again after a second at most."""
+    """Log lines, with a backoff of at most a second."""
     monkeypatch.setattr(retry, "LONGEST_PAUSE_SECONDS", 1.0)
     monkeypatch.setattr(waiting, "LONGEST_WAIT_SECONDS", 1.0)
     with structlog.testing.capture_logs() as captured:
@@ -110,13 +110,13 @@ def work(settings: Settings) -> Iterator[Work]:
 
 @pytest.fixture
 def short(settings: Settings) -> Iterator[Work]:
-    """The same with leases of a second."""
+    """Work with leases of a second."""
     with open_work(settings.model_copy(update={"lease_seconds": LEASE_SECONDS})) as opened:
         yield opened
 
 
 class Pictures:
-    """A web server whose images do not come before they are let go."""
+    """A web server that holds its images until they are released."""
 
     def __init__(self, server: WebServer) -> None:
         self.asked = server.requests
@@ -144,7 +144,7 @@ def pictures() -> Iterator[Pictures]:
 def _running(
     messages: list[BatchMessage], work: Work, server: Server, pictures: Pictures
 ) -> Iterator[list[Future[None]]]:
-    """Run batches in threads; they can end, whatever becomes of the test."""
+    """Run batches in threads, which can end even if the test fails."""
     with ThreadPoolExecutor(len(messages)) as threads:
         try:
             yield [threads.submit(run_batch, message, work) for message in messages]
@@ -159,7 +159,7 @@ def _one(engine: Engine, sql: str) -> Any:
 
 
 def _returned(connection: Connection) -> BatchMessage:
-    """Do as a producer whose clock says that a lease ran out, and publish the batch again."""
+    """Expire a lease and publish its batch again, like a producer."""
     connection.execute(text("UPDATE ledger.batches SET lease_until = now() - interval '1s'"))
     assert return_expired(connection).batches == 1
     [message] = take_recorded(connection, Lane.BULK, 10)
@@ -184,7 +184,7 @@ def _await(lines: Lines, event: str, count: int = 1) -> None:
 
 
 def _await_ledger(lines: Lines) -> None:
-    """Wait until the producer's threads wait for the ledger, under one line."""
+    """Wait until the producer's threads retry the ledger, with one log line."""
     waiting = {"event": "waiting", "awaited": "ledger"}
     wait_until(lambda: any(waiting.items() <= line.items() for line in lines), str(lines), 30)
 
@@ -261,7 +261,7 @@ def test_a_lease_that_ran_out_while_the_server_was_away_is_taken_back(
     assert _one(engine, "SELECT attempt FROM ledger.batches") == 1
 
 
-def test_who_comes_back_to_find_its_batch_taken_up_by_another_writes_nothing(
+def test_a_worker_that_lost_its_batch_during_an_outage_writes_nothing(
     server: Server, short: Work, engine: Engine, pictures: Pictures, lines: Lines
 ) -> None:
     another = uuid4()

@@ -1,4 +1,4 @@
-"""The scores are those of transformers' own pipeline, for every mode and format."""
+"""Parity of scores with transformers' own pipeline, for every mode and format."""
 
 import zipfile
 from pathlib import Path
@@ -39,7 +39,7 @@ def model(folder: Path) -> LoadedModel:
 
 @pytest.fixture(scope="module")
 def reference(folder: Path) -> dict[str, float]:
-    """Give p_fake of each sample by Pillow and transformers alone."""
+    """Return p_fake of each sample by Pillow and transformers only."""
     return dict(zip(SAMPLES, reference_scores(folder, list(SAMPLES.values())), strict=True))
 
 

@@ -1,4 +1,4 @@
-"""The rows in PostgreSQL hold the reference's scores: through loaders, device and store."""
+"""Parity of PostgreSQL's rows with the reference, through loaders, device and store."""
 
 from pathlib import Path
 from typing import Literal
@@ -18,7 +18,7 @@ from tests.support.samples import every_sample
 
 TOLERANCE = 1e-4
 BFLOAT16_TOLERANCE = 0.05
-"""The furthest of these samples came to 0.013 (vit)."""
+"""Tolerance of bfloat16; the largest deviation of these samples is 0.013 (vit)."""
 SAMPLES = list(every_sample().values())
 
 

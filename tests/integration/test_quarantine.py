@@ -1,4 +1,4 @@
-"""What takes worker processes down is cornered, and all around it is classified."""
+"""Quarantine: images that kill workers are isolated, and their neighbours are classified."""
 
 import os
 import subprocess
@@ -65,7 +65,7 @@ def settings(database_url: str, broker_url: str) -> Settings:
 
 @pytest.fixture
 def producer(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Producer]:
-    """A producer whose service is at work, and looks for what is lost all the time."""
+    """A producer whose service runs, with continuous recovery."""
     monkeypatch.setattr(feeder, "LOST_AFTER_SECONDS", 1.0)
     monkeypatch.setattr(service, "RECONCILE_SECONDS", 0.2)
     stop = threading.Event()
@@ -78,7 +78,7 @@ def producer(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pr
 
 @contextmanager
 def _workers(settings: Settings, log: Path) -> Iterator[Path]:
-    """Run workers one after another; yield the file that says how each of them ended."""
+    """Run workers in sequence; yield the file of their exit codes."""
     told = {
         "DATABASE_URL": settings.database_url or "", "BROKER_URL": settings.broker_url or "",
         "DEVICE": "cpu", "CPU_THREADS": "1", "LOADERS": "2", "MODELS": "vit-tiny-cifake",
@@ -101,7 +101,7 @@ def _workers(settings: Settings, log: Path) -> Iterator[Path]:
 
 
 def _environment(told: Mapping[str, str]) -> dict[str, str]:
-    """Return our own, with one thread alone to fork from."""
+    """Return our environment, limited to one thread, which makes forks safe."""
     single = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     return {n: v for n, v in os.environ.items() if not n.startswith(PREFIX)} | single | dict(told)
 
@@ -115,7 +115,7 @@ def _scan(producer: Producer, folder: Path, names: list[str]) -> int:
 
 
 def _await_end(engine: Engine, scan_id: int, log: Path) -> None:
-    """Wait until a scan is finished; all the while its batches account for every image."""
+    """Wait for a scan to finish; meanwhile its batches account for every image."""
 
     def finished() -> bool:
         with engine.connect() as connection:
@@ -163,7 +163,7 @@ def test_an_image_that_stalls_its_workers_ends_them_loudly_and_is_found(
 def test_a_batch_from_quarantine_runs_alone_and_the_others_wait_for_it(
     settings: Settings, engine: Engine
 ) -> None:
-    """Two batches, then one from quarantine, then two more: three steps, one after the other."""
+    """Two batches, then a quarantined one, then two more run in three separate steps."""
     gates = {name: threading.Event() for name in "abcde"}
     asked: list[str] = []
 

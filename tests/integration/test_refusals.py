@@ -1,4 +1,4 @@
-"""Batches that PostgreSQL refuses while it is well: handed back with the reason, tried again."""
+"""Batches refused by a healthy PostgreSQL: set aside with the reason, and tried again."""
 
 import threading
 import time
@@ -60,7 +60,7 @@ def message(engine: Engine, tmp_path: Path) -> BatchMessage:
 
 @contextmanager
 def _refused(engine: Engine, code: str, table: str, event: str = "INSERT") -> Iterator[None]:
-    """Have PostgreSQL refuse rows of a table with a code of its own."""
+    """Make PostgreSQL refuse rows of a table with a chosen error code."""
     _run(
         engine,
         "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS "
@@ -84,7 +84,7 @@ def _batch(engine: Engine) -> tuple[Any, ...]:
 
 
 def _again(engine: Engine) -> BatchMessage:
-    """Have the batch that was set aside published again."""
+    """Publish the set-aside batch again."""
     _run(engine, "UPDATE ledger.batches SET try_at = now()")
     with engine.begin() as connection:
         assert try_again(connection) == 1
@@ -93,7 +93,7 @@ def _again(engine: Engine) -> BatchMessage:
 
 
 def _judged(engine: Engine, message: BatchMessage) -> int:
-    """Return how many images have a verdict; who scored them once, knows it."""
+    """Return the number of images with a verdict."""
     return sum(row["verdict"] is not None for row in result_rows(engine, message.scan_id))
 
 
@@ -119,7 +119,7 @@ def test_a_batch_that_is_refused_for_too_long_is_handed_back_with_the_reason(
 
 
 @pytest.mark.parametrize("code", ["22003", "23505", "23514", "P0001", "XX000"])
-def test_what_no_waiting_mends_is_handed_back_at_once(
+def test_a_permanent_refusal_is_handed_back_at_once(
     work: Work, engine: Engine, message: BatchMessage, lines: Lines, code: str
 ) -> None:
     with _refused(engine, code, "ledger.outcomes"):

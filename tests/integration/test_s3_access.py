@@ -1,4 +1,4 @@
-"""Whose credentials count, and which service is asked, in listing and in fetching."""
+"""Credentials and endpoints of S3, in listing and in fetching."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def fetched(uri: str) -> bytes:
 
 
 def refusal(source: str) -> str:
-    """Return the line `check_source` refuses a source with."""
+    """Return the message of `check_source` that refuses a source."""
     with pytest.raises(SourceError) as refused:
         check_source(source, read_settings())
     assert str(refused.value).isprintable()

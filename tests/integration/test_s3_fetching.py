@@ -75,7 +75,7 @@ def test_missing_objects_and_buckets_are_not_found(s3: S3Server, bucket: str) ->
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[WebServer]:
-    """A server that speaks only as much S3 as the test tells it."""
+    """A server with the S3 answers of the test."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.setenv("FAKESWEEP_S3_ADDRESSING_STYLE", "path")
@@ -91,7 +91,7 @@ TURNS = pytest.mark.parametrize("turn", ["first", "later"])
 
 @contextmanager
 def opened(told: WebServer, turn: str) -> Iterator[Fetcher]:
-    """Yield a fetcher whose next object is the first of the bucket, or a later one."""
+    """Yield a fetcher before the first object of the bucket, or before a later one."""
     with open_fetcher(read_settings()) as fetcher:
         if turn == "later":
             told.always(Answer(200, b"first"))

@@ -1,4 +1,4 @@
-"""Later objects of a bucket: asked for the way boto3 asked for the first one, without boto3."""
+"""S3 routes: later objects of a bucket are requested like boto3's first one, without boto3."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ STRANGE_KEYS = [
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[WebServer]:
-    """A server whose every object holds the path it was asked for by."""
+    """A server whose objects contain their requests' paths."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-that-nobody-may-see")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
@@ -54,11 +54,11 @@ def who_asked(server: WebServer) -> list[str]:
 
 
 def scope(request: Request) -> list[str]:
-    """Return the access key, day, region, service and end that a request is signed for."""
+    """Return the scope of a request's signature: access key, day, region, service, terminator."""
     return header(request, "authorization").partition("=")[2].partition(",")[0].split("/")
 
 
-def test_boto3_asks_for_the_first_object_of_a_bucket_alone(told: WebServer) -> None:
+def test_boto3_requests_only_the_first_object_of_a_bucket(told: WebServer) -> None:
     fetched("s3://one/a", "s3://one/b", "s3://two/a", "s3://two/b", "s3://one/c")
     assert who_asked(told) == ["Boto3", "fakesweep", "Boto3", "fakesweep", "fakesweep"]
     assert len({header(request, "host") for request in told.requests}) == 1
@@ -169,7 +169,7 @@ def test_behind_a_proxy_every_object_is_asked_for_by_boto3(
 
 
 @pytest.mark.usefixtures("told")
-def test_more_buckets_than_ways_are_fetched_from_all_the_same() -> None:
+def test_more_buckets_than_routes_are_all_fetched_from() -> None:
     buckets = [f"bucket-{number}" for number in range(MAX_ROUTES + 5)]
     with open_fetcher(read_settings()) as fetcher, ThreadPoolExecutor(8) as threads:
         uris = [f"s3://{bucket}/{number}" for number in range(6) for bucket in buckets]

@@ -1,4 +1,4 @@
-"""Leaving well: real workers, told to go by real signals while they hold a batch."""
+"""Shutdown of real workers by real signals while they hold a batch."""
 
 import signal
 import sys
@@ -38,7 +38,7 @@ sys.exit(run_worker(read_settings()))
 
 @dataclass
 class Busy:
-    """A worker in the midst of a batch, whose only image comes when `release` is set."""
+    """A worker with a batch in flight, whose only image arrives when `release` is set."""
 
     worker: WorkerProcess
     message: BatchMessage
@@ -74,7 +74,7 @@ def busy_worker(
             release.set()
 
 
-def test_a_worker_told_to_leave_finishes_what_it_holds_and_takes_no_more(
+def test_a_worker_that_shuts_down_finishes_what_it_holds_and_takes_no_more(
     settings: Settings, engine: Engine, tmp_path: Path
 ) -> None:
     [more] = publish_scan(engine, uris_of(folder_of_photographs(tmp_path / "in", 2)))
@@ -94,7 +94,7 @@ def test_a_worker_told_to_leave_finishes_what_it_holds_and_takes_no_more(
     assert _stopped_workers(engine) == 1
 
 
-def test_what_is_not_done_when_the_grace_is_over_is_handed_back(
+def test_work_unfinished_after_the_grace_period_is_handed_back(
     settings: Settings, engine: Engine, tmp_path: Path
 ) -> None:
     with busy_worker(settings, engine, tmp_path / "log", grace_seconds=0.5) as busy:
@@ -136,7 +136,7 @@ def test_a_worker_whose_device_is_broken_ends_with_a_status_that_says_so(
 
 
 def _waiting_clients(settings: Settings) -> list[str]:
-    """Return the clients of this test's broker that wait for a message."""
+    """Return the clients of the test's broker that wait for a message."""
     with redis.Redis.from_url(settings.broker_url or "") as client:
         database = str(client.get_connection_kwargs()["db"])
         ours = [one for one in client.client_list() if one["db"] == database]

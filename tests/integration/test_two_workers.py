@@ -1,4 +1,4 @@
-"""Two workers at the same work at the same time, and one whose clock is wrong."""
+"""Two workers on the same work at once, and a worker with a wrong clock."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Places that cannot hold a ledger are refused in one line: a full disk, another encoding."""
+"""Unfit places for a ledger are refused in one line: a full disk, another encoding."""
 
 import os
 import re

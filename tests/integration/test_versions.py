@@ -1,4 +1,4 @@
-"""Versions of objects: listed, listed on from anywhere, and fetched, each for itself."""
+"""Object versions: each is listed, from any cursor, and fetched by itself."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,7 +37,7 @@ def _server() -> Iterator[str]:
 
 @pytest.fixture
 def client(_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator["S3Client"]:
-    """A client of an S3 server that keeps versions, known to the environment, too."""
+    """A client of an S3 server with versions; the environment names the server, too."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testtest")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
@@ -50,7 +50,7 @@ def client(_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator["S3Client"
 
 @pytest.fixture
 def bucket(client: "S3Client", request: pytest.FixtureRequest) -> str:
-    """The name of a new bucket that keeps versions."""
+    """The name of a new bucket with versioning."""
     name = f"bucket-{abs(hash(request.node.name)):x}"
     client.create_bucket(Bucket=name)
     client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
@@ -63,13 +63,13 @@ def listed(source: str, cursor: str | None = None) -> list[ListedImage]:
 
 
 def fetched(*uris: str) -> list[bytes]:
-    """Fetch in turn by one fetcher: the first by boto3, the others by its way."""
+    """Fetch in sequence by one fetcher: the first by boto3, the others by its route."""
     with open_fetcher(read_settings()) as fetcher:
         return [fetcher.fetch(uri) for uri in uris]
 
 
 def put(client: "S3Client", bucket: str, key: str, *contents: bytes) -> list[str]:
-    """Store contents over one another, and return their URIs."""
+    """Store contents under one key; return the versions' URIs."""
     return [
         from_s3(bucket, key, client.put_object(Bucket=bucket, Key=key, Body=content)["VersionId"])
         for content in contents
@@ -200,7 +200,7 @@ def test_a_service_without_versions_says_so(s3: S3Server) -> None:
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[WebServer]:
-    """A server that speaks only as much S3 as the test tells it."""
+    """A server with the S3 answers of the test."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")

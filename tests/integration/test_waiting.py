@@ -1,4 +1,4 @@
-"""Why nothing moves, where the broker is to blame."""
+"""Diagnosis of a stall caused by the broker."""
 
 from dataclasses import replace
 from pathlib import Path

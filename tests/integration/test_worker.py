@@ -1,4 +1,4 @@
-"""The answering side: batches through the pipeline, and through real worker processes."""
+"""Batches through the pipeline, and through real worker processes."""
 
 import hashlib
 import os
@@ -182,7 +182,7 @@ def test_a_held_batch_keeps_its_lease_while_it_is_worked_on(
 def worker_process(
     settings: Settings, log: Path, **extra: str
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a worker the way people who know Celery do."""
+    """Run a worker by Celery's own command."""
     environment = {
         **os.environ,
         "FAKESWEEP_DATABASE_URL": settings.database_url or "",

@@ -50,7 +50,7 @@ def test_every_model_that_can_be_named_has_a_shape() -> None:
     assert {*gpu.MODELS, gpu.TINY} == set(SHAPES)
 
 
-def test_a_table_tells_the_median_its_spread_and_the_share_of_its_wall() -> None:
+def test_a_table_shows_the_median_its_spread_and_the_share_of_the_bottleneck() -> None:
     rows = [
         Measured("vit-b-224", "engine", "as in a worker", (900.0, 1_100.0, 1_000.0), 4_000.0, "it"),
         Measured("vit-b-224", "decode", "exact", (50.0,), facts={"device": 0.25, "sink": "file"}),

@@ -58,7 +58,7 @@ def test_a_goal_is_also_told_where_the_slow_start_of_a_peer_does_not_count() -> 
     assert (goal["reached"], goal["without_their_start"]) == (4.0, 2.0)
 
 
-def test_from_s3_the_slower_of_fetching_and_decoding_is_the_wall_of_each_turn() -> None:
+def test_from_s3_the_slower_of_fetching_and_decoding_limits_each_turn() -> None:
     walls = {("null-s3", "bare decode"): [500.0, 300.0], ("null-s3", "bare fetch"): [400.0, 600.0]}
     (goal,) = told([Result("null-s3", "fakesweep", "PostgreSQL", _runs(200.0, 240.0))], walls)
     assert goal["beside"] == "bare fetch or bare decode"

@@ -1,4 +1,4 @@
-"""Which files a worker reads: those below the allowed folders, wherever their links lead."""
+"""File roots: a worker reads files below the allowed folders only, after links."""
 
 import os
 from pathlib import Path
@@ -15,7 +15,7 @@ INSIDE, SECRET = b"an image inside", b"a secret outside"
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """An allowed folder with an image in it, beside a folder that is not allowed."""
+    """An allowed folder with an image, beside a forbidden folder."""
     (tmp_path / "photos" / "2026").mkdir(parents=True)
     (tmp_path / "photos" / "2026" / "a.jpg").write_bytes(INSIDE)
     (tmp_path / "photos-of-others").mkdir()

@@ -19,7 +19,7 @@ NOBODY = 65_534
 
 @pytest.fixture(autouse=True)
 def _everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Any file may be read, as on a person's own machine."""
+    """Allow every file, as on a person's own machine."""
     monkeypatch.setenv("FAKESWEEP_FILE_ROOTS", "/")
 
 
@@ -31,14 +31,14 @@ def fetcher() -> Iterator[Fetcher]:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """At most ten bytes."""
+    """Settings with a limit of ten bytes."""
     monkeypatch.setenv("FAKESWEEP_MAX_IMAGE_BYTES", "10")
     return read_settings()
 
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """A folder anybody may enter, looked at by somebody who is not root."""
+    """Folder with open access, read by a user other than root."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         user = os.geteuid()

@@ -1,4 +1,4 @@
-"""Which requests of boto3 are known well enough to be made without it."""
+"""Requests of boto3 whose routes are reused without it."""
 
 from io import BytesIO
 
@@ -41,7 +41,7 @@ def route(
         ("http://minio/b/b/b/", HTTPConnectionPool, "b/b/", "minio", "/b/"),
     ],
 )  # fmt: skip
-def test_the_way_to_a_key_is_the_way_to_its_bucket(
+def test_the_route_to_a_key_is_the_route_to_its_bucket(
     url: str, pool: type[HTTPConnectionPool], key: str, host: str, folder: str
 ) -> None:
     netloc = url.split("/")[2]
@@ -54,7 +54,7 @@ def test_the_way_to_a_key_is_the_way_to_its_bucket(
 @pytest.mark.parametrize(
     ("query", "version"), [("", None), ("?versionId=a%2Fb%2B~._-", "a/b+~._-")]
 )
-def test_the_way_to_a_version_is_the_way_to_its_bucket(query: str, version: str | None) -> None:
+def test_the_route_to_a_version_is_the_route_to_its_bucket(query: str, version: str | None) -> None:
     url = f"http://minio:9000/b/a%20b.jpg{query}"
     with HTTPConnectionPool("minio", 9000) as pool:
         found = route(url, pool, version=version)
@@ -72,7 +72,7 @@ def test_the_way_to_a_version_is_the_way_to_its_bucket(query: str, version: str 
         SIGNED.replace("x-amz-date,", "x-amz-date;x-amz-s3session-token,"),
     ],
 )
-def test_what_is_signed_in_another_manner_is_left_to_boto3(authorization: str) -> None:
+def test_other_signatures_are_left_to_boto3(authorization: str) -> None:
     with HTTPConnectionPool("minio", 9000) as pool:
         assert route("http://minio:9000/b/a%20b.jpg", pool) is not None
         assert route("http://minio:9000/b/a%20b.jpg", pool, authorization) is None
@@ -90,7 +90,7 @@ def test_what_is_signed_in_another_manner_is_left_to_boto3(authorization: str) -
         "https://minio:9000/b/a%20b.jpg",
     ],
 )
-def test_what_came_another_way_is_left_to_boto3(url: str) -> None:
+def test_other_routes_are_left_to_boto3(url: str) -> None:
     with HTTPConnectionPool("minio", 9000) as pool:
         assert route(url, pool) is None
     assert route("http://minio:9000/b/a%20b.jpg", None) is None

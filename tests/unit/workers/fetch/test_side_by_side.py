@@ -9,7 +9,7 @@ HASTY, PATIENT = 0.2, 60.0
 
 
 def found_of(fetches: SideBySide, uris: list[str]) -> dict[int, bytes | ImageFailure]:
-    """Fetch these, as many at once as there are threads."""
+    """Fetch these with all threads."""
     found: dict[int, bytes | ImageFailure] = {}
     left = list(enumerate(uris))
     while left or not fetches.is_idle:
@@ -49,7 +49,7 @@ def test_no_more_are_fetched_at_once_than_there_are_threads() -> None:
     assert not together.broken
 
 
-def test_what_never_comes_back_is_left_alone_at_its_deadline_and_holds_up_no_other() -> None:
+def test_a_fetch_that_never_ends_is_abandoned_at_its_deadline_and_delays_no_other() -> None:
     let_go = threading.Event()
 
     def fetch(uri: str) -> bytes:

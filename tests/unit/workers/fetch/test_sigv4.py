@@ -1,4 +1,4 @@
-"""Signatures, held against those botocore makes of the same requests."""
+"""Signatures, compared with botocore's for the same requests."""
 
 from datetime import UTC, datetime
 from urllib.parse import quote

@@ -23,7 +23,7 @@ STEPS = Preprocessing(
 
 
 class Network(torch.nn.Module):
-    """Keeps what it is fed; its logits are the channels' means."""
+    """Records its inputs; its logits are the channels' means."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -32,7 +32,7 @@ needs_cuda = pytest.mark.skipif(
 
 
 def score(images: torch.Tensor) -> torch.Tensor:
-    """Stand in for a network: probabilities of numbers."""
+    """Stand-in for a network: probabilities of numbers."""
     return images.softmax(dim=-1)
 
 
@@ -58,9 +58,9 @@ def quicken(
     record: Callable[[Score, torch.Tensor], Score] = as_it_is,
     seconds: Iterable[float] = (1.0, 2.0),
 ) -> tuple[dict[int, Score], list[tuple[str, str]]]:
-    """Quicken `score`; return what came of it, and which ways the log says were not taken, why.
+    """Quicken `score`; return the result, and the rejected variants with their logged reasons.
 
-    `seconds` is how long each way that works takes, in turn.
+    `seconds` are the times of the working variants, in order.
     """
     left = iter(seconds)
     with structlog.testing.capture_logs() as lines:
@@ -156,7 +156,7 @@ def test_a_compiled_network_that_takes_longer_than_the_network_as_it_is_is_not_t
     assert quick == {2: score, 8: score}
 
 
-def test_a_second_way_there_is_no_memory_for_leaves_the_first() -> None:
+def test_a_second_variant_without_memory_keeps_the_first() -> None:
     def record(scorer: Score, _example: torch.Tensor) -> Score:
         if scorer is score:
             raise torch.OutOfMemoryError("out of memory")
@@ -168,7 +168,7 @@ def test_a_second_way_there_is_no_memory_for_leaves_the_first() -> None:
     assert all(isinstance(one, Way) for one in quick.values())
 
 
-def test_where_nothing_quicker_works_every_call_takes_the_network_as_it_is() -> None:
+def test_without_a_working_faster_variant_every_call_takes_the_plain_network() -> None:
     quick, said = quicken(record=raising(RuntimeError("cannot be captured")))
 
     assert quick == {}
@@ -179,7 +179,7 @@ def test_where_nothing_quicker_works_every_call_takes_the_network_as_it_is() -> 
 
 
 def _accelerator_error(message: str, code: int) -> torch.AcceleratorError:
-    """Make the error that torch raises for one of CUDA's own codes."""
+    """Return torch's error for a CUDA code."""
     error: Any = torch.AcceleratorError(message)
     error.error_code = code
     made: torch.AcceleratorError = error
@@ -187,7 +187,7 @@ def _accelerator_error(message: str, code: int) -> torch.AcceleratorError:
 
 
 @pytest.mark.parametrize("code", [900, 901, 908])
-def test_what_cannot_be_recorded_is_taken_for_a_slower_way_though_cuda_says_so(code: int) -> None:
+def test_an_unrecordable_network_is_a_slower_variant_despite_the_cuda_error(code: int) -> None:
     def record(scorer: Score, example: torch.Tensor) -> Score:
         if isinstance(scorer, Way):
             raise _accelerator_error("operation not permitted when stream is capturing", code)
@@ -211,7 +211,7 @@ def test_what_cannot_be_recorded_is_taken_for_a_slower_way_though_cuda_says_so(c
         torch.OutOfMemoryError("out of memory"),
     ],
 )
-def test_a_broken_or_full_device_is_not_taken_for_a_slower_way(error: Exception, step: str) -> None:
+def test_a_broken_or_full_device_is_no_slower_variant(error: Exception, step: str) -> None:
     broken: dict[str, Any] = {step: raising(error)}
     with pytest.raises(type(error), match=str(error)):
         quicken(**broken)

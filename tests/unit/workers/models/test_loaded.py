@@ -30,7 +30,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
 
 
 class Network(torch.nn.Module):
-    """Logits by a function of the batch, to fail in ways a good checkpoint does not."""
+    """Network with logits by a function of the batch, which can fail in any way."""
 
     def __init__(self, logits: Logits) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Network(torch.nn.Module):
 
 
 class Engine:
-    """Fails when a call is started, or when it is waited for, as devices do."""
+    """Fails at the start of a call or, if `is_late`, in its wait, like devices."""
 
     calls_ahead = 1
 

@@ -1,4 +1,4 @@
-"""What a worker imports before its first model, each in a process that has imported nothing yet."""
+"""Imports of a worker before its first model, each test in a fresh process."""
 
 import json
 import subprocess

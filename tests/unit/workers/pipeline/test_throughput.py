@@ -24,13 +24,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 @pytest.fixture
 def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten seconds pass in a fifth of one."""
+    """Shorten ten seconds to a fifth of one."""
     for name in ("REPORT_SECONDS", "WRITE_SECONDS", "LOOK_SECONDS"):
         monkeypatch.setattr(module, name, getattr(module, name) / 50)
 
 
 class Written:
-    """What a worker would have written to the ledger."""
+    """Records a worker's reports to the ledger."""
 
     def __init__(self) -> None:
         self.reports: list[StageReport] = []
@@ -47,7 +47,7 @@ class Written:
         return self.totals[-1].stages[stage].images
 
 
-def test_what_still_goes_on_counts_up_to_now_and_its_images_when_it_is_done(
+def test_running_work_counts_up_to_now_and_its_images_at_its_end(
     clock: Callable[[float], None],
 ) -> None:
     stages = Stages(4, 2, lambda: 0.0)
@@ -76,7 +76,7 @@ def test_a_stage_that_fails_is_counted_too(clock: Callable[[float], None]) -> No
     assert (store.images, store.busy_seconds, store.capacity_seconds) == (5, 3.0, 20.0)
 
 
-def test_how_busy_the_device_was_its_own_clock_says(clock: Callable[[float], None]) -> None:
+def test_the_devices_own_clock_gives_its_busy_time(clock: Callable[[float], None]) -> None:
     at_work = 7.0
     stages = Stages(4, 2, lambda: at_work)
     with stages.timed(Stage.DEVICE, 64):

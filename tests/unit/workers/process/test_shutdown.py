@@ -28,7 +28,7 @@ def start(grace_seconds: float, status: int = 0) -> "subprocess.Popen[str]":
 
 
 def heard(process: "subprocess.Popen[str]", word: str) -> str:
-    """Return the next line, which must hold a word."""
+    """Return the next line, which must contain a word."""
     assert process.stdout is not None
     line = process.stdout.readline()
     assert word in line
@@ -36,7 +36,7 @@ def heard(process: "subprocess.Popen[str]", word: str) -> str:
 
 
 @pytest.mark.parametrize("status", [0, 70])
-def test_when_the_grace_is_over_all_is_handed_back_and_the_process_ends(status: int) -> None:
+def test_after_the_grace_period_all_is_handed_back_and_the_process_ends(status: int) -> None:
     with start(0.1, status) as process:
         process.send_signal(signal.SIGTERM)
         assert "grace_seconds=0.1" in heard(process, "shutdown_started")
@@ -45,7 +45,7 @@ def test_when_the_grace_is_over_all_is_handed_back_and_the_process_ends(status: 
         assert process.wait(20) == status
 
 
-def test_a_second_signal_does_not_wait_for_the_end_of_the_grace() -> None:
+def test_a_second_signal_does_not_wait_for_the_end_of_the_grace_period() -> None:
     with start(600) as process:
         process.send_signal(signal.SIGTERM)
         heard(process, "shutdown_started")

@@ -38,7 +38,7 @@ needs_mallopt = pytest.mark.skipif(
 
 
 def _heaps(set_up: str) -> list[tuple[int, int]]:
-    """Return how large the heap is with and after a small block, and with and after a large one."""
+    """Return the heap's size with and after a small block, and with and after a large one."""
     program = PROGRAM.format(set_up=set_up, small_bytes=SMALL_BYTES, large_bytes=LARGE_BYTES)
     ended = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
     return [(held, after) for held, after in json.loads(ended.stdout)]

@@ -36,7 +36,7 @@ class Clock:
         return self.now
 
 
-def test_replies_travel_together_but_wait_for_one_another_only_so_long(
+def test_replies_are_grouped_for_a_bounded_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = Clock()

@@ -18,9 +18,9 @@ THIRTEEN = ModelFailed("thirteen")
 
 
 class Model:
-    """Scores a number as itself; its first answers wait until it is let go.
+    """Scores a number as itself; its first answers wait until it is released.
 
-    `steps` are the calls it started and those it was waited for, in order.
+    `steps` are the started and awaited calls, in order.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Unstartable(Model):
 
 @pytest.fixture(autouse=True)
 def _device_lives(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The device's thread would end the process of the tests."""
+    """Keep the device's thread from ending the tests' process."""
     died: list[int] = []
     monkeypatch.setattr(os, "_exit", died.append)
     yield
@@ -79,7 +79,7 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 @pytest.fixture
 def busy(device: DeviceQueue) -> Iterator[Model]:
-    """A model that holds the device with one image, so that what comes next has to wait."""
+    """A model that holds the device with one image, so that later calls wait."""
     model = Model()
     ask(device, model, [0])
     wait_until(lambda: bool(model.steps), "the device is busy")
@@ -158,7 +158,7 @@ def test_calls_follow_the_model_when_it_takes_fewer_images(
     device: DeviceQueue, busy: Model
 ) -> None:
     asked = ask(device, busy, range(1, 6))
-    busy.call_images = 2  # as where the device had no memory for more
+    busy.call_images = 2  # like a device without memory for more
     busy.let_go.set()
     assert asked.result(10) == scores(1, 2, 3, 4, 5)
     assert busy.calls == [[0], [1, 2], [3, 4], [5]]

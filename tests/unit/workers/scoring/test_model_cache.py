@@ -27,7 +27,7 @@ class Forgetful:
     def __init__(self) -> None:
         self.rows = 0
 
-    def run(self, work: Any) -> int:  # noqa: ARG002 - what would be written
+    def run(self, work: Any) -> int:  # noqa: ARG002 - nothing is written
         self.rows += 1
         return self.rows
 
@@ -47,7 +47,7 @@ def opened(load: Callable[[ModelEntry], LoadedModel], **more: Any) -> ModelCache
 
 
 class Trouble:
-    """Loads after it has raised these errors, one at each try."""
+    """Raises these errors, one at each try, then loads."""
 
     def __init__(self, *errors: Exception) -> None:
         self.left = list(errors)

@@ -9,7 +9,7 @@ from tests.support.servers import wait_until
 
 
 class Batches:
-    """Threads that each have a turn until they are told to end."""
+    """Threads that each hold the lock until they are told to end."""
 
     def __init__(self) -> None:
         self.batch_lock = SharedExclusiveLock()
@@ -103,14 +103,14 @@ def test_two_that_want_to_be_alone_go_one_after_the_other_and_before_the_rest(
 
 
 @pytest.mark.parametrize("alone", [False, True])
-def test_a_turn_ends_with_an_error_too(batches: Batches, *, alone: bool) -> None:
+def test_an_error_releases_the_lock(batches: Batches, *, alone: bool) -> None:
     with pytest.raises(ValueError, match="broken"), batches.batch_lock.taken(alone=alone):
         raise ValueError("broken")
     batches.begin("next", alone=True)
     batches.await_working("next")
 
 
-def test_many_turns_at_random_never_overlap_one_alone() -> None:
+def test_random_holders_never_overlap_an_exclusive_one() -> None:
     turns, inside, lock = SharedExclusiveLock(), [0, 0], threading.Lock()
     broken: list[tuple[int, int]] = []
 

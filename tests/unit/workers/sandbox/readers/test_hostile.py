@@ -1,4 +1,4 @@
-"""Headers that lie: what is too large is refused before it is decoded, and walks come to an end."""
+"""False headers: too large pictures are refused before decoding, and walks are bounded."""
 
 import io
 import struct

@@ -1,4 +1,4 @@
-"""Every format that is listed is read, by what the page on formats says."""
+"""Each listed format is read by the reader that the page on formats names."""
 
 import io
 import struct

@@ -1,4 +1,4 @@
-"""Grey of more than 8 bits, floats and signed numbers are judged as people see them."""
+"""Wide grey, floats and signed numbers are scaled to their visible tones."""
 
 import struct
 import zlib
