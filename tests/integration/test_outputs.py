@@ -43,7 +43,7 @@ from tests.integration.ledger.rows import (
     tuples,
     value,
 )
-from tests.integration.ledger.steering import steer
+from tests.integration.ledger.scan_control import steer
 from tests.support.servers import S3Server, wait_until
 
 NEVER = threading.Event()

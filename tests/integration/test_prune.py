@@ -12,7 +12,7 @@ from sqlalchemy import Engine, make_url
 
 from fakesweep.schema.ledger.connection import open_engine
 from tests.acceptance.command import Command, refusal
-from tests.integration.ledger.forgetting import assert_whole, make_old, scans, uris
+from tests.integration.ledger.retention import assert_whole, make_old, scans, uris
 from tests.integration.ledger.rows import (
     add_model,
     ask,

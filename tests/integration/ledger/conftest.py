@@ -1,4 +1,4 @@
-"""One database for all these tests, emptied before each: that takes a tenth of making a new one."""
+"""One database for all these tests, emptied before each; that takes a tenth of creating one."""
 
 from collections.abc import Iterator
 
@@ -34,7 +34,7 @@ def _ledger_url(postgres: str) -> str:
 
 @pytest.fixture
 def database_url(_ledger_url: str) -> str:
-    """The database of these tests, without a row but the policies it is born with."""
+    """The database of these tests, with the built-in policies only."""
     engine = open_engine(_ledger_url, "tests")
     with engine.begin() as connection:
         tables = connection.execute(_TABLES).scalar_one()
@@ -60,7 +60,7 @@ def model(engine: Engine) -> int:
 
 @pytest.fixture
 def due(engine: Engine, model: int) -> Delivery:
-    """A delivery to a webhook that was just taken."""
+    """A leased delivery to a webhook."""
     add(engine, verdicts=[FAKE])
     scan_scores(engine, model)
     [taken] = take_all(engine)

@@ -1,4 +1,4 @@
-"""Webhooks for tests, and what a sender does with their deliveries."""
+"""Webhooks for tests, and the work of a sender."""
 
 from collections.abc import Sequence
 from typing import Any

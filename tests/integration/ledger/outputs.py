@@ -1,4 +1,4 @@
-"""Scans with an output, for tests: batches that end, and the parts that are cut of them."""
+"""Scans with an output for tests: ended batches and cut parts."""
 
 from sqlalchemy import Engine
 
@@ -13,7 +13,7 @@ from fakesweep.schema.ledger.outputs.parts import (
 from fakesweep.schema.ledger.scans.control import RETRYABLE, begin_retry, retry_failures
 from fakesweep.schema.message import BatchMessage
 from tests.integration.ledger.rows import ask, claimed, end, failed, record, store
-from tests.integration.ledger.steering import steer
+from tests.integration.ledger.scan_control import steer
 
 HERE = "here"
 NEVER = 1e9
@@ -32,7 +32,7 @@ def output_scan(engine: Engine, batches: int = 0, images: int = 3, *, listed: bo
 
 
 def finish(engine: Engine, message: BatchMessage) -> None:
-    """End a batch: each of its images fails."""
+    """End a batch by a failure of each image."""
     held = claimed(engine, message.batch_id)
     assert store(engine, held, [failed(image) for image in message.images])
 
@@ -55,7 +55,7 @@ def mark(engine: Engine, scan_id: int, part: int) -> None:
 
 
 def cut_all(engine: Engine, scan_id: int, lines: int = 1_000) -> list[list[int]]:
-    """Cut parts until there is nothing more to cut, and return the images of each."""
+    """Cut all parts, and return the images of each."""
     parts = []
     while (part := cut(engine, scan_id, lines, seconds=0)) is not None:
         parts.append(images_of(engine, scan_id, part))

@@ -1,4 +1,4 @@
-"""Rows for tests, made by the contract's own statements: scans, batches, models and outcomes."""
+"""Rows for tests, made by the application's statements: scans, batches, models and outcomes."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -77,7 +77,7 @@ def ask(
     is_audit: bool = False,
     selection: Selection = Selection(),  # noqa: B008 - frozen
 ) -> int:
-    """Ask for a scan; return its row."""
+    """Record a scan; return its row."""
     with engine.begin() as connection:
         return add_scan(
             connection,
@@ -96,7 +96,7 @@ def listed(uris: Sequence[str]) -> list[ListedImage]:
 
 
 def record(engine: Engine, scan_id: int, uris: Sequence[str], position: int = 0) -> int:
-    """Record one batch; return how many images were added."""
+    """Record one batch; return the number of its images."""
     with engine.begin() as connection:
         added = record_batch(connection, scan_id, position, listed(uris))
     assert added is not None
@@ -140,7 +140,7 @@ def store(
 
 
 def content_of(seed: object, **facts: Any) -> Content:
-    """Return a content of its own for each seed."""
+    """Return the content of a seed, different for each."""
     digest = hashlib.sha256(repr(seed).encode()).digest()
     return replace(Content(digest, 1_000, 64, 48, "JPEG", 1), **facts)
 
@@ -154,7 +154,7 @@ def judged(
     known: bool = False,
     kind: Kind = Kind.UNKNOWN,
 ) -> Outcome:
-    """Return what a worker would: each model's scores, or only what was known before."""
+    """Return a worker's outcome: scores of each model, or only known ones."""
     return Outcome(
         image.image_id,
         content,
@@ -177,7 +177,7 @@ def failed(
 def scan(
     engine: Engine, p_fakes: Mapping[str, Mapping[int, float]], **asked: Any
 ) -> tuple[int, list[BatchImage]]:
-    """Bring a scan to its end: each URI is a content of its own, with these scores."""
+    """Complete a scan: each URI has a content of its own, with these scores."""
     scan_id = ask(engine, **asked)
     record(engine, scan_id, list(p_fakes))
     end(engine, scan_id)

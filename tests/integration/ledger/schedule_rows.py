@@ -22,13 +22,13 @@ RUNS = "SELECT due_at, outcome, scan_id, reason FROM schedule_runs ORDER BY due_
 
 
 def producer_on(engine: Engine) -> Producer:
-    """Return a producer that never speaks to its broker."""
+    """Return a producer that never contacts its broker."""
     settings = Settings(broker_url="redis://127.0.0.1:1/0")
     return Producer(settings, read_catalogue(None), engine, Publisher(settings))
 
 
 def add(producer: Producer, name: str = "nightly", **changes: Any) -> int:
-    """Add a schedule, of a bucket that nobody looks at; return its row."""
+    """Add a schedule of a bucket that is never listed; return its row."""
     wanted: dict[str, Any] = {
         "sources": ("s3://photos/2026/",),
         "models": (MODEL,),
@@ -52,9 +52,9 @@ def add(producer: Producer, name: str = "nightly", **changes: Any) -> int:
 
 
 def far_hour() -> int:
-    """Return an hour of the day that is six hours away or more, on either side.
+    """Return an hour of the day at a distance of six hours or more.
 
-    No other time of a daily schedule then lies between one that a test makes due and now.
+    A daily schedule then has no other time between a due time in a test and now.
     """
     return 3 if 9 <= datetime.now(ZoneInfo(ZONE)).hour <= 20 else 15
 

@@ -1,4 +1,4 @@
-"""Addresses in the ledger: of any length, each once in a scan, and with the path people write."""
+"""URIs in the ledger: of any length, unique in a scan, with a path for people."""
 
 import os
 import random
@@ -36,7 +36,7 @@ VIEWS = (
 
 
 def long_uri(start: str, seed: int) -> str:
-    """Return a URI as long as it may be that no compression makes short, as a signature is."""
+    """Return an incompressible URI of maximal length, like one with a signature."""
     letters = random.Random(seed).choices(string.ascii_letters + string.digits, k=MAX_URI_BYTES)
     return (start + "".join(letters))[:MAX_URI_BYTES]
 

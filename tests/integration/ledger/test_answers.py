@@ -1,4 +1,4 @@
-"""How images stand, page by page: by scan, verdict and status, and never without bounds."""
+"""Pages of images: by scan, verdict and status, bounded in work."""
 
 import pytest
 from sqlalchemy import Engine

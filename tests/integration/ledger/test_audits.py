@@ -1,4 +1,4 @@
-"""Audits in the ledger: what stands is counted, what changed is told apart, copies follow."""
+"""Audits in the ledger: unchanged images are counted, changes distinguished, copies follow."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -51,7 +51,7 @@ def record(
 def judge(
     engine: Engine, messages: Sequence[BatchMessage], contents: Mapping[str, str], *models: int
 ) -> None:
-    """Bring batches to their end; `contents` says which images are copies of which."""
+    """Complete batches; `contents` maps images to shared contents."""
     for message in messages:
         held = claimed(engine, message.batch_id)
         outcomes = [
@@ -69,7 +69,7 @@ def judge(
 def audited(
     engine: Engine, images: Sequence[ListedImage], model: int, **contents: str
 ) -> tuple[int, Recorded]:
-    """Audit a source that holds these images, to the audit's end."""
+    """Run an audit of a source with these images."""
     scan_id = ask(engine, is_audit=True)
     recorded = record(engine, scan_id, images)
     end(engine, scan_id)
@@ -79,13 +79,13 @@ def audited(
 
 
 def counts(engine: Engine, scan_id: int) -> tuple[int | None, ...]:
-    """Return what `scan_progress` says: unchanged, new, changed, again, vanished."""
+    """Return the counts of `scan_progress`: unchanged, new, changed, again, vanished."""
     query = "SELECT unchanged, new, changed, again, vanished FROM scan_progress WHERE scan_id = :id"
     [row] = tuples(engine, query, id=scan_id)
     return row
 
 
-def test_what_stands_as_it_was_judged_is_counted_and_not_looked_at_again(engine: Engine) -> None:
+def test_unchanged_images_are_counted_and_not_submitted(engine: Engine) -> None:
     model = add_model(engine)
     images = [found(name) for name in "abc"]
     first, recorded = audited(engine, images, model)
@@ -161,7 +161,7 @@ def test_an_image_that_is_still_pending_is_looked_at_again(engine: Engine) -> No
     assert record(engine, scan_id, [found("a")]) == Recorded(added=1)
 
 
-def test_what_a_scan_judged_need_not_be_judged_by_an_audit(engine: Engine) -> None:
+def test_an_audit_reuses_the_verdicts_of_a_scan(engine: Engine) -> None:
     model = add_model(engine)
     scan_id = ask(engine)
     record(engine, scan_id, [found("a")])

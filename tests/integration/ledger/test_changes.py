@@ -1,4 +1,4 @@
-"""What audits tell of changes: failures that stand, images under another name, and the command."""
+"""Changes of audits: standing failures, renamed images, and the command."""
 
 import csv
 import io
@@ -89,7 +89,7 @@ def test_a_failure_stands_by_its_age_and_its_object(
 
 
 def moved(engine: Engine) -> int:
-    """Audit an archive in which `a` became `z`, two copies moved, one is gone and one is new."""
+    """Audit an archive where `a` became `z`, two copies moved, one vanished and one is new."""
     model = add_model(engine)
     before = [found(name) for name in ("a", "b", "c1", "c2", "kept")]
     audited(engine, before, model, c1="copy", c2="copy")
@@ -121,7 +121,7 @@ def test_the_same_bytes_under_another_name_are_renamed_one_for_one(engine: Engin
     assert counts(engine, scan_id) == (1, 4, 0, 0, 4)
 
 
-def test_what_is_not_judged_yet_is_new(engine: Engine) -> None:
+def test_an_image_without_a_verdict_is_new(engine: Engine) -> None:
     model = add_model(engine)
     audited(engine, [found("a"), found("k")], model)
     scan_id = ask(engine, is_audit=True)
@@ -136,7 +136,7 @@ def test_what_is_not_judged_yet_is_new(engine: Engine) -> None:
 def changes(
     database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Changes:
-    """`fakesweep changes …`; returns what it printed."""
+    """Run `fakesweep changes …`; return its output."""
     monkeypatch.setenv("FAKESWEEP_DATABASE_URL", database_url)
 
     def call(*words: str, status: Exit = Exit.DONE) -> str:

@@ -48,7 +48,7 @@ def _expire(engine: Engine) -> None:
 
 
 def _return(engine: Engine) -> None:
-    """Let leases run out, and have the producer hand the batches back."""
+    """Expire leases, and requeue the batches."""
     _expire(engine)
     with engine.begin() as connection:
         return_expired(connection)
@@ -206,7 +206,7 @@ def test_a_leaving_worker_hands_back_all_it_has_and_nothing_else(engine: Engine)
 
 
 @pytest.mark.parametrize("halt", ["paused_at", "cancelled_at"])
-def test_what_is_handed_back_while_its_scan_is_halted_is_held(engine: Engine, halt: str) -> None:
+def test_a_batch_released_in_a_halted_scan_is_held(engine: Engine, halt: str) -> None:
     held = claimed(engine, _batch(engine))
     expired = claimed(engine, _batch(engine), OTHER)
     run(engine, f"UPDATE ledger.scans SET {halt} = now()")

@@ -1,4 +1,4 @@
-"""Pausing, resuming and cancelling scans, also at the moment when others write."""
+"""Pause, resume and cancellation of scans, also concurrent with writers."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +28,7 @@ from tests.integration.ledger.rows import (
     tuples,
     value,
 )
-from tests.integration.ledger.steering import (
+from tests.integration.ledger.scan_control import (
     in_background,
     scan_with_four_batches,
     state_of,
@@ -106,7 +106,7 @@ def test_a_resumed_scan_goes_on_with_what_was_held(engine: Engine) -> None:
     assert not steer(engine, resume_scan, scan_id)
 
 
-def test_steering_twice_changes_nothing_more(engine: Engine) -> None:
+def test_a_repeated_pause_resume_or_cancel_changes_nothing(engine: Engine) -> None:
     scan_id = scan_with_four_batches(engine)
     for action, column in ((pause_scan, "paused_at"), (cancel_scan, "cancelled_at")):
         assert steer(engine, action, scan_id)
@@ -132,7 +132,7 @@ def test_a_cancelled_scan_keeps_what_it_found_and_the_rest_pending(
 
 
 @pytest.mark.parametrize("action", [pause_scan, resume_scan, begin_retry])
-def test_a_cancelled_scan_cannot_be_steered_any_more(engine: Engine, action: Steer) -> None:
+def test_a_cancelled_scan_cannot_be_paused_or_resumed(engine: Engine, action: Steer) -> None:
     scan_id = scan_with_four_batches(engine)
     steer(engine, cancel_scan, scan_id)
     with pytest.raises(ScanError, match=r"was cancelled and cannot be .* scan its sources again"):
@@ -150,7 +150,9 @@ def test_a_finished_scan_cannot_be_halted(engine: Engine, action: Steer) -> None
 
 
 @pytest.mark.parametrize("action", [pause_scan, resume_scan, cancel_scan, begin_retry])
-def test_a_scan_that_does_not_exist_cannot_be_steered(engine: Engine, action: Steer) -> None:
+def test_an_unknown_scan_cannot_be_paused_resumed_or_cancelled(
+    engine: Engine, action: Steer
+) -> None:
     with pytest.raises(ScanError, match="there is no scan 7"):
         steer(engine, action, 7)
 

@@ -1,4 +1,4 @@
-"""Deliveries: who takes them, when they are due again, and when they are dead or forgotten."""
+"""Deliveries: leases, retries, dead ones and deletion."""
 
 from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
@@ -23,9 +23,7 @@ from tests.integration.ledger.deliveries import (
 from tests.integration.ledger.rows import run, scan, tuples, value
 
 
-def test_what_one_takes_nobody_else_takes_until_its_lease_runs_out(
-    engine: Engine, model: int
-) -> None:
+def test_a_leased_delivery_is_not_taken_until_its_lease_expires(engine: Engine, model: int) -> None:
     add(engine)
     scan_scores(engine, model)
     with engine.begin() as connection:
@@ -119,9 +117,7 @@ def test_dead_deliveries_are_tried_again_one_by_one_or_all(engine: Engine, model
     assert [one.delivery_id for one in take_all(engine)] == [taken[1].delivery_id]
 
 
-def test_what_was_delivered_long_ago_is_forgotten_and_nothing_else(
-    engine: Engine, model: int
-) -> None:
+def test_only_old_deliveries_are_deleted(engine: Engine, model: int) -> None:
     add(engine, verdicts=list(VerdictWord))
     scan_scores(engine, model)
     scan_scores(engine, model)
@@ -147,7 +143,7 @@ def test_what_was_delivered_long_ago_is_forgotten_and_nothing_else(
     }
 
 
-def test_what_the_ledger_forgot_is_handed_out_as_forgotten(engine: Engine, model: int) -> None:
+def test_a_delivery_of_deleted_rows_is_marked_forgotten(engine: Engine, model: int) -> None:
     add(engine, verdicts=[FAKE])
     scan_scores(engine, model)
     run(engine, "DELETE FROM ledger.images")

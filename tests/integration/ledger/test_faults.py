@@ -1,4 +1,4 @@
-"""One batch at fault: counted by its rows or set aside, while the others come back."""
+"""Faults of one batch: recounted or set aside, while others are requeued."""
 
 import pytest
 from sqlalchemy import Engine
@@ -46,7 +46,7 @@ def model(engine: Engine) -> int:
 
 
 def _answer(engine: Engine, image_id: int) -> None:
-    """Insert what no batch counts, as a worker's role may."""
+    """Insert an outcome that no batch counts, with a worker's rights."""
     run(
         engine,
         "INSERT INTO ledger.outcomes (image_id, scan_id, status, failure_code, failure_message) "
@@ -56,7 +56,7 @@ def _answer(engine: Engine, image_id: int) -> None:
 
 
 def _recover(engine: Engine) -> tuple[int, ...]:
-    """Let every lease run out; return the batches that recovery found something wrong with."""
+    """Expire every lease; return the batches that recovery set aside."""
     run(engine, "UPDATE ledger.batches SET lease_until = now() - interval '1 second'")
     with engine.begin() as connection:
         return tuple(fault.batch_id for fault in return_expired(connection).faults)
@@ -82,7 +82,7 @@ def _finish(engine: Engine, model: int) -> None:
 def test_rows_that_no_batch_counts_stop_neither_recovery_nor_their_scan(
     engine: Engine, model: int, answered: int
 ) -> None:
-    """In quarantine, where batches are cut and given up, and at whatever step rows come in."""
+    """Uncounted rows arrive at any step of the recovery, down to failed images."""
     scan_id = ask(engine)
     record(engine, scan_id, URIS)
     end(engine, scan_id)
@@ -159,9 +159,7 @@ def test_where_one_batch_cannot_even_be_handed_back_the_others_are(engine: Engin
     assert states == [("recorded",), ("set_aside",), ("recorded",)]
 
 
-def test_what_is_set_aside_rests_longer_each_time_and_a_store_ends_that(
-    engine: Engine, model: int
-) -> None:
+def test_the_pause_of_a_set_aside_batch_doubles_until_a_store(engine: Engine, model: int) -> None:
     record(engine, ask(engine), URIS)
     rests = []
     for _ in range(12):
@@ -182,7 +180,7 @@ def test_what_is_set_aside_rests_longer_each_time_and_a_store_ends_that(
     ) == [(0, None, None, None)]
 
 
-def test_what_is_set_aside_while_its_scan_is_paused_waits_for_that(engine: Engine) -> None:
+def test_a_batch_set_aside_in_a_paused_scan_stays_held(engine: Engine) -> None:
     scan_id = ask(engine)
     record(engine, scan_id, URIS)
     message = take_one(engine)
@@ -197,7 +195,7 @@ def test_what_is_set_aside_while_its_scan_is_paused_waits_for_that(engine: Engin
     assert take_one(engine).images == message.images
 
 
-def test_who_lost_a_batch_cannot_set_it_aside(engine: Engine) -> None:
+def test_a_worker_that_lost_a_batch_cannot_set_it_aside(engine: Engine) -> None:
     record(engine, ask(engine), URIS)
     held = claimed(engine, take_one(engine).batch_id)
     _recover(engine)

@@ -93,7 +93,7 @@ def test_a_user_who_is_something_else_is_left_alone(engine: Engine, made: str) -
 
 
 @pytest.mark.parametrize("name", ["", "Anna", 'a"; DROP', "1a", "pg_mine", "a" * 64, "ä", "a-b"])
-def test_what_cannot_name_a_login_is_refused(engine: Engine, name: str) -> None:
+def test_an_invalid_login_name_is_refused(engine: Engine, name: str) -> None:
     with pytest.raises(DatabaseError, match="cannot name a login"):
         login(engine, LoginRole.WORKER, name=name)
 
@@ -105,7 +105,7 @@ def test_a_login_without_a_password_is_refused(database_url: str) -> None:
     )
 
 
-def test_who_may_not_make_users_is_told_in_one_line(
+def test_a_missing_right_to_create_users_is_one_line(
     engine: Engine, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     login(engine, LoginRole.PRODUCER)

@@ -37,7 +37,7 @@ def empty(empty_database_url: str) -> Iterator[Engine]:
 
 @pytest.fixture
 def bare_server() -> Iterator[str]:
-    """A server of its own, on which nothing of fakesweep has ever been."""
+    """A separate server that fakesweep has never used."""
     with postgres_server() as url:
         yield url
 
@@ -57,7 +57,7 @@ def _roles(engine: Engine) -> list[str]:
 
 
 def _granted(engine: Engine) -> int:
-    """Return how many tables, columns, functions and so on name one of the roles."""
+    """Return the number of tables, columns and functions with grants to one of the roles."""
     named = f"SELECT count(*) FROM ({GRANTED}) AS granted (acl) WHERE acl LIKE '%fakesweep_%'"
     return int(value(engine, named))
 
@@ -229,7 +229,7 @@ def test_a_database_that_does_not_exist_is_one_line(postgres: str) -> None:
     assert "\n" not in message
 
 
-def test_what_the_server_refuses_is_one_line(empty: Engine, empty_database_url: str) -> None:
+def test_a_refusal_of_the_server_is_one_line(empty: Engine, empty_database_url: str) -> None:
     with pytest.raises(DatabaseError) as refusal, explained(empty_database_url):
         value(empty, "SELECT *\nFROM nowhere")
     assert str(refusal.value) == 'PostgreSQL refused: relation "nowhere" does not exist'

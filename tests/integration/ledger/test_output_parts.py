@@ -1,4 +1,4 @@
-"""Parts of outputs: every ended image in one, by any writer at any time."""
+"""Parts of outputs: each ended image is in one, by any writer at any time."""
 
 from collections import Counter
 
@@ -43,7 +43,7 @@ from tests.integration.ledger.rows import (
     tuples,
     value,
 )
-from tests.integration.ledger.steering import steer
+from tests.integration.ledger.scan_control import steer
 from tests.support.batches import record_batch
 
 

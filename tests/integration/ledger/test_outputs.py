@@ -1,4 +1,4 @@
-"""Outputs in the ledger: when one is complete, what is told of it, and who writes it."""
+"""Outputs in the ledger: completeness, summary, and the lock of the writer."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -48,7 +48,7 @@ from tests.integration.ledger.rows import (
     take_one,
     value,
 )
-from tests.integration.ledger.steering import in_background, steer
+from tests.integration.ledger.scan_control import in_background, steer
 
 
 def test_a_scan_has_ended_when_nothing_more_can_come_of_it(engine: Engine) -> None:

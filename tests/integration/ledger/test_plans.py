@@ -1,4 +1,4 @@
-"""The questions people ask most are answered by an index when the tables are large."""
+"""Frequent queries use an index when the tables are large."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -91,12 +91,12 @@ QUICK = {
     "how far a scan is": {"scan_counts_pkey", "batches_scan", "batches_finished"},
     "a page of what was flagged in a scan": {"verdicts_scan"},
 }
-"""What a person waits for page by page, and the indexes that answer it."""
+"""Interactive pages, with the indexes that serve them."""
 
 
 @pytest.fixture(scope="module")
 def large(postgres: str) -> Iterator[Engine]:
-    """One large finished scan, then a thousand small ones, and statistics about them."""
+    """One large finished scan, a thousand small ones, and planner statistics."""
     name = "fakesweep_test_plans"
     server = open_engine(postgres, "tests")
     with server.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -158,7 +158,7 @@ def test_a_page_of_the_review_queue_is_not_sorted_from_all_of_it(
 
 
 def test_publishing_and_reconciling_look_at_unfinished_batches_alone(large: Engine) -> None:
-    """The window is counted and the next batches are found without a look at the rest."""
+    """Window and next batches are found without reading done batches."""
     statements = [
         str(statement.compile(dialect=large.dialect, compile_kwargs={"literal_binds": True}))
         for statement in (
@@ -174,7 +174,7 @@ def test_publishing_and_reconciling_look_at_unfinished_batches_alone(large: Engi
 
 
 def test_results_are_streamed_batch_by_batch(large: Engine) -> None:
-    """The first row comes after one batch is sorted, not after the scan is."""
+    """The first row comes after one batch is sorted, not the scan."""
     sql = results._RESULTS.format(where="").replace(":scan_id", "1").replace(":limit", "NULL")
     nodes = _explain(large, f"DECLARE results CURSOR FOR {sql}")
     kinds = {node["Node Type"] for node in nodes}

@@ -1,4 +1,4 @@
-"""What tries to write through `fakesweep sql`, as the owner of everything: the worst case."""
+"""Writes through `fakesweep sql` as the owner of all tables, the worst case."""
 
 from pathlib import Path
 
@@ -78,8 +78,8 @@ def test_a_query_that_would_write_is_refused_and_has_written_nothing(
     assert not list(tmp_path.iterdir())
 
 
-# A superuser's powers over the server are no writes to the ledger, and read-only transactions do
-# not take them away; the role that queries are to be run by does.
+# A superuser's powers over the server are no writes to the ledger; read-only transactions
+# leave them, the role for queries removes them.
 @pytest.mark.parametrize(
     "power",
     [

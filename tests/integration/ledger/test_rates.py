@@ -1,4 +1,4 @@
-"""How fast a scan is and how long it takes: one definition, and only where it can be known."""
+"""Rate and time left: one definition, None where unknown."""
 
 import pytest
 from sqlalchemy import Engine

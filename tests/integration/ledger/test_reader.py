@@ -1,4 +1,4 @@
-"""What people are shown comes from views: a reader's role can run every statement of it."""
+"""People see views only: a reader's role can run every statement of it."""
 
 import ast
 import importlib
@@ -91,7 +91,7 @@ READS: dict[Callable[..., Any], Callable[[Connection], Any]] = {
     webhooks.dead_deliveries: lambda c: webhooks.dead_deliveries(c, "moderation", 10),
     webhooks.list_webhooks: webhooks.list_webhooks,
 }
-"""What people are shown, each with a call of it that finds something."""
+"""Functions that show data to people, each with a call that finds rows."""
 
 INNER: set[Callable[..., Any]] = {
     images.ended_images,
@@ -100,7 +100,7 @@ INNER: set[Callable[..., Any]] = {
     database.ping,
     migrations.check_migration,
 }
-"""What the API asks for itself, five times a second by one index, and what every process asks."""
+"""Functions of the API's polling, and those that every process runs."""
 
 SECRET: set[Callable[..., Any]] = {
     api_tokens.find_caller,
@@ -108,7 +108,7 @@ SECRET: set[Callable[..., Any]] = {
     api_tokens.may_look_up,
     webhooks.find_webhook,
 }
-"""Who may use the HTTP API, and by which secrets webhooks are signed."""
+"""Functions on the secrets of tokens and webhooks."""
 
 ACTS: set[Callable[..., Any]] = {
     control.begin_retry,
@@ -149,11 +149,11 @@ ACTS: set[Callable[..., Any]] = {
     webhooks.retry_dead,
     webhooks.retry_delivery,
 }
-"""What changes something, and what is asked on the way to that, as before forgetting."""
+"""Functions that write, and those that read before a write."""
 
 
 def _imported() -> Iterator[Any]:
-    """Yield what commands and the API import of the schema, wherever in their files."""
+    """Yield every import of the schema by commands and API."""
     for package in (fakesweep, api, retention, serving):
         for path in Path(package.__path__[0]).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -168,7 +168,7 @@ def _found(module: str, name: str) -> Any:
 
 
 def _asked() -> Iterator[FunctionType]:
-    """Yield the functions among it that take a connection; of a module all that it defines."""
+    """Yield those imports that are functions of a connection; of a module, all its functions."""
     for found in _imported():
         for one in vars(found).values() if inspect.ismodule(found) else [found]:
             if (
@@ -182,7 +182,7 @@ def _asked() -> Iterator[FunctionType]:
 
 @pytest.fixture
 def filled(engine: Engine) -> Engine:
-    """A scan, an audit, one that runs; a schedule, a webhook, and what was left out."""
+    """Scans, audits, a schedule, a webhook and skipped entries."""
     tiny = add_model(engine)
     add_webhook(engine)
     scan(engine, {"s3://photos/1": {tiny: 0.9}}, name="May")

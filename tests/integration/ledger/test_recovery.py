@@ -1,4 +1,4 @@
-"""What nobody works on any more comes back, and what takes workers down is cornered."""
+"""Recovery: expired leases are requeued, and batches that kill workers isolated."""
 
 import pytest
 from sqlalchemy import Engine
@@ -47,7 +47,7 @@ def _take_any(engine: Engine) -> list[BatchMessage]:
 
 
 def _kill(engine: Engine) -> Returned:
-    """Have the one batch there is taken up by a worker that dies of it."""
+    """Claim the only batch by a worker that dies."""
     [message] = _take_any(engine)
     assert claim(engine, message.batch_id) is not None
     return _expire(engine)
@@ -99,7 +99,7 @@ def test_a_batch_that_is_not_in_its_queue_any_more_is_published_again(engine: En
     assert take_one(engine).batch_id == third
 
 
-def test_a_batch_that_took_two_workers_down_goes_on_in_quarantine(engine: Engine) -> None:
+def test_a_batch_that_killed_two_workers_goes_into_quarantine(engine: Engine) -> None:
     record(engine, ask(engine), URIS)
     assert _kill(engine).in_quarantine == 0
     assert _kill(engine) == Returned(1, 1, 0, ())
@@ -120,7 +120,7 @@ def test_deaths_before_quarantine_are_no_strike_since_a_neighbour_may_be_to_blam
     assert value(engine, "SELECT strikes FROM ledger.batches") == 1
 
 
-def test_a_batch_that_takes_a_worker_down_alone_is_cut_in_halves(engine: Engine) -> None:
+def test_a_batch_that_kills_a_worker_in_quarantine_is_halved(engine: Engine) -> None:
     scan_id = ask(engine)
     record(engine, scan_id, URIS)
     for _ in range(2):

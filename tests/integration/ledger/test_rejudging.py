@@ -1,4 +1,4 @@
-"""A scan judged anew while its batches are claimed and stored, in every order."""
+"""Rejudgement of a scan while its batches are claimed and stored, in every order."""
 
 import random
 import threading
@@ -43,7 +43,7 @@ def model(engine: Engine) -> int:
 
 
 def _batch(engine: Engine, model: int) -> tuple[int, Claim, list[Outcome]]:
-    """A batch that is worked out: `uncertain` by the default policy, `fake` by the card's."""
+    """An outcome that is `uncertain` by the default policy and `fake` by the card's."""
     scan_id = ask(engine)
     record(engine, scan_id, ["s3://photos/a", "s3://photos/b"])
     message = take_one(engine)
@@ -61,7 +61,7 @@ def _rejudge(engine: Engine, scan_id: int, policy: str) -> int:
 
 
 def _begin(work: Callable[[], object], engine: Engine) -> tuple[ThreadPoolExecutor, Future[object]]:
-    """Begin work in a thread that has to wait for a lock."""
+    """Start work in a thread that waits for a lock."""
     thread = ThreadPoolExecutor(1)
     waiting = thread.submit(work)
     wait_until(lambda: bool(value(engine, WAITS)) or waiting.done(), "it waits")
@@ -124,7 +124,9 @@ def test_stores_of_other_scans_do_not_wait(engine: Engine, model: int) -> None:
     assert _rejudge(engine, scan_id, "card") == 2
 
 
-def test_whoever_is_told_hears_the_word_that_holds_at_the_end(engine: Engine, model: int) -> None:
+def test_the_last_delivery_of_a_rejudged_image_has_its_final_verdict(
+    engine: Engine, model: int
+) -> None:
     add(engine, verdicts=list(VerdictWord))
     scan_id, held, outcomes = _batch(engine, model)
     with engine.connect() as storing:

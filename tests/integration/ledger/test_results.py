@@ -172,7 +172,7 @@ def test_scores_stored_first_stand_and_later_verdicts_are_about_them(engine: Eng
 
 
 def _repeated(outcome: Outcome) -> Outcome:
-    """The outcome of a copy: the scores are there, and no model had to run for them."""
+    """Return the outcome of a copy: the scores exist, and no model had to run."""
     return replace(
         outcome,
         judgements=tuple(replace(one, is_repeated=True) for one in outcome.judgements),
@@ -342,7 +342,7 @@ def test_known_scores_are_those_of_these_very_models(engine: Engine) -> None:
         assert known_scores(connection, digests, []) == {}
 
 
-def test_what_rolls_back_leaves_nothing_and_can_be_stored_again(engine: Engine) -> None:
+def test_a_rolled_back_store_leaves_nothing_and_can_be_repeated(engine: Engine) -> None:
     model = add_model(engine)
     message = _batch(engine, 1)
     held = claimed(engine, message.batch_id)

@@ -1,4 +1,4 @@
-"""Forgetting scans that ended long ago: what goes, what stays, and what holds at each step."""
+"""Retention of scans: deletions, exceptions, and invariants at each step."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +22,7 @@ from fakesweep.schema.ledger.scans.control import (
     pause_scan,
     retry_failures,
 )
-from tests.integration.ledger.forgetting import (
+from tests.integration.ledger.retention import (
     YEAR,
     alone,
     assert_whole,
@@ -51,7 +51,7 @@ from tests.integration.ledger.rows import (
     tuples,
     value,
 )
-from tests.integration.ledger.steering import in_background, scan_with_four_batches, steer
+from tests.integration.ledger.scan_control import in_background, scan_with_four_batches, steer
 from tests.integration.ledger.test_audits import URI, audited, counts, found
 from tests.integration.ledger.test_audits import record as see
 
@@ -210,8 +210,8 @@ def test_what_an_audit_sees_while_others_forget_stays(engine: Engine) -> None:
     assert_whole(engine)
 
 
-def test_who_forgets_waits_for_audits_that_are_about_to_see(engine: Engine) -> None:
-    """An audit's page that is not committed yet counts, whatever its number."""
+def test_retention_waits_for_audits_that_record_sightings(engine: Engine) -> None:
+    """A page of an uncommitted audit counts, whatever its number."""
     model = add_model(engine)
     first, _ = audited(engine, [found("a"), found("b")], model)
     run(engine, "UPDATE ledger.scans SET archive = NULL")
@@ -308,7 +308,7 @@ def test_a_step_that_met_another_transaction_is_done_again_and_no_other_error_is
 def test_beside_workers_and_audits_nothing_is_lost(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Scans of the very contents that are forgotten run all the while, and have their verdicts."""
+    """Scans with the contents of deleted ones run meanwhile, and get their verdicts."""
     monkeypatch.setattr(ended_scans, "STEP_IMAGES", 1)
     monkeypatch.setattr(forgetting, "BUSY_PAUSE_SECONDS", 0.001)
     model = add_model(engine)

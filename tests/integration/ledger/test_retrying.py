@@ -1,4 +1,4 @@
-"""Running failures again: the chosen ones, once, and nothing else."""
+"""Retry of failures: the chosen ones, once, and nothing else."""
 
 import itertools
 from collections.abc import Collection
@@ -37,7 +37,7 @@ from tests.integration.ledger.rows import (
     tuples,
     value,
 )
-from tests.integration.ledger.steering import (
+from tests.integration.ledger.scan_control import (
     in_background,
     scan_with_four_batches,
     state_of,
@@ -49,7 +49,7 @@ CODES = (FailureCode.NOT_FOUND, FailureCode.EMPTY, FailureCode.TIMED_OUT)
 
 
 def _scan_of_failures(engine: Engine, batches: int = 2) -> int:
-    """Return a finished scan: each batch has one image a code that failed, and one that did not."""
+    """Return a finished scan: each batch has one failed image for each code, and one classified."""
     model = add_model(engine)
     scan_id = ask(engine)
     for number in range(batches):
@@ -119,7 +119,7 @@ def test_failures_are_moved_batch_by_batch_and_counted_at_every_moment(engine: E
     assert len({image.image_id for one in messages for image in one.images}) == 15
 
 
-def test_what_fails_again_is_not_run_a_third_time(engine: Engine) -> None:
+def test_a_retry_runs_each_failure_once(engine: Engine) -> None:
     scan_id = _scan_of_failures(engine)
     asked_at = _begin(engine, scan_id)
     assert _retry(engine, scan_id, CODES, asked_at) == 6

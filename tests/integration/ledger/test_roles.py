@@ -1,4 +1,4 @@
-"""What the roles can do, and cannot, as users who log in as members of them."""
+"""Rights of the roles, for users who log in as members."""
 
 import threading
 from collections.abc import Iterator, Mapping
@@ -65,7 +65,7 @@ ROLES = ("fakesweep_analyst", "fakesweep_api", "fakesweep_worker", "fakesweep_pr
 
 @pytest.fixture
 def urls(database_url: str, engine: Engine) -> Iterator[Mapping[str, str]]:
-    """The database's URL as a user of each role, by the role's last word."""
+    """The database's URL for a user of each role, by the role's last word."""
     with engine.begin() as connection:
         for role in ROLES:
             connection.exec_driver_sql(f"DROP USER IF EXISTS {role}_user")
@@ -231,7 +231,9 @@ def test_an_analyst_can_read_every_view_and_no_table(engines: Mapping[str, Engin
 
 
 @pytest.mark.parametrize("role", FORBIDDEN)
-def test_what_a_role_may_not_do_is_refused(engines: Mapping[str, Engine], role: str) -> None:
+def test_a_statement_beyond_a_roles_rights_is_refused(
+    engines: Mapping[str, Engine], role: str
+) -> None:
     statements = FORBIDDEN[role].splitlines()
     assert len(statements) > 60
     assert {one: _refusal(engines[role], one) for one in statements} == dict.fromkeys(
@@ -240,7 +242,7 @@ def test_what_a_role_may_not_do_is_refused(engines: Mapping[str, Engine], role: 
 
 
 def _refusal(engine: Engine, statement: str) -> str | None:
-    """Return PostgreSQL's code for why it refuses a statement; 42501 says that rights are short."""
+    """Return PostgreSQL's error code for a statement; 42501 means missing rights."""
     with engine.connect() as connection:
         try:
             connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
@@ -270,7 +272,7 @@ def test_nobody_may_delete_but_the_producer_and_nobody_may_change_the_shape(
 def test_functions_with_their_owners_rights_have_a_search_path_and_are_not_everybodys(
     engine: Engine,
 ) -> None:
-    """The path names the temporary schema, last: unnamed, it is searched first."""
+    """The path ends with the temporary schema, which would be searched first if unnamed."""
     loose = """
         SELECT p.oid::regprocedure::text FROM pg_proc p
         WHERE prosecdef AND pronamespace IN ('ledger'::regnamespace, 'public'::regnamespace)
@@ -294,7 +296,7 @@ def test_nobody_chooses_an_id_that_others_will_be_given(engine: Engine) -> None:
     assert tuples(engine, chosen, roles=list(ROLES)) == []
 
 
-def test_locks_are_for_those_who_take_turns_by_them(engine: Engine) -> None:
+def test_only_roles_that_need_advisory_locks_may_take_them(engine: Engine) -> None:
     takers = """
         SELECT DISTINCT role FROM pg_proc p, unnest(CAST(:roles AS text[]) || '{public}') role
         WHERE p.proname ~ '^pg_(try_)?advisory_' AND has_function_privilege(role, p.oid, 'EXECUTE')
@@ -344,7 +346,7 @@ def test_the_roles_themselves_have_no_power_over_the_server(engine: Engine) -> N
     assert tuples(engine, powers, roles=list(ROLES)) == [(False,) * 7]
 
 
-def test_who_belongs_to_no_role_can_read_nothing_and_change_no_policy(
+def test_a_user_without_a_role_reads_nothing_and_changes_no_policy(
     engine: Engine, database_url: str
 ) -> None:
     with engine.begin() as connection:

@@ -1,4 +1,4 @@
-"""Workers and producers of the version before, beside ours on a ledger at our migration."""
+"""Workers and producers of the former version, beside current ones on a current ledger."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -85,7 +85,7 @@ def _as_ours(message: before.Message) -> BatchMessage:
 
 
 def _outcomes(message: BatchMessage | before.Message, model: int) -> list[Outcome]:
-    """Return what a worker of either version finds: each image is a content of its own."""
+    """Return a worker's outcomes, of either version: each image has a content of its own."""
     ours = _as_ours(message) if isinstance(message, before.Message) else message
     claim = Claim(ours.batch_id, ours.scan_id, 1, ("tiny",), 1, Policy("default", 0.2, 0.8))
     return [judged(claim, image, content_of(image.uri), {model: 0.9}) for image in ours.images]
@@ -183,7 +183,7 @@ def test_our_worker_that_lost_its_batch_to_an_older_one_writes_nothing(
     assert lost is not None
     if is_returned:
         assert _old_return_expired(engine) == 1
-    else:  # it takes what ran out by itself
+    else:  # it claims expired batches by itself
         _expire(engine)
     held = _old_claim(engine, message.batch_id)
     assert _renews(engine, lost) == 0
@@ -299,7 +299,7 @@ def test_each_version_reads_the_others_message_and_neither_one_of_another_versio
 
 @pytest.fixture
 def at_0002(empty_database_url: str) -> Iterator[Engine]:
-    """A database at the migration of the version before, with an empty scan."""
+    """A database at the former version's migration, with an empty scan."""
     engine = open_engine(empty_database_url, "tests", pool_size=4)
     with engine.begin() as connection:
         command.upgrade(alembic_config(connection), "0002")

@@ -1,4 +1,4 @@
-"""Rules that two places must agree on are held against each other on generated cases."""
+"""Rules that two places implement agree on generated cases."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -102,7 +102,7 @@ NEVER = {
         ) AS x WHERE verdict <> 'real'"""
     ),
 }
-"""Queries that find what breaks a rule, by the rule."""
+"""Queries that find violations, by rule."""
 
 SCORES = {"a": 0.9, "b": 0.5, "c": 0.1}
 

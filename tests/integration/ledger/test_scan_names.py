@@ -1,4 +1,4 @@
-"""A scan is found by its number, its name, or as the last one."""
+"""A scan is found by number, by name, or as the last one."""
 
 import pytest
 from sqlalchemy import Engine
@@ -10,7 +10,7 @@ from tests.integration.ledger.rows import run
 
 @pytest.fixture
 def named(engine: Engine) -> Engine:
-    """Scans 1 to 5: two of one name, one named by digits, one by a word of ours, one by none."""
+    """Scans 1 to 5: two with one name, one named by digits, one by `last`, one unnamed."""
     for name in ("nightly", "nightly", "1", "last", None):
         run(
             engine,
@@ -57,11 +57,11 @@ def test_where_there_is_no_scan_at_all_it_is_said_how_to_ask_for_one(engine: Eng
 @pytest.mark.parametrize(
     "said", ["", "  ", "a\nb", "\x1b[31m", "\udcff", "\u202e", "a" * (MOST_NAME_CHARACTERS + 1)]
 )
-def test_what_nobody_can_see_or_write_names_no_scan(said: str) -> None:
+def test_an_invisible_or_unwritable_name_is_refused(said: str) -> None:
     with pytest.raises(ScanError, match="is no name of a scan"):
         check_name(said)
 
 
 @pytest.mark.parametrize("said", ["nightly", "12", "last", "-x", "Jänner", "a" * 100])
-def test_what_people_can_see_names_a_scan(said: str) -> None:
+def test_a_visible_name_is_accepted(said: str) -> None:
     check_name(said)

@@ -1,4 +1,4 @@
-"""How many workers a scan has: what its cost is told by."""
+"""The number of a scan's workers, for its cost."""
 
 from collections.abc import Sequence
 from uuid import UUID, uuid4
@@ -20,7 +20,7 @@ def _workers(engine: Engine, count: int) -> list[UUID]:
 
 
 def _scan(engine: Engine, workers: Sequence[UUID], done: int) -> int:
-    """Return a scan of which each worker has a batch; the first ones have stored theirs."""
+    """Return a scan with one batch for each worker; the first `done` have stored theirs."""
     scan_id = ask(engine)
     for worker in workers:
         record(engine, scan_id, [f"s3://photos/{scan_id}/{worker}"])

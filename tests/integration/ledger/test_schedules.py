@@ -1,4 +1,4 @@
-"""Schedules against a real ledger: what each time makes, and what it makes only once."""
+"""Schedules on a real ledger: each time makes its scan once."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +16,7 @@ from fakesweep.schema.ledger.schedules.schedules import ScheduleOutcome, hold_du
 from fakesweep.schema.selection import Selection
 from fakesweep.schema.words import Lane
 from tests.integration.ledger.rows import end, rows, run, tuples, value
+from tests.integration.ledger.scan_control import steer
 from tests.integration.ledger.schedule_rows import (
     MODEL,
     RUNS,
@@ -27,7 +28,6 @@ from tests.integration.ledger.schedule_rows import (
     producer_on,
     scans,
 )
-from tests.integration.ledger.steering import steer
 from tests.support.servers import wait_until
 
 

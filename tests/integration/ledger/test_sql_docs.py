@@ -1,4 +1,4 @@
-"""docs/sql.md is true: its examples answer on a filled database, and it leaves nothing out."""
+"""docs/sql.md is true: its examples work on a filled database, and it is complete."""
 
 import re
 from collections.abc import Iterator
@@ -52,7 +52,7 @@ def _statements(example: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def filled(postgres: str) -> Iterator[Engine]:
-    """Scans with everything in them: copies, one that runs, one by the clock, and audits."""
+    """Scans of every sort: copies, a running one, a scheduled one, and audits."""
     name = "fakesweep_test_sql_docs"
     server = open_engine(postgres, "tests")
     with server.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -291,7 +291,7 @@ def test_the_examples_of_files_answer_with_what_they_promise(filled: Engine) -> 
 
 
 def _tables(head: str, text: str) -> list[list[str]]:
-    """Return the first cells of each table with this head, without their backquotes."""
+    """Return the first cells of each table with this head, without backquotes."""
     tables = re.findall(rf"^{re.escape(head)}\n\|---\|---\|\n((?:\|.+\n)+)", text, re.MULTILINE)
     return [re.findall(r"^\| `(.+?)` \| \S.* \|$", table, re.MULTILINE) for table in tables]
 

@@ -1,4 +1,4 @@
-"""What workers tell of their stages, in the ledger and out of it again."""
+"""Throughput of workers, written to the ledger and read back."""
 
 from datetime import datetime
 from uuid import UUID, uuid4
@@ -32,7 +32,7 @@ from tests.integration.ledger.rows import (
 
 
 def counts(seconds: float, *, decode_seconds: float = 0.0, images: int = 0) -> Counts:
-    """Return what a worker with two loaders and two batches counted."""
+    """Return the counts of a worker with two loaders and two batches in flight."""
     places = dict.fromkeys(Stage, 2) | {Stage.DEVICE: 1}
     busy = {Stage.DECODE: decode_seconds}
     return Counts(
@@ -74,7 +74,7 @@ def since(engine: Engine, scan_id: int, before: WorkerCounts) -> tuple[Counts | 
 
 
 class Scan:
-    """A scan of one batch of a single image for each worker that is to store one."""
+    """A scan with one batch of a single image for each worker."""
 
     def __init__(self, engine: Engine, batches: int) -> None:
         add_model(engine)
@@ -93,7 +93,7 @@ class Scan:
         assert store(self._engine, held, [failed(self._messages.pop(0).images[0])], worker_id)
 
 
-def test_a_worker_that_told_nothing_is_known_all_the_same(engine: Engine) -> None:
+def test_a_worker_without_a_report_is_listed(engine: Engine) -> None:
     worker_id = start_worker(engine)
     (found,) = workers(engine)
     assert (found.worker_id, found.hostname, found.pid, found.device) == (worker_id, "h", 7, "cpu")
@@ -101,7 +101,7 @@ def test_a_worker_that_told_nothing_is_known_all_the_same(engine: Engine) -> Non
     assert (found.stages, found.measured_at) == (None, None)
 
 
-def test_what_a_worker_told_last_is_read_back(engine: Engine) -> None:
+def test_a_workers_last_report_is_read_back(engine: Engine) -> None:
     worker_id = start_worker(engine)
     tell(engine, worker_id, counts(10.0, decode_seconds=5.0))
     lately = counts(10.0, decode_seconds=18.0, images=812)
@@ -212,7 +212,7 @@ def test_of_a_scan_nobody_told_of_nothing_is_known(engine: Engine) -> None:
     assert since(engine, scan.scan_id, before) == (None, True)
 
 
-def test_what_a_worker_tells_is_a_row_that_stays_small(engine: Engine) -> None:
+def test_a_workers_report_is_a_small_row(engine: Engine) -> None:
     worker_id = start_worker(engine)
     long = counts(987_654.321, decode_seconds=123_456.789, images=123_456_789)
     tell(engine, worker_id, long)

@@ -1,4 +1,4 @@
-"""Messages that disagree with the ledger: nothing they say loses, doubles or answers an image."""
+"""Messages that contradict the ledger: no image is lost, doubled or answered by them."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Tokens in the ledger: what is kept of them, who they let in, and until when."""
+"""API tokens in the ledger: digests, holders and expiry."""
 
 import hashlib
 from collections.abc import Collection
@@ -75,7 +75,7 @@ def test_only_the_digest_of_a_token_is_kept(engine: Engine) -> None:
 @pytest.mark.parametrize(
     "other", [lambda t: t[:-1], lambda t: t + "A", lambda t: t.lower(), lambda _: "", str.upper]
 )
-def test_what_is_nearly_a_token_is_none(engine: Engine, other: "type[str]") -> None:
+def test_a_malformed_token_is_refused(engine: Engine, other: "type[str]") -> None:
     token = add(engine)
     assert caller_of(engine, other(token)) is None
     assert caller_of(engine, PREFIX + "A" * 43) is None
@@ -160,7 +160,7 @@ def test_the_database_knows_the_scopes(engine: Engine, scopes: str) -> None:
 
 
 def refusal(engine: Engine, role: str, statement: str) -> str | None:
-    """Return PostgreSQL's code for a statement that a role may not run, None where it may."""
+    """Return PostgreSQL's error code for a statement of a role, None where it may run."""
     with engine.connect() as connection:
         connection.exec_driver_sql(f"SET LOCAL ROLE {role}")
         try:

@@ -1,4 +1,4 @@
-"""Streams and their scans, what is known of uploads, and how an image stands."""
+"""Streams and their scans, known uploads, and states of images."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -36,7 +36,7 @@ from tests.integration.ledger.rows import (
     tuples,
     value,
 )
-from tests.integration.ledger.steering import in_background, state_of, steer
+from tests.integration.ledger.scan_control import in_background, state_of, steer
 
 STREAM = Stream("uploads", Lane.LIVE, "default", ("tiny",))
 
@@ -194,7 +194,7 @@ def test_a_sighting_is_known_whichever_day_it_was_recorded(engine: Engine) -> No
         assert known_images(connection, other, [sighting, later]) == {}
 
 
-def test_who_names_a_key_waits_for_who_answers_to_it(engine: Engine) -> None:
+def test_a_concurrent_submission_with_the_same_key_waits(engine: Engine) -> None:
     def lock(keys: Sequence[str]) -> int:
         with engine.begin() as connection:
             return len(lock_keys(connection, keys))
@@ -247,7 +247,7 @@ def test_an_image_that_failed_says_why(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("role", ["fakesweep_producer", "fakesweep_api"])
-def test_who_hands_in_may_do_everything_that_uploads_need(engine: Engine, role: str) -> None:
+def test_the_api_role_can_record_uploads(engine: Engine, role: str) -> None:
     with engine.begin() as connection:
         connection.exec_driver_sql(f"SET ROLE {role}")
         scan_id = open_scan(connection, STREAM)

@@ -219,7 +219,7 @@ def test_failures_tell_code_reason_and_content(engine: Engine) -> None:
 
 @pytest.fixture
 def analyst(engine: Engine) -> Iterator[Engine]:
-    """Somebody who may read the public schema, as PostgreSQL grants it, and nothing more."""
+    """A user with SELECT on the public schema alone."""
     views = ", ".join(
         row["table_name"]
         for row in rows(
@@ -235,7 +235,7 @@ def analyst(engine: Engine) -> Iterator[Engine]:
     run(engine, "DROP OWNED BY analyst; DROP ROLE analyst")
 
 
-def test_who_may_read_the_views_needs_no_right_to_the_ledger(
+def test_a_reader_of_the_views_needs_no_right_to_the_ledger(
     engine: Engine, analyst: Engine
 ) -> None:
     scan_id, _ = scan(engine, {"s3://photos/1": {add_model(engine): 0.9}})

@@ -1,4 +1,4 @@
-"""What each role may do to webhooks and deliveries, and what it may see of them."""
+"""Rights of each role on webhooks and deliveries."""
 
 from collections.abc import Iterator
 
@@ -109,7 +109,7 @@ def test_each_side_does_its_part_by_the_rights_of_its_role(
         ("producer", "UPDATE ledger.webhook_deliveries SET verdict = 'real'"),
     ],
 )
-def test_what_a_role_may_not_do_to_webhooks_is_refused(
+def test_a_statement_on_webhooks_beyond_a_roles_rights_is_refused(
     users: dict[str, Engine], role: str, statement: str
 ) -> None:
     with users[role].connect() as connection, pytest.raises(DBAPIError) as refused:
@@ -132,11 +132,11 @@ def test_an_analyst_sees_what_was_told_and_neither_where_nor_by_which_secret(
         "1, {own}, 1, 1, 1, 0.1, 'fake'",  # by a model of its own, with a score that says real
         "1, {own}, 1, {content}, 1, 0.99, 'fake'",  # with an invented score
         "1, {own}, 2, {content}, 1, 0.99, 'fake'",  # as if it were of another scan
-        "2, {own}, 2, {content}, 1, 0.99, 'fake'",  # pending, by a model nobody asks for
+        "2, {own}, 2, {content}, 1, 0.99, 'fake'",  # pending, by a model that the scan lacks
         "2, 1, 1, {content}, 1, 0.99, 'fake'",  # pending, as if it were of another scan
-        "2, 1, 2, 1, 1, 0.1, 'fake'",  # pending, against what its score says
-        "2, 1, 2, {content}, 1, 0.1, 'fake'",  # pending, by a score that nobody gave
-        "77, 1, 2, {content}, 1, 0.99, 'fake'",  # an image that there is not
+        "2, 1, 2, 1, 1, 0.1, 'fake'",  # pending, against its score
+        "2, 1, 2, {content}, 1, 0.1, 'fake'",  # pending, by a score that no model gave
+        "77, 1, 2, {content}, 1, 0.99, 'fake'",  # an image that does not exist
     ],
 )
 def test_a_worker_cannot_have_anything_told_of_an_image_that_has_its_verdict(

@@ -1,4 +1,4 @@
-"""Webhooks: which verdicts each is told of, and what a person does with them."""
+"""Webhooks: the verdicts of each, and their control."""
 
 from uuid import uuid4
 
@@ -83,7 +83,7 @@ def test_verdicts_and_deliveries_are_stored_together_or_not_at_all(
 
 
 def test_the_verdict_that_was_stored_is_the_one_that_is_told(engine: Engine, model: int) -> None:
-    """A content's first scores stand, whatever another worker found since."""
+    """A content's first scores stand, whatever another worker stores later."""
     add(engine, verdicts=list(VerdictWord))
     scan(engine, {"s3://photos/a": {model: 0.95}})
     record(engine, ask(engine), ["s3://photos/b"])
@@ -124,7 +124,7 @@ def test_a_paused_webhook_is_told_later_and_a_removed_one_never(engine: Engine, 
     assert len(take_all(engine)) == 2
 
 
-def test_what_waits_for_a_removed_webhook_is_never_sent_and_its_secret_is_gone(
+def test_open_deliveries_of_a_removed_webhook_are_dropped_with_its_secret(
     engine: Engine, model: int
 ) -> None:
     add(engine)
@@ -149,7 +149,7 @@ def test_a_resumed_webhook_is_told_at_once_what_waited_for_another_attempt(
 
 
 @pytest.mark.parametrize("name", ["", "Moderation", "7", "7days", "a b", "a" * 64, "a\n", "-a"])
-def test_what_cannot_name_a_webhook_is_refused(engine: Engine, name: str) -> None:
+def test_an_invalid_webhook_name_is_refused(engine: Engine, name: str) -> None:
     with pytest.raises(WebhookError, match="cannot name a webhook"):
         add(engine, name)
 
@@ -160,7 +160,7 @@ def test_a_name_is_given_once(engine: Engine) -> None:
         add(engine)
 
 
-def test_a_webhook_that_does_not_exist_cannot_be_steered(engine: Engine) -> None:
+def test_an_unknown_webhook_cannot_be_paused_resumed_or_removed(engine: Engine) -> None:
     for steer in (
         webhooks.pause_webhook, webhooks.resume_webhook, webhooks.remove_webhook,
         webhooks.retry_dead, lambda connection, name: webhooks.dead_deliveries(connection, name, 1),
@@ -169,7 +169,7 @@ def test_a_webhook_that_does_not_exist_cannot_be_steered(engine: Engine) -> None
             steer(connection, "gone")
 
 
-def test_judging_anew_tells_whoever_asks_for_the_old_word_or_the_new(
+def test_a_rejudgement_is_delivered_for_the_old_verdict_and_the_new(
     engine: Engine, model: int
 ) -> None:
     for word in VerdictWord:

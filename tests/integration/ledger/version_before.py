@@ -1,4 +1,4 @@
-"""The version before (migration 0002), as text: its statements, its message and its reader.
+"""The former version (migration 0002), as text: its statements, its message and its reader.
 
 They are frozen: never change them with the product.
 """
@@ -144,19 +144,19 @@ RETURN_LOST = text("""
 
 
 class Lane(StrEnum):
-    """The lanes, and so the queues, of the version before."""
+    """The lanes, and so the queues, of the former version."""
 
     LIVE = "live"
     BULK = "bulk"
 
 
 class UnreadableMessage(Exception):  # noqa: N818 - says what the message is
-    """What its reader raised."""
+    """The exception of its reader."""
 
 
 @dataclass(frozen=True)
 class Message:
-    """What its reader made of a message."""
+    """The message of its reader."""
 
     batch_id: int
     scan_id: int
@@ -165,7 +165,7 @@ class Message:
 
 
 def read_message(body: object) -> Message:
-    """Read a message as the version before did."""
+    """Parse a message as the former version did."""
     if not isinstance(body, Mapping):
         raise UnreadableMessage("the message is no JSON object")
     if body.get("version") != 1:
@@ -202,25 +202,25 @@ def take(connection: Connection, lane: Lane = Lane.BULK) -> list[dict[str, Any]]
 
 
 def claim(connection: Connection, batch_id: int, worker_id: UUID) -> Any:
-    """Take a batch as its worker did; return the row, or None."""
+    """Claim a batch as its worker did; return the row, or None."""
     told = {"batch_id": batch_id, "worker_id": worker_id, "lease_seconds": 60.0}
     return connection.execute(CLAIM, told).one_or_none()
 
 
 def renew(connection: Connection, batch_id: int, worker_id: UUID) -> int:
-    """Renew a lease as its worker did; return how many it has still."""
+    """Renew a lease as its worker did; return the number renewed."""
     told = {"batch_ids": [batch_id], "worker_id": worker_id, "lease_seconds": 60.0}
     return connection.execute(RENEW, told).rowcount
 
 
 def release(connection: Connection, held: Any, worker_id: UUID) -> None:
-    """Hand a batch back as its worker did."""
+    """Release a batch as its worker did."""
     told = {"batch_id": held.batch_id, "attempt": held.attempt, "worker_id": worker_id}
     connection.execute(RELEASE, told)
 
 
 def store(connection: Connection, held: Any, worker_id: UUID, outcomes: Sequence[Outcome]) -> bool:
-    """Store what a batch came to as its worker did."""
+    """Store the outcomes of a batch as its worker did."""
     fence = {
         "batch_id": held.batch_id,
         "attempt": held.attempt,
@@ -248,7 +248,7 @@ def store(connection: Connection, held: Any, worker_id: UUID, outcomes: Sequence
 
 
 def _row_of_image(outcome: Outcome) -> tuple[Any, ...]:
-    """Return a row without `read_as`, which came later."""
+    """Return a row without `read_as`, a later column."""
     *until_frames, _, code, message = _image_row(outcome)
     return (*until_frames, code, message)
 

@@ -1,4 +1,4 @@
-"""Lengths of time as people write them mean one thing, whichever option they are given to."""
+"""Durations as people write them, the same for every option."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -48,7 +48,7 @@ def test_a_bare_m_that_was_recorded_before_still_means_minutes() -> None:
     ["", "7", "d", "7 d", "-7d", "1.5h", "7days", "7s", "1h30min", "\u0667d", "yesterday",
      "2026-13-01", "999999w", "999999y", "99999mo"],
 )  # fmt: skip
-def test_what_means_no_moment_is_refused(written: str) -> None:
+def test_an_invalid_age_or_date_is_refused(written: str) -> None:
     with pytest.raises(SourceError):
         moment_of(written, NOW)
 

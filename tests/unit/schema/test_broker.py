@@ -69,7 +69,7 @@ def test_urls_of_redis_servers_are_taken_and_shown_without_who_asks(
         "unix:///run/redis.sock?password=hush",
     ],
 )
-def test_what_is_no_url_of_a_redis_server_is_refused_and_nothing_of_it_repeated(
+def test_an_invalid_broker_url_is_refused_and_not_repeated(
     monkeypatch: pytest.MonkeyPatch, written: str
 ) -> None:
     monkeypatch.setenv("FAKESWEEP_BROKER_URL", written)

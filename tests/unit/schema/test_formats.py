@@ -1,4 +1,4 @@
-"""What a file's name and first bytes say of its format."""
+"""The format of a file by its name and first bytes."""
 
 import io
 
@@ -77,5 +77,5 @@ def test_what_is_listed_are_the_suffixes_of_what_is_read() -> None:
      b"RIFF\0\0\0\0WAVEfmt ", b"%PDF-1.7", b"<svg", b"II am text", b"\xff\xd8", b"P5x",
      b"<!doctype html><body><svg >"],
 )  # fmt: skip
-def test_what_is_no_image_is_of_no_format(begin: bytes) -> None:
+def test_files_that_are_no_images_have_no_format(begin: bytes) -> None:
     assert format_of(begin) is None

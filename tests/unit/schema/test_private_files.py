@@ -83,7 +83,7 @@ def test_a_new_file_follows_no_link_and_replaces_nothing(tmp_path: Path) -> None
     assert (tmp_path / "new").stat().st_mode & 0o777 == 0o600
 
 
-def test_what_lives_as_long_as_a_process_lies_in_the_sessions_folder(
+def test_runtime_files_lie_in_the_sessions_folder(
     tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert runtime_folder() == temporary

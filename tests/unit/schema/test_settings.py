@@ -73,7 +73,7 @@ def test_a_variable_that_is_no_setting_is_refused_and_what_was_meant_is_named(
     assert "\n" not in str(refused.value)
 
 
-def test_what_kubernetes_says_of_services_named_as_we_are_is_no_setting_and_no_mistake(
+def test_service_variables_of_kubernetes_are_ignored(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for service in ("FAKESWEEP", "FAKESWEEP_API"):

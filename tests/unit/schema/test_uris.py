@@ -174,7 +174,7 @@ def test_a_version_that_cannot_be_stored_is_refused(version: str) -> None:
 
 
 @pytest.mark.parametrize("bucket", ["photos/2024", "photos;versionId=1", "a", "", "arn:x/y"])
-def test_what_is_no_bucket_never_becomes_part_of_a_uri(bucket: str) -> None:
+def test_an_invalid_bucket_never_becomes_part_of_a_uri(bucket: str) -> None:
     with pytest.raises(InvalidUri, match="no bucket name"):
         from_s3(bucket, "a.jpg")
 
@@ -282,7 +282,7 @@ def test_one_image_has_one_spelling(written: str, stored: str) -> None:
         ("https://example.org/a\x7f", "white space"),
     ],
 )
-def test_what_names_no_image_is_refused_with_a_reason(text: str, why: str) -> None:
+def test_an_invalid_uri_is_refused_with_a_reason(text: str, why: str) -> None:
     with pytest.raises(InvalidUri, match=why):
         normalise(text)
 

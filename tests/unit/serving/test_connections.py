@@ -1,4 +1,4 @@
-"""Which connection ends where there are too many, and whose requests have places of their own."""
+"""Bounds of connections and request slots: which connection is closed, and reserved slots."""
 
 import asyncio
 import ipaddress
@@ -62,7 +62,7 @@ def test_of_too_many_strangers_at_an_address_the_oldest_ends(
     assert len(table) == 4
 
 
-def test_who_was_answered_already_ends_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answered_connection_is_closed_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "MOST_STRANGERS_FOR_ADDRESS", 2)
     table = Connections(100)
     first, second = filled(table, "192.0.2.1", "192.0.2.1")
@@ -78,7 +78,7 @@ def test_a_burst_ends_nobody_who_came_a_moment_ago(monkeypatch: pytest.MonkeyPat
     assert not any(one.is_ended for one in came)
 
 
-def test_where_all_places_are_taken_strangers_end_and_then_who_waits_idly() -> None:
+def test_with_all_places_taken_strangers_are_closed_then_idle_connections() -> None:
     async def run() -> None:
         table = Connections(3)
         busy, idle, stranger = filled(table, "192.0.2.1", "192.0.2.1", "192.0.2.9")
@@ -105,7 +105,7 @@ def test_the_connections_of_a_trusted_proxy_are_no_strangers() -> None:
     assert [table.is_stranger(one) for one in (mapped, inside, outside)] == [False, False, True]
 
 
-def test_who_is_overdue_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_overdue_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "LOOK_SECONDS", 0.0)
 
     async def run() -> None:

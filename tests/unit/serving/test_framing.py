@@ -1,4 +1,4 @@
-"""Where requests end on a connection: read in one way, or not at all."""
+"""Framing of requests: unambiguous, or refused."""
 
 import time
 
@@ -26,7 +26,7 @@ def head(*lines: bytes, first: bytes = b"POST / HTTP/1.1") -> bytes:
 
 
 def pieces_of(handed_on: bytes) -> list[bytes]:
-    """Return the pieces of the body of one whole request, as the parser behind reads them."""
+    """Return the body's pieces of one whole request, as the parser behind reads them."""
     parser = h11.Connection(h11.SERVER)
     parser.receive_data(handed_on)
     assert isinstance(parser.next_event(), h11.Request)
@@ -57,7 +57,7 @@ def test_a_request_is_the_same_however_it_is_cut(request_: bytes) -> None:
 
 
 @pytest.mark.parametrize("request_", [GET, SIZED, CHUNKED], ids=["none", "sized", "chunked"])
-def test_what_comes_behind_a_request_is_no_part_of_it(request_: bytes) -> None:
+def test_bytes_behind_a_request_are_no_part_of_it(request_: bytes) -> None:
     for cut in range(len(request_), len(request_ + GET)):
         framing, both = Framing(), request_ + GET
         handed_on = framing.feed(both[:cut]) + framing.feed(both[cut:])
@@ -164,7 +164,7 @@ def refused(*pieces: bytes) -> Malformed:
     [*AMBIGUOUS.values(), *(head(b"Transfer-Encoding: chunked") + one for one in CHUNKS.values())],
     ids=[*AMBIGUOUS, *CHUNKS],
 )
-def test_what_can_be_read_in_two_ways_is_refused_however_it_is_cut(sent: bytes) -> None:
+def test_an_ambiguous_request_is_refused_however_it_is_split(sent: bytes) -> None:
     for cut in range(len(sent)):
         assert refused(sent[:cut], sent[cut:]).status == 400
 

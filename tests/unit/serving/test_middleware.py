@@ -1,4 +1,4 @@
-"""What surrounds every request, whatever becomes of it."""
+"""Middleware around every request, whatever its outcome."""
 
 import asyncio
 import logging
@@ -34,7 +34,7 @@ def _fresh_logging() -> Iterator[None]:
 
 
 def ask(path: str, app: ASGIApp | None = None) -> httpx.Response:
-    """Ask an app; by itself one that holds nothing open, so that every route fails by a fault."""
+    """Ask an app; by default one without resources, where every route fails."""
     transport = httpx.ASGITransport(app=app or make_app())
 
     async def run() -> httpx.Response:

@@ -1,4 +1,4 @@
-"""How many images a token may hand in, and how long to wait otherwise."""
+"""Rate limits of tokens, and the time to wait."""
 
 import math
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ def caller(rate: int, token_id: int = 1) -> Caller:
 
 
 def fits(window: Window, limit: int, images: int, after: float) -> bool:
-    """Say what the sliding window says after some seconds in which nothing is handed in."""
+    """Return whether the sliding window admits images after some idle seconds."""
     left = max(0.0, window.now_seconds - WINDOW_SECONDS)
     if after < left:
         share = max(0.0, window.before_seconds - after) / WINDOW_SECONDS
@@ -61,7 +61,7 @@ def test_without_a_broker_each_process_counts_alone_and_lets_no_more_through(
     assert limits.take(caller(10, token_id=2), 10) == 0
 
 
-def test_what_is_refused_counts_for_nothing(limits: RateLimits) -> None:
+def test_refused_images_do_not_count(limits: RateLimits) -> None:
     for _ in range(5):
         assert limits.take(caller(10), 11) > 0
     assert limits.take(caller(10), 10) == 0

@@ -77,7 +77,7 @@ def test_a_folder_that_is_not_there_is_not_taken_for_a_hub_id(
 @pytest.mark.parametrize(
     "reference", ["", "nothing", "a/b/c", "owner/", "owner/mo del", "a/b\n", "ä/b"]
 )
-def test_what_is_neither_key_nor_folder_nor_hub_id_is_refused(
+def test_a_reference_that_is_no_key_folder_or_hub_id_is_refused(
     catalogue: Catalogue, reference: str
 ) -> None:
     with pytest.raises(CatalogueError, match=r"is not known.*fakesweep models list"):

@@ -23,7 +23,7 @@ def test_a_url_is_shown_without_its_passwords(url: str, shown: str) -> None:
 @pytest.mark.parametrize(
     "url", ["", "sweep", "localhost:5432", "mysql://db/sweep", "postgresql://db:port/sweep"]
 )
-def test_what_is_no_postgresql_url_is_refused_with_how_to_write_one(url: str) -> None:
+def test_an_invalid_database_url_is_refused_with_the_remedy(url: str) -> None:
     with pytest.raises(DatabaseError, match="postgresql://user:password@host:5432/name"):
         open_engine(url, "tests")
 

@@ -33,7 +33,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def heartbeat(phase: Phase = Phase.RUNNING, **said: float | None) -> Heartbeat:
-    """Return the heartbeat of a worker that is well at `NOW`, but for what is said."""
+    """Return the heartbeat of a healthy worker at `NOW`, with changes."""
     well = Heartbeat(Role.WORKER, step_seconds=300, grace_seconds=25, phase=phase)
     well.phase_at = well.beat_at = well.looped_at = well.moved_at = NOW
     for name, value in said.items():

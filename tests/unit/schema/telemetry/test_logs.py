@@ -45,9 +45,7 @@ def test_a_url_is_logged_without_its_users_password_and_query(said: str, left: s
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_every_line_of_whoever_logs_is_cleared(
-    form: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_lines_of_every_logger_are_redacted(form: str, capsys: pytest.CaptureFixture[str]) -> None:
     set_up_logging(Settings(log_format=form))
     url = "https://me:hunter2@cdn.test/a.jpg?sig=5ee"
     logging.getLogger("library").warning("cannot read %r", {"url": url})

@@ -76,7 +76,7 @@ def test_a_worker_that_nothing_holds_up_waits_for_the_queue() -> None:
     assert bottleneck_of(counts(decode=0.51, device=0.49, store=0.49)) == Bottleneck.DECODE
 
 
-def test_what_chunks_wait_for_is_the_bottleneck_though_it_seems_to_have_room() -> None:
+def test_a_resource_that_chunks_wait_for_is_the_bottleneck_below_half_its_capacity() -> None:
     assert bottleneck_of(counts(decode=0.45, device=0.3, waited=(0.5, 2.0))) == Bottleneck.DEVICE
     assert (
         bottleneck_of(counts(fetch=0.4, decode=0.05, device=0.45, waited=(3.0, 2.0)))

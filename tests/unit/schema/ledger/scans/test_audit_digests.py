@@ -1,4 +1,4 @@
-"""Runs of a listing: the same wherever pages are cut, and other ones where anything is another."""
+"""Digest runs of a listing: independent of page limits, and different for different facts."""
 
 import itertools
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ def test_runs_follow_each_other_and_hold_every_image() -> None:
 
 
 @given(some.sets(some.integers(0, 3_000), max_size=5))
-def test_what_is_added_or_gone_changes_its_own_runs_alone(touched: set[int]) -> None:
+def test_an_added_or_removed_image_changes_its_own_runs_alone(touched: set[int]) -> None:
     before = listed(*range(1_000, 2_000))
     after = listed(*sorted(set(range(1_000, 2_000)) ^ touched))
     other = set(digests(before)) ^ set(digests(after))

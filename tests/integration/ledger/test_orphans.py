@@ -1,4 +1,4 @@
-"""What goes with scans that are forgotten: contents, outputs, answers, and signs of life."""
+"""Deletion of all that belongs to old scans: contents, outputs, answers, processes."""
 
 import pytest
 from sqlalchemy import Engine
@@ -8,7 +8,7 @@ from fakesweep.schema.errors import RetentionError
 from fakesweep.schema.failures import FailureCode
 from fakesweep.schema.ledger.batches.outcomes import known_scores
 from fakesweep.schema.ledger.scans.control import cancel_scan
-from tests.integration.ledger.forgetting import (
+from tests.integration.ledger.retention import (
     claim_all,
     count,
     make_old,
@@ -32,7 +32,7 @@ from tests.integration.ledger.rows import (
     take_one,
     tuples,
 )
-from tests.integration.ledger.steering import steer
+from tests.integration.ledger.scan_control import steer
 from tests.integration.ledger.test_audits import audited, found
 from tests.integration.ledger.test_audits import record as see
 
@@ -85,7 +85,7 @@ def test_contents_that_spare_a_running_audit_a_look_stay(engine: Engine) -> None
     old, new = add_model(engine), add_model(engine, revision="r2")
     audited(engine, [found("a")], old)
     second = ask(engine, is_audit=True)
-    see(engine, second, [found("a")])  # to be looked at again, by the new revision
+    see(engine, second, [found("a")])  # to be scored again, by the new revision
     first = scans(engine)[0]
     run(engine, "UPDATE ledger.scans SET archive = NULL")
     make_old(engine, first)
@@ -141,7 +141,7 @@ def test_an_output_that_failed_since_before_that_moment_keeps_no_scan(engine: En
     assert prune(engine).scans == 1
 
 
-def test_what_is_known_of_processes_answers_and_deliveries_of_then_goes_too(
+def test_old_processes_answers_and_deliveries_are_deleted_too(
     engine: Engine,
 ) -> None:
     model = add_model(engine)

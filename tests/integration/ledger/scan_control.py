@@ -1,4 +1,4 @@
-"""Steering scans, for tests: what is done to them, and how they stand after it."""
+"""Control of scans for tests: actions, and the state after them."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,7 +19,7 @@ def steer(engine: Engine, action: Callable[[Connection, int], T], scan_id: int) 
 
 
 def state_of(engine: Engine, scan_id: int) -> str:
-    """Return a scan's state, having checked that every image is accounted for."""
+    """Return a scan's state, after checking that its counts add up."""
     with engine.connect() as connection:
         now = progress(connection, scan_id)
     images = value(engine, "SELECT count(*) FROM ledger.images WHERE scan_id = :s", s=scan_id)
@@ -41,7 +41,7 @@ def scan_with_four_batches(engine: Engine) -> int:
 
 
 def in_background(engine: Engine, threads: ThreadPoolExecutor, work: Callable[[], T]) -> Future[T]:
-    """Begin work that has to wait for a lock which somebody holds, and return when it waits."""
+    """Start work that waits for a held lock; return when it waits."""
     waiting = threads.submit(work)
     wait_until(
         lambda: bool(value(engine, "SELECT count(*) FROM pg_locks WHERE NOT granted")), "it waits"

@@ -1,4 +1,4 @@
-"""Forgetting, for tests: scans that look old, the walk over them, and what holds throughout."""
+"""Retention for tests: old scans, the steps that delete them, and invariants."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -80,13 +80,13 @@ _EXCEPTIONS = {
 
 
 def assert_whole(engine: Engine) -> None:
-    """See that the ledger accounts for all it has, and refers to nothing that is gone."""
+    """Assert that the ledger's counts add up and no reference dangles."""
     found = {said: tuples(engine, sql) for said, sql in _EXCEPTIONS.items()}
     assert not any(found.values()), found
 
 
 def make_old(engine: Engine, *scan_ids: int, days: int = 400) -> None:
-    """Move all that these scans did so far into the past."""
+    """Move all rows of these scans into the past."""
     for table, columns in (
         ("scans", ("created_at", "listed_at", "cancelled_at")),
         ("batches", ("created_at", "published_at", "finished_at")),
@@ -97,7 +97,7 @@ def make_old(engine: Engine, *scan_ids: int, days: int = 400) -> None:
 
 
 def old_scan(engine: Engine, *names: str, batches: int = 1) -> int:
-    """Return a scan that ended long ago: each name a content of its own, the last one failed."""
+    """Return an old ended scan: each name has a content of its own, the last one failed."""
     model = add_model(engine)
     scan_id = ask(engine)
     for batch in range(batches):
@@ -113,20 +113,20 @@ def old_scan(engine: Engine, *names: str, batches: int = 1) -> int:
 
 
 def planned(engine: Engine, *chosen: int, age: timedelta = YEAR) -> Plan:
-    """Return what would be forgotten."""
+    """Return the scans and images that retention would delete."""
     with alone(engine) as connection:
         return plan_forgetting(connection, clock(connection) - age, chosen)
 
 
 def steps(engine: Engine, *chosen: int, age: timedelta = YEAR) -> Iterator[Forgotten]:
-    """Forget what is older than that; yield after each transaction."""
+    """Delete everything older than an age; yield after each transaction."""
     with alone(engine) as connection:
         plan = plan_forgetting(connection, clock(connection) - age, chosen)
         yield from forget(connection, plan, threading.Event())
 
 
 def prune(engine: Engine, *chosen: int, age: timedelta = YEAR) -> Forgotten:
-    """Forget what is older than that, with nothing broken at any step; return what went."""
+    """Delete everything older than an age, checking invariants at each step; return the scans."""
     *_, last = [Forgotten(), *_watched(steps(engine, *chosen, age=age), engine)]
     assert_whole(engine)
     return last
@@ -134,7 +134,7 @@ def prune(engine: Engine, *chosen: int, age: timedelta = YEAR) -> Forgotten:
 
 @contextmanager
 def alone(engine: Engine) -> Iterator[Connection]:
-    """Yield a connection that ends with its use, as that of a process does."""
+    """Yield a connection that closes after use, like a process of its own."""
     with engine.connect() as connection:
         connection.detach()
         yield connection
@@ -149,20 +149,20 @@ def _watched(walk: Iterator[Forgotten], engine: Engine) -> Iterator[Forgotten]:
 
 
 def scans(engine: Engine) -> list[int]:
-    """Return the scans there are."""
+    """Return the existing scans."""
     return [row[0] for row in tuples(engine, "SELECT scan_id FROM ledger.scans ORDER BY scan_id")]
 
 
 def uris(engine: Engine) -> list[str]:
-    """Return the addresses of all images there are, in order."""
+    """Return the URIs of all images, in order."""
     return [row[0] for row in tuples(engine, "SELECT uri FROM ledger.images ORDER BY uri")]
 
 
 def count(engine: Engine, table: str) -> int:
-    """Return how many rows a table of the ledger has."""
+    """Return the number of rows of a table."""
     return int(value(engine, f"SELECT count(*) FROM ledger.{table}"))
 
 
 def claim_all(engine: Engine) -> Sequence[int]:
-    """Take up whatever is there to be done; return the batches."""
+    """Claim every batch; return the claims."""
     return [claimed(engine, message.batch_id).batch_id for message in take(engine)]

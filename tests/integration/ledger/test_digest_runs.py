@@ -1,4 +1,4 @@
-"""Audits by runs: what stands as a whole is seen at once, and nothing stands that should not."""
+"""Digest runs of audits: unchanged runs stand as a whole, changed ones do not."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -38,7 +38,7 @@ def archive(count: int = 1_000) -> list[ListedImage]:
 def audited(
     engine: Engine, images: Sequence[ListedImage], model: int, broken: str = ""
 ) -> tuple[int, Recorded]:
-    """Audit what is listed so, to the end; the image of the URI `broken` fails."""
+    """Run an audit of a listing; the image of the URI `broken` fails."""
     scan_id = ask(engine, is_audit=True)
     with engine.begin() as connection:
         page = Page(images, images[-1].cursor)
@@ -61,7 +61,7 @@ def model(engine: Engine) -> int:
     return add_model(engine)
 
 
-def test_what_stands_is_seen_at_once_and_compared_with_nothing(
+def test_a_standing_run_is_recognised_without_comparing_images(
     engine: Engine, model: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, recorded = audited(engine, archive(), model)
@@ -97,7 +97,7 @@ def test_of_a_run_with_a_change_each_image_is_compared_and_of_others_none(
     assert recorded.known == 1_000, "with its change the run is known, too"
 
 
-def test_what_vanishes_from_a_run_is_noticed(engine: Engine, model: int) -> None:
+def test_an_image_that_vanishes_from_a_run_is_found(engine: Engine, model: int) -> None:
     images = archive()
     audited(engine, images, model)
     gone = images.pop(500)

@@ -1,4 +1,4 @@
-"""Requests for scans that come again with their token."""
+"""Repeated requests for a scan with the same token."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -6,7 +6,7 @@ from sqlalchemy import Engine
 
 from fakesweep.schema.ledger.scans.idempotency import set_token, take_token
 from tests.integration.ledger.rows import ask
-from tests.integration.ledger.steering import in_background
+from tests.integration.ledger.scan_control import in_background
 
 
 def test_a_token_finds_the_scan_and_what_was_asked_for_with_it(engine: Engine) -> None:
@@ -20,7 +20,7 @@ def test_a_token_finds_the_scan_and_what_was_asked_for_with_it(engine: Engine) -
     assert (found.scan_id, found.asked) == (scan_id, {"policy": "card"})
 
 
-def test_whoever_asks_with_a_token_in_use_waits_for_what_comes_of_it(engine: Engine) -> None:
+def test_a_concurrent_request_with_the_same_token_waits(engine: Engine) -> None:
     scan_id = ask(engine)
 
     def take_second() -> int | None:

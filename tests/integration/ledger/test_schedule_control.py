@@ -1,4 +1,4 @@
-"""What people do with schedules: add, pause, resume and remove them, or run one by hand."""
+"""Control of schedules: add, pause, resume, remove and run by hand."""
 
 import socket
 import threading
@@ -37,7 +37,7 @@ def producer(engine: Engine) -> Producer:
 
 @pytest.fixture
 def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder in which commands are run."""
+    """The working folder of the commands."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -151,7 +151,7 @@ def test_a_folder_stays_one_of_the_machine_on_which_it_was_scheduled(
         ({"selection": Selection(since="soon")}, SourceError, "neither a date"),
     ],
 )
-def test_what_makes_no_sense_is_refused_when_it_is_added(
+def test_an_invalid_schedule_is_refused_when_it_is_added(
     producer: Producer,
     in_folder: Path,
     changes: dict[str, Any],
@@ -195,7 +195,7 @@ def test_a_schedule_is_shown_as_it_stands(producer: Producer) -> None:
 
 @pytest.fixture
 def as_producer(database_url: str) -> Iterator[Engine]:
-    """An engine whose sessions have the producer's rights and no more."""
+    """An engine with the producer's rights alone."""
     url = make_url(database_url).update_query_dict({"options": "-c role=fakesweep_producer"})
     engine = open_engine(url.render_as_string(hide_password=False), "tests")
     yield engine
