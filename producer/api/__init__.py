@@ -1,1 +1,1 @@
-"""The HTTP API that uploads are handed to; needs the `api` extra."""
+"""HTTP API for uploads; needs the `api` extra."""

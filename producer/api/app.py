@@ -1,4 +1,4 @@
-"""The app: its routes, and what holds for all of them."""
+"""FastAPI app: routes, problems, middleware and the OpenAPI document."""
 
 from http import HTTPStatus
 
@@ -16,9 +16,9 @@ _health = APIRouter(prefix="/v1/health", tags=["health"])
 
 
 def make_app(resources: Resources | None = None) -> FastAPI:
-    """Return the app; without resources it can show its document alone.
+    """Return the app; without resources it can only show its OpenAPI document.
 
-    There are no pages for people, as these would load scripts from elsewhere, and no CORS.
+    It has no interactive pages, which would load foreign scripts, and no CORS.
     """
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.resources = resources

@@ -1,13 +1,13 @@
-"""The API's OpenAPI document: what FastAPI says of the routes, and what it leaves out."""
+"""OpenAPI document: the parts that FastAPI cannot derive from the routes."""
 
 from typing import Any
 
 from fakesweep.serving.openapi import REFERENCE
 
 ABOUT = """
-Images are handed in by their address, judged by the fakesweep cluster, and asked for again.
+Submit images by address or as bytes, have the fakesweep cluster judge them, and read the verdicts.
 
-Every error is a problem document (RFC 9457): programs go by its `code`, people read its `detail`.
+Every error is a problem document (RFC 9457), with a `code` for programs and a `detail` for people.
 """
 
 
@@ -37,7 +37,7 @@ SUBMISSION_BODY: dict[str, Any] = {
                             "type": "string",
                             "format": "binary",
                             "minLength": 1,
-                            "description": "A picture as it is; the API does not look into it",
+                            "description": "The picture's bytes; the API does not decode them",
                         },
                         "lane": {"type": "string", "enum": ["live", "bulk"]},
                     },
@@ -52,11 +52,11 @@ ACCEPTED_LINKS: dict[str, Any] = {
     "image": {
         "operationId": "get_image",
         "parameters": {"image_id": "$response.body#/images/0/image_id"},
-        "description": "What came of the first image",
+        "description": "Status and verdicts of the first image",
     },
     "scan": {
         "operationId": "get_scan",
         "parameters": {"scan_id": "$response.body#/scan_id"},
-        "description": "How far the scan is",
+        "description": "Progress of the scan",
     },
 }

@@ -1,4 +1,4 @@
-"""A form with a picture (multipart/form-data), read as it comes and in little memory."""
+"""Form with a picture (multipart/form-data), parsed as a stream in little memory."""
 
 from collections.abc import Callable
 
@@ -8,16 +8,16 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 MEDIA_TYPE = "multipart/form-data"
 PICTURE, LANE = "picture", "lane"
 LANES = ("live", "bulk")
-AS_IT_IS = (b"7bit", b"8bit", b"binary")
-"""The transfer encodings that change no byte; forms have known no others since RFC 7578."""
+IDENTITY_ENCODINGS = (b"7bit", b"8bit", b"binary")
+"""Identity transfer encodings; RFC 7578 allows no others in forms."""
 
 MOST_LANE_BYTES = 16
 FORM_BYTES = 16 * 1024
-"""What a form may hold beside its picture."""
+"""Limit of a form's size without its picture."""
 
 
 class FormError(Exception):
-    """A form is not as it should be; `field` says where, empty for the form itself."""
+    """A form is malformed; `field` names the part, empty for the form itself."""
 
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(reason)
@@ -25,10 +25,10 @@ class FormError(Exception):
 
 
 class Form:
-    """Takes a form's bytes and hands its `picture` on; its one other field is `lane`.
+    """Parser of a form: passes the `picture` on in pieces, and keeps the field `lane`.
 
     Raises:
-        FormError: the media type names no boundary.
+        FormError: the media type has no boundary.
     """
 
     def __init__(self, content_type: str) -> None:
@@ -59,16 +59,16 @@ class Form:
 
     @property
     def lane(self) -> str | None:
-        """The lane that was asked for, if any."""
-        said = self._fields.get(LANE)
-        return None if said is None else said.decode("ascii", "replace")
+        """The lane of the form, or None."""
+        lane = self._fields.get(LANE)
+        return None if lane is None else lane.decode("ascii", "replace")
 
     def feed(self, data: bytes) -> None:
-        """Take what came.
+        """Parse a piece of the body.
 
         Raises:
-            FormError: it is no form, or has other fields, or one of them twice.
-            OutputError: the picture cannot be kept.
+            FormError: the body is no form, or has an unknown or repeated field.
+            OutputError: the picture cannot be stored.
         """
         try:
             self._parser.write(data)
@@ -76,10 +76,10 @@ class Form:
             raise FormError("", "the body is no form with this boundary") from error
 
     def finish(self) -> None:
-        """See to it that the form came to its end, with a picture in it.
+        """Check that the form is complete and has a picture.
 
         Raises:
-            FormError: it did not, or names no lane that there is.
+            FormError: the form is incomplete, or its lane is unknown.
         """
         if not self._is_ended:
             raise FormError("", "the body ends before the form does")
@@ -102,7 +102,7 @@ class Form:
         if name.lower() == b"content-disposition":
             _, options = parse_options_header(value)
             self._name = options.get(b"name", b"").decode("utf-8", "replace")
-        elif name.lower() == b"content-transfer-encoding" and not _is_as_it_is(value):
+        elif name.lower() == b"content-transfer-encoding" and not _is_identity(value):
             raise FormError("", "send each part as it is, with no Content-Transfer-Encoding")
         self._header = (b"", b"")
 
@@ -125,5 +125,5 @@ class Form:
         self._is_ended = True
 
 
-def _is_as_it_is(encoding: bytes) -> bool:
-    return encoding.strip().lower() in AS_IT_IS
+def _is_identity(encoding: bytes) -> bool:
+    return encoding.strip().lower() in IDENTITY_ENCODINGS

@@ -1,4 +1,4 @@
-"""Handing images in, and asking what came of them."""
+"""Image routes: submit images, list them, and read one."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -25,7 +25,7 @@ from fakesweep.producer.api.models import (
 )
 from fakesweep.producer.api.pages import Limit, OfScan, PageEnd, position_of, written
 from fakesweep.producer.api.resources import Opened, Resources
-from fakesweep.producer.api.submissions import HandedIn, read_handed_in
+from fakesweep.producer.api.submissions import SubmittedImages, read_submitted
 from fakesweep.producer.uploads import Submitted, Upload
 from fakesweep.schema.errors import SubmissionConflict
 from fakesweep.schema.failures import InvalidUri
@@ -53,8 +53,8 @@ Key = Annotated[
     Header(
         alias="Idempotency-Key",
         description=(
-            "A word of the caller's own for these images: asked again with the same word, the "
-            "same is answered and nothing is judged twice. Each token has words of its own."
+            "A key of the caller's choice for these images: a repeated request with the same key "
+            "gets the same answer, and nothing is judged twice. Keys belong to their token."
         ),
         examples=["8e03978e-40d5-43dd-bc93-6894a57f9324"],
     ),
@@ -65,8 +65,8 @@ WaitSeconds = Annotated[
         ge=0,
         le=MOST_SECONDS,
         description=(
-            "Seconds to wait for the images to end: 200 once they have, 202 where they have not. "
-            "Needs the scope `read`. Where very many wait, the answer comes at once."
+            "Seconds to wait for the images to end: 200 once all have ended, else 202. "
+            "Needs the scope `read`. With too many waiting requests the answer comes at once."
         ),
         examples=[10],
     ),
@@ -76,7 +76,7 @@ _ANSWERS: Responses = {
     HTTPStatus.OK: {
         "model": Accepted,
         "description": (
-            "These images were handed in before, with the same Idempotency-Key; or all of them "
+            "These images were submitted before, with the same Idempotency-Key; or all of them "
             "ended while the request waited"
         ),
         "headers": {REPLAYED: {"schema": {"type": "string", "enum": ["true"]}}},
@@ -90,7 +90,7 @@ _ANSWERS: Responses = {
     "",
     status_code=HTTPStatus.ACCEPTED,
     operation_id="submit_images",
-    summary="Hand images in",
+    summary="Submit images",
     response_description="The images are recorded, and will be judged",
     response_model_exclude_none=True,
     openapi_extra=SUBMISSION_BODY,
@@ -118,21 +118,21 @@ async def submit_images(
     key: Key = None,
     wait: WaitSeconds = 0,
 ) -> Accepted:
-    """Record images to be judged, all of them or none: by their addresses, or one as it is.
+    """Record images for judging, all of them or none: by address, or one picture as bytes.
 
-    Without an `Idempotency-Key`, the same image handed in again is looked at again.
+    Without an `Idempotency-Key`, a resubmitted image is judged again.
     """
     if wait:
         check_scope(caller, Scope.READ)
-    handed_in = await read_handed_in(request, caller, opened)
-    submitted = await run_sync(_submit, opened, caller, handed_in, key)
-    accepted = _accepted(handed_in.uris, submitted)
+    images = await read_submitted(request, caller, opened)
+    submitted = await run_sync(_submit, opened, caller, images, key)
+    accepted = _accepted(images.uris, submitted)
     if submitted.is_repeated:
         response.status_code = HTTPStatus.OK
         response.headers[REPLAYED] = "true"
     if wait:
-        found = await _after(wait, submitted.image_ids, request, caller, opened)
-        accepted = _told(accepted, found)
+        found = await _wait_for(wait, submitted.image_ids, request, caller, opened)
+        accepted = _with_status(accepted, found)
         has_ended = all(one.status != "pending" for one in found)
         response.status_code = HTTPStatus.OK if has_ended else HTTPStatus.ACCEPTED
     return accepted
@@ -158,9 +158,9 @@ def list_images(
     after: PageEnd = None,
     limit: Limit = 100,
 ) -> ImagePage:
-    """Return images page by page, in the order they were recorded in: of a scan, or of all.
+    """Return images page by page in the order of their recording, of one scan or of all.
 
-    A page may hold fewer than `limit`, even none: `next` alone says whether there may be more.
+    A page may have fewer than `limit` images, even none; only `next` says whether more may follow.
     """
     with opened.producer.engine.connect() as connection:
         page = image_page(
@@ -177,13 +177,13 @@ def list_images(
 @router.get(
     "/{image_id}",
     operation_id="get_image",
-    summary="Ask what came of an image",
-    response_description="How the image stands",
+    summary="Read an image",
+    response_description="Status and verdicts of the image",
     response_model_exclude_none=True,
     responses={
         HTTPStatus.ACCEPTED: {
             "model": Image,
-            "description": "The image is still pending after the wait that was asked for",
+            "description": "The image is still pending after the requested wait",
         }
     }
     | problems_of_reading(),
@@ -197,33 +197,33 @@ async def get_image(
     response: Response,
     wait: WaitSeconds = 0,
 ) -> Image:
-    """Return whether an image is pending, or its verdict by each model, or why it has none."""
+    """Return an image's status, with its verdict by each model or its failure."""
     found = await run_sync(_found, opened, image_id)
     if wait and found.status == "pending":
-        [found] = await _after(wait, [image_id], request, caller, opened)
+        [found] = await _wait_for(wait, [image_id], request, caller, opened)
         if found.status == "pending":
             response.status_code = HTTPStatus.ACCEPTED
     return _shown(found)
 
 
-async def _after(
+async def _wait_for(
     seconds: int, image_ids: Sequence[int], request: Request, caller: Caller, opened: Resources
 ) -> list[ImageAnswer]:
-    """Return how images stand once they have ended, or after so many seconds."""
+    """Return images once all have ended, or after `seconds`."""
     async with request.state.place.left():
-        await opened.waiting.ended(
+        await opened.long_poll.ended(
             caller.token_id, image_ids, seconds, partial(_disconnected, request)
         )
 
-    def look() -> list[ImageAnswer]:
+    def read() -> list[ImageAnswer]:
         with opened.producer.engine.connect() as connection:
             return image_answers(connection, image_ids)
 
-    return await run_sync(look)
+    return await run_sync(read)
 
 
 async def _disconnected(request: Request) -> None:
-    """Return when the caller has left; whatever else of the request is to come is dropped."""
+    """Return once the caller has disconnected; the rest of the request is dropped."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
@@ -236,11 +236,13 @@ def _found(opened: Resources, image_id: int) -> ImageAnswer:
     return found
 
 
-def _submit(opened: Resources, caller: Caller, handed_in: HandedIn, key: str | None) -> Submitted:
+def _submit(
+    opened: Resources, caller: Caller, images: SubmittedImages, key: str | None
+) -> Submitted:
     try:
         return opened.uploads.submit(
-            [Upload(uri) for uri in handed_in.uris],
-            lane=handed_in.lane,
+            [Upload(uri) for uri in images.uris],
+            lane=images.lane,
             key=None if key is None else f"token {caller.token_id} {key}",
         )
     except InvalidUri as error:
@@ -265,11 +267,11 @@ def _accepted(uris: list[str], submitted: Submitted) -> Accepted:
     )
 
 
-def _told(accepted: Accepted, found: Sequence[ImageAnswer]) -> Accepted:
-    """Return what was accepted with how each of it stands."""
-    by_id = {one.image_id: _standing(one) for one in found}
-    told = [one.model_copy(update=by_id.get(one.image_id, {})) for one in accepted.images]
-    return accepted.model_copy(update={"images": told})
+def _with_status(accepted: Accepted, found: Sequence[ImageAnswer]) -> Accepted:
+    """Return the accepted images with their status."""
+    by_id = {one.image_id: _status_fields(one) for one in found}
+    updated = [one.model_copy(update=by_id.get(one.image_id, {})) for one in accepted.images]
+    return accepted.model_copy(update={"images": updated})
 
 
 def _shown(found: ImageAnswer) -> Image:
@@ -279,11 +281,11 @@ def _shown(found: ImageAnswer) -> Image:
         uri=found.uri,
         failure=found.failure_code
         and Failure(code=found.failure_code, message=found.failure_message),
-        **_standing(found),
+        **_status_fields(found),
     )
 
 
-def _standing(found: ImageAnswer) -> dict[str, Any]:
+def _status_fields(found: ImageAnswer) -> dict[str, Any]:
     return {
         "status": found.status,
         "verdicts": {

@@ -1,4 +1,4 @@
-"""Waiting for verdicts: one question to the ledger now and then, for all who wait."""
+"""Long polling for verdicts: one query at an interval serves all waiting requests."""
 
 import asyncio
 from collections import Counter
@@ -17,19 +17,19 @@ MOST_SECONDS = 30
 MOST_WAITING = 256
 MOST_WAITING_FOR_TOKEN = 64
 MOST_IMAGES = 10_000
-ASK_SECONDS = 0.2
+POLL_SECONDS = 0.2
 
 log = structlog.get_logger(__name__)
 
 
 class LongPoll:
-    """Lets requests wait until images have ended; those for whom there is no room do not wait."""
+    """Lets requests wait for their images; a request beyond the limits does not wait."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._left: dict[asyncio.Event, set[int]] = {}
         self._tokens: Counter[int] = Counter()
-        self._asking: asyncio.Task[None] | None = None
+        self._polling: asyncio.Task[None] | None = None
         self._is_over = False
 
     async def ended(
@@ -37,11 +37,11 @@ class LongPoll:
         token_id: int,
         image_ids: Sequence[int],
         seconds: float,
-        left: Callable[[], Awaitable[None]],
+        disconnected: Callable[[], Awaitable[None]],
     ) -> None:
-        """Return once all of these images have ended, after so many seconds, or at once.
+        """Return once all images have ended, after `seconds`, or at once beyond the limits.
 
-        So it does when `left` returns: then nobody is there any more who could be answered.
+        It returns also when `disconnected` does, as the caller is gone.
         """
         images = sum(map(len, self._left.values())) + len(image_ids)
         if (
@@ -54,28 +54,28 @@ class LongPoll:
         event = asyncio.Event()
         self._left[event] = set(image_ids)
         self._tokens[token_id] += 1
-        if self._asking is None or self._asking.done():
-            self._asking = asyncio.create_task(self._ask())
-        leaving = asyncio.create_task(_set_after(left, event))
+        if self._polling is None or self._polling.done():
+            self._polling = asyncio.create_task(self._poll())
+        watching = asyncio.create_task(_set_after(disconnected, event))
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await event.wait()
         finally:
-            leaving.cancel()
+            watching.cancel()
             del self._left[event]
             self._tokens[token_id] -= 1
             if not self._tokens[token_id]:
                 del self._tokens[token_id]
 
     def end(self) -> None:
-        """Let nobody wait any longer."""
+        """End all waits."""
         self._is_over = True
         for event in self._left:
             event.set()
 
-    async def _ask(self) -> None:
-        """Ask for as long as somebody waits. What the ledger does not answer is asked again."""
+    async def _poll(self) -> None:
+        """Query the ledger at an interval while a request waits; an outage is retried."""
         while self._left:
             try:
                 ended = await run_sync(self._ended, set().union(*self._left.values()))
@@ -86,13 +86,13 @@ class LongPoll:
                 left.difference_update(ended)
                 if not left:
                     event.set()
-            await asyncio.sleep(ASK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
 
     def _ended(self, image_ids: set[int]) -> set[int]:
         with self._engine.connect() as connection:
             return ended_images(connection, image_ids)
 
 
-async def _set_after(left: Callable[[], Awaitable[None]], event: asyncio.Event) -> None:
-    await left()
+async def _set_after(disconnected: Callable[[], Awaitable[None]], event: asyncio.Event) -> None:
+    await disconnected()
     event.set()

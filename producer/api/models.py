@@ -1,4 +1,4 @@
-"""What the API takes and what it answers, as its OpenAPI document shows them."""
+"""Request and response models of the API, as in its OpenAPI document."""
 
 import re
 from datetime import datetime
@@ -41,7 +41,7 @@ Uri = Annotated[
         max_length=LONGEST_URI_BYTES,
         json_schema_extra={"format": "image-uri", "pattern": "^(s3|http|https|file)://"},
         description=(
-            "An image: `s3://bucket/key` with the key as it is, `http://…` or `https://…` without "
+            "An image: `s3://bucket/key` with the key unencoded, `http://…` or `https://…` without "
             "credentials, `file:///…` percent-encoded and below a folder the operator allows"
         ),
     ),
@@ -58,20 +58,20 @@ def _digits(text: object) -> object:
 RowId = Annotated[int, Path(ge=1, le=LARGEST_ID), BeforeValidator(_digits)]
 
 
-def _of_one_sort(schema: dict[str, Any]) -> None:
+def _either_uri_or_uris(schema: dict[str, Any]) -> None:
     for name in ("uri", "uris"):
         schema["properties"][name].pop("default", None)
     schema["oneOf"] = [{"required": ["uri"]}, {"required": ["uris"]}]
 
 
 class Submission(BaseModel):
-    """Images handed in: one `uri`, or several `uris`."""
+    """Submission of images: one `uri`, or several `uris`."""
 
     model_config = ConfigDict(
         extra="forbid",
         strict=True,
         frozen=True,
-        json_schema_extra=_of_one_sort,
+        json_schema_extra=_either_uri_or_uris,
     )
 
     uri: Uri = ""
@@ -79,11 +79,11 @@ class Submission(BaseModel):
         default=[], description="In any order; the answer keeps it"
     )
     lane: Literal["live", "bulk"] = Field(
-        "live", description="`live` goes before `bulk`, which is for what can wait"
+        "live", description="`live` images are judged before `bulk` ones"
     )
 
     @model_validator(mode="after")
-    def _is_of_one_sort(self) -> Self:
+    def _is_either_uri_or_uris(self) -> Self:
         if len({"uri", "uris"} & self.model_fields_set) != 1:
             raise ValueError("write either uri, or uris")
         return self
@@ -99,7 +99,7 @@ def _shown_by(example: dict[str, Any]) -> ConfigDict:
 
 
 class ModelVerdict(BaseModel):
-    """What a model made of an image."""
+    """Verdict of one model."""
 
     p_fake: float
     verdict: VerdictWord
@@ -110,12 +110,12 @@ ImageStatus = Literal["pending", "classified", "reused", "failed"]
 
 
 class AcceptedImage(BaseModel):
-    """An image that was handed in, and where to ask what came of it."""
+    """Accepted image, with the address of its status."""
 
     uri: str
     image_id: int
     href: str
-    status: ImageStatus | None = Field(None, description="Where the request waited: how it stands")
+    status: ImageStatus | None = Field(None, description="The status, if the request waited")
     verdicts: dict[str, ModelVerdict] | None = None
     failure_code: FailureCode | None = None
     failure_message: str | None = None
@@ -123,10 +123,7 @@ class AcceptedImage(BaseModel):
 
 
 class Accepted(BaseModel):
-    """What was recorded; `images` are in the order of the request.
-
-    A URI that stands there twice is one image.
-    """
+    """Recorded images, in the order of the request; a repeated URI is one image."""
 
     model_config = _shown_by(
         {
@@ -143,19 +140,19 @@ class Accepted(BaseModel):
     )
 
     scan_id: int
-    scan: str = Field(description="Where to ask how far the scan is that the images belong to")
+    scan: str = Field(description="Address of the progress of the images' scan")
     images: list[AcceptedImage]
 
 
 class Failure(BaseModel):
-    """Why an image has no verdict."""
+    """Failure of an image, in place of a verdict."""
 
     code: FailureCode
     message: str | None = None
 
 
 class Image(BaseModel):
-    """How an image stands. `verdicts` are by model; `failure` is there where it failed."""
+    """Status of an image, with `verdicts` by model, or a `failure`."""
 
     model_config = _shown_by(
         {
@@ -195,14 +192,14 @@ _SCAN = {
     "created_at": "2026-07-31T12:00:00Z",
     "progressed_at": "2026-07-31T12:00:01.5Z",
 }
-"""A scan as examples show it."""
+"""Scan of the examples."""
 
 
 class Scan(BaseModel):
-    """How far a scan is: submitted = classified + reused + failed + pending, always.
+    """Progress of a scan: submitted = classified + reused + failed + pending, always.
 
-    The images that a token hands in belong to a scan for each day and lane. `unchanged` to
-    `vanished` are what an audit found; other scans have nothing there.
+    Submitted images belong to one scan per day and lane. Only audits have the counts from
+    `unchanged` to `vanished`.
     """
 
     model_config = _shown_by(_SCAN)
@@ -233,7 +230,7 @@ class Scan(BaseModel):
 
 
 class ImagePage(BaseModel):
-    """Images in the order they were recorded in; `next` leads on, while there may be more."""
+    """Page of images in the order of their recording; `next` is the following page, if any."""
 
     model_config = _shown_by(
         {
@@ -254,11 +251,11 @@ class ImagePage(BaseModel):
     )
 
     images: list[Image]
-    next: str | None = Field(None, description="Where the next page is; missing on the last")
+    next: str | None = Field(None, description="Address of the next page; missing on the last")
 
 
 class ScanPage(BaseModel):
-    """Scans, newest first; `next` leads on, while there are more."""
+    """Page of scans, newest first; `next` is the following page, if any."""
 
     model_config = _shown_by(
         {
@@ -268,10 +265,10 @@ class ScanPage(BaseModel):
     )
 
     scans: list[Scan]
-    next: str | None = Field(None, description="Where the next page is; missing on the last")
+    next: str | None = Field(None, description="Address of the next page; missing on the last")
 
 
 class Health(BaseModel):
-    """Both the ledger and the broker answer."""
+    """Health: both the ledger and the broker answer."""
 
     status: Literal["ok"] = "ok"

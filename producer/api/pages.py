@@ -1,4 +1,4 @@
-"""Lists page by page: what is asked for, and where a page ends."""
+"""Pagination: query parameters and positions."""
 
 from typing import Annotated
 
@@ -15,7 +15,7 @@ _ID = Annotated[int, Field(ge=1, le=LARGEST_ID)]
 
 
 def position_of(text: str | None) -> Position:
-    """Return the place that the end of a page says."""
+    """Parse the end of a page; None is the start."""
     if text is None:
         return Position()
     batch_id, _, image_id = text.partition("-")
@@ -23,14 +23,14 @@ def position_of(text: str | None) -> Position:
 
 
 def written(position: Position) -> str:
-    """Return the end of a page as it stands in an address."""
+    """Return the end of a page as a query parameter."""
     return f"{position.batch_id}-{position.image_id}"
 
 
-Limit = Annotated[int, Query(ge=1, le=MOST_ROWS, description="Rows of a page at most")]
-OfScan = Annotated[_ID | SkipJsonSchema[None], Query(description="Images of this scan alone")]
-AfterScan = Annotated[_ID | SkipJsonSchema[None], Query(description="Scans before this one alone")]
+Limit = Annotated[int, Query(ge=1, le=MOST_ROWS, description="Maximal number of rows of a page")]
+OfScan = Annotated[_ID | SkipJsonSchema[None], Query(description="Only images of this scan")]
+AfterScan = Annotated[_ID | SkipJsonSchema[None], Query(description="Only scans before this one")]
 PageEnd = Annotated[
     Annotated[str, Field(pattern=r"^[0-9]{1,18}-[0-9]{1,18}$")] | SkipJsonSchema[None],
-    Query(description="Where the page before ended, as its `next` says", examples=["88-4711"]),
+    Query(description="End of the previous page, from its `next`", examples=["88-4711"]),
 ]

@@ -1,4 +1,4 @@
-"""Pictures handed in as bytes: digested and kept as they come, never looked into."""
+"""Pictures submitted as bytes: hashed and stored as a stream, never decoded."""
 
 import os
 import time
@@ -24,42 +24,42 @@ from fakesweep.schema.uris import from_path, from_s3, scheme_of, to_s3
 SETTING = "FAKESWEEP_API_PICTURES"
 THREADS = 8
 PIECE_BYTES = 256 * 1024
-LEFT_OVER_SECONDS = 3_600.0
-"""A draft so old is nobody's any more: its process was killed."""
+ORPHAN_SECONDS = 3_600.0
+"""Age at which a draft is an orphan of a killed process."""
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture that was kept, and what was said beside it."""
+    """Stored picture, with the lane of its form."""
 
     uri: str
     lane: str | None
 
 
 class Pictures:
-    """A place for pictures, each under the name of its SHA-256; the same bytes are kept once."""
+    """Store of pictures by SHA-256; equal bytes are stored once."""
 
     def __init__(self, place: OutputPlace) -> None:
         self._place = place
         self._threads = anyio.CapacityLimiter(THREADS)
 
     async def keep(self, form: Form, pieces: AsyncIterator[bytes]) -> Picture:
-        """Keep the picture of a form, whole or not at all.
+        """Store the picture of a form, whole or not at all.
 
         Raises:
-            FormError: the form is malformed, or holds other than one picture.
-            OutputError: it cannot be kept.
-            Problem: as reading the pieces does.
+            FormError: the form is malformed, or has no single picture.
+            OutputError: the picture cannot be stored.
+            Problem: reading the body fails.
         """
         with self._place.draft(uuid4().hex) as draft:
             form.picture = draft.add
-            waiting = bytearray()
+            buffered = bytearray()
             async for piece in pieces:
-                waiting += piece
-                if len(waiting) >= PIECE_BYTES:
-                    await self._in_thread(form, bytes(waiting))
-                    waiting.clear()
-            await self._in_thread(form, bytes(waiting))
+                buffered += piece
+                if len(buffered) >= PIECE_BYTES:
+                    await self._in_thread(form, bytes(buffered))
+                    buffered.clear()
+            await self._in_thread(form, bytes(buffered))
             form.finish()
             if not draft.size_bytes:
                 raise FormError("picture", "the picture is empty")
@@ -82,10 +82,10 @@ class Pictures:
 
 @contextmanager
 def open_pictures(settings: Settings) -> Iterator[Pictures | None]:
-    """Yield the place that the settings name, None where they name none.
+    """Open the configured store, None without one.
 
     Raises:
-        SettingsError: it cannot be written, or workers may not read it.
+        SettingsError: the store is not writable, or workers may not read it.
     """
     if settings.api_pictures is None:
         yield None
@@ -96,7 +96,7 @@ def open_pictures(settings: Settings) -> Iterator[Pictures | None]:
         with open_place(destination, settings) as place:
             if isinstance(place, Folder):
                 Path(destination.place).mkdir(parents=True, exist_ok=True)
-                _drop_left_overs(Path(destination.place))
+                _remove_orphans(Path(destination.place))
             place.check_written()
             yield Pictures(place)
     except (OutputError, OSError) as error:
@@ -104,7 +104,7 @@ def open_pictures(settings: Settings) -> Iterator[Pictures | None]:
 
 
 def _check_gates(destination: Destination, settings: Settings) -> None:
-    """Refuse a place that workers with the same settings would not read."""
+    """Refuse a place that workers with the same settings may not read."""
     if scheme_of(destination.place) == "s3":
         bucket = to_s3(destination.place).bucket
         if not admits_bucket(bucket, settings):
@@ -120,11 +120,11 @@ def _check_gates(destination: Destination, settings: Settings) -> None:
         )
 
 
-def _drop_left_overs(folder: Path) -> None:
+def _remove_orphans(folder: Path) -> None:
     with suppress(OSError):
-        for left in (folder / DRAFTS).iterdir():
-            if time.time() - left.stat().st_mtime > LEFT_OVER_SECONDS:
-                left.unlink(missing_ok=True)
+        for orphan in (folder / DRAFTS).iterdir():
+            if time.time() - orphan.stat().st_mtime > ORPHAN_SECONDS:
+                orphan.unlink(missing_ok=True)
 
 
 def _name_of(draft: Draft) -> str:

@@ -1,4 +1,4 @@
-"""What the API holds open while it runs, and how a request gets at it."""
+"""Resources of the API process, and their dependency for requests."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -15,13 +15,13 @@ from fakesweep.serving.rate_limits import RateLimits
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """Opened once for each process."""
+    """Open resources of a process."""
 
     producer: Producer
     uploads: Uploads
     limits: RateLimits
     health: HealthCheck
-    waiting: LongPoll
+    long_poll: LongPoll
     pictures: Pictures | None
 
 

@@ -1,4 +1,4 @@
-"""Asking how far scans are."""
+"""Scan routes: list scans, and read the progress of one."""
 
 from dataclasses import asdict
 from http import HTTPStatus
@@ -34,7 +34,7 @@ def list_scans(
     after: AfterScan = None,
     limit: Limit = 20,
 ) -> ScanPage:
-    """Return scans page by page, newest first; `after` is the last one of the page before."""
+    """Return scans page by page, newest first; `after` is the last scan of the previous page."""
     with opened.producer.engine.connect() as connection:
         found = recent_scans(connection, limit + 1, after or LARGEST_ID)
     page, has_more = found[:limit], len(found) > limit
@@ -47,14 +47,14 @@ def list_scans(
 @router.get(
     "/{scan_id}",
     operation_id="get_scan",
-    summary="Ask how far a scan is",
-    response_description="How the scan stands",
+    summary="Read a scan",
+    response_description="Progress of the scan",
     responses=problems_of_reading(),
 )
 def get_scan(
     _caller: Annotated[Caller, Depends(caller_with(Scope.READ))], scan_id: RowId, opened: Opened
 ) -> Scan:
-    """Return a scan's progress, named as `fakesweep status --json` names it."""
+    """Return a scan's progress, with the names of `fakesweep status --json`."""
     with opened.producer.engine.connect() as connection:
         try:
             found = progress(connection, scan_id)

@@ -1,4 +1,4 @@
-"""The API's process: what it opens, and serving until it is told to stop."""
+"""API process: opens its resources and serves until SIGTERM or SIGINT."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -25,11 +25,11 @@ log = structlog.get_logger(__name__)
 
 
 def serve_api(producer: Producer, host: str, port: int) -> None:
-    """Answer requests until SIGTERM or SIGINT; those under way are answered first.
+    """Serve requests until SIGTERM or SIGINT; running requests are answered before the end.
 
     Raises:
-        SettingsError: nobody can listen at that address.
-        DatabaseError: the database's user may not do what the API does.
+        SettingsError: the address cannot be listened at.
+        DatabaseError: the database user lacks the API's rights.
     """
     with (
         closing(listen(host, port)) as listening,
@@ -41,7 +41,7 @@ def serve_api(producer: Producer, host: str, port: int) -> None:
             make_app(resources),
             listening,
             producer.settings.api_trusted_proxies,
-            when_leaving=resources.waiting.end,
+            when_leaving=resources.long_poll.end,
         )
 
 

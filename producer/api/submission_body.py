@@ -1,4 +1,4 @@
-"""Reading a submission: JSON of a bounded size, within a bounded time, after the token was seen."""
+"""Body of a submission: JSON with limits of size and time, read after authentication."""
 
 import asyncio
 import re
@@ -17,16 +17,16 @@ READ_SECONDS = 15.0
 
 GRACE_SECONDS = 5.0
 BYTES_PER_SECOND = 4 * 1024
-"""After the grace, a body that comes more slowly is not waited for."""
+"""Minimal rate of a body after the grace period."""
 
 _LENGTH = re.compile(r"[0-9]{1,19}")
 
 
 async def read_submission(request: Request) -> Submission:
-    """Return what was handed in.
+    """Read and validate a submission.
 
     Raises:
-        Problem: it is no JSON, too large, too slow, or not as the OpenAPI document says.
+        Problem: the body is no JSON, too large, too slow, or violates the OpenAPI document.
     """
     if media_type_of(request) != "application/json":
         raise Problem(
@@ -42,15 +42,15 @@ async def read_submission(request: Request) -> Submission:
 
 
 def media_type_of(request: Request) -> str:
-    """Return what a body says it is, without its parameters."""
+    """Return the media type of a body, without its parameters."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 async def received(request: Request, most_bytes: int, seconds: float) -> AsyncIterator[bytes]:
-    """Yield a body as it comes, while it is no larger and no slower than it may be.
+    """Yield the pieces of a body within the limits of size and time.
 
     Raises:
-        Problem: it is.
+        Problem: the body is too large or too slow.
     """
     announced = request.headers.get("content-length", "0")
     if not _LENGTH.fullmatch(announced) or int(announced) > most_bytes:

@@ -1,4 +1,4 @@
-"""What is handed in by a request: addresses as JSON, or a picture as a form."""
+"""Submissions of a request: addresses as JSON, or a picture as a form."""
 
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -21,24 +21,24 @@ from fakesweep.schema.words import Lane
 from fakesweep.serving.problems import Problem, ProblemCode, ProblemPart, away, invalid
 
 PICTURE_SECONDS = 300.0
-"""How long a picture may take to come, all in all."""
+"""Time limit of a picture's transfer."""
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class HandedIn:
-    """Images to be judged, in the order of the answer."""
+class SubmittedImages:
+    """Submitted images, in the order of the answer."""
 
     uris: list[str]
     lane: Lane
 
 
-async def read_handed_in(request: Request, caller: Caller, opened: Resources) -> HandedIn:
-    """Return what a request hands in, counted against the token's rate; a picture is kept by then.
+async def read_submitted(request: Request, caller: Caller, opened: Resources) -> SubmittedImages:
+    """Read a request's images, count them against the token's rate, and store a picture.
 
     Raises:
-        Problem: it is not as the OpenAPI document says, too large, slow or much, or not allowed.
+        Problem: the request is malformed, too large, too slow, over the rate, or not allowed.
     """
     if media_type_of(request) == MEDIA_TYPE:
         await _count(caller, 1, opened)
@@ -47,10 +47,10 @@ async def read_handed_in(request: Request, caller: Caller, opened: Resources) ->
     await run_sync(_check_files, submission, opened.producer.settings)
     uris = submission.every_uri
     await _count(caller, len(uris), opened)
-    return HandedIn(uris, Lane(submission.lane))
+    return SubmittedImages(uris, Lane(submission.lane))
 
 
-async def _read_picture(request: Request, opened: Resources) -> HandedIn:
+async def _read_picture(request: Request, opened: Resources) -> SubmittedImages:
     if opened.pictures is None:
         raise Problem(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
@@ -69,11 +69,11 @@ async def _read_picture(request: Request, opened: Resources) -> HandedIn:
     except OutputError as error:
         log.error("picture_not_kept", reason=str(error))
         raise away("the picture cannot be kept now; hand it in again later") from error
-    return HandedIn([kept.uri], Lane(kept.lane or Lane.LIVE))
+    return SubmittedImages([kept.uri], Lane(kept.lane or Lane.LIVE))
 
 
 def _check_files(submission: Submission, settings: Settings) -> None:
-    """Refuse files that the operator has not allowed: no caller makes workers read others."""
+    """Refuse files outside the folders that the operator allows."""
     refused = [
         ProblemPart(
             detail="outside the folders of FAKESWEEP_FILE_ROOTS",

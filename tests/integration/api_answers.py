@@ -1,4 +1,4 @@
-"""What the API is asked in tests, and what it answers."""
+"""Requests of API tests, and their answers."""
 
 import httpx
 from sqlalchemy import text
@@ -15,7 +15,7 @@ def images(serving: Serving) -> int:
 
 
 def code_of(answer: httpx.Response) -> str:
-    """Return the code of a problem, having checked that it is one."""
+    """Check that an answer is a problem; return its code."""
     assert answer.headers["content-type"] == MEDIA_TYPE, answer.text
     said = answer.json()
     assert said["status"] == answer.status_code

@@ -1,4 +1,4 @@
-"""Webhooks and verdicts for a real sender to tell, and how their deliveries stand."""
+"""Webhooks and verdicts for tests of delivery, and the states of deliveries."""
 
 from sqlalchemy import Engine
 

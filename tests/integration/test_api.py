@@ -1,4 +1,4 @@
-"""The HTTP API: what may be handed in and asked for, what is refused, and that it says so."""
+"""HTTP API: submissions, answers and refusals."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from tests.support.api_server import Serving, make_token
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_images_are_handed_in_and_asked_for(serving: Serving) -> None:
+def test_images_are_submitted_and_read(serving: Serving) -> None:
     uris = ["s3://uploads/1.jpg", "https://images.example/2", "s3://uploads/1.jpg"]
     with serving.ask(make_token(serving.engine, "asker")) as client:
         answer = client.post("/v1/images", json={"uris": uris, "lane": "bulk"})

@@ -1,4 +1,4 @@
-"""Honest clients of an API that is under attack: `python -m tests.attack`, shortened."""
+"""HTTP API under attack: honest clients are answered during a short `python -m tests.attack`."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the API does with connections that keep it waiting, and with requests of two readings."""
+"""Connections of the API: slow clients, limits, and ambiguous requests."""
 
 import json
 import re
@@ -43,7 +43,7 @@ def connected(api: ApiProcess, source: str = "127.0.0.1") -> socket.socket:
 
 
 def said(connection: socket.socket) -> bytes:
-    """Return all that comes until the other side closes."""
+    """Return all bytes up to the server's close."""
     pieces = []
     while piece := connection.recv(65_536):
         pieces.append(piece)
@@ -51,7 +51,7 @@ def said(connection: socket.socket) -> bytes:
 
 
 def is_gone(connection: socket.socket) -> bool:
-    """Return whether the other side no longer listens, without reading what it sent."""
+    """Return whether the server has closed, without a read of its answer."""
     try:
         connection.setblocking(False)
         connection.send(b"a")

@@ -1,4 +1,4 @@
-"""Scans and images page by page: every one once, in order, and no page without bounds."""
+"""Pagination of scans and images: each once, in order, on bounded pages."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from tests.support.api_server import Serving, make_token
 
 
 def pages(client: httpx.Client, path: str, name: str) -> Iterator[list[int]]:
-    """Yield the numbers of each page, going on as the pages themselves say."""
+    """Yield the ids of each page, following `next`."""
     following: str | None = path
     while following is not None:
         answer = client.get(following)
@@ -45,7 +45,7 @@ def test_every_image_of_a_scan_is_on_one_page(serving: Serving) -> None:
         assert set(flat) | set(elsewhere) <= set(everything)
 
 
-def test_a_page_that_was_read_stays_while_others_hand_in(serving: Serving) -> None:
+def test_a_page_that_was_read_stays_while_others_submit(serving: Serving) -> None:
     with serving.ask(make_token(serving.engine, "stable")) as client:
         scan, _ = hand_in(client, 5)
         path = f"/v1/images?scan={scan}&limit=3"

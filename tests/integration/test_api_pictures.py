@@ -1,4 +1,4 @@
-"""Pictures handed in as bytes: kept whole under their digest, and judged as any other image."""
+"""Pictures submitted as bytes: stored by digest, and judged as any other image."""
 
 import hashlib
 import threading
@@ -208,7 +208,7 @@ def test_who_waits_is_answered_once_the_image_has_ended(serving: Serving) -> Non
         assert client.get(f"{image['href']}?wait=30").json() == said
 
 
-def test_who_waits_for_what_was_handed_in_gets_its_verdict(serving: Serving) -> None:
+def test_a_request_that_waits_for_its_submission_gets_the_verdict(serving: Serving) -> None:
     token = make_token(serving.engine, "waits twice")
     key = {"Idempotency-Key": "waits"}
     with serving.ask(token) as client:

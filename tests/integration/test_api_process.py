@@ -1,4 +1,4 @@
-"""The API as a process: without its ledger, told to stop, and where it cannot listen."""
+"""API process: outage of the ledger, shutdown, and a taken address."""
 
 import json
 import os
@@ -126,7 +126,7 @@ def test_cut_points_that_the_ledger_does_not_know_are_for_a_producer_to_add(
 
 
 def _one_line(settings: Mapping[str, str]) -> str:
-    """Return what the API says that does not start, its log left out."""
+    """Return the error of an API that does not start, without its log."""
     environment = {f"FAKESWEEP_{name}": value for name, value in settings.items()}
     ended = subprocess.run(
         [sys.executable, "-P", "-m", "fakesweep", "api", "--port", "0"],

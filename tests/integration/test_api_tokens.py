@@ -1,4 +1,4 @@
-"""Who is let in to the API, for what and how fast, and that no token is logged."""
+"""API tokens: authentication, scopes, rates, and no token in the log."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -103,7 +103,7 @@ _COUNTED_BY_THE_DAY = (
     "ours.RateLimitItemPerMinute = limits.RateLimitItemPerDay\n"
     "ours.WINDOW_SECONDS = 86_400\n"
 )
-"""A window that no test outlasts, however slowly the machine works."""
+"""Rate window that outlasts every test."""
 
 
 def test_several_processes_count_together_and_alone_while_the_broker_is_away(

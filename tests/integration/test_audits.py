@@ -1,4 +1,4 @@
-"""Audits of real sources: what stands is not fetched, and nothing is skipped or doubled."""
+"""Audits of real sources: known images are not fetched, and none is skipped or doubled."""
 
 import os
 import random
@@ -61,7 +61,7 @@ def ask(producer: Producer, source: str, **choices: object) -> int:
 
 
 def audited(producer: Producer, settings: Settings, source: str, **choices: object) -> int:
-    """Audit a source to its end, with a worker's own pipeline."""
+    """Run an audit to its end, with a worker's pipeline."""
     scan_id = ask(producer, source, **choices)
     assert list_scan(producer, scan_id, threading.Event())
     with open_work(settings) as work:
@@ -117,7 +117,7 @@ def test_by_a_new_revision_the_copies_of_a_content_are_not_fetched(
     for name in ("b", "c"):  # a fetch of these finds no image
         write(folder / f"{name}.jpg", b"\0" * len(copy))
     again = audited(producer, settings, str(folder))
-    # No worker had loaded the new revision when the audit listed, so everything is looked at.
+    # No worker had loaded the new revision at listing time, so all images are fetched.
     assert changes(producer.engine, again) == (0, 0, 0, 4, 0, 0)
     statuses = {
         str(row["uri"]).rpartition("/")[2]: row["status"]
@@ -161,7 +161,7 @@ def test_a_scan_takes_what_it_was_told_to_take(producer: Producer, tmp_path: Pat
     assert cursor == "thumbs/a.jpg", "it stands behind what was passed over, too"
 
 
-def test_a_prefix_is_cut_into_parts_that_together_hold_every_key_once(
+def test_a_prefix_is_split_into_parts_that_together_hold_every_key_once(
     settings: Settings, s3: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(s3_source, "PAGE_KEYS", 5)

@@ -1,4 +1,4 @@
-"""Events of S3 from a real server of queues, until each is an image of a real ledger."""
+"""S3 events from a real SQS server, recorded as images of a real ledger."""
 
 import os
 import random
@@ -77,7 +77,7 @@ def producer(settings: Settings) -> Iterator[Producer]:
 
 @contextmanager
 def listening(producer: Producer, queue: SqsQueue) -> Iterator[None]:
-    """Listen on a thread of this process for as long as the context lasts."""
+    """Run the listener on a thread within the context."""
     stop = threading.Event()
     with ThreadPoolExecutor(1) as threads:
         listener = threads.submit(listen, producer, f"sqs://{queue.name}", stop)

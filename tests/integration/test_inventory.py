@@ -1,4 +1,4 @@
-"""Inventories in a real S3 server: listed whole, and listed on from anywhere."""
+"""S3 Inventory on a real server: listed whole, and from any cursor."""
 
 import gzip
 import io

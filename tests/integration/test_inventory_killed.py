@@ -1,4 +1,4 @@
-"""An inventory whose listing is killed again and again is recorded whole, and once."""
+"""S3 Inventory with killed listings: each object is recorded once."""
 
 import random
 import threading

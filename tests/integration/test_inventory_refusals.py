@@ -1,4 +1,4 @@
-"""Inventories that are refused, cannot be read to their end, or are read again."""
+"""S3 Inventory errors: refusals, missing files and broken transfers."""
 
 import json
 import sys
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("_small_pieces")
 
 
 def refusal(*, versions: bool = False) -> str:
-    """Return the line `check_inventory` refuses an inventory with."""
+    """Return the error line of `check_inventory`."""
     with pytest.raises(SourceError) as refused:
         check_inventory(SOURCE, read_settings(), versions=versions)
     assert str(refused.value).isprintable()
@@ -141,7 +141,7 @@ def test_other_formats_need_pyarrow_and_say_so(
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[WebServer]:
-    """A server that speaks only as much S3 as the test tells it."""
+    """A scripted S3 server."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.setenv("FAKESWEEP_S3_ADDRESSING_STYLE", "path")

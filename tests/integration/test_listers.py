@@ -1,4 +1,4 @@
-"""Scans listed side by side by a real service: live ones first, and none ends the others."""
+"""Lister pool of a real service: live scans first, and no failure ends another scan."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -217,7 +217,7 @@ def test_the_health_of_a_producer_sees_a_lister_that_does_not_get_on(producer: P
     heartbeat = Heartbeat(Role.PRODUCER, step_seconds=60)
     heartbeat.tick()
     with dripping_server() as slow:
-        slow.drip = b"H"  # it answers nothing that can be read
+        slow.drip = b"H"  # an invalid answer
         asked(producer, f"{slow.url}/list.txt")
         thread = threading.Thread(target=pool.run_listers, args=(producer, stop, watchdog))
         thread.start()

@@ -114,7 +114,7 @@ def test_a_schedule_that_cannot_be_moved_on_keeps_no_other_from_firing(
     assert fire_due(keeper) == 1
 
 
-def test_a_delivery_whose_end_cannot_be_noted_keeps_no_other_from_being_told(
+def test_a_delivery_whose_outcome_cannot_be_recorded_blocks_no_other(
     engine: Engine, database_url: str, receiver: Receiver
 ) -> None:
     add(engine, receiver.url)

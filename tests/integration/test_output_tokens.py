@@ -1,4 +1,4 @@
-"""Asking again with a token: the scan there is, or what differs; and destinations at ask time."""
+"""Idempotency tokens of scans, and checks of output destinations."""
 
 import multiprocessing
 import shutil
@@ -50,7 +50,7 @@ def scans(engine: Engine) -> int:
     return int(value(engine, "SELECT count(*) FROM ledger.scans"))
 
 
-def test_asking_again_with_a_token_finds_the_scan_there_is(
+def test_a_repeated_request_with_a_token_returns_the_same_scan(
     producer: Producer, engine: Engine, photographs: str, tmp_path: Path
 ) -> None:
     request = request_for(photographs, output=str(tmp_path / "out"), name="a")

@@ -1,4 +1,4 @@
-"""Outputs written for real: into folders and S3, killed at any moment, and where it fails."""
+"""Output writer with folders and S3: kills, full disks and refusals."""
 
 import hashlib
 import json
@@ -71,7 +71,7 @@ def to_s3(settings: Settings, s3: S3Server) -> Iterator[Producer]:
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every line is written as soon as it can be, in parts of few lines."""
+    """Write parts at once, with few lines each."""
     monkeypatch.setattr(writing, "PART_LINES", 5)
     monkeypatch.setattr(writing, "PART_SECONDS", 0.0)
     monkeypatch.setattr(writing, "PAUSE_SECONDS", 0.01)
@@ -90,7 +90,7 @@ def output_scan(engine: Engine, place: str, batches: int, images: int = 3) -> in
 
 
 def finish_batches(engine: Engine, at_most: int = 1_000) -> int:
-    """End batches as a worker would: the first image of each is judged, the others fail."""
+    """End batches as a worker does: the first image is judged, the others fail."""
     model = add_model(engine)
     messages = take(engine, window=at_most)
     for message in messages:
@@ -102,7 +102,7 @@ def finish_batches(engine: Engine, at_most: int = 1_000) -> int:
 
 
 def lines_in(folder: Path) -> list[dict[str, Any]]:
-    """Return the lines of all parts in their order, having held the parts against the summary."""
+    """Check the parts against the summary; return all lines in order."""
     summary = json.loads((folder / "manifest-summary.json").read_text())
     lines: list[dict[str, Any]] = []
     for part in summary["parts"]:
@@ -137,8 +137,8 @@ def files_in(folder: Path) -> dict[Path, bytes]:
 
 
 @contextmanager
-def duty(producer: Producer) -> Iterator[None]:
-    """Run the duty as the service does; it must end when it is told to."""
+def running_writer(producer: Producer) -> Iterator[None]:
+    """Run the writer as the service does; it must end on `stop`."""
     stop = threading.Event()
     with ThreadPoolExecutor(1) as thread:
         working = thread.submit(write_outputs, producer, stop)
@@ -216,7 +216,7 @@ def test_what_was_written_before_a_crash_is_written_again_to_the_letter(
 
 
 def _write_until_killed(settings: Settings, ready: Any) -> None:
-    """Write outputs, now and then slowly, so that a kill can come at any step."""
+    """Write outputs with random delays, so that a kill can hit any step."""
     writing.PART_LINES = 7
     for step in ("part_rows", "record_written", "make_part"):
         setattr(writing, step, _slowed(getattr(writing, step)))
@@ -292,7 +292,7 @@ def test_a_place_that_cannot_be_written_is_waited_for_and_keeps_nobody_from_the_
     troubled = output_scan(engine, str(gone), batches=2)
     other = output_scan(engine, str(well), batches=2)
     finish_batches(engine)
-    with duty(producer):
+    with running_writer(producer):
         wait_until(lambda: "complete" in said_of(engine, other), "the other output is complete")
         wait_until(lambda: "No such file" in said_of(engine, troubled), "the trouble is told of")
         gone.mkdir()

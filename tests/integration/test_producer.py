@@ -1,4 +1,4 @@
-"""The asking side against a real ledger and a real broker."""
+"""Producer with a real ledger and a real broker."""
 
 import threading
 from collections.abc import Iterator
@@ -53,7 +53,7 @@ def rows(producer: Producer, sql: str) -> list[tuple[object, ...]]:
 
 
 def finish_published_batches(producer: Producer) -> None:
-    """Stand in for a worker: end what is published, as the ledger sees it."""
+    """Act as a worker: end published batches in the ledger."""
     with producer.engine.begin() as connection:
         connection.execute(
             text("""UPDATE ledger.batches SET state = 'done', classified_count = image_count,

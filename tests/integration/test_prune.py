@@ -1,4 +1,4 @@
-"""`fakesweep prune` as a process: what it says, what it asks, and what a kill leaves behind."""
+"""`fakesweep prune` as a process: output, confirmation and kills."""
 
 import json
 import os
@@ -39,7 +39,7 @@ GATES = {
     "before the scan went": "SELECT FROM ledger.scan_sources WHERE scan_id = 2 FOR UPDATE",
     "before the contents went": "SELECT FROM ledger.contents FOR UPDATE",
 }
-"""Where the walk is held, so that it can be killed there."""
+"""Point at which the pruning is held, so that a kill hits it."""
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def command(database_url: str) -> Command:
 
 @pytest.fixture
 def three(engine: Engine) -> list[int]:
-    """Three scans of two batches each, two of them long ago."""
+    """Three scans of two batches each, two of them old."""
     model = add_model(engine)
     made = [ask(engine) for _ in range(3)]
     for scan_id in made:
@@ -207,7 +207,7 @@ def test_who_may_not_forget_is_told_who_may(
 def test_a_scan_beside_it_loses_nothing(
     engine: Engine, command: Command, three: list[int], database_url: str
 ) -> None:
-    """Scans of the same contents come and go while the process forgets these very contents."""
+    """Run scans of the same contents while the process deletes these contents."""
     model = add_model(engine)
     prune = command.start("prune", *OLDER, "--yes", "--json")
     own = open_engine(database_url, "tests")

@@ -1,4 +1,4 @@
-"""Lists behind URLs and in S3: when they are given up, how large they may be, where they lead."""
+"""Remote lists: timeouts, size limits and redirects."""
 
 import gzip
 import time

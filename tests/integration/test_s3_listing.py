@@ -25,7 +25,7 @@ def listed(source: str, cursor: str | None = None) -> list[ListedImage]:
 
 
 def refusal(source: str) -> str:
-    """Return the line `check_source` refuses a source with."""
+    """Return the error line of `check_source`."""
     with pytest.raises(SourceError) as refused:
         check_source(source, read_settings())
     assert str(refused.value).isprintable()
@@ -143,7 +143,7 @@ def test_a_bucket_that_does_not_exist_is_refused_by_name(s3: S3Server) -> None:
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[WebServer]:
-    """A server that speaks only as much S3 as the test tells it."""
+    """A scripted S3 server."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.setenv("FAKESWEEP_S3_ADDRESSING_STYLE", "path")

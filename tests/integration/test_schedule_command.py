@@ -30,7 +30,7 @@ def command(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Iterator[Command]:
-    """Run a command of `fakesweep schedule`; return what it printed, or its one line of refusal."""
+    """Run `fakesweep schedule`; return its output, or its error line."""
     monkeypatch.setenv("FAKESWEEP_DATABASE_URL", database_url)
     monkeypatch.setenv("FAKESWEEP_BROKER_URL", broker_url)
     before = (logging.root.handlers, logging.root.level)

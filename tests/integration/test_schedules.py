@@ -1,4 +1,4 @@
-"""Producers that are killed at any moment: each time of each schedule is answered for once."""
+"""Schedules with killed producers: each time has exactly one outcome."""
 
 import os
 import random
@@ -20,7 +20,7 @@ from tests.support.servers import wait_until
 SCHEDULES = 40
 KILLS = 5
 SELDOM = "0 0 29 2 *"
-"""No time of it lies between the ones that these tests set."""
+"""Cron expression without a time between those of these tests."""
 
 END_SOME = "UPDATE ledger.scans SET cancelled_at = now() WHERE scan_id % 2 = 0"
 MAKE_DUE = """
@@ -41,7 +41,7 @@ SCANS_OF_A_TIME = """
 
 @contextmanager
 def keepers(engine: Engine, broker_url: str, folder: Path) -> Iterator["list[Keeper]"]:
-    """Run two processes that keep schedules, each again whenever it was killed."""
+    """Run two schedule processes, each restarted after a kill."""
     url = engine.url.render_as_string(hide_password=False)
     environment = os.environ | {
         "FAKESWEEP_DATABASE_URL": url, "FAKESWEEP_BROKER_URL": broker_url,
@@ -56,7 +56,7 @@ def keepers(engine: Engine, broker_url: str, folder: Path) -> Iterator["list[Kee
 
 
 class Keeper:
-    """A process that keeps schedules."""
+    """Process that fires schedules."""
 
     def __init__(self, environment: dict[str, str], log: Path) -> None:
         self._environment = environment
@@ -108,7 +108,7 @@ def test_each_time_is_answered_for_once_however_producers_die(
             frozen_at = everything - moments.randrange(10, SCHEDULES)
             wait_until(partial(_answered, engine, frozen_at), "some times are answered for", 60)
             killed = running[number % 2]
-            killed.freeze()  # it may hold one schedule, and the other answers for all others
+            killed.freeze()  # it may hold one schedule; the other process fires the rest
             wait_until(partial(_answered, engine, everything - 1), "all others are", 60)
             in_the_middle += _answered_for(engine) < everything
             killed.kill()
@@ -120,7 +120,7 @@ def test_each_time_is_answered_for_once_however_producers_die(
 
 
 def _check_rows(engine: Engine) -> None:
-    """Check that each time that came due has one row, and one scan where the row says so."""
+    """Check that each due time has one outcome, and one scan if it fired."""
     assert value(engine, "SELECT bool_and(next_at > now()) FROM schedules")
     assert tuples(engine, "SELECT schedule_id, due_at FROM wanted ORDER BY 1, 2") == tuples(
         engine, "SELECT schedule_id, due_at FROM schedule_runs ORDER BY 1, 2"

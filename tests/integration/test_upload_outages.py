@@ -1,4 +1,4 @@
-"""Images handed in while the broker or the ledger is away."""
+"""Submissions during outages of broker and ledger."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +13,7 @@ from fakesweep.schema.errors import LedgerAway
 from fakesweep.schema.judging.catalogue import read_catalogue
 from fakesweep.schema.settings import Settings
 from tests.chaos.broker import Broker
-from tests.integration.uploads import check_counts, handed_in, images, in_queue, one, uris
+from tests.integration.uploads import check_counts, images, in_queue, one, uploads_of, uris
 from tests.support.killable_postgres import killable_postgres
 from tests.support.servers import wait_until
 
@@ -34,9 +34,9 @@ def test_without_a_broker_uploads_are_recorded_and_published_when_it_is_back(
             Uploads(producer) as uploads,
         ):
             broker.kill()
-            uploads.submit(handed_in(*uris(3)))
+            uploads.submit(uploads_of(*uris(3)))
             wait_until(lambda: one(producer.engine, published) == 1, "it was tried in vain")
-            uploads.submit(handed_in("s3://photos/second.jpg"))
+            uploads.submit(uploads_of("s3://photos/second.jpg"))
             before = len(lines)
             wait_until(lambda: len(lines) >= before + 2, "it is tried again")
             assert one(producer.engine, published) == 1
@@ -61,7 +61,7 @@ def test_a_broker_that_falls_silent_keeps_no_upload_waiting(
         ):
             broker.freeze()
             for number in range(10):
-                uploads.submit(handed_in(f"s3://photos/{number}.jpg"))
+                uploads.submit(uploads_of(f"s3://photos/{number}.jpg"))
             check_counts(producer.engine, 10)
             broker.thaw()
             wait_until(lambda: len(in_queue(producer)) == 10, "all are published")
@@ -82,13 +82,13 @@ def test_without_a_ledger_a_submission_is_refused_in_a_while_and_the_next_goes_o
             open_producer(settings, read_catalogue(None)) as producer,
             Uploads(producer) as uploads,
         ):
-            uploads.submit(handed_in("s3://photos/a.jpg"))
+            uploads.submit(uploads_of("s3://photos/a.jpg"))
             server.kill()
             with pytest.raises(LedgerAway, match="did not answer within 1 s; hand the"):
-                uploads.submit(handed_in("s3://photos/b.jpg"))
+                uploads.submit(uploads_of("s3://photos/b.jpg"))
             monkeypatch.setattr(group_commit, "LEDGER_TIMEOUT_SECONDS", 30.0)
             with ThreadPoolExecutor(1) as threads:
-                waiting = threads.submit(uploads.submit, handed_in("s3://photos/c.jpg"))
+                waiting = threads.submit(uploads.submit, uploads_of("s3://photos/c.jpg"))
                 wait_until(lambda: len(uploads._waiting) > 0, "it is put back")
                 server.start()
                 ids = waiting.result().image_ids

@@ -1,4 +1,4 @@
-"""Images handed in by many threads at once, against a real ledger and a real broker."""
+"""Submissions from many threads, with a real ledger and a real broker."""
 
 import os
 import subprocess
@@ -22,11 +22,11 @@ from fakesweep.schema.settings import Settings
 from fakesweep.schema.words import Lane
 from tests.integration.uploads import (
     check_counts,
-    handed_in,
     images,
     in_queue,
     one,
     submit_while_held,
+    uploads_of,
     uris,
 )
 from tests.support.packages import make_application
@@ -55,7 +55,7 @@ def uploads(producer: Producer) -> Iterator[Uploads]:
 def test_an_upload_is_recorded_then_published_to_the_live_lane(
     producer: Producer, uploads: Uploads
 ) -> None:
-    submitted = uploads.submit(handed_in("S3://photos/b.jpg", "s3://photos/a.jpg"))
+    submitted = uploads.submit(uploads_of("S3://photos/b.jpg", "s3://photos/a.jpg"))
     assert images(producer.engine, submitted.image_ids) == [
         "s3://photos/b.jpg", "s3://photos/a.jpg",
     ]  # fmt: skip
@@ -64,7 +64,7 @@ def test_an_upload_is_recorded_then_published_to_the_live_lane(
     assert one(producer.engine, "SELECT state FROM ledger.batches") == "published"
 
 
-def test_what_is_handed_in_while_a_transaction_commits_is_recorded_together(
+def test_what_is_uploads_of_while_a_transaction_commits_is_recorded_together(
     producer: Producer, uploads: Uploads
 ) -> None:
     wanted = uris(50)
@@ -89,7 +89,7 @@ def test_uploads_that_come_in_a_moment_travel_in_one_batch(
         Uploads(producer) as uploads,
         ThreadPoolExecutor(20) as threads,
     ):
-        list(threads.map(lambda uri: uploads.submit(handed_in(uri)), uris(20)))
+        list(threads.map(lambda uri: uploads.submit(uploads_of(uri)), uris(20)))
         assert one(producer.engine, "SELECT count(*) FROM ledger.batches") == 1
 
 
@@ -98,7 +98,7 @@ def test_submissions_of_two_streams_and_lanes_belong_to_scans_of_their_own(
 ) -> None:
     with ThreadPoolExecutor(3) as threads:
         submitted = [
-            threads.submit(uploads.submit, handed_in("s3://photos/a.jpg"), lane=lane, stream=name)
+            threads.submit(uploads.submit, uploads_of("s3://photos/a.jpg"), lane=lane, stream=name)
             for lane, name in ((Lane.LIVE, "a"), (Lane.LIVE, "b"), (Lane.BULK, "a"))
         ]
         assert len({answer.result().scan_id for answer in submitted}) == 3
@@ -127,7 +127,7 @@ def test_what_the_ledger_refuses_spoils_nothing_for_what_comes_with_it(
 
 def test_a_bad_uri_is_named_and_nothing_is_recorded(producer: Producer, uploads: Uploads) -> None:
     with pytest.raises(InvalidUri, match=r"upload 2, 'photo.jpg': the URI has no scheme"):
-        uploads.submit(handed_in("s3://photos/a.jpg", "photo.jpg"))
+        uploads.submit(uploads_of("s3://photos/a.jpg", "photo.jpg"))
     check_counts(producer.engine, 0)
 
 
@@ -150,11 +150,11 @@ def test_with_a_full_window_batches_stay_recorded_for_the_producers_service(
     producer: Producer, uploads: Uploads
 ) -> None:
     for number in range(4):
-        uploads.submit(handed_in(*uris(2, str(number))))
+        uploads.submit(uploads_of(*uris(2, str(number))))
     wait_until(lambda: len(in_queue(producer)) == 8, "the window is full")
-    late = uploads.submit(handed_in("s3://photos/late.jpg"))
-    with Uploads(producer) as other:  # what it publishes is seen once it has ended
-        other.submit(handed_in("s3://photos/later.jpg"))
+    late = uploads.submit(uploads_of("s3://photos/late.jpg"))
+    with Uploads(producer) as other:  # its messages are counted after its end
+        other.submit(uploads_of("s3://photos/later.jpg"))
     assert len(in_queue(producer)) == 8
     assert one(producer.engine, "SELECT count(*) FROM ledger.batches WHERE state = 'recorded'") == 2
     with producer.engine.begin() as connection:
@@ -172,7 +172,7 @@ def test_who_ends_records_what_waits_and_takes_no_more(producer: Producer) -> No
             answers = submit_while_held(producer.engine, threads, uploads, uris(3))
         assert [len(answer.result().image_ids) for answer in answers] == [1, 1, 1]
     with pytest.raises(FakesweepError, match="this process is ending"):
-        uploads.submit(handed_in("s3://photos/a.jpg"))
+        uploads.submit(uploads_of("s3://photos/a.jpg"))
     check_counts(producer.engine, 3)
     assert sorted(in_queue(producer)) == uris(3)
 
@@ -244,7 +244,7 @@ def test_an_application_without_a_cluster_is_told_what_to_set(tmp_path: Path) ->
 def test_the_service_closes_what_streams_opened_on_earlier_days(
     producer: Producer, uploads: Uploads
 ) -> None:
-    submitted = uploads.submit(handed_in(*uris(1)))
+    submitted = uploads.submit(uploads_of(*uris(1)))
     with producer.engine.begin() as connection:
         connection.execute(text("UPDATE ledger.scans SET created_at = now() - interval '1 day'"))
     stop = threading.Event()

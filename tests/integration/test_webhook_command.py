@@ -1,4 +1,4 @@
-"""`fakesweep webhook`, run here: what it prints, and what it leaves in the ledger."""
+"""`fakesweep webhook`: its output, and its rows in the ledger."""
 
 import json
 from collections.abc import Callable
@@ -19,7 +19,7 @@ Webhooks = Callable[..., str]
 def command(
     database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Webhooks:
-    """`fakesweep webhook …`, which returns what it printed on either stream."""
+    """Run `fakesweep webhook …`; return its output on both streams."""
     monkeypatch.setenv("FAKESWEEP_DATABASE_URL", database_url)
 
     def call(*words: str, status: Exit = Exit.DONE) -> str:
@@ -46,7 +46,7 @@ def _let_three_die(engine: Engine) -> None:
 def test_a_secret_is_printed_once_and_no_query_ever(command: Webhooks) -> None:
     said = command("add", "moderation", "https://hooks.example.org/told?key=hush")
     secret, told, hint = said.splitlines()
-    Webhook(secret)  # what receivers use takes it
+    Webhook(secret)  # the receivers' library accepts it
     assert told == (
         "webhook moderation is told of fake and uncertain at https://hooks.example.org/told?…; "
         "keep the secret, it is not shown again"

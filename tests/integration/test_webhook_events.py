@@ -1,4 +1,4 @@
-"""Events told to a real receiver: once, signed, and to those alone who ask for them."""
+"""Webhook events: delivered once, signed, and to subscribers only."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Receivers that fail, hang, go away, lead elsewhere or cannot be reached."""
+"""Webhook receivers that fail, hang, disappear, redirect or cannot be reached."""
 
 import re
 import ssl

@@ -1,4 +1,4 @@
-"""Senders of deliveries that are told to stop, killed, or without a ledger for a while."""
+"""Delivery loop: shutdown, kills and outages of the ledger."""
 
 import random
 import threading
@@ -37,7 +37,7 @@ PROCESSES = get_context("forkserver")
 PROCESSES.set_forkserver_preload(["tests.support.webhook_sender"])
 
 
-def test_a_sender_that_is_told_to_stop_notes_what_it_has_in_hand(
+def test_a_stopped_sender_records_its_deliveries_in_hand(
     engine: Engine, database_url: str, receiver: Receiver
 ) -> None:
     go_on = threading.Event()
@@ -61,7 +61,7 @@ def killable() -> Iterator[Server]:
         yield server
 
 
-def test_what_was_delivered_while_the_ledger_was_away_is_noted_when_it_is_back(
+def test_deliveries_during_an_outage_of_the_ledger_are_recorded_after_it(
     killable: Server, receiver: Receiver
 ) -> None:
     killable.renew_database()
@@ -105,7 +105,7 @@ def test_killed_senders_skip_nothing_and_repeat_only_what_they_had_in_hand(
     assert len(set(stored.values())) == count
     taken = Counter(receiver.ids_taken)
     assert set(taken) == set(stored)
-    # A delivery that was taken comes again only where its sender died before it had noted it.
+    # A duplicate means that the sender died between the answer and its record.
     assert sum(taken.values()) - count <= kills * HASTY.at_once
 
 
@@ -138,7 +138,7 @@ def test_deliveries_that_are_stored_while_senders_are_killed_are_told_as_well(
 
 
 def _moody(dice: random.Random) -> Callable[[object], Reply]:
-    """Return answers some of which fail, each after a moment, so that kills find work in hand."""
+    """Return delayed answers, some of them failures, so that kills hit deliveries in hand."""
 
     def answer(_: object) -> Reply:
         time.sleep(0.01)  # a receiver does some work

@@ -1,4 +1,4 @@
-"""Verdicts told to a real receiver: what it hears, and what nobody else does."""
+"""Webhook deliveries of verdicts to a real receiver."""
 
 import re
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""However much there is to scan, Redis and the producer stay small; a killed producer goes on."""
+"""Window: Redis and the producer stay small, and a killed producer resumes."""
 
 import os
 import random
@@ -73,7 +73,7 @@ def _used_bytes(producer: Producer) -> int:
 
 
 def _long_uris(letter: str, count: int) -> Iterator[str]:
-    """Yield URIs as long as they may be, for the most part of one letter."""
+    """Yield URIs of maximal length, mostly of one letter."""
     for number in range(count):
         start = f"s3://photos/{number:06}/"
         yield start + letter * ((MAX_URI_BYTES - len(start)) // len(letter.encode()))
@@ -116,10 +116,10 @@ def test_the_producers_memory_stays_flat_however_long_a_list_is(
     producer: Producer, engine: Engine, tmp_path: Path
 ) -> None:
     def listed(count: int) -> int:
-        """List a manifest and return the most memory that took, in bytes."""
+        """List a manifest; return the peak memory in bytes."""
         uris = (f"s3://photos/{count}/{number:09}.jpg" for number in range(count))
         scan_id = _ask(producer, _manifest(tmp_path / f"{count}.txt", uris))
-        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+        Path("/proc/self/clear_refs").write_text("5")  # resets the peak
         assert list_scan(producer, scan_id, threading.Event())
         status = Path("/proc/self/status").read_text()
         return 1024 * int(status.partition("VmHWM:")[2].split()[0])
@@ -156,7 +156,7 @@ def _await_more_batches(engine: Engine, more: int) -> None:
 
 
 def _finish(producer: Producer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do what a new producer does, until every batch that is recorded lies in its queue."""
+    """Reconcile and publish until all recorded batches are queued."""
     monkeypatch.setattr(feeder, "LOST_AFTER_SECONDS", 0.0)
     with producer.engine.connect() as connection:
         scans = scans_to_list(connection, socket.gethostname())

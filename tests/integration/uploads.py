@@ -1,4 +1,4 @@
-"""Images to hand in, and what has become of them in the ledger and on the broker."""
+"""Uploads for tests, and their state in ledger and broker."""
 
 import base64
 import json
@@ -21,7 +21,7 @@ def uris(count: int, prefix: str = "a") -> list[str]:
     return [f"s3://photos/{prefix}/{number}.jpg" for number in range(count)]
 
 
-def handed_in(*found: str) -> list[Upload]:
+def uploads_of(*found: str) -> list[Upload]:
     return [Upload(uri) for uri in found]
 
 
@@ -51,7 +51,7 @@ def check_counts(engine: Engine, count: int) -> None:
 
 
 def in_queue(producer: Producer, lane: Lane = Lane.LIVE) -> list[str]:
-    """Return the URIs of what lies in a lane's queue."""
+    """Return the URIs in a lane's queue."""
     found = []
     with redis.Redis.from_url(producer.settings.broker_url or "") as broker:
         for raw in broker.lrange(lane.value, 0, -1):
@@ -64,11 +64,11 @@ def in_queue(producer: Producer, lane: Lane = Lane.LIVE) -> list[str]:
 def submit_while_held(
     engine: Engine, threads: ThreadPoolExecutor, uploads: Uploads, all_uris: Sequence[str]
 ) -> list[Future[Submitted]]:
-    """Hand URIs in one by one while the transaction of the first is held up, then let it go."""
+    """Submit URIs one by one while the first transaction is blocked, then release it."""
     with engine.begin() as connection:
         connection.execute(text(HOLD))
-        first = threads.submit(uploads.submit, handed_in(all_uris[0]))
+        first = threads.submit(uploads.submit, uploads_of(all_uris[0]))
         wait_until(lambda: one(engine, WAITING) == 1, "the first is being recorded")
-        rest = [threads.submit(uploads.submit, handed_in(uri)) for uri in all_uris[1:]]
+        rest = [threads.submit(uploads.submit, uploads_of(uri)) for uri in all_uris[1:]]
         wait_until(lambda: len(uploads._waiting) == len(rest), "the others gather")
     return [first, *rest]

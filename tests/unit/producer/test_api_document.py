@@ -1,4 +1,4 @@
-"""The OpenAPI document says all there is to say."""
+"""OpenAPI document: complete and valid."""
 
 import json
 import re

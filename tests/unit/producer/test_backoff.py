@@ -34,7 +34,7 @@ def hasty() -> Backoff:
     return Backoff(stop)
 
 
-def test_all_who_wait_for_one_server_do_so_under_one_line(
+def test_threads_that_wait_for_one_server_share_one_log_line(
     clock: Callable[[float], None],
 ) -> None:
     listing, publishing = hasty(), hasty()
@@ -52,7 +52,7 @@ def test_all_who_wait_for_one_server_do_so_under_one_line(
     ]
 
 
-def test_a_long_outage_is_said_again_at_growing_distances(clock: Callable[[float], None]) -> None:
+def test_a_long_outage_is_logged_at_growing_intervals(clock: Callable[[float], None]) -> None:
     waiting = hasty()
     with capture_logs() as lines:
         for _ in range(100):
@@ -61,7 +61,7 @@ def test_a_long_outage_is_said_again_at_growing_distances(clock: Callable[[float
     assert [line["seconds"] for line in lines] == [0, FIRST_LINE_SECONDS, 20, 40, 80]
 
 
-def test_each_outage_has_its_own_line_and_so_has_each_thing_that_is_awaited(
+def test_each_outage_and_each_awaited_server_has_its_own_line(
     clock: Callable[[float], None],
 ) -> None:
     first, second = hasty(), hasty()
@@ -79,7 +79,7 @@ def test_each_outage_has_its_own_line_and_so_has_each_thing_that_is_awaited(
     ]  # fmt: skip
 
 
-def test_an_outage_that_nobody_waits_for_any_more_hides_no_later_one(
+def test_an_abandoned_outage_hides_no_later_one(
     clock: Callable[[float], None],
 ) -> None:
     left = hasty()

@@ -1,4 +1,4 @@
-"""What the API takes for a submission."""
+"""Validation of submissions."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Where pictures may be kept: a place that can be written, and that workers read."""
+"""Store of pictures: writable, and readable for workers."""
 
 from pathlib import Path
 

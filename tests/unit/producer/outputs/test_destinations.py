@@ -1,4 +1,4 @@
-"""Destinations as people write them, and folders that must be new."""
+"""Destinations: normal forms, and checks of folders."""
 
 import socket
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Files of an output in a folder: whole or not there, whatever came before."""
+"""Folder outputs: files are whole or missing."""
 
 import os
 from pathlib import Path
@@ -63,7 +63,7 @@ def test_a_draft_that_is_not_kept_leaves_what_was_there(tmp_path: Path) -> None:
     assert names(tmp_path) == [NAME]
 
 
-def test_what_a_killed_writer_left_goes_with_the_next_draft_of_that_name(tmp_path: Path) -> None:
+def test_the_orphans_of_a_killed_writer_go_with_the_next_draft_of_that_name(tmp_path: Path) -> None:
     (tmp_path / DRAFTS).mkdir()
     (tmp_path / DRAFTS / "part-000001.jsonl.killed").write_text("half")
     (tmp_path / DRAFTS / "part-000010.jsonl.other").write_text("half")

@@ -1,4 +1,4 @@
-"""The lines of an output: one for each image, whatever its models said."""
+"""Records of an output: one line per image."""
 
 import json
 from datetime import UTC, datetime, timedelta, timezone

@@ -1,4 +1,4 @@
-"""When a schedule is due: the wall clock of its zone, also on the nights when clocks change."""
+"""Cron times by the wall clock of a zone, clock changes included."""
 
 import zoneinfo
 from bisect import bisect_left
@@ -31,7 +31,7 @@ CHANGES = {
 
 
 def due(cron: str, zone: str, day: str, count: int) -> list[str]:
-    """Return the first times of a day and those behind them, as the zone's clock shows them."""
+    """Return the first times from a day on, by the zone's clock."""
     tz = ZoneInfo(zone)
     before = datetime.fromisoformat(f"{day}T00:00").replace(tzinfo=tz) - MINUTE
     times = islice(times_after(cron, tz, before), count)
@@ -96,7 +96,7 @@ FIELDS = (
 
 
 def _match(field: str, value: int, end: int) -> bool:
-    """Tell by a reading of our own whether a field holds a value."""
+    """Return whether a field matches a value, by an independent parser."""
     for part in field.split(","):
         span, _, step = part.partition("/")
         low, _, high = ("0-" + str(end) if span == "*" else span).partition("-")

@@ -25,7 +25,7 @@ NOBODY = 65_534
 
 
 def listed(folder: Path, cursor: str | None = None) -> list[str]:
-    """Return the relative paths a folder's listing holds."""
+    """Return the relative paths of a folder's listing."""
     images = list_images(str(folder), cursor, read_settings())
     return [str(to_path(image.uri).relative_to(folder)) for image in images]
 
@@ -103,7 +103,7 @@ def test_links_to_themselves_and_in_circles_are_images_that_fail(tmp_path: Path)
 
 
 def left_out(folder: Path, selection: Selection = Selection()) -> dict[str, int]:  # noqa: B008
-    """Return how many entries of a folder are left out, by reason."""
+    """Return the number of excluded entries by reason."""
     entries = list_entries(str(folder), None, read_settings(), selection)
     return dict(Counter(one.reason.value for one in entries if isinstance(one, LeftOut)))
 
@@ -178,7 +178,7 @@ def test_a_long_path_of_letters_that_are_encoded_is_a_file_like_any_other(
 
 
 def deep_folder(root: Path, levels: int) -> None:
-    """Make folders below one another, with an image in each, deeper than a path may name."""
+    """Make nested folders with an image in each, deeper than the longest path."""
     place = os.open(root, os.O_RDONLY)
     for _ in range(levels):
         os.mkdir("d" * 250, dir_fd=place)
@@ -264,7 +264,7 @@ def test_a_folder_that_does_not_exist_is_refused(tmp_path: Path) -> None:
 
 @pytest.fixture
 def closed_folder() -> Iterator[Path]:
-    """A folder that holds an image, and a second one that may not be entered, by a plain user."""
+    """Folder with an image and an unreadable subfolder, seen by an unprivileged user."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o777)

@@ -1,4 +1,4 @@
-"""What listings say of objects, from servers that say anything."""
+"""Validation of untrusted object metadata."""
 
 from datetime import UTC, datetime
 from html import escape

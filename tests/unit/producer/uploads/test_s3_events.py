@@ -1,4 +1,4 @@
-"""What is read from the messages of a queue, and how a queue is named."""
+"""Parsing of S3 events and of queue names."""
 
 import json
 from typing import Any

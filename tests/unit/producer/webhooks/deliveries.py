@@ -1,4 +1,4 @@
-"""A delivery for tests, as the ledger would hand it out."""
+"""A delivery for tests, as the ledger leases it."""
 
 from dataclasses import replace
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""What a webhook is told."""
+"""Payloads of deliveries."""
 
 import json
 from datetime import UTC, datetime, timedelta, timezone

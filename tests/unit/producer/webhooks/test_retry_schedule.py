@@ -1,4 +1,4 @@
-"""When a delivery is tried again, and how long a receiver is spared."""
+"""Retry schedule: pauses of deliveries and rests of receivers."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""How many deliveries are in hand, and how a receiver in trouble is spared."""
+"""Sender threads: limits of deliveries, and rests of failing receivers."""
 
 import threading
 
@@ -29,7 +29,7 @@ def _collected(senders: Senders, count: int) -> list[Attempt]:
     return endings
 
 
-def test_a_webhook_has_so_many_deliveries_in_hand_and_no_more() -> None:
+def test_deliveries_in_hand_are_limited_for_each_webhook() -> None:
     go_on = threading.Event()
 
     def send(_: Delivery) -> ReceiverAnswer:
@@ -68,7 +68,7 @@ def test_after_its_rest_a_receiver_is_asked_with_one_delivery_until_it_takes_one
     assert senders.free() == {}
 
 
-def test_what_was_in_hand_when_a_receiver_failed_does_not_count_as_more_failures() -> None:
+def test_deliveries_sent_before_a_rest_count_as_no_new_failures() -> None:
     senders = Senders(lambda _: BAD, SLOW_TO_FORGIVE)
     for _ in range(3):
         senders.begin(delivery())
@@ -76,7 +76,7 @@ def test_what_was_in_hand_when_a_receiver_failed_does_not_count_as_more_failures
     assert [one.failures for one in senders._receivers.values()] == [1]
 
 
-def test_an_error_that_nobody_expected_is_a_failure_of_that_delivery() -> None:
+def test_an_unexpected_error_fails_its_own_delivery_only() -> None:
     def send(_: Delivery) -> ReceiverAnswer:
         raise RuntimeError("hush")
 

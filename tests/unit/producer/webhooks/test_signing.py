@@ -1,4 +1,4 @@
-"""Secrets and signatures, held against the library that receivers use."""
+"""Secrets and signatures, compared with the receivers' library."""
 
 import base64
 import json

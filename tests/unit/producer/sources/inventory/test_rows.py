@@ -1,4 +1,4 @@
-"""The files of an inventory, row by row, sound and broken."""
+"""Rows of inventory files, valid and invalid."""
 
 import gzip
 import io
@@ -33,7 +33,7 @@ def csv_rows(
 
 
 def keys(rows: Sequence[Row | BrokenRow]) -> list[str | None]:
-    """Return each row's key, or why it is broken."""
+    """Return each row's key, or its fault."""
     return [row.reason if isinstance(row, BrokenRow) else row[1] for row in rows]
 
 

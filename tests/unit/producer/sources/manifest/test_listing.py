@@ -226,7 +226,7 @@ def test_listing_from_any_cursor_is_the_rest_of_the_listing(
 
 @pytest.fixture
 def typed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> io.BytesIO:
-    """What standard input holds; the current folder is a new one."""
+    """Standard input of a test, in a new current folder."""
     stream = io.BytesIO()
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(stream))
     monkeypatch.chdir(tmp_path)

@@ -93,7 +93,7 @@ def test_a_packed_list_that_is_broken_is_an_error_not_a_short_list(
         list(list_images(str(tmp_path / "list.txt.gz"), None, read_settings()))
 
 
-def test_a_packed_list_may_unfold_to_so_much_and_no_more(tmp_path: Path) -> None:
+def test_a_packed_list_is_limited_by_its_unpacked_size(tmp_path: Path) -> None:
     (tmp_path / "list.txt.gz").write_bytes(gzip.compress(bytes(1 << 20)))
     small = read_settings().model_copy(update={"max_list_bytes": 1 << 19})
     with pytest.raises(SourceError, match="FAKESWEEP_MAX_LIST_BYTES"):

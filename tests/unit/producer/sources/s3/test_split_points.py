@@ -14,7 +14,7 @@ KEYS = st.lists(
 
 
 class Bucket:
-    """Keys in their order, asked as a bucket is."""
+    """Sorted keys that answer the probe of a bucket."""
 
     def __init__(self, keys: list[str]) -> None:
         self.keys = keys
@@ -27,7 +27,7 @@ class Bucket:
 
 
 @given(KEYS, st.sampled_from(["", "p/", "photos/2024/"]), st.data())
-def test_a_middle_lies_behind_the_start_and_has_keys_behind_it(
+def test_a_split_point_lies_behind_the_start_and_has_keys_behind_it(
     keys: list[str], prefix: str, drawn: st.DataObject
 ) -> None:
     bucket = Bucket([prefix + key for key in keys])
@@ -40,7 +40,7 @@ def test_a_middle_lies_behind_the_start_and_has_keys_behind_it(
         assert any(key > at and (last is None or key <= last) for key in bucket.keys)
 
 
-def test_keys_that_share_all_but_their_number_are_cut_near_their_middle() -> None:
+def test_keys_that_share_all_but_their_number_are_split_near_their_middle() -> None:
     keys = [f"photos/2024/IMG_{number:06}.jpg" for number in range(100_000)]
     bucket = Bucket(keys)
     at = split_point(keys[8_000], None, "photos/", bucket.has_key_after)
@@ -49,14 +49,14 @@ def test_keys_that_share_all_but_their_number_are_cut_near_their_middle() -> Non
     assert bucket.probes < 20
 
 
-def test_folders_are_cut_between_each_other() -> None:
+def test_folders_are_split_between_each_other() -> None:
     keys = [f"{year}/{number:04}.jpg" for year in range(2010, 2026) for number in range(1_000)]
     at = split_point(keys[900], None, "", Bucket(keys).has_key_after)
     assert at is not None
     assert 2_000 < bisect_right(keys, at) < 15_000
 
 
-def test_the_last_keys_of_a_stretch_are_not_cut() -> None:
+def test_the_last_keys_of_a_range_are_not_split() -> None:
     keys = ["a.jpg", "b.jpg"]
     assert split_point("b.jpg", None, "", Bucket(keys).has_key_after) is None
     assert split_point("a.jpg", "a.jpg", "", Bucket(keys).has_key_after) is None

@@ -1,4 +1,4 @@
-"""Images handed in again: at once, later, by a key, or because an answer was lost."""
+"""Idempotency of submissions: repeated URIs, keys and lost answers."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +17,7 @@ from fakesweep.schema.judging.catalogue import read_catalogue
 from fakesweep.schema.ledger.uploads import open_scan, record_uploads
 from fakesweep.schema.settings import Settings
 from fakesweep.schema.words import Lane
-from tests.integration.uploads import HOLD, WAITING, check_counts, handed_in, images, one, uris
+from tests.integration.uploads import HOLD, WAITING, check_counts, images, one, uploads_of, uris
 from tests.support.servers import wait_until
 
 
@@ -44,14 +44,14 @@ def test_the_same_uri_later_is_another_image_and_twice_at_once_is_one(
     producer: Producer, uploads: Uploads
 ) -> None:
     uri = "s3://photos/a.jpg"
-    first = uploads.submit(handed_in(uri, uri))
-    second = uploads.submit(handed_in(uri))
+    first = uploads.submit(uploads_of(uri, uri))
+    second = uploads.submit(uploads_of(uri))
     assert len(first.image_ids) == 2
     assert len({*first.image_ids, *second.image_ids}) == 2
     check_counts(producer.engine, 2)
 
 
-def test_a_named_occurrence_is_one_image_however_often_and_whenever_it_is_handed_in(
+def test_a_named_occurrence_is_one_image_however_often_and_whenever_it_is_uploads_of(
     producer: Producer, uploads: Uploads
 ) -> None:
     named = [Upload("s3://photos/a.jpg", "v1"), Upload("s3://photos/b.jpg", "v" * 5_000)]
@@ -84,7 +84,7 @@ def test_sightings_are_recorded_in_one_order_so_that_no_two_transactions_lock_ea
     producer: Producer, uploads: Uploads
 ) -> None:
     first, second = (Upload(uri, "v1") for uri in uris(2))
-    uploads.submit(handed_in("s3://photos/opens/the/scan.jpg"))
+    uploads.submit(uploads_of("s3://photos/opens/the/scan.jpg"))
     with structlog.testing.capture_logs() as lines, ThreadPoolExecutor(1) as threads:
         with producer.engine.begin() as connection:
             scan_id = open_scan(connection, uploads._stream)
@@ -113,22 +113,22 @@ def test_a_commit_whose_answer_was_lost_at_midnight_is_not_recorded_again_the_ne
         raise OperationalError("COMMIT", {}, Exception("the connection is gone"))
 
     monkeypatch.setattr(group_commit, "record_together", lose_the_answer)
-    submitted = uploads.submit(handed_in(*uris(3)), key="abc")
+    submitted = uploads.submit(uploads_of(*uris(3)), key="abc")
     assert [submitted] == lost, (
         "the second time finds what the first recorded, and is no repetition"
     )
     monkeypatch.setattr(group_commit, "record_together", lose_the_answer)
-    submitted = uploads.submit(handed_in(*uris(3)))
+    submitted = uploads.submit(uploads_of(*uris(3)))
     assert submitted.image_ids == lost[1].image_ids
     check_counts(producer.engine, 6)
 
 
 def test_a_key_gets_its_first_answer_again(producer: Producer, uploads: Uploads) -> None:
-    first = uploads.submit(handed_in(*uris(3)), key="token 1: abc")
-    again = uploads.submit(handed_in(*uris(3)), key="token 1: abc")
+    first = uploads.submit(uploads_of(*uris(3)), key="token 1: abc")
+    again = uploads.submit(uploads_of(*uris(3)), key="token 1: abc")
     assert (first.is_repeated, again.is_repeated) == (False, True)
     assert (again.scan_id, again.image_ids) == (first.scan_id, first.image_ids)
-    other = uploads.submit(handed_in(*uris(3)), key="token 2: abc")
+    other = uploads.submit(uploads_of(*uris(3)), key="token 2: abc")
     assert not other.is_repeated
     assert set(other.image_ids).isdisjoint(first.image_ids)
     check_counts(producer.engine, 6)
@@ -138,14 +138,14 @@ def test_a_key_gets_its_first_answer_again(producer: Producer, uploads: Uploads)
 def test_a_key_for_other_uploads_is_a_conflict(
     producer: Producer, uploads: Uploads, changed: str
 ) -> None:
-    uploads.submit(handed_in(*uris(2)), key="abc")
+    uploads.submit(uploads_of(*uris(2)), key="abc")
     with pytest.raises(SubmissionConflict, match="'abc' was used before, for other uploads"):
         uploads.submit(
             {
-                "uris": handed_in(*uris(3)),
-                "order": handed_in(*reversed(uris(2))),
+                "uris": uploads_of(*uris(3)),
+                "order": uploads_of(*reversed(uris(2))),
                 "occurrence": [Upload(uri, "v1") for uri in uris(2)],
-            }.get(changed, handed_in(*uris(2))),
+            }.get(changed, uploads_of(*uris(2))),
             lane=Lane.BULK if changed == "lane" else Lane.LIVE,
             stream="other" if changed == "stream" else "uploads",
             key="abc",
@@ -159,7 +159,7 @@ def test_a_key_at_the_same_moment_in_two_processes_gives_one_set_of_images(
     with Uploads(producer) as here, Uploads(producer) as there, ThreadPoolExecutor(20) as threads:
         answers = list(
             threads.map(
-                lambda uploads: uploads.submit(handed_in(*uris(5)), key="k" * 3_000),
+                lambda uploads: uploads.submit(uploads_of(*uris(5)), key="k" * 3_000),
                 [here, there] * 10,
             )
         )
@@ -171,14 +171,14 @@ def test_a_key_at_the_same_moment_in_two_processes_gives_one_set_of_images(
 def test_a_conflict_spoils_nothing_for_what_is_recorded_with_it(
     producer: Producer, uploads: Uploads
 ) -> None:
-    uploads.submit(handed_in("s3://photos/a.jpg"), key="abc")
+    uploads.submit(uploads_of("s3://photos/a.jpg"), key="abc")
     with ThreadPoolExecutor(3) as threads:
         with producer.engine.begin() as connection:
             connection.execute(text(HOLD))
-            threads.submit(uploads.submit, handed_in("s3://photos/first.jpg"))
+            threads.submit(uploads.submit, uploads_of("s3://photos/first.jpg"))
             wait_until(lambda: one(producer.engine, WAITING) == 1, "the first is being recorded")
-            bad = threads.submit(uploads.submit, handed_in("s3://photos/b.jpg"), key="abc")
-            good = threads.submit(uploads.submit, handed_in("s3://photos/c.jpg"), key="def")
+            bad = threads.submit(uploads.submit, uploads_of("s3://photos/b.jpg"), key="abc")
+            good = threads.submit(uploads.submit, uploads_of("s3://photos/c.jpg"), key="def")
             wait_until(lambda: len(uploads._waiting) == 2, "both gather")
         with pytest.raises(SubmissionConflict):
             bad.result()
