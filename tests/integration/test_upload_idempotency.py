@@ -51,7 +51,7 @@ def test_the_same_uri_later_is_another_image_and_twice_at_once_is_one(
     check_counts(producer.engine, 2)
 
 
-def test_a_named_occurrence_is_one_image_however_often_and_whenever_it_is_uploads_of(
+def test_a_named_occurrence_is_one_image_in_every_submission(
     producer: Producer, uploads: Uploads
 ) -> None:
     named = [Upload("s3://photos/a.jpg", "v1"), Upload("s3://photos/b.jpg", "v" * 5_000)]

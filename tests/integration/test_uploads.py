@@ -64,7 +64,7 @@ def test_an_upload_is_recorded_then_published_to_the_live_lane(
     assert one(producer.engine, "SELECT state FROM ledger.batches") == "published"
 
 
-def test_what_is_uploads_of_while_a_transaction_commits_is_recorded_together(
+def test_submissions_during_a_commit_share_the_next_transaction(
     producer: Producer, uploads: Uploads
 ) -> None:
     wanted = uris(50)
