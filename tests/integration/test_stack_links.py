@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import gettempdir
 
 import pytest
 
@@ -44,8 +45,9 @@ def test_a_home_that_others_may_write_to_is_not_used(
 def test_a_home_of_another_user_is_not_used(
     tmp_path: Path, home: Path, call: Callable[[Settings], object]
 ) -> None:
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.is_relative_to(gettempdir()) and folder != Path(gettempdir()):
+            folder.chmod(0o755)
     home.chmod(0o755)
     os.seteuid(NOBODY)
     try:
