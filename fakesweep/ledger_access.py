@@ -60,8 +60,7 @@ def existing_stack(settings: Settings) -> Settings:
 
 def _say_started(what: str) -> None:
     click.echo(
-        f"fakesweep: {what} of the local stack did not run, and does now; "
-        f"{program()} down stops it",
+        f"fakesweep: started {what} of the local stack; {program()} down stops it",
         err=True,
     )
 

@@ -20,7 +20,7 @@ def page_of(found: ScheduleReport) -> str:
         ("lane", found.lane),
         ("judges", _judged(found)),
         *(("only", said) for said in _choices(found.selection)),
-        ("due", f"{found.cron} by the clock of {found.timezone}"),
+        ("due", f"{found.cron} in {found.timezone}"),
     ]
     if found.next_at is not None:
         lines.append(("next", when(found.next_at, found.timezone)))

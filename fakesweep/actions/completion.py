@@ -31,7 +31,7 @@ def install(shell: str | None, *, in_json: bool) -> None:
     if in_json:
         write_json({"shell": chosen, "script": str(script)})
         return
-    click.echo(f"{chosen} completes fakesweep from its next start on, by {script}")
+    click.echo(f"new {chosen} shells complete fakesweep, by {script}")
 
 
 def _own_shell() -> str:

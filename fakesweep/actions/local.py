@@ -43,7 +43,7 @@ def down(*, yes: bool, in_json: bool) -> None:
             err=True,
         )
         if not yes and is_terminal(sys.stdin):
-            click.confirm("Stop it under them?", abort=True, err=True)
+            click.confirm("Stop it anyway?", abort=True, err=True)
     stopped = stop_stack(settings)
     if in_json:
         write_json({"stopped": stopped, "at_work": [str(use) for use in uses]})

@@ -50,7 +50,7 @@ def test_a_schedule_on_the_local_stack_says_what_has_to_run(
     local: Command, photographs: Photographs
 ) -> None:
     said = local.ok("schedule", "add", "here", str(photographs(1)), *WEEKLY)
-    assert said.splitlines()[1].startswith("its scans are made while this runs: ")
+    assert said.splitlines()[1].startswith("its scans start only while this runs: ")
     local.ok("schedule", "remove", "here")
 
 

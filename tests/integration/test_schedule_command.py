@@ -97,7 +97,7 @@ def test_a_schedule_shows_all_that_was_asked_for(command: Command, folder: str) 
         "only       include *.png",
         "only       min_bytes 1024",
         "only       versions",
-        "due        0 3 * * 1 by the clock of Europe/Berlin",
+        "due        0 3 * * 1 in Europe/Berlin",
     ):
         assert line in page
     listed = json.loads(command("list --json"))["schedules"]

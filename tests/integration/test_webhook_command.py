@@ -48,7 +48,7 @@ def test_a_secret_is_printed_once_and_no_query_ever(command: Webhooks) -> None:
     secret, told, hint = said.splitlines()
     Webhook(secret)  # the receivers' library accepts it
     assert told == (
-        "webhook moderation is told of fake and uncertain at https://hooks.example.org/told?…; "
+        "webhook moderation sends fake and uncertain to https://hooks.example.org/told?…; "
         "keep the secret, it is not shown again"
     )
     assert hint == "try it: fakesweep webhook test moderation"
