@@ -73,7 +73,7 @@ def broker_connections_reset(cluster: Cluster, _draw: Random) -> Injected:
 
 @fault(share=2)
 def broker_frozen(cluster: Cluster, draw: Random) -> Injected:
-    """Connections stay, and nobody answers."""
+    """Freeze the server: connections stay without answers."""
     seconds = draw.uniform(3.0, 15.0)
     cluster.broker.freeze()
     time.sleep(seconds)
@@ -103,7 +103,7 @@ def ledger_gone_for_two_minutes(cluster: Cluster, _draw: Random) -> Injected:
 
 @fault(share=2)
 def ledger_frozen(cluster: Cluster, draw: Random) -> Injected:
-    """Connections stay, and nobody answers."""
+    """Freeze the server: connections stay without answers."""
     seconds = draw.uniform(3.0, 12.0)
     cluster.postgres.freeze()
     time.sleep(seconds)

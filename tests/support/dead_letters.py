@@ -15,7 +15,7 @@ EXTRAS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
 
 def envelope(message: BatchMessage) -> Envelope:
-    """Return a message as Celery's publisher puts it on the queue."""
+    """Return a message in the form of Celery's publisher."""
     return {
         "body": encoded([[message.to_json()], {}, EXTRAS]),
         "content-encoding": "utf-8",
@@ -41,7 +41,7 @@ def encoded(body: object) -> str:
 
 
 def dead_letters(message: BatchMessage) -> dict[str, bytes]:
-    """Return one dead letter of every kind, made from a message that is none."""
+    """Return one dead letter of every kind, made from a valid message."""
     whole = envelope(message)
     asked = message.to_json()
 

@@ -1,4 +1,4 @@
-"""The rules that import-linter lacks: rooms on floors, and libraries at home."""
+"""Contracts that import-linter lacks: rooms on floors, and homes of libraries."""
 
 from typing import Any
 
@@ -11,8 +11,8 @@ from importlinter.domain.contract import Contract, ContractCheck
 class RoomsContract(Contract):
     """Modules of a package import from their own room and from the floors below it.
 
-    `floors` names sub-packages from the top floor to the bottom, those of one floor parted by `|`.
-    What is in none of them is above them all, the package itself too.
+    `floors` names sub-packages from the top floor to the bottom, separated by `|` within a floor.
+    Other modules, and the package itself, are above all floors.
     """
 
     type_name = "rooms"
@@ -21,7 +21,7 @@ class RoomsContract(Contract):
     floors: Any = fields.ListField(subfield=fields.StringField())
 
     def check(self, graph: ImportGraph, verbose: bool) -> ContractCheck:  # noqa: ARG002
-        """Return every import that runs up, or from room to room on one floor."""
+        """Return every import of a higher floor, or of another room on the same floor."""
         floor_of = {
             room.strip(): number
             for number, floor in enumerate(self.floors, start=1)
@@ -52,7 +52,7 @@ class RoomsContract(Contract):
 
 
 class HomesContract(Contract):
-    """Libraries are imported at home alone: in these modules, or packages with all in them."""
+    """Libraries are imported only at home: in these modules, or anywhere in these packages."""
 
     type_name = "homes"
 
@@ -60,7 +60,7 @@ class HomesContract(Contract):
     homes: Any = fields.ListField(subfield=fields.StringField())
 
     def check(self, graph: ImportGraph, verbose: bool) -> ContractCheck:  # noqa: ARG002
-        """Return every import of one of the libraries by a module that is not at home."""
+        """Return every import of a library outside its home."""
         strangers = [
             (importer, library)
             for library in self.libraries

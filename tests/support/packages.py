@@ -1,4 +1,4 @@
-"""Wheels and source distributions: ours as hatchling builds it, and one named `schema`."""
+"""Wheels and source distributions: ours, built by hatchling, and a wheel named `schema`."""
 
 import shutil
 import subprocess
@@ -10,24 +10,24 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = sorted(path.name for path in (ROOT / "fakesweep").iterdir() if path.is_symlink())
-"""The folders at the top that links in the package lead to."""
+"""Top-level folders that the package's links point to."""
 OWN_MODULES = """
 import producer, schema, workers
 assert (producer.OWN, schema.OWN, workers.OWN) == (True, True, True)
 """
 UNSHIPPED = {"fakesweep/schema/ledger/current.sql"}
-"""For people who read the repository: the wheel lacks it."""
+"""Files of the repository that the wheel omits."""
 
 
 class Built(NamedTuple):
-    """What a build made."""
+    """Paths of a built wheel and source distribution."""
 
     wheel: Path
     sdist: Path
 
 
 def build(source: Path, folder: Path) -> Built:
-    """Build both from a tree, by the hatchling that is installed here."""
+    """Build both from a tree, by the installed hatchling."""
     for target in ("sdist", "wheel"):
         build_target(source, folder, target)
     [wheel], [sdist] = folder.glob("*.whl"), folder.glob("*.tar.gz")
@@ -43,7 +43,7 @@ def build_target(source: Path, folder: Path, target: str) -> None:
 
 
 def unpacked(sdist: Path, folder: Path) -> Path:
-    """Unpack a source distribution, and return its tree."""
+    """Unpack a source distribution; return its tree."""
     with tarfile.open(sdist) as archive:
         archive.extractall(folder, filter="data")
     [tree] = folder.iterdir()
@@ -51,7 +51,7 @@ def unpacked(sdist: Path, folder: Path) -> Path:
 
 
 def product_files() -> set[str]:
-    """Return every file of the product, by its place in the wheel."""
+    """Return the paths of the product's files in the wheel."""
     places = {"fakesweep": ROOT / "fakesweep"}
     places |= {f"fakesweep/{room}": ROOT / room for room in ROOMS}
     return {
@@ -63,7 +63,7 @@ def product_files() -> set[str]:
 
 
 def make_schema_wheel(folder: Path) -> Path:
-    """Make a wheel that owns the name `schema`, as the library of that name does."""
+    """Make a wheel of a top-level package `schema`, like the library of that name."""
     about = "schema-0.7.8.dist-info"
     files = {
         "schema/__init__.py": "class Schema:\n    pass\n",
@@ -81,7 +81,7 @@ def make_schema_wheel(folder: Path) -> Path:
 
 
 def pip(python: Path, *words: str, cwd: Path | None = None) -> None:
-    """Call pip on an environment that need not have it, without a network."""
+    """Run pip offline on an environment, which may lack pip."""
     called = [sys.executable, "-m", "pip", "--python", str(python), "--quiet"]
     done = subprocess.run(
         [*called, "--disable-pip-version-check", "--no-input", *words],
@@ -94,12 +94,12 @@ def pip(python: Path, *words: str, cwd: Path | None = None) -> None:
 
 
 def install(python: Path, *wheels: Path) -> None:
-    """Install wheels alone, without what they need."""
+    """Install wheels without their dependencies."""
     pip(python, "install", "--no-deps", "--no-index", "--no-compile", *map(str, wheels))
 
 
 def make_application(folder: Path, program: str) -> Path:
-    """Make a program that imports modules of its own, named like our rooms."""
+    """Make a program whose own modules are named like our rooms."""
     folder.mkdir()
     for name in ("workers.py", "producer/__init__.py", "schema/__init__.py"):
         (folder / name).parent.mkdir(exist_ok=True)
@@ -109,7 +109,7 @@ def make_application(folder: Path, program: str) -> Path:
 
 
 def make_tree(folder: Path) -> Path:
-    """Copy what a build reads of the repository, the links as links."""
+    """Copy the repository's files that a build reads; links stay links."""
     ignored = shutil.ignore_patterns("__pycache__", "*.safetensors")
     for name in ("fakesweep", *ROOMS):
         shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=ignored)

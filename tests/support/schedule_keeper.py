@@ -1,4 +1,4 @@
-"""A process that keeps schedules and does nothing else, as a producer's service does beside."""
+"""A process that only fires schedules, one job of a producer's service."""
 
 import threading
 

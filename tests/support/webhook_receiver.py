@@ -34,7 +34,7 @@ class Told:
 
 @dataclass(frozen=True)
 class Reply:
-    """What to answer; one that hangs answers nothing until the receiver closes."""
+    """An answer; one that hangs sends nothing until the receiver closes."""
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)

@@ -136,7 +136,7 @@ def _download(entry: ModelEntry, *, shows_progress: bool) -> tuple[Path, str]:
                 entry.source, revision=entry.revision, allow_patterns=_patterns(names)
             )
         )
-    except Exception as error:  # each transport of the Hub's client raises classes of its own
+    except Exception as error:  # each of the client's transports raises its own classes
         raise _refusal(entry, error) from error
     try:
         find_files(entry.key, folder)
@@ -151,7 +151,7 @@ def _ask_hub(entry: ModelEntry) -> list[str]:
         about = HfApi().model_info(
             entry.source, revision=entry.revision, timeout=constants.HF_HUB_ETAG_TIMEOUT
         )
-    except Exception as error:  # each transport of the Hub's client raises classes of its own
+    except Exception as error:  # each of the client's transports raises its own classes
         raise _refusal(entry, error) from error
     return [file.rfilename for file in about.siblings or ()]
 

@@ -32,7 +32,7 @@ def resolve_place(device: str, precision: str = "auto") -> Place:
     """Return the place for a device (auto, cpu, cuda, cuda:N) and a precision (auto, or its name).
 
     Raises:
-        ModelError: that CUDA device is not there.
+        ModelError: the CUDA device does not exist.
     """
     found = torch.device(resolve_device(device))
     if precision != "auto":
@@ -45,7 +45,7 @@ def resolve_device(wanted: str) -> str:
     """Return `cpu` or `cuda:N` for auto, cpu, cuda or cuda:N.
 
     Raises:
-        ModelError: that CUDA device is not there.
+        ModelError: the CUDA device does not exist.
     """
     if wanted == "cpu":
         return "cpu"

@@ -1,9 +1,8 @@
-"""Imports transformers' image classifiers without what only training and text generation need.
+"""Fast import of transformers' image classifiers, without modules for training and text generation.
 
-Left out are torch's compiler, distributed tensors and SciPy, two thirds of the time. transformers
-itself does without the last two where they are not installed; the compiler is loaded when something
-is compiled. What is left out stays out of these modules for good, so that this is for processes of
-our own, not for those of people who call us.
+It omits torch's compiler, distributed tensors and SciPy, two thirds of the time. Transformers
+treats the last two as not installed; the compiler is imported at the first compilation. The
+omissions are permanent in the process, so only our own processes use this, never a caller's.
 """
 
 import gc
@@ -26,19 +25,19 @@ _SHARED = (
     "transformers.masking_utils",
     "transformers.image_processing_backends",
 )
-"""What every model and every processor is built of."""
+"""Modules shared by all models and processors."""
 
 _log = structlog.get_logger(__name__)
 
 
 def import_quickly() -> None:
-    """Import torch and what all models share; without effect where transformers is loaded.
+    """Import torch and transformers' shared modules; no effect if transformers is loaded.
 
-    Where transformers has changed, it is imported as a whole when it is needed.
+    An unknown version of transformers is imported whole at its first use.
     """
     if "transformers" in sys.modules:
         return
-    gc.disable()  # a third of a second of looking through what stays
+    gc.disable()  # saves a third of a second of collections
     try:
         importlib.import_module("torch")
         with _without_compiler(), _without_training():
@@ -77,7 +76,7 @@ def _without_training() -> Iterator[None]:
 
 
 def _names_known(read_names: Callable[..., Any]) -> Callable[..., Any]:
-    """Return what names of all models from what transformers has read of their files already."""
+    """Return a lookup of all models' names in the structure that transformers has already read."""
     all_models = importlib.import_module("transformers")._import_structure  # noqa: SLF001
 
     def names(path: Any, prefix: str | None = None) -> Any:
@@ -97,7 +96,7 @@ def _names_known(read_names: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def _without_compiler() -> Iterator[None]:
-    """Stand in for torch's compiler, which transformers marks functions for that nobody calls."""
+    """Replace torch's compiler by a stub; transformers only decorates unused functions with it."""
     compiler, masks = ModuleType("torch._dynamo"), ModuleType(_MASKS)
     compiler.__path__ = []
     for mark in ("disable", "allow_in_graph", "assume_constant_result"):
@@ -127,7 +126,7 @@ class _Symbols(ModuleType):
         return not isinstance(size, int) and self.whole().is_nested_int(size)
 
     def whole(self) -> Any:
-        """Import what it stands in for."""
+        """Import the real module."""
         if sys.modules.get(self.__name__) is self:
             del sys.modules[self.__name__]
         return importlib.import_module(self.__name__)

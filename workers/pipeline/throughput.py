@@ -173,7 +173,7 @@ class Stages:
         self._wrote_work = lately.shows_work
         try:
             self._write(report(lately), now)
-        except Exception as error:  # noqa: BLE001 - numbers about the work must never end it
+        except Exception as error:  # noqa: BLE001 - reports must never end the work
             if not self._is_failing:
                 log.warning("stages_not_recorded", reason=" ".join(str(error).split()))
             self._is_failing = True

@@ -1,4 +1,4 @@
-"""Which batches may wait for a model that is being loaded: never all of the live ones."""
+"""Admission of batches that wait for a loading model: never all live slots at once."""
 
 import threading
 from collections.abc import Iterator
@@ -9,10 +9,10 @@ from fakesweep.schema.words import Lane
 
 
 class LoadWaiters:
-    """Counts live batches that wait for models, so that a slot is left for those that need not.
+    """Limits the live batches that wait for models, which keeps a slot for ready ones.
 
-    Bulk ones may all wait, in slots of their own. One from quarantine may not: nothing else would
-    be worked on meanwhile.
+    Bulk batches may all wait, in their own slots. A quarantined batch may not wait: it runs alone
+    and would block the worker.
     """
 
     def __init__(self, live_slots: int = LIVE_SLOTS) -> None:
@@ -21,7 +21,7 @@ class LoadWaiters:
 
     @contextmanager
     def place(self, lane: Lane) -> Iterator[bool]:
-        """Say whether a batch may wait for as long as the context lasts."""
+        """Yield whether a batch may wait within the context."""
         if lane is not Lane.LIVE:
             yield lane is Lane.BULK
             return

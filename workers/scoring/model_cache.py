@@ -1,8 +1,8 @@
-"""The models of one worker process: each loaded once, recorded once, shared by all batches.
+"""Model cache of a worker: each model is loaded and recorded once, and shared by all batches.
 
-A model is loaded in a thread of its own, so that who waits for it waits for no other. Trouble that
-may pass (the Hub does not answer, a file is missing, memory is short) is no verdict about an image:
-`models` says so, the batch is handed back, and loading is tried again after a pause.
+Each model loads on its own thread, so batches wait for their own models only. A temporary failure
+(no answer from the Hub, a missing file, a lack of memory) fails no image: `models` raises
+`ModelAway`, the batch is handed back, and the load is retried after a backoff.
 """
 
 import socket

@@ -13,7 +13,7 @@ LONG_AGO = -1.0
 
 @dataclass
 class Scene:
-    """As much of a worker's work as its heartbeat looks at."""
+    """The part of a worker's work that its heartbeat reads."""
 
     held: int = 0
     images: dict[Stage, int] = field(default_factory=lambda: dict.fromkeys(Stage, 0))

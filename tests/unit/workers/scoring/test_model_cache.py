@@ -22,7 +22,7 @@ LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Forgetful:
-    """Retry with a ledger that takes everything: rows are of no interest here."""
+    """Ledger retry that discards all rows."""
 
     def __init__(self) -> None:
         self.rows = 0
