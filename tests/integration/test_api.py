@@ -133,7 +133,7 @@ def test_the_body_is_json_and_of_a_bounded_size(serving: Serving) -> None:
 
 @pytest.mark.parametrize("number", ["0", "-1", "abc", "1.0", "1_0", "+1", str(2**63), "%D9%A1"])
 @pytest.mark.parametrize("path", ["/v1/images/", "/v1/scans/"])
-def test_what_is_no_number_of_a_row_is_refused(serving: Serving, path: str, number: str) -> None:
+def test_an_invalid_id_is_refused(serving: Serving, path: str, number: str) -> None:
     token = make_token(serving.engine, f"numbers {path} {number}")
     with serving.ask(token) as client:
         answer = client.get(path + number)

@@ -94,7 +94,7 @@ def test_a_request_of_two_readings_is_refused_and_nothing_behind_it_is_read(
     assert json.loads(answer)["code"] == "malformed"
 
 
-def test_who_asks_again_before_the_answer_gets_one_answer_and_is_let_go(serving: Serving) -> None:
+def test_a_pipelining_client_gets_one_answer_and_is_disconnected(serving: Serving) -> None:
     with connected(serving.api) as connection:
         connection.sendall(GET * 500)
         answer = said(connection)
@@ -125,7 +125,7 @@ def test_headers_that_do_not_end_are_not_waited_for(hurried: ApiProcess, begun: 
         wait_until(lambda: is_gone(connection), "the connection is ended")
 
 
-def test_an_answer_that_nobody_reads_is_not_waited_for(hurried: ApiProcess) -> None:
+def test_an_unread_answer_is_dropped(hurried: ApiProcess) -> None:
     with connected(hurried) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: api\r\n\r\n")

@@ -62,7 +62,7 @@ def test_a_page_that_was_read_stays_while_others_submit(serving: Serving) -> Non
     ["limit=0", "limit=1001", "limit=x", "after=1", "after=a-b", "after=1-", "after=-1",
      "scan=0", f"scan={2**63}", "verdict=forged", "status=done"],
 )  # fmt: skip
-def test_what_asks_for_no_page_is_refused(serving: Serving, query: str) -> None:
+def test_an_invalid_page_is_refused(serving: Serving, query: str) -> None:
     with serving.ask(make_token(serving.engine, f"refused {query}")) as client:
         answer = client.get(f"/v1/images?{query}")
     assert (answer.status_code, code_of(answer)) == (422, "invalid")
@@ -79,7 +79,7 @@ def test_scans_are_listed_newest_first(serving: Serving) -> None:
         assert shown == {name: said for name, said in alone.items() if said is not None}
 
 
-def test_who_may_not_read_lists_nothing(serving: Serving) -> None:
+def test_a_token_without_the_read_scope_lists_nothing(serving: Serving) -> None:
     with serving.ask(make_token(serving.engine, "writes", scopes=[Scope.SUBMIT])) as client:
         for path in ("/v1/images", "/v1/scans", "/v1/images/1?wait=1"):
             answer = client.get(path)

@@ -186,7 +186,7 @@ def judge(serving: Serving, image_id: int) -> None:
     assert store(serving.engine, held, [judged(held, image, content_of(image_id), {model: 0.9})])
 
 
-def test_who_waits_is_answered_once_the_image_has_ended(serving: Serving) -> None:
+def test_a_waiting_request_is_answered_once_the_image_has_ended(serving: Serving) -> None:
     token = make_token(serving.engine, "waits")
     with serving.ask(token) as client, serving.ask(token) as beside:
         uri = {"uri": "s3://uploads/waits.jpg"}
@@ -221,7 +221,7 @@ def test_a_request_that_waits_for_its_submission_gets_the_verdict(serving: Servi
     assert (told["status"], told["verdicts"]["tiny"]["p_fake"]) == ("classified", 0.9)
 
 
-def test_who_leaves_while_waiting_is_waited_for_no_longer(serving: Serving) -> None:
+def test_a_disconnect_ends_the_wait(serving: Serving) -> None:
     token = make_token(serving.engine, "leaves")
     with serving.ask(token) as client:
         [image] = client.post("/v1/images", json={"uri": "s3://uploads/left.jpg"}).json()["images"]
@@ -237,7 +237,7 @@ def test_who_leaves_while_waiting_is_waited_for_no_longer(serving: Serving) -> N
 
 
 @pytest.mark.parametrize("wait", ["-1", "31", "x", "1.5"])
-def test_nobody_waits_without_end(serving: Serving, wait: str) -> None:
+def test_a_wait_is_limited(serving: Serving, wait: str) -> None:
     with serving.ask(make_token(serving.engine, f"wait {wait}")) as client:
         for answer in (
             client.get(f"/v1/images/1?wait={wait}"),
@@ -246,9 +246,7 @@ def test_nobody_waits_without_end(serving: Serving, wait: str) -> None:
             assert (answer.status_code, code_of(answer)) == (422, "invalid")
 
 
-def test_who_waits_is_answered_when_the_api_is_told_to_stop(
-    serving: Serving, tmp_path: Path
-) -> None:
+def test_waiting_requests_are_answered_at_shutdown(serving: Serving, tmp_path: Path) -> None:
     token = make_token(serving.engine, "stopped")
     with running_api(serving.settings, tmp_path) as api, api.client(token) as client:
         [image] = client.post("/v1/images", json={"uri": "s3://a-bucket/1"}).json()["images"]

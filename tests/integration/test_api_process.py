@@ -19,7 +19,7 @@ from tests.support.killable_postgres import killable_postgres
 from tests.support.servers import wait_until
 
 
-def test_while_the_ledger_is_away_callers_are_told_to_come_back(
+def test_during_an_outage_of_the_ledger_answers_have_retry_after(
     broker_url: str, tmp_path: Path
 ) -> None:
     with killable_postgres() as server:
@@ -48,9 +48,7 @@ def test_while_the_ledger_is_away_callers_are_told_to_come_back(
             assert (again.status_code, again.json()) == (200, first.json())
 
 
-def test_it_answers_what_is_under_way_when_it_is_told_to_stop(
-    serving: Serving, tmp_path: Path
-) -> None:
+def test_running_requests_are_answered_at_shutdown(serving: Serving, tmp_path: Path) -> None:
     token = make_token(serving.engine, "last")
     body = json.dumps(ONE).encode()
     head = (

@@ -21,7 +21,7 @@ def revoke(serving: Serving, name: str) -> None:
         revoke_token(connection, name)
 
 
-def test_who_has_no_valid_token_is_answered_alike_whatever_is_wrong_with_it(
+def test_every_invalid_token_gets_the_same_answer(
     serving: Serving,
 ) -> None:
     revoked = make_token(serving.engine, "revoked")
@@ -44,7 +44,7 @@ def test_who_has_no_valid_token_is_answered_alike_whatever_is_wrong_with_it(
 
 
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Basic dTpw", "fsw_token"])
-def test_who_has_no_token_is_asked_for_one_before_anything_is_read(
+def test_a_request_without_a_token_is_refused_before_its_body_is_read(
     serving: Serving, header: str | None
 ) -> None:
     with serving.ask() as client:

@@ -143,7 +143,7 @@ def test_by_another_policy_nothing_is_fetched(
     assert row["status"] == "reused"
 
 
-def test_a_scan_takes_what_it_was_told_to_take(producer: Producer, tmp_path: Path) -> None:
+def test_a_scan_takes_its_selection(producer: Producer, tmp_path: Path) -> None:
     folder = tmp_path / "archive"
     write(folder / "old.jpg", b"12345", when=1_600_000_000)
     write(folder / "thumbs/a.jpg", b"12345")

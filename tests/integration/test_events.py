@@ -118,7 +118,7 @@ def check_each_once(engine: Engine, count: int) -> None:
     assert set(column(engine, states)) <= {"recorded", "published"}
 
 
-def test_what_events_tell_of_is_recorded_in_the_live_lane_and_then_deleted(
+def test_events_are_recorded_in_the_live_lane_and_then_deleted(
     producer: Producer, queue: SqsQueue
 ) -> None:
     queue.send(
@@ -194,7 +194,7 @@ def test_a_ledger_that_refuses_for_now_is_waited_for_and_nothing_is_deleted_mean
     check_each_once(producer.engine, 1)
 
 
-def test_what_cannot_be_read_is_set_aside_and_spoils_nothing(
+def test_an_unreadable_event_is_set_aside_and_spoils_no_other(
     producer: Producer, queue: SqsQueue
 ) -> None:
     half = event("a.jpg", "b.jpg")
@@ -272,7 +272,7 @@ def test_a_queue_that_is_not_there_ends_the_listener_with_what_to_check(
         (404, "404", SourceError),
     ],
 )
-def test_what_may_pass_is_told_from_what_somebody_has_to_mend(
+def test_temporary_errors_are_told_from_permanent_ones(
     settings: Settings, status: int, code: str, raised: type[Exception]
 ) -> None:
     queue = Queue("uploads", "https://queues.example.com/1/uploads")
@@ -350,7 +350,7 @@ def test_a_producer_whose_listener_cannot_go_on_ends_with_one_line(
     assert last.startswith("fakesweep: queue 'none' does not exist; check its name")
 
 
-def test_a_producer_told_to_listen_to_nonsense_says_so_before_it_opens_anything(
+def test_an_invalid_queue_is_refused_before_anything_is_opened(
     tmp_path: Path,
 ) -> None:
     log = tmp_path / "producer.log"

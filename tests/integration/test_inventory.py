@@ -40,7 +40,7 @@ def test_the_images_of_all_files_are_listed_in_order(s3: S3Server, written_as: s
 
 
 @pytest.mark.usefixtures("_read_straight")
-def test_what_an_inventory_says_of_an_object_is_kept(s3: S3Server, written_as: str) -> None:
+def test_an_inventorys_metadata_of_an_object_is_kept(s3: S3Server, written_as: str) -> None:
     facts = {"Size": 5, "LastModifiedDate": MOMENT, "ETag": "78805a22-3"}
     objects = [a("a.jpg", **facts), a("b.jpg"), a("c.jpg", Size=0, ETag='"quoted"')]
     put(s3, objects, written_as=written_as, columns=("Bucket", "Key", *facts))

@@ -109,7 +109,7 @@ def test_a_file_that_is_not_the_manifests_is_refused_by_name(s3: S3Server) -> No
     assert "MD5" in line
 
 
-def test_what_comes_before_a_missing_file_is_listed(s3: S3Server) -> None:
+def test_files_before_a_missing_file_are_listed(s3: S3Server) -> None:
     put(s3, [a("a.jpg")], [a("b.jpg")])
     s3.remove(LISTS, "photos/daily/data/1")
     images = list_inventory(SOURCE, None, read_settings())

@@ -90,9 +90,7 @@ def run(producer: Producer, sql: str) -> None:
         connection.execute(text(sql))
 
 
-def test_a_live_scan_waits_for_no_archive_however_slow_and_however_many(
-    producer: Producer, tmp_path: Path
-) -> None:
+def test_a_live_scan_waits_for_no_slow_archives(producer: Producer, tmp_path: Path) -> None:
     photographs = str(folder_of_photographs(tmp_path / "in", 10))
     with dripping_server() as slow, serving(producer):
         slow.start, slow.drip = b"HTTP/1.1 200 OK\r\n\r\n", b"s3://archive/a.jpg\n"
@@ -115,9 +113,7 @@ def test_an_archive_that_drips_keeps_no_other_scan_waiting(
         wait_until(lambda: is_listed(producer, other), "the other scan is listed")
 
 
-def test_what_cannot_be_listed_gives_its_lister_to_others(
-    producer: Producer, tmp_path: Path
-) -> None:
+def test_a_failed_listing_frees_its_lister(producer: Producer, tmp_path: Path) -> None:
     folder = str(folder_of_photographs(tmp_path / "in", 4))
     quick = producer.settings.model_copy(update={"list_timeout_seconds": 0.5, "listers": 2})
     with open_producer(quick, read_catalogue(None)) as opened, dripping_server() as slow:
@@ -237,7 +233,7 @@ def test_the_health_of_a_producer_sees_a_lister_that_does_not_get_on(producer: P
     wait_until(lambda: watchdog.all() == {}, "nothing is watched any more")
 
 
-def test_what_waits_for_the_ledger_or_gets_on_is_healthy() -> None:
+def test_a_thread_that_progresses_or_waits_for_the_ledger_is_healthy() -> None:
     watchdog = Watchdog()
     with watchdog.watched("outputs"):
         [(_, began)] = watchdog.all().items()

@@ -188,7 +188,7 @@ def test_an_output_in_s3_is_the_same_as_in_a_folder(
 
 
 @pytest.mark.parametrize("moment", ["record_written", "read_output_summary", "end_output"])
-def test_what_was_written_before_a_crash_is_written_again_to_the_letter(
+def test_a_part_cut_before_a_crash_is_written_again_with_the_same_bytes(
     producer: Producer,
     engine: Engine,
     tmp_path: Path,
@@ -235,7 +235,7 @@ def _slowed(step: Callable[..., Any]) -> Callable[..., Any]:
     return slowly
 
 
-def test_however_often_the_writer_is_killed_each_image_has_one_line(
+def test_with_killed_writers_each_image_has_one_line(
     settings: Settings, engine: Engine, tmp_path: Path
 ) -> None:
     scan_id = output_scan(engine, str(tmp_path), batches=36, images=4)
@@ -284,7 +284,7 @@ def test_images_that_run_again_get_newer_lines_and_the_summary_counts_those(
     assert statistics["lines"] == 10
 
 
-def test_a_place_that_cannot_be_written_is_waited_for_and_keeps_nobody_from_the_others(
+def test_an_unwritable_output_is_retried_and_blocks_no_other(
     producer: Producer, engine: Engine, tmp_path: Path
 ) -> None:
     gone, well = tmp_path / "gone", tmp_path / "well"

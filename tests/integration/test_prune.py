@@ -155,7 +155,7 @@ def test_killed_anywhere_it_leaves_a_whole_ledger_and_goes_on_when_it_is_run_aga
     assert value(engine, "SELECT count(*) FROM ledger.contents") == 6
 
 
-def test_told_to_stop_it_ends_between_two_transactions_and_says_so(
+def test_a_stopped_pruning_ends_between_two_transactions_and_says_so(
     engine: Engine, command: Command, three: list[int]
 ) -> None:
     with engine.connect() as connection:
@@ -193,7 +193,7 @@ def producer_url(database_url: str, engine: Engine) -> Iterator[str]:
     drop_users(engine, "prune_user")
 
 
-def test_who_may_not_forget_is_told_who_may(
+def test_a_user_without_the_right_to_forget_is_told_who_has_it(
     engine: Engine, command: Command, three: list[int], producer_url: str
 ) -> None:
     line = refusal(command.where(DATABASE_URL=producer_url)("prune", *OLDER, "--yes"))

@@ -81,7 +81,7 @@ def refusal(ask: Callable[[], object]) -> str:
         "nothing-unpacked", "interim", "error",
     ],
 )  # fmt: skip
-def test_a_list_that_drips_is_given_up_in_time_whatever_drips(
+def test_a_dripping_list_is_given_up_in_time(
     dripping: DrippingServer, where: str, start: bytes, drip: bytes
 ) -> None:
     dripping.start, dripping.drip = start, drip

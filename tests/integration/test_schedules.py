@@ -93,7 +93,7 @@ def _answered_for(engine: Engine) -> int:
     return int(value(engine, ANSWERED))
 
 
-def test_each_time_is_answered_for_once_however_producers_die(
+def test_each_time_has_one_outcome_with_killed_producers(
     engine: Engine, broker_url: str, tmp_path: Path
 ) -> None:
     producer = producer_on(engine)

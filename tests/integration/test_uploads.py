@@ -106,7 +106,7 @@ def test_submissions_of_two_streams_and_lanes_belong_to_scans_of_their_own(
     wait_until(lambda: len(in_queue(producer)) == 2, "two lie in the live queue")
 
 
-def test_what_the_ledger_refuses_spoils_nothing_for_what_comes_with_it(
+def test_a_refused_submission_spoils_no_other_of_its_group(
     producer: Producer, uploads: Uploads
 ) -> None:
     with producer.engine.begin() as connection:
@@ -166,7 +166,7 @@ def test_with_a_full_window_batches_stay_recorded_for_the_producers_service(
     assert images(producer.engine, late.image_ids)[0] in in_queue(producer)
 
 
-def test_who_ends_records_what_waits_and_takes_no_more(producer: Producer) -> None:
+def test_shutdown_records_waiting_submissions_and_refuses_new_ones(producer: Producer) -> None:
     with ThreadPoolExecutor(3) as threads:
         with Uploads(producer) as uploads:
             answers = submit_while_held(producer.engine, threads, uploads, uris(3))

@@ -90,7 +90,7 @@ def test_a_webhook_is_paused_resumed_and_removed(command: Webhooks) -> None:
         assert said.startswith("fakesweep: there is no webhook 'moderation'; `fakesweep webhook")
 
 
-def test_what_died_is_listed_and_tried_again(command: Webhooks, engine: Engine) -> None:
+def test_dead_deliveries_are_listed_and_retried(command: Webhooks, engine: Engine) -> None:
     command("add", "moderation", "http://example.org")
     _let_three_die(engine)
     page = command("dead", "--limit", "2").splitlines()

@@ -108,7 +108,7 @@ def test_times_of_schedules_that_made_no_scan_are_told_with_their_reason(
     assert len(set(receiver.ids)) == 3
 
 
-def test_who_asked_for_verdicts_alone_is_told_of_nothing_else(engine: Engine) -> None:
+def test_a_webhook_for_verdicts_gets_no_events(engine: Engine) -> None:
     asked_for(engine, name="moderation", verdicts=tuple(VerdictWord))
     judge(engine, 2)
     tell(engine)
@@ -123,7 +123,7 @@ def test_an_event_goes_by_the_lanes_a_webhook_asks_for(engine: Engine) -> None:
     assert told(engine) == [("bulk", "scan.ended")]
 
 
-def test_what_ended_while_nobody_asked_is_never_told(engine: Engine) -> None:
+def test_events_before_a_webhook_was_added_are_never_delivered(engine: Engine) -> None:
     judge(engine, 1)
     assert tell(engine) == 1
     asked_for(engine, Event.SCAN_ENDED)

@@ -35,7 +35,7 @@ def test_a_failed_delivery_comes_again_under_the_same_id_with_the_same_body(
     ]
 
 
-def test_what_fails_at_every_attempt_is_dead_and_can_be_tried_again(
+def test_a_delivery_that_fails_at_every_attempt_is_dead_and_can_be_retried(
     engine: Engine, database_url: str, receiver: Receiver
 ) -> None:
     receiver.always(Reply(500, body=b"hush"))
@@ -93,7 +93,7 @@ def test_a_receiver_that_is_gone_is_left_alone_and_loses_nothing(
         wait_for_states(engine, delivered=2)
 
 
-def test_a_receiver_that_hangs_holds_up_nobody_else_nor_the_end(
+def test_a_hanging_receiver_delays_neither_others_nor_the_shutdown(
     engine: Engine, database_url: str, receiver: Receiver
 ) -> None:
     patient = replace(HASTY, timeout_seconds=60.0, lease_seconds=180.0, shutdown_seconds=0.0)

@@ -49,7 +49,7 @@ def test_a_changed_verdict_is_told_as_such(
     assert (changed.verdict["policy"], changed.verdict["p_fake"]) == ("strict", 0.5)
 
 
-def test_what_was_forgotten_before_it_was_told_is_dead_at_once(
+def test_a_delivery_of_a_forgotten_image_is_dead_at_once(
     engine: Engine, database_url: str, receiver: Receiver
 ) -> None:
     add(engine, receiver.url)

@@ -112,7 +112,7 @@ def test_short_uris_fill_a_batch_and_long_ones_do_not(
     assert _one(engine, "SELECT sum(image_count) FROM ledger.batches") == 1_200
 
 
-def test_the_producers_memory_stays_flat_however_long_a_list_is(
+def test_the_producers_memory_is_independent_of_a_lists_length(
     producer: Producer, engine: Engine, tmp_path: Path
 ) -> None:
     def listed(count: int) -> int:

@@ -61,7 +61,7 @@ def test_every_error_is_a_problem_with_an_example_of_itself() -> None:
 
 
 @pytest.mark.parametrize("status", ["429", "503"])
-def test_who_is_told_to_come_back_is_told_when(status: str) -> None:
+def test_a_retryable_answer_has_retry_after(status: str) -> None:
     found = [o["responses"][status] for _, o in operations() if status in o["responses"]]
     assert found
     assert all(response["headers"]["Retry-After"]["required"] for response in found)

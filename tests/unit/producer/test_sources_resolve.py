@@ -21,7 +21,7 @@ HERE = socket.gethostname()
         ("https://host/list.csv?sig=1", "https://host/list.csv?sig=1"),
     ],
 )
-def test_what_anybody_can_list_belongs_to_no_host(typed: str, source: str) -> None:
+def test_a_remote_source_belongs_to_no_host(typed: str, source: str) -> None:
     assert resolve_source(typed) == ResolvedSource(source, None)
 
 
@@ -36,7 +36,7 @@ def test_what_anybody_can_list_belongs_to_no_host(typed: str, source: str) -> No
         (os.fsdecode(b"/photos/\xff"), "file:///photos/%FF"),
     ],
 )
-def test_what_only_this_machine_can_list_names_it(typed: str, source: str) -> None:
+def test_a_local_source_names_its_host(typed: str, source: str) -> None:
     assert resolve_source(typed) == ResolvedSource(source, HERE)
 
 
@@ -76,7 +76,7 @@ def test_a_folder_whose_name_is_no_text_can_be_listed(tmp_path: Path) -> None:
         ("http://host/" + "a" * 9_000, "longer than"),
     ],
 )
-def test_what_is_no_source_is_refused_in_one_line(typed: str, words: str) -> None:
+def test_an_invalid_source_is_refused_in_one_line(typed: str, words: str) -> None:
     with pytest.raises(SourceError, match=words) as refusal:
         resolve_source(typed)
     assert str(refusal.value).isprintable()

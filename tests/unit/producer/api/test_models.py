@@ -63,9 +63,7 @@ def test_the_lane_is_live_by_itself() -> None:
         ({"uri": "s3://uploads/" + "ä" * 4_096}, "/uri"),
     ],
 )
-def test_what_is_not_as_the_document_says_is_refused_by_its_place(
-    body: object, pointer: str
-) -> None:
+def test_a_violation_of_the_document_is_refused_by_its_place(body: object, pointer: str) -> None:
     said = refusal(body)
     assert (said["status"], said["code"]) == (422, ProblemCode.INVALID)
     assert pointer in {part.get("pointer") for part in said["errors"]}
@@ -79,7 +77,7 @@ def test_a_refusal_repeats_nothing_of_what_was_sent() -> None:
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"nonsense", b'{"uri": "s3://a/b', b"\xff", b"[" * 100_000, b'{"uri": NaN}']
 )
-def test_what_is_no_json_is_malformed(body: bytes) -> None:
+def test_a_body_that_is_no_json_is_malformed(body: bytes) -> None:
     said = refusal(body)
     assert (said["status"], said["code"]) in {(400, "malformed"), (422, "invalid")}
     if body != b'{"uri": NaN}':

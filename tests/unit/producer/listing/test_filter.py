@@ -64,7 +64,7 @@ def test_each_pattern_that_matches_is_counted_for_itself() -> None:
     )  # fmt: skip
 
 
-def test_what_is_left_out_says_why() -> None:
+def test_excluded_entries_have_a_reason() -> None:
     entries: list[Entry] = [
         LeftOut("1", LeftOutReason.COMMENT),
         image("s3://photos/old.jpg", modified_at=NOON - timedelta(days=8)),
@@ -83,7 +83,7 @@ def test_what_is_left_out_says_why() -> None:
     }  # fmt: skip
 
 
-def test_without_choices_everything_is_taken_and_counted_what_is_left_out() -> None:
+def test_without_a_selection_all_images_are_taken_and_exclusions_counted() -> None:
     entries: list[Entry] = [image("s3://photos/a.jpg"), LeftOut("2", LeftOutReason.OTHER_SUFFIX)]
     images, counts = ImageFilter(Selection(), NOON).taken(entries)
     assert images == entries[:1]

@@ -47,7 +47,7 @@ def test_a_folder_is_an_absolute_path_without_links_on_this_machine(
     ["", "-", "a\x00b", "https://example.org/out", "s3://", "s3:///out", "s3://user:x@out/",
      "a\udcffb", "ftp://out/", "s3://out/" + "p" * (MAX_PREFIX_BYTES + 1)],
 )  # fmt: skip
-def test_what_is_no_destination_is_refused_in_one_line(typed: str) -> None:
+def test_an_invalid_destination_is_refused_in_one_line(typed: str) -> None:
     with pytest.raises(OutputError) as refused:
         resolve_destination(typed)
     assert str(refused.value).isprintable()

@@ -195,7 +195,7 @@ def test_an_expression_that_says_nothing_is_refused_in_a_line(cron: str, said: s
         max_size=5,
     )
 )
-def test_whatever_is_written_is_taken_or_refused_with_words(fields: list[str]) -> None:
+def test_any_text_is_accepted_or_refused_with_a_reason(fields: list[str]) -> None:
     cron = " ".join(fields)
     try:
         check_cron(cron)

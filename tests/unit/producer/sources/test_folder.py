@@ -108,7 +108,7 @@ def left_out(folder: Path, selection: Selection = Selection()) -> dict[str, int]
     return dict(Counter(one.reason.value for one in entries if isinstance(one, LeftOut)))
 
 
-def test_what_is_left_out_is_counted_by_reason(tmp_path: Path) -> None:
+def test_excluded_entries_are_counted_by_reason(tmp_path: Path) -> None:
     write(tmp_path, "a.jpg", "notes.txt", "film.MP4", "unknown", "some.thing")
     os.mkfifo(tmp_path / "pipe.jpg")
     with socket.socket(socket.AF_UNIX) as server:
@@ -161,7 +161,7 @@ def test_chosen_suffixes_count_instead(tmp_path: Path, said: str, taken: set[str
 
 
 @pytest.mark.parametrize("said", ["", ",", "jpg,,png", "tar.gz", "a b"])
-def test_what_is_no_suffix_is_refused(said: str) -> None:
+def test_an_invalid_suffix_is_refused(said: str) -> None:
     with pytest.raises(SourceError, match="names no suffixes"):
         suffixes_of(said)
 

@@ -75,7 +75,7 @@ def test_a_name_that_is_no_text_is_a_member_like_others(tmp_path: Path) -> None:
     ("other", "says"),
     [("gone.jpg", r"gone\.jpg does not exist"), ("pipe.jpg", r"pipe\.jpg is neither a folder")],
 )
-def test_what_is_no_regular_file_is_refused_by_its_name(
+def test_a_member_that_is_no_regular_file_is_refused_by_name(
     files: list[Path], other: str, says: str
 ) -> None:
     os.mkfifo(files[0].parent / "pipe.jpg")

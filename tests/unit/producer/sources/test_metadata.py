@@ -23,7 +23,7 @@ def test_a_size_is_kept(said: int | str) -> None:
         True, "0x10", "\x00",
     ],
 )  # fmt: skip
-def test_what_is_no_size_is_none(said: int | str | None) -> None:
+def test_an_invalid_size_is_none(said: int | str | None) -> None:
     assert size_of(said) is None
 
 
@@ -35,7 +35,7 @@ def test_what_is_no_size_is_none(said: int | str | None) -> None:
         "2026-01-01T00:00:00.000Z" * 3, "\x00", None, datetime(9999, 12, 31, tzinfo=UTC),
     ],
 )  # fmt: skip
-def test_what_is_no_time_is_none(said: str | None) -> None:
+def test_an_invalid_time_is_none(said: str | None) -> None:
     assert moment_of(said) is None
 
 
@@ -45,7 +45,7 @@ def test_times_are_in_utc() -> None:
 
 
 @pytest.mark.parametrize("said", ["", '""', "a\x00b", "é", "a\nb", "a" * 5_000, None])
-def test_what_is_no_etag_is_none(said: str | None) -> None:
+def test_an_invalid_etag_is_none(said: str | None) -> None:
     assert etag_of(said) is None
 
 

@@ -121,7 +121,7 @@ def test_the_test_event_of_a_new_configuration_is_neither_upload_nor_fault() -> 
         event("archive.tar.gz"),
     ],
 )
-def test_what_is_no_upload_of_an_image_is_passed_over(said: object) -> None:
+def test_records_of_no_image_are_passed_over(said: object) -> None:
     assert read(said) == ParsedEvents(passed_over=1)
 
 
@@ -151,7 +151,7 @@ def test_what_is_no_upload_of_an_image_is_passed_over(said: object) -> None:
         (event("a.jpg", bucket="a/b"), "is no bucket name"),
     ],
 )
-def test_what_says_nothing_that_could_be_followed_is_a_fault(said: object, why: str) -> None:
+def test_a_malformed_event_is_a_fault(said: object, why: str) -> None:
     assert why in the_fault(said)
 
 
@@ -185,7 +185,7 @@ _JSON = st.recursive(
 
 
 @given(_JSON | st.text(max_size=50))
-def test_whatever_a_message_holds_only_images_with_an_occurrence_come_of_it(said: object) -> None:
+def test_any_message_yields_only_images_with_an_occurrence(said: object) -> None:
     for upload in read(said).uploads:
         assert normalise(upload.uri) == upload.uri
         assert upload.occurrence
@@ -218,6 +218,6 @@ def test_a_queue_is_named_by_its_name_or_its_url(text: str, queue: Queue) -> Non
     ["uploads", "sqs:uploads", "sqs://", "sqs://a b", "sqs:///uploads", "sqs://host/1/",
      "https://sqs.eu-west-1.amazonaws.com/1/uploads", "sqs://" + "a" * 81],
 )  # fmt: skip
-def test_what_names_no_queue_is_refused_with_how_to_write_it(text: str) -> None:
+def test_an_invalid_queue_name_is_refused_with_the_right_form(text: str) -> None:
     with pytest.raises(SourceError, match="names no queue; write sqs://NAME"):
         read_queue(text, SETTINGS)

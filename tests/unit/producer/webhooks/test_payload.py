@@ -57,7 +57,7 @@ def test_secrets_and_addresses_are_in_no_body_and_no_representation() -> None:
     assert "hush" not in told + repr(webhook)
 
 
-def test_what_was_forgotten_cannot_be_told() -> None:
+def test_a_forgotten_image_has_no_payload() -> None:
     assert not delivery().is_forgotten
     assert delivery(uri=None).is_forgotten
     assert delivery(sha256=None).is_forgotten

@@ -74,7 +74,7 @@ def test_a_secret_of_ones_own_has_24_to_64_bytes(size_bytes: int, *, is_right: b
 @pytest.mark.parametrize(
     "text", ["", "whsec_", "hush-hush", "whsec_hush hush", "whsec_ümlaut", "whsec_" + "x" * 31]
 )
-def test_what_is_no_secret_is_refused_and_not_repeated(text: str) -> None:
+def test_an_invalid_secret_is_refused_and_not_repeated(text: str) -> None:
     with pytest.raises(WebhookError) as refused:
         check_secret(text)
     assert "hush" not in str(refused.value)
