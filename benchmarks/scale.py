@@ -25,7 +25,7 @@ from sqlalchemy import Connection, Engine, text
 from benchmarks.machine import describe
 from benchmarks.scale_questions import Question, of_views, questions, samples
 from benchmarks.scale_rows import PHOTOGRAPHS, PlannedScan, load, plan
-from fakesweep.producer.retention.prune import Forgotten, forget, plan_forgetting
+from fakesweep.producer.retention.prune import Deleted, forget, plan_forgetting
 from fakesweep.schema.ledger.connection import open_engine
 from fakesweep.schema.ledger.retention.ended_scans import clock
 from fakesweep.schema.migrations import upgrade
@@ -212,7 +212,7 @@ def _sizes(connection: Connection) -> dict[str, Any]:
 def _prune(engine: Engine) -> dict[str, Any]:
     """Delete the photographs, which no audit refers to; print and return the times."""
     took = {"choosing": 0.0, "images": 0.0, "contents": 0.0}
-    told = Forgotten()
+    told = Deleted()
     with engine.connect() as connection:
         begun = time.monotonic()
         plan = plan_forgetting(connection, clock(connection) - timedelta(days=30), [PHOTOGRAPHS])

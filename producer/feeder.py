@@ -9,7 +9,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from fakesweep.producer.resources import Producer
 from fakesweep.schema.ledger.batches.deferrals import try_again
 from fakesweep.schema.ledger.batches.publishing import take_recorded
-from fakesweep.schema.ledger.batches.recovery import any_long_published, return_expired, return_lost
+from fakesweep.schema.ledger.batches.recovery import (
+    any_long_published,
+    requeue_expired,
+    requeue_lost,
+)
 from fakesweep.schema.ledger.connection import first_line, may_pass
 from fakesweep.schema.ledger.scans.audits import let_follow
 from fakesweep.schema.words import Lane
@@ -70,7 +74,7 @@ def reconcile(producer: Producer) -> None:
 
 def _return_expired(producer: Producer) -> None:
     with producer.engine.begin() as connection:
-        returned = return_expired(connection)
+        returned = requeue_expired(connection)
     if returned.batches:
         log.warning(
             "leases_expired", batches=returned.batches, in_quarantine=returned.in_quarantine,
@@ -102,6 +106,6 @@ def _return_lost(producer: Producer, lane: Lane) -> None:
             return
     queued = producer.publisher.waiting_batches(lane)
     with producer.engine.begin() as connection:
-        lost = return_lost(connection, lane, queued, LOST_AFTER_SECONDS)
+        lost = requeue_lost(connection, lane, queued, LOST_AFTER_SECONDS)
     if lost:
         log.warning("messages_lost", batches=lost, lane=lane.value)

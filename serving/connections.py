@@ -17,7 +17,7 @@ GRACE_SECONDS = 2.0
 """Age from which a connection may be closed for another one."""
 
 LOOK_SECONDS = 0.5
-TELL_SECONDS = 60.0
+LOG_SECONDS = 60.0
 """Interval of the log line on closed connections."""
 
 IPV4 = 4
@@ -58,7 +58,7 @@ class Connections:
         self._strangers: dict[str, dict[Held, None]] = {}
         self._known: dict[Held, None] = {}
         self._ended: dict[str, int] = {}
-        self._told_at = float("-inf")
+        self._logged_at = float("-inf")
 
     def __len__(self) -> int:
         return len(self._known) + sum(map(len, self._strangers.values()))
@@ -69,7 +69,7 @@ class Connections:
         is_stranger = not self._is_trusted(connection.address)
         beside = self._strangers.get(group, {})
         if is_stranger and len(beside) >= MOST_STRANGERS_FOR_ADDRESS:
-            spared = _to_spare(beside, connection.since)
+            spared = _expendable(beside, connection.since)
             if spared is not None:
                 self._end(spared, "more of its address came")
         if len(self) >= self._most and not self.make_room():
@@ -87,7 +87,7 @@ class Connections:
         It is a stranger of the address with most connections, else an idle connection.
         """
         group: dict[Held, None] = max(self._strangers.values(), key=len, default={})
-        spared = _to_spare(group, asyncio.get_running_loop().time())
+        spared = _expendable(group, asyncio.get_running_loop().time())
         if spared is None:
             idle = (one for one in self._known if one.is_idle)
             spared = next(idle, None) or next(iter(group), None)
@@ -134,15 +134,15 @@ class Connections:
         self._ended[reason] = self._ended.get(reason, 0) + 1
 
     def _tell(self, now: float) -> None:
-        if self._ended and now - self._told_at >= TELL_SECONDS:
+        if self._ended and now - self._logged_at >= LOG_SECONDS:
             log.warning("connections_ended", reasons=self._ended, connections=len(self))
-            self._ended, self._told_at = {}, now
+            self._ended, self._logged_at = {}, now
 
     def _is_trusted(self, address: str) -> bool:
         return bool(self._trusted) and any(_read(address) in one for one in self._trusted)
 
 
-def _to_spare(group: dict[Held, None], now: float) -> Held | None:
+def _expendable(group: dict[Held, None], now: float) -> Held | None:
     """Return the connection of a group, oldest first, to close for a new one."""
     settled = [one for one in group if now - one.since > GRACE_SECONDS]
     return next((one for one in settled if one.is_leaving), settled[0] if settled else None)

@@ -21,7 +21,7 @@ OTHER_FILES = 96
 """Open files for the ledger, the broker, pictures and other uses besides connections."""
 
 FEWEST_CONNECTIONS = 8
-TELL_SECONDS = 60.0
+LOG_SECONDS = 60.0
 
 _OUT_OF_FILES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _CURE = "raise the limit of open files (ulimit -n, or LimitNOFILE= of systemd)"
@@ -57,7 +57,7 @@ class Listening(socket.socket):
         super().__init__(**given)
         self.table: Connections | None = None
         self._ahead = 0
-        self._told_at = float("-inf")
+        self._logged_at = float("-inf")
         self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
     def accept(self) -> tuple[socket.socket, Any]:
@@ -92,8 +92,8 @@ class Listening(socket.socket):
 
     def _do_without(self, error: OSError) -> None:
         """Close a connection that can be spared, or else the one that waits."""
-        if time.monotonic() - self._told_at >= TELL_SECONDS:
-            self._told_at = time.monotonic()
+        if time.monotonic() - self._logged_at >= LOG_SECONDS:
+            self._logged_at = time.monotonic()
             log.warning("out_of_open_files", reason=error.strerror, cure=_CURE)
         if self.table is not None and self.table.make_room():
             return

@@ -35,7 +35,7 @@ _WHY: dict[HTTPStatus, tuple[ProblemCode, str]] = {
     HTTPStatus.NOT_FOUND: (ProblemCode.NOT_FOUND, "There is none of this number"),
     HTTPStatus.METHOD_NOT_ALLOWED: (
         ProblemCode.METHOD_NOT_ALLOWED,
-        "This path knows other methods",
+        "This path has other methods",
     ),
     HTTPStatus.REQUEST_TIMEOUT: (ProblemCode.TOO_SLOW, "The body did not arrive in time"),
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: (
@@ -48,16 +48,16 @@ _WHY: dict[HTTPStatus, tuple[ProblemCode, str]] = {
     ),
     HTTPStatus.UNPROCESSABLE_ENTITY: (
         ProblemCode.INVALID,
-        "The request is not as this document says, or asks what cannot be done",
+        "The request violates this document, or cannot be fulfilled",
     ),
     HTTPStatus.TOO_MANY_REQUESTS: (
         ProblemCode.RATE_LIMITED,
-        "The token has handed in as many images as it may, or has too much under way",
+        "The token's rate is used up, or it has too many requests in progress",
     ),
     HTTPStatus.INTERNAL_SERVER_ERROR: (ProblemCode.FAILED, "A fault of the server"),
     HTTPStatus.SERVICE_UNAVAILABLE: (
         ProblemCode.AWAY,
-        "What the API rests on does not answer now, or too much is asked at once",
+        "A service behind the API does not answer, or too many requests are in progress",
     ),
 }
 
@@ -65,18 +65,18 @@ _WHY: dict[HTTPStatus, tuple[ProblemCode, str]] = {
 _HEADERS: dict[HTTPStatus, tuple[str, str, dict[str, Any]]] = {
     HTTPStatus.UNAUTHORIZED: (
         "WWW-Authenticate",
-        "How to say who asks (RFC 6750)",
+        "The authentication scheme (RFC 6750)",
         {"type": "string"},
     ),
-    HTTPStatus.METHOD_NOT_ALLOWED: ("Allow", "The methods this path knows", {"type": "string"}),
+    HTTPStatus.METHOD_NOT_ALLOWED: ("Allow", "The methods of this path", {"type": "string"}),
     HTTPStatus.TOO_MANY_REQUESTS: (
         "Retry-After",
-        "Seconds until these images may be handed in",
+        "Seconds until these images are admitted",
         {"type": "integer", "minimum": 1},
     ),
     HTTPStatus.SERVICE_UNAVAILABLE: (
         "Retry-After",
-        "Seconds to wait before asking again",
+        "Seconds to wait before a retry",
         {"type": "integer", "minimum": 1},
     ),
 }

@@ -59,11 +59,11 @@ class ProblemPart(BaseModel):
 class ProblemDetails(BaseModel):
     """An error by RFC 9457: `code` is for programs, `detail` for people."""
 
-    type: str = Field("about:blank", description="The status says all there is to say of its type")
-    title: str = Field(description="The words of the HTTP status")
+    type: str = Field("about:blank", description="The status alone tells the type")
+    title: str = Field(description="The phrase of the HTTP status")
     status: int
     code: ProblemCode
-    detail: str = Field(description="What is wrong and what to do, in one line")
+    detail: str = Field(description="The fault and the remedy, in one line")
     errors: list[ProblemPart] | None = None
 
 
@@ -138,13 +138,13 @@ def ledger_problem(error: SQLAlchemyError) -> Problem:
     return failed()
 
 
-def tell_problems(app: FastAPI) -> None:
+def handle_problems(app: FastAPI) -> None:
     """Install handlers that answer every error of the app with problem details."""
     app.add_exception_handler(Problem, _tell)
-    app.add_exception_handler(HTTPException, _tell_status)
-    app.add_exception_handler(RequestValidationError, _tell_invalid)
-    app.add_exception_handler(SQLAlchemyError, _tell_ledger)
-    app.add_exception_handler(LedgerAway, _tell_away)
+    app.add_exception_handler(HTTPException, _answer_status)
+    app.add_exception_handler(RequestValidationError, _answer_invalid)
+    app.add_exception_handler(SQLAlchemyError, _answer_ledger)
+    app.add_exception_handler(LedgerAway, _answer_away)
 
 
 def _tell(_request: Request, error: Exception) -> Response:
@@ -152,7 +152,7 @@ def _tell(_request: Request, error: Exception) -> Response:
     return error.answer()
 
 
-def _tell_status(request: Request, error: Exception) -> Response:
+def _answer_status(request: Request, error: Exception) -> Response:
     """Answer a routing error: an unknown path, or another method."""
     assert isinstance(error, HTTPException)  # noqa: S101 - for the type checker
     status = HTTPStatus(error.status_code)
@@ -180,17 +180,17 @@ def _methods(request: Request) -> set[str]:
     }
 
 
-def _tell_invalid(_request: Request, error: Exception) -> Response:
+def _answer_invalid(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - for the type checker
     return invalid(error.errors()).answer()
 
 
-def _tell_ledger(_request: Request, error: Exception) -> Response:
+def _answer_ledger(_request: Request, error: Exception) -> Response:
     assert isinstance(error, SQLAlchemyError)  # noqa: S101 - for the type checker
     return ledger_problem(error).answer()
 
 
-def _tell_away(_request: Request, _error: Exception) -> Response:
+def _answer_away(_request: Request, _error: Exception) -> Response:
     return _ledger_away().answer()
 
 

@@ -26,16 +26,16 @@ class _Server(uvicorn.Server):
     """uvicorn with a task that closes overdue connections."""
 
     def __init__(
-        self, config: uvicorn.Config, table: Connections, when_leaving: Callable[[], None]
+        self, config: uvicorn.Config, table: Connections, on_shutdown: Callable[[], None]
     ) -> None:
         super().__init__(config)
         self._table = table
-        self._when_leaving = when_leaving
+        self._on_shutdown = on_shutdown
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Shut down after a signal, and call `when_leaving` first."""
+        """Shut down after a signal, and call `on_shutdown` first."""
         super().handle_exit(sig, frame)
-        asyncio.get_running_loop().call_soon_threadsafe(self._when_leaving)
+        asyncio.get_running_loop().call_soon_threadsafe(self._on_shutdown)
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         watching = asyncio.create_task(self._table.watch())
@@ -49,11 +49,11 @@ def serve_app(
     app: ASGIApp,
     listening: Listening,
     proxies: Sequence[IPv4Network | IPv6Network],
-    when_leaving: Callable[[], None],
+    on_shutdown: Callable[[], None],
 ) -> None:
     """Serve requests until SIGTERM or SIGINT, then answer those in progress.
 
-    `when_leaving` is called in the event loop right after the signal.
+    `on_shutdown` is called in the event loop right after the signal.
     """
     table = listening.table = Connections(most_connections(), proxies)
     config = uvicorn.Config(
@@ -71,5 +71,5 @@ def serve_app(
     logging.getLogger("uvicorn").setLevel(logging.ERROR)
     address, taken = listening.getsockname()[:2]
     log.info("api_listening", host=address, port=taken)
-    _Server(config, table, when_leaving).run([listening])
+    _Server(config, table, on_shutdown).run([listening])
     log.info("api_stopped")

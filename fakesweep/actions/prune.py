@@ -12,7 +12,7 @@ from fakesweep.foreground.progress import LINE_SECONDS
 from fakesweep.foreground.signals import told_to_stop
 from fakesweep.ledger_access import reading
 from fakesweep.output import write_json, write_table
-from fakesweep.producer.retention.prune import Forgotten, Plan, forget, plan_forgetting
+from fakesweep.producer.retention.prune import Deleted, Plan, forget, plan_forgetting
 from fakesweep.schema.ages import moment_of
 from fakesweep.schema.errors import RetentionError
 from fakesweep.schema.ledger.retention.ended_scans import clock
@@ -48,7 +48,7 @@ def prune(
                 abort=True,
                 err=True,
             )
-        told = Forgotten()
+        told = Deleted()
         with told_to_stop() as stop, _shown(plan.images) as show:
             for told in forget(connection, plan, stop):
                 show(told.images)
@@ -116,7 +116,7 @@ def _as_json(plan: Plan) -> dict[str, object]:
     }
 
 
-def _told_as_json(told: Forgotten, *, is_whole: bool) -> dict[str, object]:
+def _told_as_json(told: Deleted, *, is_whole: bool) -> dict[str, object]:
     return {
         "forgotten": {
             "scans": told.scans,
@@ -129,7 +129,7 @@ def _told_as_json(told: Forgotten, *, is_whole: bool) -> dict[str, object]:
     }
 
 
-def _said(told: Forgotten, *, is_whole: bool) -> str:
+def _said(told: Deleted, *, is_whole: bool) -> str:
     said = (
         f"deleted: images {told.images}, verdicts {told.verdicts}, scans {told.scans}, "
         f"contents {told.contents}"

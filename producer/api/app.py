@@ -10,7 +10,7 @@ from fakesweep.producer.api.models import Health, Submission
 from fakesweep.producer.api.resources import Opened, Resources
 from fakesweep.serving.middleware import EveryRequest
 from fakesweep.serving.openapi import add_document, problems
-from fakesweep.serving.problems import away, tell_problems
+from fakesweep.serving.problems import away, handle_problems
 
 _health = APIRouter(prefix="/v1/health", tags=["health"])
 
@@ -25,7 +25,7 @@ def make_app(resources: Resources | None = None) -> FastAPI:
     app.state.engine = resources and resources.producer.engine
     for router in (images.router, scans.router, _health):
         app.include_router(router)
-    tell_problems(app)
+    handle_problems(app)
     add_document(app, ABOUT, (Submission,))
     app.add_middleware(EveryRequest)
     return app

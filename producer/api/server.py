@@ -41,7 +41,7 @@ def serve_api(producer: Producer, host: str, port: int) -> None:
             make_app(resources),
             listening,
             producer.settings.api_trusted_proxies,
-            when_leaving=resources.long_poll.end,
+            on_shutdown=resources.long_poll.end,
         )
 
 

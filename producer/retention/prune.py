@@ -43,7 +43,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Forgotten:
+class Deleted:
     """Rows deleted so far; `contents_stay` is set where busy workers kept contents locked."""
 
     scans: int = 0
@@ -60,12 +60,12 @@ def plan_forgetting(connection: Connection, before: datetime, chosen: Sequence[i
         ScanError: a chosen scan does not exist.
         RetentionError: the user lacks the right, another pruning runs, or a chosen scan is kept.
     """
-    if not ended_scans.may_forget(connection):
+    if not ended_scans.may_delete(connection):
         raise RetentionError(
             "this user may not forget, only the owner of the ledger's tables may: set "
             "FAKESWEEP_DATABASE_URL to the user that runs `fakesweep db upgrade`"
         )
-    if not ended_scans.lock_forgetting(connection):
+    if not ended_scans.lock_retention(connection):
         raise RetentionError("another `fakesweep prune` is at work; stop it or wait for its end")
     for scan_id in chosen:
         reason = ended_scans.why_it_stays(connection, scan_id, before)
@@ -74,31 +74,31 @@ def plan_forgetting(connection: Connection, before: datetime, chosen: Sequence[i
     last_sighting = _committed(connection, ended_scans.settled_sightings)
     found = ended_scans.ended_scans(connection, before, chosen or None)
     scan_ids = [scan.scan_id for scan in found]
-    _committed(connection, partial(ended_scans.doom, scan_ids=scan_ids))
-    doomed = [(scan, ended_scans.doomed_images(connection, scan.scan_id)) for scan in found]
+    _committed(connection, partial(ended_scans.mark_images, scan_ids=scan_ids))
+    doomed = [(scan, ended_scans.marked_images(connection, scan.scan_id)) for scan in found]
     connection.rollback()
     going = [(scan, images) for scan, images in doomed if images or scan.has_more_than_images]
     return Plan(before, going, len(doomed) - len(going), last_sighting)
 
 
-def forget(connection: Connection, plan: Plan, stop: threading.Event) -> Iterator[Forgotten]:
+def forget(connection: Connection, plan: Plan, stop: threading.Event) -> Iterator[Deleted]:
     """Delete the planned scans, then unreferenced rows; yield the totals after each step.
 
     Rows that a newer audit refers to are kept, and so is a scan that runs again.
     """
-    total = Forgotten()
+    total = Deleted()
     for scan_id in _begun(connection, plan, stop):
         for images, verdicts in _delete_images(connection, scan_id, plan, stop):
             total = replace(total, images=total.images + images, verdicts=total.verdicts + verdicts)
             yield total
         if stop.is_set():
             return
-        wanted = partial(ended_scans.forget_scan, scan_id=scan_id, before=plan.before)
+        wanted = partial(ended_scans.delete_scan, scan_id=scan_id, before=plan.before)
         total = replace(total, scans=total.scans + _committed(connection, wanted))
         yield total
     if stop.is_set():
         return
-    _committed(connection, partial(orphans.forget_old, before=plan.before))
+    _committed(connection, partial(orphans.delete_old, before=plan.before))
     for contents in _contents(connection, stop):
         if contents is None:
             yield replace(total, contents_stay=True)
@@ -113,7 +113,7 @@ def _begun(connection: Connection, plan: Plan, stop: threading.Event) -> list[in
     for scan, _ in plan.scans:
         if stop.is_set():
             return []
-        wanted = partial(ended_scans.begin_forgetting, scan_id=scan.scan_id, before=plan.before)
+        wanted = partial(ended_scans.begin_deletion, scan_id=scan.scan_id, before=plan.before)
         if _committed(connection, wanted):
             begun.append(scan.scan_id)
         else:
@@ -125,9 +125,9 @@ def _delete_images(
     connection: Connection, scan_id: int, plan: Plan, stop: threading.Event
 ) -> Iterator[tuple[int, int]]:
     """Delete a scan's images; yield the images and verdicts of each transaction."""
-    step = ended_scans.Forgotten(0, plan.last_sighting)
+    step = ended_scans.Deleted(0, plan.last_sighting)
     while step.last_batch_id is not None and not stop.is_set():
-        wanted = partial(ended_scans.forget_images, scan_id=scan_id, before=plan.before, after=step)
+        wanted = partial(ended_scans.delete_images, scan_id=scan_id, before=plan.before, after=step)
         step = _committed(connection, wanted)
         yield step.images, step.verdicts
 
@@ -140,7 +140,7 @@ def _contents(connection: Connection, stop: threading.Event) -> Iterator[int | N
     last = _committed(connection, orphans.last_content)
     after = tries = 0
     while after < last and not stop.is_set():
-        gone = _committed(connection, partial(orphans.forget_contents, after=after))
+        gone = _committed(connection, partial(orphans.delete_contents, after=after))
         if gone is not None:
             after, tries = after + orphans.STEP_CONTENTS, 0
             yield gone

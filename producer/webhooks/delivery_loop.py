@@ -22,7 +22,7 @@ from fakesweep.schema.ledger.savepoints import apart
 from fakesweep.schema.ledger.webhooks.deliveries import (
     Delivery,
     Failed,
-    forget_delivered,
+    delete_delivered,
     pause_gone,
     record_delivered,
     record_failed,
@@ -134,7 +134,7 @@ def _send(pool: PoolManager, delivery: Delivery) -> ReceiverAnswer:
 def _delete_old(engine: Engine, stop: threading.Event) -> None:
     while not stop.is_set():
         with engine.begin() as connection:
-            dropped = forget_delivered(connection, FORGET_AFTER_DAYS)
+            dropped = delete_delivered(connection, FORGET_AFTER_DAYS)
         if not dropped:
             return
         log.info("webhook_deliveries_forgotten", deliveries=dropped)

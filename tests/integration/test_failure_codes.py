@@ -15,7 +15,7 @@ from PIL import Image
 from sqlalchemy import Engine, text
 
 from fakesweep.schema.failures import FailureCode
-from fakesweep.schema.ledger.batches.recovery import QUARANTINED_AFTER, STRIKES, return_expired
+from fakesweep.schema.ledger.batches.recovery import QUARANTINED_AFTER, STRIKES, requeue_expired
 from fakesweep.schema.ledger.scans.control import RETRYABLE
 from fakesweep.schema.settings import Settings
 from fakesweep.workers.pipeline.batch import run_batch
@@ -160,7 +160,7 @@ def test_an_image_that_ends_its_workers_comes_to_its_code(engine: Engine, tmp_pa
                 text("""UPDATE ledger.batches
                         SET state = 'running', lease_until = now() - interval '1 second'""")
             )
-            return_expired(connection)
+            requeue_expired(connection)
     [row] = result_rows(engine, message.scan_id)
     assert row["failure_code"] == "killed_worker"
 

@@ -25,7 +25,7 @@ from fakesweep.schema.ledger.batches import outcomes
 from fakesweep.schema.ledger.batches.leases import claim_batch
 from fakesweep.schema.ledger.batches.outcomes import Failure, Outcome, store_outcomes
 from fakesweep.schema.ledger.batches.publishing import take_recorded
-from fakesweep.schema.ledger.batches.recovery import return_expired
+from fakesweep.schema.ledger.batches.recovery import requeue_expired
 from fakesweep.schema.ledger.copy import copy_rows
 from fakesweep.schema.ledger.reports.progress import progress
 from fakesweep.schema.message import BatchMessage
@@ -158,10 +158,10 @@ def _one(engine: Engine, sql: str) -> Any:
         return connection.execute(text(sql)).scalar_one()
 
 
-def _returned(connection: Connection) -> BatchMessage:
+def _requeued(connection: Connection) -> BatchMessage:
     """Expire a lease and publish its batch again, like a producer."""
     connection.execute(text("UPDATE ledger.batches SET lease_until = now() - interval '1s'"))
-    assert return_expired(connection).batches == 1
+    assert requeue_expired(connection).batches == 1
     [message] = take_recorded(connection, Lane.BULK, 10)
     return message
 
@@ -251,7 +251,7 @@ def test_a_lease_that_ran_out_while_the_server_was_away_is_taken_back(
         wait_until(lambda: _away_seconds(short) > LEASE_SECONDS, "the lease has run out")
         server.start()
         with engine.begin() as connection:
-            again = _returned(connection)
+            again = _requeued(connection)
         wait_until(lambda: _one(engine, _HELD), "the lease is taken back")
         run_batch(again, short)
         assert _count(lines, "batch_passed_over") == 1
@@ -272,7 +272,7 @@ def test_a_worker_that_lost_its_batch_during_an_outage_writes_nothing(
         _await(lines, "ledger_away")
         server.start()
         with engine.begin() as connection:  # all at once, so that the worker is not faster
-            again = _returned(connection)
+            again = _requeued(connection)
             held = claim_batch(connection, again.batch_id, another, 60, attempt=again.attempt)
         assert held is not None
         pictures.let_go.set()

@@ -27,7 +27,7 @@ def take_recorded(
 
     With `scan_id`, only that scan's batches are taken; the window counts those of all scans. A lock
     for each lane makes the window hold for all processes together. The caller commits, then
-    publishes: `recovery.return_lost` finds a lost message, the claim refuses a duplicate.
+    publishes: `recovery.requeue_lost` finds a lost message, the claim refuses a duplicate.
     """
     connection.execute(_LOCK_LANE, {"lane": lane.value})
     wanted = {"lane": lane.value, "window": window, "scan_id": scan_id}

@@ -44,7 +44,7 @@ _EXPIRED = """
     SELECT batch_id FROM ledger.batches x WHERE ledger.is_expired(x) FOR UPDATE SKIP LOCKED
 """
 
-_RETURN = f"""
+_REQUEUE = f"""
     UPDATE ledger.batches b
     SET state = {idle_state("recorded")}, lease_until = NULL, expiries = expiries + 1,
         strikes = strikes + CAST(lane = 'quarantine' AS integer),
@@ -52,10 +52,10 @@ _RETURN = f"""
     WHERE batch_id {{which}} RETURNING batch_id, lane, strikes
 """  # noqa: S608 - our own words
 
-_RETURN_EXPIRED = text(_RETURN.format(which=f"IN ({_EXPIRED})"))
-_RETURN_ONE = text(_RETURN.format(which="= :batch_id"))
+_REQUEUE_EXPIRED = text(_REQUEUE.format(which=f"IN ({_EXPIRED})"))
+_REQUEUE_ONE = text(_REQUEUE.format(which="= :batch_id"))
 
-_RETURN_LOST = text(f"""
+_REQUEUE_LOST = text(f"""
     UPDATE ledger.batches b SET state = {idle_state("recorded")}
     WHERE batch_id IN (
         SELECT batch_id FROM ledger.batches
@@ -109,7 +109,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Returned:
+class Requeued:
     """Batches requeued after their lease expired; `killers` are the images that failed.
 
     `faults` are the batches that were set aside.
@@ -123,13 +123,13 @@ class Returned:
 
 
 @dataclass(slots=True)
-class _Cornered:
+class _Isolated:
     halved: int = 0
     killers: list[int] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
 
 
-def return_expired(connection: Connection) -> Returned:
+def requeue_expired(connection: Connection) -> Requeued:
     """Requeue batches whose lease has expired.
 
     A second expiry moves the batch to quarantine. A batch that expires there is halved; a single
@@ -137,22 +137,22 @@ def return_expired(connection: Connection) -> Returned:
     """
     limits = {"longest_seconds": LONGEST_LEASE_SECONDS, "unseen_seconds": UNSEEN_SECONDS}
     connection.execute(_END_LEASES, limits)
-    cornered = _Cornered()
-    returned = _returned(connection, cornered.faults)
+    isolated = _Isolated()
+    returned = _requeued(connection, isolated.faults)
     for row in returned:
         if row.strikes:
-            reason = apart(connection, partial(_corner, connection, row, cornered))
+            reason = apart(connection, partial(_isolate, connection, row, isolated))
             if reason is not None:
-                cornered.faults.append(Fault(row.batch_id, reason))
-    for fault in cornered.faults:
+                isolated.faults.append(Fault(row.batch_id, reason))
+    for fault in isolated.faults:
         apart(connection, partial(set_aside, connection, fault.batch_id, fault.reason))
     quarantined = sum(row.lane == Lane.QUARANTINE for row in returned)
-    return Returned(
-        len(returned), quarantined, cornered.halved, tuple(cornered.killers), tuple(cornered.faults)
+    return Requeued(
+        len(returned), quarantined, isolated.halved, tuple(isolated.killers), tuple(isolated.faults)
     )
 
 
-def return_lost(
+def requeue_lost(
     connection: Connection, lane: Lane, waiting: Collection[int], older_than_seconds: float
 ) -> int:
     """Requeue lost batches: published `older_than_seconds` ago or earlier, and not in their queue.
@@ -161,7 +161,7 @@ def return_lost(
     the first claim wins.
     """
     return connection.execute(
-        _RETURN_LOST,
+        _REQUEUE_LOST,
         {
             "lane": lane.value,
             "waiting": list(waiting),
@@ -181,7 +181,7 @@ def recount(connection: Connection, batch_id: int) -> bool:
     return bool(connection.execute(_RECOUNT, {"batch_id": batch_id}).scalar_one())
 
 
-def _returned(connection: Connection, faults: list[Fault]) -> list[Row[tuple[int, str, int]]]:
+def _requeued(connection: Connection, faults: list[Fault]) -> list[Row[tuple[int, str, int]]]:
     """Requeue batches together, or one by one where the database refuses one of them."""
     returned: list[Row[tuple[int, str, int]]] = []
 
@@ -189,23 +189,23 @@ def _returned(connection: Connection, faults: list[Fault]) -> list[Row[tuple[int
         wanted = {"quarantined_after": QUARANTINED_AFTER, **which}
         returned.extend(connection.execute(statement, wanted).all())
 
-    if apart(connection, partial(give_back, _RETURN_EXPIRED)) is None:
+    if apart(connection, partial(give_back, _REQUEUE_EXPIRED)) is None:
         return returned
     for batch_id in connection.execute(text(_EXPIRED)).scalars().all():
-        reason = apart(connection, partial(give_back, _RETURN_ONE, batch_id=batch_id))
+        reason = apart(connection, partial(give_back, _REQUEUE_ONE, batch_id=batch_id))
         if reason is not None:
             faults.append(Fault(batch_id, reason))
     return returned
 
 
-def _corner(connection: Connection, row: Row[tuple[int, str, int]], cornered: _Cornered) -> None:
+def _isolate(connection: Connection, row: Row[tuple[int, str, int]], isolated: _Isolated) -> None:
     pending = list(connection.execute(_PENDING, {"batch_id": row.batch_id}).scalars())
     if len(pending) > 1:
         _halve(connection, row.batch_id, pending)
-        cornered.halved += 1
+        isolated.halved += 1
     elif not pending or row.strikes >= STRIKES:
         _give_up(connection, row.batch_id, pending)
-        cornered.killers.extend(pending)
+        isolated.killers.extend(pending)
 
 
 def _halve(connection: Connection, batch_id: int, pending: list[int]) -> None:

@@ -67,8 +67,8 @@ _BEGIN = text("""
     WHERE scan_id = :scan_id
 """)
 
-_FORGET_SIGHTINGS = text("DELETE FROM ledger.sightings WHERE scan_id = :scan_id")
-_FORGET_VANISHED = text("DELETE FROM ledger.vanished WHERE scan_id = :scan_id")
+_DELETE_SIGHTINGS = text("DELETE FROM ledger.sightings WHERE scan_id = :scan_id")
+_DELETE_VANISHED = text("DELETE FROM ledger.vanished WHERE scan_id = :scan_id")
 
 _CREATE_STAGES = """
     CREATE TEMPORARY TABLE IF NOT EXISTS doomed (image_id bigint PRIMARY KEY);
@@ -77,7 +77,7 @@ _CREATE_STAGES = """
     TRUNCATE doomed;
 """
 
-_DOOM = text("""
+_MARK_IMAGES = text("""
     INSERT INTO doomed
     SELECT i.image_id FROM ledger.batches b JOIN ledger.images i USING (batch_id)
     WHERE b.scan_id = ANY(:scan_ids)
@@ -107,9 +107,9 @@ _SPARE_SINCE = text("""
     ) AS seen WHERE d.image_id = seen.image_id
 """)
 
-_ANY_DOOMED = text("SELECT EXISTS (SELECT FROM doomed)")
+_ANY_MARKED = text("SELECT EXISTS (SELECT FROM doomed)")
 
-_COUNT_DOOMED = text("""
+_COUNT_MARKED = text("""
     SELECT count(*) FROM ledger.batches b JOIN ledger.images i USING (batch_id)
     JOIN doomed d USING (image_id) WHERE b.scan_id = :scan_id
 """)
@@ -131,7 +131,7 @@ _NEXT_BATCHES = text("""
     ) AS summed WHERE before < :images ORDER BY batch_id
 """)
 
-_FORGET_IMAGES = text("""
+_DELETE_IMAGES = text("""
     WITH gone AS (
         DELETE FROM ledger.images i USING doomed d
         WHERE i.batch_id = ANY(:batch_ids) AND i.image_id = d.image_id
@@ -178,7 +178,7 @@ _BRING_BACK = text("""
 
 _HAS_BATCHES = text("SELECT EXISTS (SELECT FROM ledger.batches WHERE scan_id = :scan_id)")
 
-_FORGET_SCAN = (
+_DELETE_SCAN = (
     text("DELETE FROM ledger.source_parts WHERE scan_id = :scan_id"),
     text("DELETE FROM ledger.scan_sources WHERE scan_id = :scan_id"),
     text("DELETE FROM ledger.listing_counts WHERE scan_id = :scan_id"),
@@ -205,7 +205,7 @@ class EndedScan:
 
 
 @dataclass(frozen=True, slots=True)
-class Forgotten:
+class Deleted:
     """The rows that one transaction deleted, and its position.
 
     `last_batch_id` is None after the scan's last batch; `last_sighting` is the newest page that an
@@ -218,12 +218,12 @@ class Forgotten:
     verdicts: int = 0
 
 
-def may_forget(connection: Connection) -> bool:
+def may_delete(connection: Connection) -> bool:
     """Return whether this user may delete from every table, as the owner may."""
     return bool(connection.execute(_MAY).scalar_one())
 
 
-def lock_forgetting(connection: Connection) -> bool:
+def lock_retention(connection: Connection) -> bool:
     """Try to lock retention for this process alone, until disconnected."""
     return bool(connection.execute(_LOCK).scalar_one())
 
@@ -273,7 +273,7 @@ def settled_sightings(connection: Connection) -> int:
     return int(connection.execute(_LAST_SIGHTING).scalar_one())
 
 
-def doom(connection: Connection, scan_ids: Sequence[int]) -> None:
+def mark_images(connection: Connection, scan_ids: Sequence[int]) -> None:
     """Mark the deletable images of these scans, until the connection ends.
 
     Images that other audits refer to are spared.
@@ -282,10 +282,10 @@ def doom(connection: Connection, scan_ids: Sequence[int]) -> None:
     if not scan_ids:
         return
     wanted = {"scan_ids": list(scan_ids), "first": min(scan_ids)}
-    connection.execute(_DOOM, wanted)
+    connection.execute(_MARK_IMAGES, wanted)
     connection.exec_driver_sql("ANALYZE doomed")
     for audit in connection.execute(_AUDITS_THAT_STAY, wanted).scalars().all():
-        if not connection.execute(_ANY_DOOMED).scalar_one():
+        if not connection.execute(_ANY_MARKED).scalar_one():
             break
         spare(connection, audit)
 
@@ -295,12 +295,12 @@ def spare(connection: Connection, audit: int) -> None:
     connection.execute(_SPARE, {"scan_id": audit})
 
 
-def doomed_images(connection: Connection, scan_id: int) -> int:
+def marked_images(connection: Connection, scan_id: int) -> int:
     """Return the number of a scan's marked images."""
-    return int(connection.execute(_COUNT_DOOMED, {"scan_id": scan_id}).scalar_one())
+    return int(connection.execute(_COUNT_MARKED, {"scan_id": scan_id}).scalar_one())
 
 
-def begin_forgetting(connection: Connection, scan_id: int, before: datetime) -> bool:
+def begin_deletion(connection: Connection, scan_id: int, before: datetime) -> bool:
     """Mark a scan as incomplete, and delete its sightings.
 
     Returns False, with nothing deleted, where the scan runs again.
@@ -308,40 +308,40 @@ def begin_forgetting(connection: Connection, scan_id: int, before: datetime) -> 
     if not _has_ended(connection, scan_id, before):
         return False
     wanted = {"scan_id": scan_id}
-    for statement in (_BEGIN, _FORGET_SIGHTINGS, _FORGET_VANISHED):
+    for statement in (_BEGIN, _DELETE_SIGHTINGS, _DELETE_VANISHED):
         connection.execute(statement, wanted)
     return True
 
 
-def forget_images(
-    connection: Connection, scan_id: int, before: datetime, after: Forgotten
-) -> Forgotten:
+def delete_images(
+    connection: Connection, scan_id: int, before: datetime, after: Deleted
+) -> Deleted:
     """Delete marked images of a scan's next batches, with their verdicts and outcomes.
 
     Images that an audit saw since the last step are spared. A scan that runs again loses nothing.
     """
     if not _has_ended(connection, scan_id, before):
-        return Forgotten(None, after.last_sighting)
+        return Deleted(None, after.last_sighting)
     wanted = {"scan_id": scan_id, "after": after.last_batch_id, "images": STEP_IMAGES}
     batch_ids = list(connection.execute(_NEXT_BATCHES, wanted).scalars())
     if not batch_ids:
-        return Forgotten(None, after.last_sighting)
+        return Deleted(None, after.last_sighting)
     last_sighting = settled_sightings(connection)
     connection.execute(_SPARE_SINCE, {"after": after.last_sighting})
-    gone = connection.execute(_FORGET_IMAGES, {"batch_ids": batch_ids}).one()
+    gone = connection.execute(_DELETE_IMAGES, {"batch_ids": batch_ids}).one()
     connection.execute(_BRING_BACK)
     connection.execute(_DROP_EMPTY, {"batch_ids": batch_ids})
-    return Forgotten(batch_ids[-1], last_sighting, gone.images, gone.verdicts)
+    return Deleted(batch_ids[-1], last_sighting, gone.images, gone.verdicts)
 
 
-def forget_scan(connection: Connection, scan_id: int, before: datetime) -> bool:
+def delete_scan(connection: Connection, scan_id: int, before: datetime) -> bool:
     """Delete a scan that has no image left; return whether it is deleted."""
     wanted = {"scan_id": scan_id}
     if not _has_ended(connection, scan_id, before):
         return False
     if connection.execute(_HAS_BATCHES, wanted).scalar_one():
         return False
-    for statement in _FORGET_SCAN:
+    for statement in _DELETE_SCAN:
         connection.execute(statement, wanted)
     return True
 

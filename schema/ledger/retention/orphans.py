@@ -10,12 +10,12 @@ from sqlalchemy import Connection, text
 STEP_CONTENTS = 20_000
 """Content numbers that one transaction reads."""
 
-_FORGET_LOADS = text("""
+_DELETE_LOADS = text("""
     DELETE FROM ledger.model_loads l USING ledger.workers w
     WHERE l.worker_id = w.worker_id AND greatest(w.seen_at, w.stages_at, w.stopped_at) < :before
 """)
 
-_FORGET_OLD = {
+_DELETE_OLD = {
     "workers": text("""
         DELETE FROM ledger.workers WHERE greatest(seen_at, stages_at, stopped_at) < :before
     """),
@@ -43,7 +43,7 @@ _AUDITING = text("""
 
 _LAST_CONTENT = text("SELECT coalesce(max(content_id), 0) FROM ledger.contents")
 
-_FORGET_CONTENTS = text("""
+_DELETE_CONTENTS = text("""
     WITH gone AS (
         DELETE FROM ledger.contents c
         WHERE c.content_id > :after AND c.content_id <= :until
@@ -62,12 +62,12 @@ _FORGET_CONTENTS = text("""
 """)
 
 
-def forget_old(connection: Connection, before: datetime) -> dict[str, int]:
+def delete_old(connection: Connection, before: datetime) -> dict[str, int]:
     """Delete workers, producers and dead letters older than a moment; return their numbers."""
-    connection.execute(_FORGET_LOADS, {"before": before})
+    connection.execute(_DELETE_LOADS, {"before": before})
     return {
         name: connection.execute(statement, {"before": before}).rowcount
-        for name, statement in _FORGET_OLD.items()
+        for name, statement in _DELETE_OLD.items()
     }
 
 
@@ -76,7 +76,7 @@ def last_content(connection: Connection) -> int:
     return int(connection.execute(_LAST_CONTENT).scalar_one())
 
 
-def forget_contents(connection: Connection, after: int) -> int | None:
+def delete_contents(connection: Connection, after: int) -> int | None:
     """Delete those of the next contents that have no image, with their scores; return their number.
 
     Returns None, with nothing deleted, while a batch is in work: its worker may have looked up a
@@ -87,4 +87,4 @@ def forget_contents(connection: Connection, after: int) -> int | None:
         return None
     auditing = list(connection.execute(_AUDITING).scalars())
     wanted = {"after": after, "until": after + STEP_CONTENTS, "auditing": auditing}
-    return int(connection.execute(_FORGET_CONTENTS, wanted).scalar_one())
+    return int(connection.execute(_DELETE_CONTENTS, wanted).scalar_one())

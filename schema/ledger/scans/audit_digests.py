@@ -115,13 +115,13 @@ def whole_runs(entries: Sequence[Entry]) -> int:
     return 0
 
 
-def see_again(connection: Connection, look: AuditView, runs: Sequence[DigestRun]) -> set[bytes]:
+def see_again(connection: Connection, view: AuditView, runs: Sequence[DigestRun]) -> set[bytes]:
     """Record sightings of the runs that stand; return their digests."""
     digests = [run.digest for run in runs if run.digest]
-    if not (look.is_loaded and digests):
+    if not (view.is_loaded and digests):
         return set()
-    wanted = look._asdict() | {
-        "model_ids": list(look.model_ids),
+    wanted = view._asdict() | {
+        "model_ids": list(view.model_ids),
         "digests": digests,
     }
     return {bytes(digest) for digest in connection.execute(_SEE_AGAIN, wanted).scalars()}

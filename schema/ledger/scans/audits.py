@@ -130,7 +130,7 @@ def see(images: Sequence[ListedImage]) -> list[Seen]:
     return [Seen(place, image) for place, image in enumerate(images)]
 
 
-def compared(connection: Connection, look: AuditView, images: Sequence[ListedImage]) -> list[Seen]:
+def compared(connection: Connection, view: AuditView, images: Sequence[ListedImage]) -> list[Seen]:
     """Return the images of the temporary table `stage_listed` that do not stand.
 
     The others are in `stage_sighted` then. `images` are all of the page.
@@ -138,17 +138,17 @@ def compared(connection: Connection, look: AuditView, images: Sequence[ListedIma
     rows = connection.execute(
         _COMPARE,
         {
-            "scan_id": look.scan_id,
-            "policy_id": look.policy_id,
-            "model_ids": list(look.model_ids),
-            "models": look.models,
-            "is_loaded": look.is_loaded,
-            "failures_stand_days": look.failures_stand_days,
+            "scan_id": view.scan_id,
+            "policy_id": view.policy_id,
+            "model_ids": list(view.model_ids),
+            "models": view.models,
+            "is_loaded": view.is_loaded,
+            "failures_stand_days": view.failures_stand_days,
             "about_bytes": [code.value for code in FailureCode if code.is_about_bytes],
         },
     ).all()
     known = {row.content_id for row in rows if row.content_id is not None}
-    led = _led(connection, look, known) if known else _Led(set(), frozenset())
+    led = _led(connection, view, known) if known else _Led(set(), frozenset())
     return [_seen(row, images[row.place], led) for row in rows]
 
 
@@ -173,17 +173,17 @@ class _Led(NamedTuple):
     scored: frozenset[int]
 
 
-def _led(connection: Connection, look: AuditView, content_ids: set[int]) -> _Led:
+def _led(connection: Connection, view: AuditView, content_ids: set[int]) -> _Led:
     wanted = sorted(content_ids)
-    fetched = connection.execute(_LED, {"scan_id": look.scan_id, "content_ids": wanted}).scalars()
+    fetched = connection.execute(_LED, {"scan_id": view.scan_id, "content_ids": wanted}).scalars()
     scored: frozenset[int] = frozenset()
-    if look.is_loaded:
+    if view.is_loaded:
         rows = connection.execute(
             _SCORED,
             {
                 "content_ids": wanted,
-                "model_ids": list(look.model_ids),
-                "models": look.models,
+                "model_ids": list(view.model_ids),
+                "models": view.models,
             },
         )
         scored = frozenset(rows.scalars())

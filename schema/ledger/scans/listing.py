@@ -170,17 +170,17 @@ def record_page(
     row = connection.execute(_LOOK, {"scan_id": scan_id}).one_or_none()
     if row is None:
         return None
-    look = AuditView(scan_id, row.policy_id, tuple(row.model_ids), row.models, failures_stand_days)
+    view = AuditView(scan_id, row.policy_id, tuple(row.model_ids), row.models, failures_stand_days)
     runs = page.runs
     if runs is None:
         runs = digests_of(page.images) if row.is_audit else one_run(page.images)
-    known = see_again(connection, look, runs) if row.is_audit else set()
+    known = see_again(connection, view, runs) if row.is_audit else set()
     left = [run for run in runs if run.digest not in known]
     looked_at, counts = 0, _Counts()
     if left:
         page = page if not known else page._replace(lines=None)
-        looked_at, counts = _look_at(
-            connection, look, page, left, batch_images, is_audit=row.is_audit
+        looked_at, counts = _record_runs(
+            connection, view, page, left, batch_images, is_audit=row.is_audit
         )
     unchanged = len(page.images) - looked_at
     moved = {
@@ -199,9 +199,9 @@ def record_page(
     return Recorded(counts.images, unchanged, _images_of(runs) - _images_of(left))
 
 
-def _look_at(
+def _record_runs(
     connection: Connection,
-    look: AuditView,
+    view: AuditView,
     page: Page,
     runs: Sequence[DigestRun],
     batch_images: int,
@@ -212,10 +212,10 @@ def _look_at(
     connection.exec_driver_sql(_CREATE_STAGES)
     lines = staged(page.images, runs) if page.lines is None else page.lines
     copy_lines(connection, "stage_listed", lines)
-    seen = compared(connection, look, page.images) if is_audit else see(page.images)
-    counts = _record(connection, look.scan_id, _batched(seen, batch_images), is_audit=is_audit)
+    seen = compared(connection, view, page.images) if is_audit else see(page.images)
+    counts = _record(connection, view.scan_id, _batched(seen, batch_images), is_audit=is_audit)
     if is_audit:
-        note(connection, look.scan_id, runs)
+        note(connection, view.scan_id, runs)
     return len(seen), counts
 
 

@@ -75,7 +75,7 @@ _GONE = text("""
     WHERE webhook_id = ANY(CAST(:webhook_ids AS integer[])) AND paused_at IS NULL
 """)
 
-_FORGET = """
+_DELETE = """
     DELETE FROM ledger.webhook_deliveries WHERE delivery_id IN (
         SELECT d.delivery_id FROM ledger.webhooks w CROSS JOIN LATERAL (
             SELECT d.delivery_id FROM ledger.webhook_deliveries d
@@ -84,9 +84,9 @@ _FORGET = """
     )
 """
 _OLD = "d.delivered_at < now() - make_interval(secs => 86400 * CAST(:days AS double precision))"
-_FORGET_DELIVERED = text(_FORGET.format(which=_OLD, where=""))
-_FORGET_REMOVED = tuple(
-    text(_FORGET.format(which=which, where="WHERE w.removed_at IS NOT NULL"))
+_DELETE_DELIVERED = text(_DELETE.format(which=_OLD, where=""))
+_DELETE_REMOVED = tuple(
+    text(_DELETE.format(which=which, where="WHERE w.removed_at IS NOT NULL"))
     for which in ("ledger.is_open(d)", "d.dead_at IS NOT NULL")
 )
 
@@ -206,12 +206,12 @@ def pause_gone(connection: Connection, webhook_ids: Collection[int]) -> None:
         connection.execute(_GONE, {"webhook_ids": sorted(webhook_ids)})
 
 
-def forget_delivered(connection: Connection, days: float, at_most: int = 10_000) -> int:
+def delete_delivered(connection: Connection, days: float, at_most: int = 10_000) -> int:
     """Delete rows delivered longer than `days` ago, and open ones of removed webhooks.
 
     Returns how many of either it deleted; call it again until there are none.
     """
-    dropped = connection.execute(_FORGET_DELIVERED, {"days": days, "at_most": at_most}).rowcount
-    for statement in _FORGET_REMOVED:
+    dropped = connection.execute(_DELETE_DELIVERED, {"days": days, "at_most": at_most}).rowcount
+    for statement in _DELETE_REMOVED:
         dropped += connection.execute(statement, {"at_most": at_most}).rowcount
     return dropped

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from sqlalchemy import Connection, Engine
 
-from fakesweep.producer.retention.prune import Forgotten, Plan, forget, plan_forgetting
+from fakesweep.producer.retention.prune import Deleted, Plan, forget, plan_forgetting
 from fakesweep.schema.ledger.retention.ended_scans import clock
 from tests.integration.ledger.rows import (
     add_model,
@@ -118,16 +118,16 @@ def planned(engine: Engine, *chosen: int, age: timedelta = YEAR) -> Plan:
         return plan_forgetting(connection, clock(connection) - age, chosen)
 
 
-def steps(engine: Engine, *chosen: int, age: timedelta = YEAR) -> Iterator[Forgotten]:
+def steps(engine: Engine, *chosen: int, age: timedelta = YEAR) -> Iterator[Deleted]:
     """Delete everything older than an age; yield after each transaction."""
     with alone(engine) as connection:
         plan = plan_forgetting(connection, clock(connection) - age, chosen)
         yield from forget(connection, plan, threading.Event())
 
 
-def prune(engine: Engine, *chosen: int, age: timedelta = YEAR) -> Forgotten:
+def prune(engine: Engine, *chosen: int, age: timedelta = YEAR) -> Deleted:
     """Delete everything older than an age, checking invariants at each step; return the scans."""
-    *_, last = [Forgotten(), *_watched(steps(engine, *chosen, age=age), engine)]
+    *_, last = [Deleted(), *_watched(steps(engine, *chosen, age=age), engine)]
     assert_whole(engine)
     return last
 
@@ -142,7 +142,7 @@ def alone(engine: Engine) -> Iterator[Connection]:
         connection.exec_driver_sql("SELECT pg_advisory_unlock_all()")
 
 
-def _watched(walk: Iterator[Forgotten], engine: Engine) -> Iterator[Forgotten]:
+def _watched(walk: Iterator[Deleted], engine: Engine) -> Iterator[Deleted]:
     for told in walk:
         assert_whole(engine)
         yield told

@@ -12,7 +12,7 @@ from fakesweep.schema.ledger.batches.leases import (
     release_batch,
     renew_leases,
 )
-from fakesweep.schema.ledger.batches.recovery import return_expired
+from fakesweep.schema.ledger.batches.recovery import requeue_expired
 from fakesweep.schema.ledger.registry.policies import rejudge
 from fakesweep.schema.ledger.registry.processes import register_worker
 from fakesweep.schema.message import BatchImage
@@ -51,7 +51,7 @@ def _return(engine: Engine) -> None:
     """Expire leases, and requeue the batches."""
     _expire(engine)
     with engine.begin() as connection:
-        return_expired(connection)
+        requeue_expired(connection)
 
 
 def _tables(engine: Engine) -> list[int]:
@@ -156,7 +156,7 @@ def test_renewing_keeps_the_batches_of_this_worker_and_shows_that_it_lives(engin
 
 def _return_only_expired(engine: Engine, batch_id: int) -> None:
     with engine.begin() as connection:
-        assert return_expired(connection).batches == 1
+        assert requeue_expired(connection).batches == 1
     (row,) = rows(engine, "SELECT batch_id FROM ledger.batches WHERE state = 'recorded'")
     assert row["batch_id"] == batch_id
 
@@ -200,7 +200,7 @@ def test_a_leaving_worker_hands_back_all_it_has_and_nothing_else(engine: Engine)
     claimed(engine, theirs, OTHER)
     with engine.begin() as connection:
         assert release_all(connection, WORKER) == 2
-        assert return_expired(connection).batches == 0
+        assert requeue_expired(connection).batches == 0
     assert [message.batch_id for message in take(engine)] == mine
     assert value(engine, "SELECT sum(expiries) FROM ledger.batches") == 0
 

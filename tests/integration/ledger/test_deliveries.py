@@ -8,7 +8,7 @@ from sqlalchemy import Engine, text
 
 from fakesweep.schema.errors import WebhookError
 from fakesweep.schema.ledger.webhooks import deliveries, webhooks
-from fakesweep.schema.ledger.webhooks.deliveries import Delivery, forget_delivered, take_due
+from fakesweep.schema.ledger.webhooks.deliveries import Delivery, delete_delivered, take_due
 from fakesweep.schema.words import VerdictWord
 from tests.integration.ledger.deliveries import (
     FAKE,
@@ -132,12 +132,12 @@ def test_only_old_deliveries_are_deleted(engine: Engine, model: int) -> None:
         old=old.delivery_id,
     )
     with engine.begin() as connection:
-        assert forget_delivered(connection, 29.5) == 1
-        assert forget_delivered(connection, 29.5) == 0
+        assert delete_delivered(connection, 29.5) == 1
+        assert delete_delivered(connection, 29.5) == 0
     assert len(told(engine)) == 5
     with engine.begin() as connection:
         webhooks.remove_webhook(connection, "moderation")
-        assert [forget_delivered(connection, 29.5, at_most=2) for _ in range(3)] == [3, 1, 0]
+        assert [delete_delivered(connection, 29.5, at_most=2) for _ in range(3)] == [3, 1, 0]
     assert {row[0] for row in tuples(engine, "SELECT state FROM webhook_deliveries")} == {
         "delivered"
     }

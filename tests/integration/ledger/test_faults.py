@@ -11,7 +11,7 @@ from fakesweep.schema.ledger.batches.deferrals import (
 )
 from fakesweep.schema.ledger.batches.delivery import Taken, take_up
 from fakesweep.schema.ledger.batches.leases import claim_batch
-from fakesweep.schema.ledger.batches.recovery import UNSEEN_SECONDS, return_expired
+from fakesweep.schema.ledger.batches.recovery import UNSEEN_SECONDS, requeue_expired
 from fakesweep.schema.ledger.registry.processes import register_worker
 from fakesweep.schema.ledger.reports.stalls import movement
 from fakesweep.schema.ledger.scans.control import pause_scan, resume_scan
@@ -59,7 +59,7 @@ def _recover(engine: Engine) -> tuple[int, ...]:
     """Expire every lease; return the batches that recovery set aside."""
     run(engine, "UPDATE ledger.batches SET lease_until = now() - interval '1 second'")
     with engine.begin() as connection:
-        return tuple(fault.batch_id for fault in return_expired(connection).faults)
+        return tuple(fault.batch_id for fault in requeue_expired(connection).faults)
 
 
 def _work(engine: Engine, message: BatchMessage, model: int) -> None:
@@ -214,7 +214,7 @@ def test_a_lease_that_no_setting_allows_runs_out_at_once(engine: Engine, lease: 
     claimed(engine, take_one(engine).batch_id)
     run(engine, f"UPDATE ledger.batches SET lease_until = {lease}")
     with engine.begin() as connection:
-        assert return_expired(connection).batches == 1
+        assert requeue_expired(connection).batches == 1
     assert take_one(engine).attempt == 1
 
 
@@ -225,8 +225,8 @@ def test_the_lease_of_a_worker_that_is_not_seen_runs_out(engine: Engine) -> None
     claimed(engine, take_one(engine).batch_id)
     run(engine, "UPDATE ledger.batches SET lease_until = now() + interval '50 minutes'")
     with engine.begin() as connection:
-        assert return_expired(connection).batches == 0
+        assert requeue_expired(connection).batches == 0
     gone = f"UPDATE ledger.workers SET seen_at = now() - interval '{UNSEEN_SECONDS + 1} seconds'"
     run(engine, gone)
     with engine.begin() as connection:
-        assert return_expired(connection).batches == 1
+        assert requeue_expired(connection).batches == 1

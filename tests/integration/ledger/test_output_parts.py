@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 from sqlalchemy import Engine
 
-from fakesweep.schema.ledger.batches.recovery import return_expired
+from fakesweep.schema.ledger.batches.recovery import requeue_expired
 from fakesweep.schema.ledger.outputs.parts import (
     add_output,
     end_output,
@@ -136,7 +136,7 @@ def test_what_ended_in_a_batch_that_nobody_will_take_up_any_more_has_its_line(
     run(engine, "UPDATE ledger.batches SET lease_until = now() - interval '1 second'")
     steer(engine, cancel_scan, scan_id)
     with engine.begin() as connection:
-        return_expired(connection)
+        requeue_expired(connection)
     assert cut_all(engine, scan_id) == [[2]]
     outcome = failed(message.images[0])
     assert not store(engine, held, [outcome]), "its line would be missing"

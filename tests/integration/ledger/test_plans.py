@@ -163,8 +163,8 @@ def test_publishing_and_reconciling_look_at_unfinished_batches_alone(large: Engi
         str(statement.compile(dialect=large.dialect, compile_kwargs={"literal_binds": True}))
         for statement in (
             publishing._TAKE_RECORDED.bindparams(lane="bulk", window=64),
-            recovery._RETURN_EXPIRED.bindparams(quarantined_after=2),
-            recovery._RETURN_LOST.bindparams(lane="bulk", older_than_seconds=30.0, waiting="{}"),
+            recovery._REQUEUE_EXPIRED.bindparams(quarantined_after=2),
+            recovery._REQUEUE_LOST.bindparams(lane="bulk", older_than_seconds=30.0, waiting="{}"),
             recovery._LONG_PUBLISHED.bindparams(lane="bulk", older_than_seconds=30.0),
         )
     ]
@@ -187,15 +187,15 @@ def test_results_are_streamed_batch_by_batch(large: Engine) -> None:
 
 def test_forgetting_looks_at_what_it_forgets_alone(large: Engine) -> None:
     statements = [
-        ended_scans._FORGET_IMAGES.bindparams(batch_ids=[0]),
+        ended_scans._DELETE_IMAGES.bindparams(batch_ids=[0]),
         ended_scans._BRING_BACK,
         ended_scans._SPARE.bindparams(scan_id=7),
         ended_scans._SPARE_SINCE.bindparams(after=900),
-        orphans._FORGET_CONTENTS.bindparams(after=0, until=100, auditing=[7]),
+        orphans._DELETE_CONTENTS.bindparams(after=0, until=100, auditing=[7]),
     ]
     with large.connect() as connection:
         connection.exec_driver_sql(ended_scans._CREATE_STAGES)
-        connection.execute(ended_scans._DOOM, {"scan_ids": [1]})
+        connection.execute(ended_scans._MARK_IMAGES, {"scan_ids": [1]})
         connection.exec_driver_sql("UPDATE ledger.images SET batch_id = 0 WHERE image_id <= 20")
         connection.exec_driver_sql("INSERT INTO freed SELECT n, 1 FROM generate_series(1, 99) n")
         connection.exec_driver_sql("ANALYZE doomed; ANALYZE freed")

@@ -5,10 +5,10 @@ from sqlalchemy import Engine
 
 from fakesweep.schema.ledger.batches.leases import claim_batch, release_batch
 from fakesweep.schema.ledger.batches.recovery import (
-    Returned,
+    Requeued,
     any_long_published,
-    return_expired,
-    return_lost,
+    requeue_expired,
+    requeue_lost,
 )
 from fakesweep.schema.message import BatchMessage
 from fakesweep.schema.words import Lane
@@ -36,17 +36,17 @@ from tests.support.batches import record_batch
 URIS = [f"s3://photos/{number}" for number in range(1, 6)]
 
 
-def _expire(engine: Engine) -> Returned:
+def _expire(engine: Engine) -> Requeued:
     run(engine, "UPDATE ledger.batches SET lease_until = now() - interval '1 second'")
     with engine.begin() as connection:
-        return return_expired(connection)
+        return requeue_expired(connection)
 
 
 def _take_any(engine: Engine) -> list[BatchMessage]:
     return [message for lane in Lane for message in take(engine, lane)]
 
 
-def _kill(engine: Engine) -> Returned:
+def _kill(engine: Engine) -> Requeued:
     """Claim the only batch by a worker that dies."""
     [message] = _take_any(engine)
     assert claim(engine, message.batch_id) is not None
@@ -67,8 +67,8 @@ def test_a_batch_whose_worker_is_gone_is_published_again(engine: Engine) -> None
     message = take_one(engine)
     claimed(engine, message.batch_id)
     with engine.begin() as connection:
-        assert return_expired(connection).batches == 0
-    assert _expire(engine) == Returned(1, 0, 0, ())
+        assert requeue_expired(connection).batches == 0
+    assert _expire(engine) == Requeued(1, 0, 0, ())
     again = take_one(engine)
     assert again.images == message.images
     assert (message.attempt, again.attempt) == (0, 1)
@@ -80,7 +80,7 @@ def test_a_batch_whose_lease_is_being_renewed_is_left_to_its_worker(engine: Engi
     run(engine, "UPDATE ledger.batches SET lease_until = now() - interval '1 second'")
     with engine.begin() as worker, engine.begin() as producer:
         worker.exec_driver_sql("UPDATE ledger.batches SET lease_until = now() + interval '1 hour'")
-        assert return_expired(producer).batches == 0
+        assert requeue_expired(producer).batches == 0
 
 
 def test_a_batch_that_is_not_in_its_queue_any_more_is_published_again(engine: Engine) -> None:
@@ -89,20 +89,20 @@ def test_a_batch_that_is_not_in_its_queue_any_more_is_published_again(engine: En
     first, second, third = (message.batch_id for message in take(engine))
     with engine.begin() as connection:
         assert not any_long_published(connection, Lane.BULK, 30.0)
-        assert return_lost(connection, Lane.BULK, [], 30.0) == 0
+        assert requeue_lost(connection, Lane.BULK, [], 30.0) == 0
     run(engine, "UPDATE ledger.batches SET published_at = now() - interval '31 seconds'")
     assert claim(engine, first) is not None
     with engine.begin() as connection:
         assert any_long_published(connection, Lane.BULK, 30.0)
-        assert return_lost(connection, Lane.LIVE, [], 30.0) == 0
-        assert return_lost(connection, Lane.BULK, [second], 30.0) == 1
+        assert requeue_lost(connection, Lane.LIVE, [], 30.0) == 0
+        assert requeue_lost(connection, Lane.BULK, [second], 30.0) == 1
     assert take_one(engine).batch_id == third
 
 
 def test_a_batch_that_killed_two_workers_goes_into_quarantine(engine: Engine) -> None:
     record(engine, ask(engine), URIS)
     assert _kill(engine).in_quarantine == 0
-    assert _kill(engine) == Returned(1, 1, 0, ())
+    assert _kill(engine) == Requeued(1, 1, 0, ())
     assert take(engine, Lane.BULK) == []
     [message] = take(engine, Lane.QUARANTINE)
     assert message.lane is Lane.QUARANTINE
@@ -127,7 +127,7 @@ def test_a_batch_that_kills_a_worker_in_quarantine_is_halved(engine: Engine) -> 
         _kill(engine)
     [whole] = take(engine, Lane.QUARANTINE)
     held = claimed(engine, whole.batch_id)
-    assert _expire(engine) == Returned(1, 1, 1, ())
+    assert _expire(engine) == Requeued(1, 1, 1, ())
     first, second = take(engine, Lane.QUARANTINE)
     assert [image.uri for image in first.images] == URIS[:2]
     assert [image.uri for image in second.images] == URIS[2:]
@@ -199,5 +199,5 @@ def test_a_batch_handed_back_in_order_is_no_strike(engine: Engine, strikes: int)
     held = claimed(engine, message.batch_id)
     with engine.begin() as connection:
         release_batch(connection, held, WORKER)
-        assert return_expired(connection).batches == 0
+        assert requeue_expired(connection).batches == 0
     assert value(engine, "SELECT strikes FROM ledger.batches") == strikes

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 
 from fakesweep.producer.retention import prune as forgetting
-from fakesweep.producer.retention.prune import Forgotten, forget, plan_forgetting
+from fakesweep.producer.retention.prune import Deleted, forget, plan_forgetting
 from fakesweep.schema.errors import RetentionError, ScanError
 from fakesweep.schema.failures import FailureCode
 from fakesweep.schema.ledger.batches.outcomes import known_scores
@@ -59,7 +59,7 @@ from tests.integration.ledger.test_audits import record as see
 def test_a_scan_that_ended_long_ago_goes_with_all_that_is_known_of_it(engine: Engine) -> None:
     old_scan(engine, "a", "b", "c", batches=2)
     new, _ = scan(engine, {"s3://new/a": {add_model(engine): 0.9}})
-    assert prune(engine) == Forgotten(scans=1, images=6, verdicts=4, contents=4)
+    assert prune(engine) == Deleted(scans=1, images=6, verdicts=4, contents=4)
     assert scans(engine) == [new]
     assert uris(engine) == ["s3://new/a"]
     left = ("outcomes", "verdicts", "contents", "predictions", "batches", "scan_sources")
@@ -286,18 +286,18 @@ def test_a_step_that_met_another_transaction_is_done_again_and_no_other_error_is
 ) -> None:
     old_scan(engine, "a", "b")
     codes = ["40P01", "40001"]
-    forget_images = ended_scans.forget_images
+    delete_images = ended_scans.delete_images
 
-    def meets_others(connection: Connection, **wanted: Any) -> ended_scans.Forgotten:
-        step = forget_images(connection, **wanted)
+    def meets_others(connection: Connection, **wanted: Any) -> ended_scans.Deleted:
+        step = delete_images(connection, **wanted)
         if codes:
             connection.exec_driver_sql(
                 f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{codes.pop()}'; END $$"
             )
         return step
 
-    monkeypatch.setattr(ended_scans, "forget_images", meets_others)
-    assert prune(engine) == Forgotten(scans=1, images=2, verdicts=1, contents=1)
+    monkeypatch.setattr(ended_scans, "delete_images", meets_others)
+    assert prune(engine) == Deleted(scans=1, images=2, verdicts=1, contents=1)
     old_scan(engine, "a", "b")
     codes.append("23514")
     with pytest.raises(IntegrityError):

@@ -16,7 +16,7 @@ from fakesweep.schema.failures import FailureCode
 from fakesweep.schema.judging.catalogue import read_catalogue
 from fakesweep.schema.judging.policies import Policy
 from fakesweep.schema.ledger.batches.leases import release_all, renew_leases
-from fakesweep.schema.ledger.batches.recovery import return_expired, return_lost
+from fakesweep.schema.ledger.batches.recovery import requeue_expired, requeue_lost
 from fakesweep.schema.ledger.connection import open_engine
 from fakesweep.schema.ledger.registry.policies import policy_id, rejudge
 from fakesweep.schema.ledger.registry.processes import (
@@ -180,8 +180,8 @@ def test_a_producer_can_run_every_statement_of_its_side(
         run(engine, "UPDATE ledger.batches SET lease_until = now() - interval '1 second' "
                     "WHERE state = 'running'")  # fmt: skip
         with producer.begin() as connection:
-            return_expired(connection)
-            return_lost(connection, Lane.BULK, [], 0.0)
+            requeue_expired(connection)
+            requeue_lost(connection, Lane.BULK, [], 0.0)
     with producer.begin() as connection:
         at = control.begin_retry(connection, asked)
         assert control.retry_failures(connection, asked, list(FailureCode), 10, at) == 1

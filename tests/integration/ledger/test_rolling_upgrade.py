@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from fakesweep.schema.judging.policies import Policy
 from fakesweep.schema.ledger.batches.leases import Claim, claim_batch, renew_leases
 from fakesweep.schema.ledger.batches.outcomes import Outcome, store_outcomes
-from fakesweep.schema.ledger.batches.recovery import return_expired, return_lost
+from fakesweep.schema.ledger.batches.recovery import requeue_expired, requeue_lost
 from fakesweep.schema.ledger.connection import open_engine
 from fakesweep.schema.message import BatchImage, BatchMessage, UnreadableMessage, read_message
 from fakesweep.schema.migrations import alembic_config, upgrade
@@ -98,7 +98,7 @@ def _expire(engine: Engine) -> None:
 def _return_expired(engine: Engine) -> int:
     _expire(engine)
     with engine.begin() as connection:
-        return return_expired(connection).batches
+        return requeue_expired(connection).batches
 
 
 def _old_return_expired(engine: Engine) -> int:
@@ -228,7 +228,7 @@ def test_what_either_producer_takes_for_lost_is_worked_on_once(engine: Engine, m
     [second] = _old_takes(engine)
     run(engine, "UPDATE ledger.batches SET published_at = now() - interval '1 hour'")
     with engine.begin() as connection:
-        assert return_lost(connection, Lane.BULK, [], 30.0) == 1
+        assert requeue_lost(connection, Lane.BULK, [], 30.0) == 1
     third = take_one(engine)
     held = _claim(engine, read_message(second))
     assert held is not None
@@ -343,7 +343,7 @@ def test_what_a_database_of_the_version_before_holds_is_finished_after_the_upgra
     assert _old_stores(at_0002, held, _outcomes(in_work, model))
     at_0002.dispose()  # the new version's processes have sessions of their own
     with at_0002.begin() as connection:
-        assert return_expired(connection).batches == 1
+        assert requeue_expired(connection).batches == 1
     for message in (*take(at_0002), _as_ours(waiting)):
         ours = _claim(at_0002, message)
         assert ours is not None

@@ -14,7 +14,7 @@ from fakesweep.schema.errors import ScanError
 from fakesweep.schema.failures import FailureCode
 from fakesweep.schema.judging.policies import Policy
 from fakesweep.schema.ledger.batches.leases import Claim
-from fakesweep.schema.ledger.batches.recovery import return_expired
+from fakesweep.schema.ledger.batches.recovery import requeue_expired
 from fakesweep.schema.ledger.registry.policies import policy_id
 from fakesweep.schema.ledger.registry.processes import register_worker, seen_on, workers_seen
 from fakesweep.schema.ledger.reports.progress import progress
@@ -148,7 +148,7 @@ class World:
             "WHERE state = 'running'",
         )
         with self.engine.begin() as connection:
-            return_expired(connection)
+            requeue_expired(connection)
 
     def pause(self, scan: int) -> None:
         self._steer(control.pause_scan, scan)
@@ -337,7 +337,7 @@ def test_a_worker_that_told_of_its_work_is_live_in_every_answer(engine: Engine) 
         "SELECT worker_id, 'tiny', 'gone', 1 FROM ledger.workers",
     )
     with engine.begin() as connection:
-        assert return_expired(connection).batches == 0
+        assert requeue_expired(connection).batches == 0
         assert workers_seen(connection, 15) == 1
         assert seen_on(connection, "h", 15) == [(worker_id, 7)]
         assert len(live_workers(connection, 15)) == 1

@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 from fakesweep.schema.ledger.connection import open_engine
 from fakesweep.schema.ledger.registry.policies import rejudge
 from fakesweep.schema.ledger.webhooks import webhooks
-from fakesweep.schema.ledger.webhooks.deliveries import Delivery, forget_delivered, pause_gone
+from fakesweep.schema.ledger.webhooks.deliveries import Delivery, delete_delivered, pause_gone
 from fakesweep.schema.words import Lane
 from tests.integration.ledger.deliveries import add, fail, take_all
 from tests.integration.ledger.rows import (
@@ -73,7 +73,7 @@ def test_each_side_does_its_part_by_the_rights_of_its_role(
         assert rejudge(connection, message.scan_id, "mild") == 1
         assert len(webhooks.list_webhooks(connection)) == 1
         webhooks.remove_webhook(connection, "moderation")
-        assert forget_delivered(connection, 30) == 2
+        assert delete_delivered(connection, 30) == 2
 
 
 @pytest.mark.parametrize(
