@@ -18,13 +18,11 @@ from tests.support.packages import ROOMS, ROOT
 NAMED_BY = ("schema/words.py", "schema/message.py", "schema/judging", "schema/ledger")
 
 GENERIC = {
-    "answer", "as", "asked", "before", "chosen", "counts", "due", "ended", "failed", "fault",
-    "forgotten", "held", "kept", "known", "left", "listed", "loaded", "movement", "named",
-    "origin", "out", "position", "read", "reason", "recorded", "refused", "report", "retry",
-    "returned", "role", "seen", "standing", "state", "status", "summary", "taken", "unreadable",
-    "view", "word",
+    "answer", "as", "before", "chosen", "counts", "due", "fault", "forgotten", "held", "kept",
+    "known", "left", "movement", "origin", "out", "position", "read", "reason", "report", "retry",
+    "role", "seen", "standing", "state", "status", "summary", "taken", "unreadable", "view", "word",
 }  # fmt: skip
-"""Words of class names that are everybody's: what happened to a thing, or how it is shown."""
+"""Words of class names that are everybody's, as participles are: `Requeued`, `ListedImage`."""
 
 ROWS = re.findall(
     r"^\| `?([a-z][\w ]*?)`? \| (.+) \|$",
@@ -90,7 +88,7 @@ def undefined(name: str) -> list[str]:
         for start in range(len(words))
     )
     defined = {word for phrase in phrases if is_defined(" ".join(phrase)) for word in phrase}
-    return [word for word in words if word not in defined | GENERIC]
+    return [word for word in words if word not in defined | GENERIC and not word.endswith("ed")]
 
 
 def is_defined(phrase: str) -> bool:
