@@ -55,7 +55,7 @@ class S3Address:
 
 def scheme_of(text: str) -> str | None:
     """Return the lower-cased scheme, or None for a plain path."""
-    match = _SCHEME.match(text)
+    match = None if text.startswith("/") else _SCHEME.match(text)
     return match.group(1).lower() if match else None
 
 

@@ -184,7 +184,8 @@ def _resolved(text: str) -> ResolvedSource:
 
 
 def _local(path: str) -> ResolvedSource:
-    path = "/" + path.lstrip("/")
+    if path.startswith("//"):
+        path = "/" + path.lstrip("/")
     source = path if _is_unicode(path) else Path(path).as_uri()
     return ResolvedSource(source, socket.gethostname())
 

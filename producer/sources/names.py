@@ -144,4 +144,4 @@ def _name_of(source: str) -> str:
 
 
 def _is_url(source: str) -> bool:
-    return source[:8].lower().startswith(("http://", "https://"))
+    return not source.startswith("/") and source[:8].lower().startswith(("http://", "https://"))
