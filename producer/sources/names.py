@@ -126,7 +126,7 @@ def is_list(source: str) -> bool:
 
 def is_unread_list(source: str) -> bool:
     """Return whether a source is an unsupported list, table or archive by its name."""
-    return manifest_format(source) is None and extension_of(_name_of(source)) in _UNREAD
+    return is_list(source) and manifest_format(source) is None
 
 
 def shown(source: str) -> str:
