@@ -103,9 +103,9 @@ def fetch(wheels: Path, python_version: str) -> str:
 def how_to_bring(missing: Sequence[str]) -> str:
     """Return a line that names the missing packages and the command to fetch them."""
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
-    by_itself = [name for name in missing if name in BARE]
-    if by_itself:
-        return f"this machine needs {', '.join(by_itself)} by itself; install it first"
+    bare = [name for name in missing if name in BARE]
+    if bare:
+        return f"this machine needs {', '.join(bare)} beforehand; install it first"
     return (
         f"missing here: {', '.join(missing)}; on a machine with a network run `python3 "
         f"benchmarks/gpu.py --fetch-wheels .wheels --python-version {here}` (it is `pip download "

@@ -125,7 +125,7 @@ class ScanState(StrEnum):
 
     @property
     def is_last(self) -> bool:
-        """Whether the scan changes no more by itself."""
+        """Whether the scan stays as it is until somebody acts."""
         return self in (ScanState.FINISHED, ScanState.CANCELLED)
 
 

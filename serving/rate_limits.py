@@ -39,7 +39,7 @@ class Window(NamedTuple):
 class RateLimits:
     """A sliding window of one minute, by token: the minute before counts by its remaining share.
 
-    While the broker is away, each process applies the limit by itself, so several processes admit a
+    While the broker is away, each process applies the limit alone, so several processes admit a
     multiple of it.
     """
 

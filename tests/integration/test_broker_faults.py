@@ -1,4 +1,4 @@
-"""Broker faults under one real worker, which must recover by itself each time.
+"""Broker faults under one real worker, which must recover without a restart each time.
 
 The tests republish lost messages by hand, which is the producer's task.
 """

@@ -1,4 +1,4 @@
-"""Object versions: each is listed, from any cursor, and fetched by itself."""
+"""Object versions: each is listed, from any cursor, and fetched alone."""
 
 from collections.abc import Iterator
 from pathlib import Path

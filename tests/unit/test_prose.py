@@ -16,7 +16,8 @@ TEXTS = {
 FOLDERS = (".ci", "benchmarks", "docs", "fakesweep", "infra", "tests", *ROOMS)
 
 PHRASES = re.compile(
-    r"\bso(?:\s|^\s*(?:#|--|//))+(?:long|many|often|much)\b|\bwho(?:so)?ever\b",
+    r"\bso(?:\s|^\s*(?:#|--|//))+(?:long|many|often|much)\b|\bwho(?:so)?ever\b"
+    r"|\bby\s+itself\b",
     re.IGNORECASE | re.MULTILINE,
 )
 """`for that time`, `64 images`, `each time` say which; a worker, a caller, a reader says who."""

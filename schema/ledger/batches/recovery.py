@@ -1,6 +1,6 @@
 """Statements that requeue expired leases and isolate batches that kill workers.
 
-Each batch is requeued by itself: one that the database refuses is set aside.
+Each batch is requeued in a savepoint of its own: one that the database refuses is set aside.
 """
 
 from collections.abc import Collection
@@ -133,7 +133,7 @@ def requeue_expired(connection: Connection) -> Requeued:
     """Requeue batches whose lease has expired.
 
     A second expiry moves the batch to quarantine. A batch that expires there is halved; a single
-    image fails. A batch that the database refuses is rolled back by itself and set aside.
+    image fails. A batch that the database refuses is rolled back alone and set aside.
     """
     limits = {"longest_seconds": LONGEST_LEASE_SECONDS, "unseen_seconds": UNSEEN_SECONDS}
     connection.execute(_END_LEASES, limits)

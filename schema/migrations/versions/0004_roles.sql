@@ -98,7 +98,7 @@ BEGIN
     END LOOP;
 END $$;
 
--- What PostgreSQL gives to everybody by itself, and strangers need not have: functions that write
+-- What PostgreSQL gives to everybody by default, and strangers need not have: functions that write
 -- or that see more than their caller, tables of their own (before PostgreSQL 15), temporary tables.
 REVOKE EXECUTE ON FUNCTION ledger.grant_roles, ledger.revoke_roles, public.set_policy,
     public.rejudge, public.content_id_of FROM PUBLIC;

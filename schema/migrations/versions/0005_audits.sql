@@ -48,7 +48,7 @@ ALTER TABLE ledger.scans
     ADD COLUMN vanished_count bigint;
 CREATE INDEX scans_archive ON ledger.scans (archive, scan_id DESC) WHERE is_audit;
 
--- A part is a stretch of a source that is listed by itself: most sources are one part, a prefix is
+-- A part is a stretch of a source that is listed alone: most sources are one part, a prefix is
 -- cut where its keys are many. `cursor` is where its listing stands, written in the transaction
 -- that records what came before it; `until` is the last cursor that belongs to it.
 CREATE TABLE ledger.source_parts (

@@ -213,7 +213,7 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- As before, and whether nothing more comes of a scan by itself.
+-- As before, and whether a scan stays as it is until somebody acts.
 CREATE OR REPLACE VIEW public.scan_progress AS
 SELECT scan_id, name, lane, state, submitted, classified, reused, failed, pending,
        round(rate::numeric, 2) AS images_per_second,

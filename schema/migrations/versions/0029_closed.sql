@@ -1,4 +1,4 @@
--- What a login can do by itself to hold up the others: take the locks they take turns by, write to
+-- What one login alone could hold up the others with: take the locks they take turns by, write to
 -- the server's log without a table, choose ids that the others will be given.
 
 -- Names of types and tables are looked up in a session's temporary schema first, unless it is named.

@@ -183,7 +183,7 @@ def test_our_worker_that_lost_its_batch_to_an_older_one_writes_nothing(
     assert lost is not None
     if is_returned:
         assert _old_return_expired(engine) == 1
-    else:  # it claims expired batches by itself
+    else:  # it claims expired batches without a producer
         _expire(engine)
     held = _old_claim(engine, message.batch_id)
     assert _renews(engine, lost) == 0

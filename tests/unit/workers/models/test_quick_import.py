@@ -40,7 +40,7 @@ from transformers import AutoModelForImageClassification
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
 
-missing = ("library", "NoneType")  # what is not installed, what has no configuration by itself
+missing = ("library", "NoneType")  # what is not installed, what has no default configuration
 for name in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES:
     try:
         with torch.device("meta"):

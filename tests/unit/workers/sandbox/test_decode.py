@@ -148,7 +148,7 @@ def test_a_small_file_that_claims_huge_dimensions_is_refused(edge: int) -> None:
 
 
 def test_the_setting_alone_decides_above_the_limit_that_pillow_has() -> None:
-    edge = 14_000  # 196 million pixels: Pillow by itself refuses from 179 million on
+    edge = 14_000  # 196 million pixels: Pillow alone refuses from 179 million on
 
     with pytest.raises(CorruptImage):
         decode(_hollow_png(edge), edge * edge)
